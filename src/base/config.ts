@@ -1,0 +1,79 @@
+import { readFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { parse } from 'smol-toml'
+import { z } from 'zod'
+import { codeOf, ShoalError } from './errors.ts'
+
+const GiB = 1024 ** 3
+
+/** `config.toml`. Keys are kebab-case as in cargo's own files; every key has a default. */
+const schema = z.strictObject({
+  /** What other members see. Default: the name given to `init` or `join`, else the host name. */
+  name: z.string().min(1).max(64).optional(),
+  /** Compiles that may run here at once, own and guests' together. Default: the number of processors. */
+  slots: z.int().min(1).max(1024).default(availableParallelism()),
+  log: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  lend: z
+    .strictObject({
+      /** Compiles for other members that may run here at once; 0 lends nothing. Default: as many as `slots`. */
+      slots: z.int().min(0).max(1024).optional(),
+      /** Address-space-independent memory limit of one guest compile. */
+      'memory-mib': z.int().min(256).default(4096),
+    })
+    .prefault({}),
+  mesh: z
+    .strictObject({
+      /** TCP port; 0 picks one. */
+      port: z.int().min(0).max(65535).default(0),
+      /** Addresses to listen on. */
+      listen: z.array(z.string()).default(['0.0.0.0']),
+      /** Multiaddrs of members to dial when nothing else is known. */
+      bootstrap: z.array(z.string()).default([]),
+      mdns: z.boolean().default(true),
+    })
+    .prefault({}),
+  cache: z
+    .strictObject({
+      'max-bytes': z
+        .int()
+        .min(0)
+        .default(20 * GiB),
+    })
+    .prefault({}),
+})
+
+export type Config = z.output<typeof schema>
+
+/**
+ * Checks a parsed document and fills in the defaults.
+ * @throws ShoalError ERR_CONFIG naming the key.
+ */
+function parseConfig(document: unknown, from: string): Config {
+  const parsed = schema.safeParse(document)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  const key = issue?.path.join('.') || 'the document'
+  throw new ShoalError('ERR_CONFIG', `${from}: ${key}: ${issue?.message ?? 'not understood'}`)
+}
+
+/**
+ * Reads `config.toml`; an absent file means the defaults.
+ * @throws ShoalError ERR_CONFIG when it is not TOML or holds a wrong value.
+ */
+export async function readConfig(file: string): Promise<Config> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return parseConfig({}, file)
+    throw new ShoalError('ERR_CONFIG', `${file} cannot be read`, { cause: error })
+  }
+  let document: unknown
+  try {
+    document = parse(text)
+  } catch (error) {
+    const reason = error instanceof Error ? (error.message.split('\n')[0] ?? '') : ''
+    throw new ShoalError('ERR_CONFIG', `${file}: ${reason}`, { cause: error })
+  }
+  return parseConfig(document, file)
+}

@@ -1,0 +1,89 @@
+/**
+ * Every way in which Shoal can fail, by code. A code is permanent: it is never reused for another failure, and
+ * `src/README.md` lists each one (a test compares the two).
+ */
+export const errorTable = {
+  ERR_ADMISSION: { title: 'action refused', hint: 'This node runs only the rustc options on its allow-list.' },
+  ERR_BLOCK_MISMATCH: { title: 'block does not match its CID', hint: 'The bytes were thrown away; nothing to do.' },
+  ERR_BLOCK_MISSING: { title: 'block not found', hint: 'The unit is compiled here instead.' },
+  ERR_BLOCK_TOO_LARGE: { title: 'block is larger than allowed', hint: 'The unit is compiled here instead.' },
+  ERR_CONFIG: {
+    title: 'configuration cannot be used',
+    hint: 'Correct the named file, or remove it to use the defaults.',
+  },
+  ERR_DAEMON_DOWN: { title: 'the node is not running', hint: 'Start it with `shoal up`.' },
+  ERR_DAEMON_RUNNING: { title: 'a node already runs here', hint: 'Stop it with `shoal down` first.' },
+  ERR_DEADLINE: { title: 'took too long', hint: 'The next way was tried.' },
+  ERR_DECODE: {
+    title: 'message cannot be decoded',
+    hint: 'The sender runs another version, or the bytes are corrupt.',
+  },
+  ERR_DISK_FULL: { title: 'no room on the disk', hint: 'Free some space; until then nothing new is kept.' },
+  ERR_FRAME: { title: 'frame cannot be read', hint: 'The sender runs another version, or the bytes are corrupt.' },
+  ERR_INPUT_MISSING: { title: 'an input is missing', hint: 'The unit is compiled here instead.' },
+  ERR_INTERNAL: { title: 'unexpected failure', hint: 'Please report it with the log.' },
+  ERR_INVITE: { title: 'invitation link cannot be used', hint: 'Ask for a new link: `shoal invite`.' },
+  ERR_LEASE_LOST: { title: 'a lender fell silent', hint: 'Its unit runs elsewhere.' },
+  ERR_LIMIT: { title: 'a limit was reached', hint: 'The unit is compiled on the machine that builds it.' },
+  ERR_NO_MESH: { title: 'this machine belongs to no mesh yet', hint: 'Run `shoal init` or `shoal join LINK`.' },
+  ERR_OUTPUT: { title: 'an output of a compile cannot be accepted', hint: 'The unit is compiled here instead.' },
+  ERR_PATH_BOUND: { title: 'the result holds paths of one machine', hint: 'The unit is compiled here and not shared.' },
+  ERR_PEER_LOST: { title: 'a peer went away', hint: 'The next way was tried.' },
+  ERR_SANDBOX: {
+    title: 'the sandbox cannot be used',
+    hint: 'Install bubblewrap 0.8 or newer: `apt install bubblewrap`.',
+  },
+  ERR_SHIM_BUILD: {
+    title: 'the shim cannot be compiled',
+    hint: 'Is a Rust toolchain installed? Try `rustc --version`.',
+  },
+  ERR_STORE: { title: 'the store cannot be used', hint: 'Check the permissions and the disk of the cache directory.' },
+  ERR_TOOLCHAIN: { title: 'toolchain not usable', hint: 'The unit is compiled on the machine that builds it.' },
+  ERR_UNSUPPORTED: { title: 'not handled by Shoal', hint: 'rustc runs here, as without Shoal.' },
+  ERR_USAGE: { title: 'wrong usage', hint: 'See `shoal --help`.' },
+} as const satisfies Record<string, { title: string; hint: string }>
+
+export type ErrorCode = keyof typeof errorTable
+
+/** Upper bound for text that another machine sent us inside an error. */
+const maxForeignText = 400
+
+export interface ShoalErrorOptions {
+  /** What the person can do; the table's hint when absent. */
+  hint?: string
+  cause?: unknown
+}
+
+/** A failure with a permanent code. Match on `code`, never on the class or the message. */
+export class ShoalError extends Error {
+  override readonly name = 'ShoalError'
+  readonly code: ErrorCode
+  readonly hint: string
+
+  constructor(code: ErrorCode, message: string, options: ShoalErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.hint = options.hint ?? errorTable[code].hint
+  }
+}
+
+/** The `code` of anything that was thrown: ours (`ERR_…`), Node's (`ENOENT`), or undefined. */
+export function codeOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}
+
+/** Wraps anything thrown into a ShoalError; one that already is passes through unchanged. */
+export function toShoalError(error: unknown, fallback: ErrorCode = 'ERR_INTERNAL'): ShoalError {
+  if (error instanceof ShoalError) return error
+  const code = codeOf(error)
+  const message = error instanceof Error ? error.message : String(error)
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new ShoalError('ERR_DISK_FULL', message, { cause: error })
+  return new ShoalError(fallback, message, { cause: error })
+}
+
+/** Text from a peer, made harmless for a terminal or a log: no control characters, bounded length. */
+export function foreignText(text: string): string {
+  const clean = text.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+  return clean.length > maxForeignText ? `${clean.slice(0, maxForeignText)}…` : clean
+}

@@ -1,0 +1,41 @@
+import { dirname, join } from 'node:path'
+
+/** Where one node keeps its things. All paths absolute. */
+export interface ShoalPaths {
+  /** `config.toml`; need not exist. */
+  config: string
+  /** Identity, mesh membership, session history, the shim: what must not be lost. */
+  state: string
+  /** Blocks and traces: what can be computed again. */
+  cache: string
+  /** Socket, lock and announcement: gone after a reboot. Mode 0700. */
+  run: string
+  socket: string
+  announce: string
+  log: string
+  shimDir: string
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * Follows the XDG base directories; `SHOAL_HOME=DIR` puts everything under one directory instead, so that several nodes
+ * fit on one machine. Pure.
+ */
+export function shoalPaths(env: Environment, home: string): ShoalPaths {
+  const one = env.SHOAL_HOME
+  const state = one ? join(one, 'state') : join(env.XDG_STATE_HOME || join(home, '.local/state'), 'shoal')
+  const run = one ? join(one, 'run') : env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'shoal') : join(state, 'run')
+  const socket = env.SHOAL_SOCKET || join(run, 'shoal.sock')
+  return {
+    config: one ? join(one, 'config.toml') : join(env.XDG_CONFIG_HOME || join(home, '.config'), 'shoal/config.toml'),
+    state,
+    cache: one ? join(one, 'cache') : join(env.XDG_CACHE_HOME || join(home, '.cache'), 'shoal'),
+    run,
+    socket,
+    // Where the shim looks for it, which knows the socket alone.
+    announce: join(dirname(socket), 'announce'),
+    log: join(state, 'daemon.log'),
+    shimDir: join(state, 'bin'),
+  }
+}

@@ -1,0 +1,103 @@
+import { connect, type Socket } from 'node:net'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import { encodeLocalFrame, FrameReader, localVersion } from '../wire/local.ts'
+import type { Io } from './io.ts'
+import { replyValue } from './reply.ts'
+
+export interface AskOptions {
+  /** Default 10 s. */
+  timeoutMs?: number
+  signal?: AbortSignal
+}
+
+/**
+ * One question to the running node over its socket.
+ * @returns the `value` of its answer, unchecked
+ * @throws ShoalError ERR_DAEMON_DOWN when nobody listens, ERR_DEADLINE, ERR_FRAME, ERR_DECODE, or what the node answered
+ */
+export function ask(socketPath: string, method: string, params: object, options: AskOptions = {}): Promise<unknown> {
+  return converse(socketPath, { method, params }, options)
+}
+
+/** `ask` for a command: the node of this environment, until Ctrl-C. */
+export function askNode(io: Io, method: string, params: object = {}, timeoutMs?: number): Promise<unknown> {
+  const options = timeoutMs === undefined ? {} : { timeoutMs }
+  return ask(io.paths.socket, method, params, { ...options, signal: io.signal })
+}
+
+/** True when a node greets at this socket. @throws ShoalError ERR_DEADLINE, ERR_FRAME when something else does */
+export async function answers(socketPath: string, options: AskOptions = {}): Promise<boolean> {
+  try {
+    await converse(socketPath, undefined, options)
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'ERR_DAEMON_DOWN') return false
+    throw error
+  }
+}
+
+interface Request {
+  method: string
+  params: object
+}
+
+async function converse(socketPath: string, request: Request | undefined, options: AskOptions): Promise<unknown> {
+  const timeoutMs = options.timeoutMs ?? 10_000
+  const deadline = AbortSignal.timeout(timeoutMs)
+  const signal = options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal])
+  signal.throwIfAborted()
+  const socket = connect({ path: socketPath })
+  try {
+    return await exchange(socket, request, signal)
+  } catch (error) {
+    if (deadline.aborted) {
+      throw new ShoalError('ERR_DEADLINE', `no answer to ${request?.method ?? 'a greeting'} within ${timeoutMs} ms`)
+    }
+    throw connectError(error, socketPath)
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** @returns the answer to `request`; undefined after the greeting when there is none */
+async function exchange(socket: Socket, request: Request | undefined, signal: AbortSignal): Promise<unknown> {
+  const reader = new FrameReader()
+  const abort = (): void => {
+    socket.destroy(signal.reason instanceof Error ? signal.reason : new Error('aborted'))
+  }
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    socket.write(encodeLocalFrame({ type: 'hello', version: localVersion, client: 'cli' }))
+    for await (const chunk of socket) {
+      for (const frame of reader.push(chunk)) {
+        if (frame.type === 'welcome') {
+          if (frame.version !== localVersion) throw otherVersion(frame.version)
+          if (request === undefined) return undefined
+          socket.write(encodeLocalFrame({ type: 'request', json: JSON.stringify(request) }))
+        } else if (frame.type === 'response') {
+          return replyValue(frame.json, request?.method ?? 'nothing')
+        }
+      }
+    }
+    throw new ShoalError('ERR_DAEMON_DOWN', 'the node went away before it answered')
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+function otherVersion(version: number): ShoalError {
+  return new ShoalError('ERR_FRAME', `the node speaks local protocol ${version}, this command ${localVersion}`, {
+    hint: 'The running node is of another version: `shoal down`, then `shoal up`.',
+  })
+}
+
+function connectError(error: unknown, socketPath: string): unknown {
+  const code = codeOf(error)
+  if (code === 'ENOENT' || code === 'ECONNREFUSED') {
+    return new ShoalError('ERR_DAEMON_DOWN', `no node answers at ${socketPath}`, { cause: error })
+  }
+  if (code === 'ECONNRESET' || code === 'EPIPE') {
+    return new ShoalError('ERR_DAEMON_DOWN', 'the node went away before it answered', { cause: error })
+  }
+  return error
+}

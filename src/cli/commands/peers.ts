@@ -1,0 +1,32 @@
+import type { Command } from 'commander'
+import { askNode } from '../client.ts'
+import { type Io, print, printJson } from '../io.ts'
+import { duration, table } from '../render.ts'
+import { type Peers, peersShape, shaped } from '../shapes.ts'
+
+export function addPeers(program: Command, io: Io): void {
+  program
+    .command('peers')
+    .description('the other members, as this node sees them')
+    .option('--json', 'as JSON')
+    .action(async (options: { json?: true }) => {
+      const answer = shaped(peersShape, await askNode(io, 'peers'), 'peers')
+      if (options.json) return printJson(io, answer)
+      for (const line of peerLines(answer)) print(io, line)
+    })
+}
+
+function peerLines({ peers }: Peers): string[] {
+  if (peers.length === 0) return ['No other members yet. `shoal invite` prints a link that lets one join.']
+  const rows = peers.map((peer) => [
+    peer.name,
+    peer.connected ? 'connected' : 'away',
+    peer.rttMs === undefined || peer.rttMs === null ? '-' : `${peer.rttMs.toFixed(1)} ms`,
+    peer.slots === undefined || peer.slots === null ? '-' : String(peer.slots),
+    peer.tier === undefined || peer.tier === null ? '-' : String(peer.tier),
+    duration(peer.lentMs),
+    duration(peer.borrowedMs),
+    peer.peerId.slice(-8),
+  ])
+  return table(['NAME', 'STATE', 'RTT', 'SLOTS', 'TIER', 'LENT', 'BORROWED', 'ID'], rows)
+}

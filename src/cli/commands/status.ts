@@ -1,0 +1,41 @@
+import type { Command } from 'commander'
+import { askNode } from '../client.ts'
+import { exitCodes } from '../failure.ts'
+import { type Io, print, printJson } from '../io.ts'
+import { bytes, counted } from '../render.ts'
+import { type Status, shaped, statusShape } from '../shapes.ts'
+
+interface StatusOptions {
+  json?: true
+  check?: true
+}
+
+export function addStatus(program: Command, io: Io, done: (exitCode: number) => void): void {
+  program
+    .command('status')
+    .description('this node now: mesh, slots, peers, cache, problems')
+    .option('--json', 'as JSON')
+    .option('--check', 'exit with 4 when something is wrong')
+    .action(async (options: StatusOptions) => {
+      const status = shaped(statusShape, await askNode(io, 'status'), 'status')
+      if (options.json) printJson(io, status)
+      else for (const line of statusLines(status)) print(io, line)
+      if (options.check && status.health.length > 0) done(exitCodes.degraded)
+    })
+}
+
+function statusLines({ node, mesh, slots, peers, cache, health }: Status): string[] {
+  return [
+    `node    ${node.name}  ${node.peerId}  (process ${node.pid}, version ${node.version})`,
+    ...node.addresses.map((address) => `        ${address}`),
+    `mesh    ${mesh.name}  ${mesh.id}${mesh.open ? '  open to the local network' : ''}`,
+    `slots   ${slots.free} of ${slots.total} free, ${slots.lent} lent`,
+    `peers   ${counted(peers, 'peer')} connected`,
+    `cache   ${bytes(cache.bytes)} in ${counted(cache.blocks, 'block')}, ${counted(cache.results, 'result')}`,
+    ...(health.length === 0 ? ['health  good'] : []),
+    ...health.flatMap(({ code, text, hint, count }) => [
+      `health  ${code}: ${text}${count > 1 ? ` (${count} times)` : ''}`,
+      `        ${hint}`,
+    ]),
+  ]
+}

@@ -1,0 +1,143 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdir, open, readFile, rename, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import type { Environment } from '../base/paths.ts'
+import { answers } from './client.ts'
+import type { Io } from './io.ts'
+import { processRuns } from './process.ts'
+import { isErrorCode, replyValue } from './reply.ts'
+
+/** The daemon's program file: TypeScript in a checkout, JavaScript in a published package. */
+export function daemonProgram(): string {
+  const source = fileURLToPath(new URL('../daemon/main.ts', import.meta.url))
+  return existsSync(source) ? source : fileURLToPath(new URL('../daemon/main.js', import.meta.url))
+}
+
+const startDeadlineMs = 15_000
+const pollMs = 50
+const maxLogBytes = 16 * 2 ** 20
+
+/**
+ * Starts a node that outlives this process, and waits until it answers.
+ * @returns its process id
+ * @throws ShoalError as the node reported it when it stops at once, ERR_DEADLINE when it does not answer in 15 s
+ */
+export async function startDaemon(io: Io): Promise<number> {
+  const { log, socket } = io.paths
+  await mkdir(dirname(log), { recursive: true, mode: 0o700 })
+  await turnOver(log)
+  const file = await open(log, 'a', 0o600)
+  const from = (await file.stat()).size
+  let child: ChildProcess
+  try {
+    child = spawn(process.execPath, [io.daemonProgram], {
+      detached: true,
+      stdio: ['ignore', file.fd, file.fd],
+      env: { ...io.env },
+      cwd: '/',
+    })
+    await once(child, 'spawn')
+  } finally {
+    await file.close()
+  }
+  child.unref()
+  let running = false
+  try {
+    const deadline = AbortSignal.any([AbortSignal.timeout(startDeadlineMs), io.signal])
+    while (!running && !deadline.aborted) {
+      if (child.exitCode !== null || child.signalCode !== null) throw await whyItStopped(log, from, child)
+      running = await answers(socket, { timeoutMs: startDeadlineMs, signal: io.signal })
+      if (!running) await delay(pollMs)
+    }
+  } finally {
+    if (!running) child.kill('SIGTERM')
+  }
+  if (running) return child.pid ?? 0
+  throw new ShoalError('ERR_DEADLINE', `the node does not answer after ${startDeadlineMs / 1000} s`, {
+    hint: `See its log: ${log}`,
+  })
+}
+
+/** A log that has grown large becomes the previous one. */
+async function turnOver(log: string): Promise<void> {
+  try {
+    if ((await stat(log)).size > maxLogBytes) await rename(log, `${log}.1`)
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+}
+
+/** Runs the node in the foreground until it ends. @returns its exit code */
+export async function runDaemon(io: Io): Promise<number> {
+  const child = spawn(process.execPath, [io.daemonProgram], { stdio: 'inherit', env: { ...io.env } })
+  const stop = (): boolean => child.kill('SIGTERM')
+  io.signal.addEventListener('abort', stop, { once: true })
+  const [code] = await once(child, 'exit')
+  return typeof code === 'number' ? code : 1
+}
+
+/** Waits until a process that was asked to stop is gone. @throws ShoalError ERR_DEADLINE after 15 s */
+export async function waitForExit(pid: number): Promise<void> {
+  const deadline = AbortSignal.timeout(startDeadlineMs)
+  while (await processRuns(pid)) {
+    if (deadline.aborted) throw new ShoalError('ERR_DEADLINE', `process ${pid} did not stop within 15 s`)
+    await delay(pollMs)
+  }
+}
+
+/** Longest answer of a one-shot run. */
+const maxAnswerBytes = 1 << 20
+
+/**
+ * Lets the daemon program do one thing to the files of this node (`init`, `join`) without a daemon. The request goes
+ * through standard input: a link is a secret, and arguments are visible to every user of the machine.
+ * @throws ShoalError as the program reported it
+ */
+export async function daemonOnce(io: Io, request: { action: string } & Record<string, unknown>): Promise<unknown> {
+  const child = spawn(process.execPath, [io.daemonProgram, '--once', request.action], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...io.env },
+    signal: io.signal,
+  })
+  const exited = once(child, 'exit')
+  // A program that stops before it reads says why on its output; the broken pipe adds nothing.
+  child.stdin.on('error', () => undefined)
+  child.stdin.end(JSON.stringify(request))
+  let output = ''
+  for await (const chunk of child.stdout.setEncoding('utf8')) {
+    output += String(chunk)
+    if (output.length > maxAnswerBytes)
+      throw new ShoalError('ERR_DECODE', 'the answer of the daemon program is too long')
+  }
+  const [code] = await exited
+  const line = output.trimEnd().split('\n').at(-1) ?? ''
+  if (!line.startsWith('{')) throw new ShoalError('ERR_INTERNAL', `the daemon program ended with ${code} and no answer`)
+  return replyValue(line, request.action)
+}
+
+const tailLines = 8
+
+async function whyItStopped(log: string, from: number, child: ChildProcess): Promise<ShoalError> {
+  const written = (await readFile(log)).subarray(from).toString('utf8').trimEnd()
+  const lines = written.split('\n')
+  const named = lines.map((line) => /^error\[(ERR_[A-Z_]+)\]: (.*)$/.exec(line)).findLast((match) => match !== null)
+  const hint = /^\s+hint: (.*)$/.exec(lines.at(-1) ?? '')?.[1]
+  if (named?.[1] !== undefined && named[2] !== undefined && isErrorCode(named[1])) {
+    return new ShoalError(named[1], named[2], hint === undefined ? {} : { hint })
+  }
+  const how = child.signalCode ?? `exit code ${child.exitCode}`
+  const tail = lines.slice(-tailLines).join('\n  ')
+  return new ShoalError('ERR_DAEMON_DOWN', `the node stopped at once (${how})${tail && `:\n  ${tail}`}`, {
+    hint: `See its log: ${log}`,
+  })
+}
+
+/** The environment for commands that should use the mesh: the wrapper, and where its node listens. */
+export function wrapperEnv(env: Environment, shim: string, socket: string): Record<string, string> {
+  return { RUSTC_WRAPPER: shim, SHOAL_SOCKET: socket, ...(env.SHOAL_HOME ? { SHOAL_HOME: env.SHOAL_HOME } : {}) }
+}

@@ -1,0 +1,3 @@
+import { generate, generatedDir } from './protocol-code.ts'
+
+process.exitCode = await generate(generatedDir)

@@ -1,0 +1,12 @@
+import { checks } from './checks.ts'
+import { run, runSteps } from './tools.ts'
+
+// `npm test -- test/watch/*.test.ts` runs some of the tests, without the checks.
+const chosen = process.argv.slice(2)
+const failed = chosen.length > 0 ? [] : await runSteps(checks)
+const files = chosen.length > 0 ? chosen : ['test/**/*.test.ts']
+// No single test may hang the whole run; the longest builds a workspace on three nodes.
+const timeoutMs = 600_000
+const code = await run(process.execPath, ['--test', '--test-reporter=spec', `--test-timeout=${timeoutMs}`, ...files])
+if (failed.length > 0) process.stderr.write(`check failed: ${failed.join(', ')} (see above)\n`)
+process.exitCode = code === 0 && failed.length === 0 ? 0 : 1

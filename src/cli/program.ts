@@ -1,0 +1,93 @@
+import { readFile } from 'node:fs/promises'
+import { Command, CommanderError } from 'commander'
+import { ShoalError } from '../base/errors.ts'
+import { addBuild } from './commands/build.ts'
+import { addCache } from './commands/cache.ts'
+import { addDemo } from './commands/demo.ts'
+import { addDown } from './commands/down.ts'
+import { addEnv } from './commands/env.ts'
+import { addInit } from './commands/init.ts'
+import { addInvite } from './commands/invite.ts'
+import { addJoin } from './commands/join.ts'
+import { addPeers } from './commands/peers.ts'
+import { addReport } from './commands/report.ts'
+import { addStatus } from './commands/status.ts'
+import { addUp } from './commands/up.ts'
+import { exitCodes, reportFailure } from './failure.ts'
+import type { Io } from './io.ts'
+
+/** Adds one command to the program; `done` takes the exit code, 0 when never called. */
+type AddCommand = (program: Command, io: Io, done: (exitCode: number) => void) => void
+
+const commands: readonly AddCommand[] = [
+  addInit,
+  addUp,
+  addDown,
+  addEnv,
+  addInvite,
+  addJoin,
+  addPeers,
+  addStatus,
+  addBuild,
+  addReport,
+  addCache,
+  addDemo,
+]
+
+/**
+ * Runs one command line.
+ * @param argv without the program names
+ * @returns the exit code; never throws for a failure of a command
+ */
+export async function run(argv: readonly string[], io: Io): Promise<number> {
+  let exitCode: number = exitCodes.ok
+  const program = new Command('shoal')
+    .description('A peer-to-peer build mesh for Rust: cargo build on one laptop uses all of them.')
+    .version(await version(), '-V, --version')
+    .helpCommand(false)
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      // Said below, in the one shape of all errors.
+      outputError: () => undefined,
+    })
+  for (const add of commands) {
+    add(program, io, (code) => {
+      exitCode = code
+    })
+  }
+  try {
+    if (argv.length === 0) {
+      io.stderr.write(program.helpInformation())
+      return exitCodes.usage
+    }
+    await program.parseAsync(argv, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    // The person knows; there is nothing to report.
+    if (io.signal.aborted) return exitCodes.failed
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return exitCodes.ok
+      return reportFailure(io, usageError(error), argv.includes('--json'))
+    }
+    return reportFailure(io, error, argv.includes('--json'))
+  }
+}
+
+function usageError(error: CommanderError): ShoalError {
+  const [first = '', ...rest] = error.message.split('\n')
+  const suggestion = rest.join(' ').replace(/^\((.*)\)$/, '$1')
+  const options = suggestion === '' ? {} : { hint: suggestion }
+  return new ShoalError('ERR_USAGE', first.replace(/^error: /, ''), options)
+}
+
+async function version(): Promise<string> {
+  for (const above of ['../../package.json', '../../../package.json']) {
+    const text = await readFile(new URL(above, import.meta.url), 'utf8').catch(() => '')
+    if (text !== '') return String(JSON.parse(text).version)
+  }
+  return 'unknown'
+}

@@ -1,0 +1,105 @@
+import { z } from 'zod'
+import { ShoalError } from '../base/errors.ts'
+
+/**
+ * What the daemon answers, as far as the commands look at it. Loose: fields of a newer daemon pass through to `--json`.
+ */
+const outcomeNames = ['recalled-here', 'recalled-mesh', 'compiled-here', 'compiled-mesh', 'passed-through'] as const
+const totals = z.record(z.enum(outcomeNames), z.number())
+const cache = z.looseObject({ bytes: z.number(), blocks: z.number(), results: z.number() })
+
+export const statusShape = z.looseObject({
+  node: z.looseObject({
+    name: z.string(),
+    peerId: z.string(),
+    pid: z.number(),
+    version: z.string(),
+    addresses: z.array(z.string()),
+  }),
+  mesh: z.looseObject({ id: z.string(), name: z.string(), open: z.boolean() }),
+  slots: z.looseObject({ total: z.number(), free: z.number(), lent: z.number() }),
+  peers: z.number(),
+  cache,
+  health: z.array(
+    z.looseObject({ code: z.string(), text: z.string(), hint: z.string(), count: z.number(), lastSeen: z.string() }),
+  ),
+})
+export type Status = z.output<typeof statusShape>
+
+export const peersShape = z.looseObject({
+  peers: z.array(
+    z.looseObject({
+      name: z.string(),
+      peerId: z.string(),
+      connected: z.boolean(),
+      rttMs: z.number().nullish(),
+      slots: z.number().nullish(),
+      tier: z.union([z.string(), z.number()]).nullish(),
+      toolchains: z.array(z.unknown()),
+      lentMs: z.number(),
+      borrowedMs: z.number(),
+    }),
+  ),
+})
+export type Peers = z.output<typeof peersShape>
+
+export const reportShape = z.looseObject({
+  session: z.string(),
+  over: z.boolean(),
+  cwd: z.string(),
+  startedAt: z.string(),
+  wallMs: z.number(),
+  totals,
+  bytesIn: z.number(),
+  bytesOut: z.number(),
+  fallbacks: z.number(),
+  peers: z.array(z.looseObject({ name: z.string(), compiled: z.number(), recalled: z.number(), ms: z.number() })),
+  units: z.array(
+    z.looseObject({
+      crate: z.string(),
+      kind: z.string(),
+      outcome: z.enum(outcomeNames),
+      where: z.string(),
+      reason: z.string(),
+      ms: z.number(),
+      fallback: z.string().optional(),
+    }),
+  ),
+})
+export type Report = z.output<typeof reportShape>
+
+export const sessionsShape = z.looseObject({
+  sessions: z.array(
+    z.looseObject({
+      session: z.string(),
+      cwd: z.string(),
+      startedAt: z.string(),
+      wallMs: z.number(),
+      units: z.number(),
+      totals,
+    }),
+  ),
+})
+
+export const cacheShape = cache
+
+export const inviteShape = z.looseObject({ link: z.string().startsWith('shoal1:').max(8192) })
+
+/** What the daemon program answers to `init` and `join` in its one-shot mode. */
+export const membershipShape = z.looseObject({
+  touched: z.array(z.string()),
+  mesh: z.looseObject({ id: z.string(), name: z.string() }),
+  shim: z.string(),
+})
+export type Membership = z.output<typeof membershipShape>
+
+/** @throws ShoalError ERR_DECODE naming the field, when an answer is not what this version expects */
+export function shaped<T>(shape: z.ZodType<T>, value: unknown, from: string): T {
+  const parsed = shape.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  const where = issue?.path.join('.') || 'the answer'
+  throw new ShoalError('ERR_DECODE', `${from}: ${where}: ${issue?.message ?? 'not understood'}`, {
+    hint: 'The running node is of another version: `shoal down`, then `shoal up`.',
+  })
+}

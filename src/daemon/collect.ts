@@ -1,0 +1,60 @@
+import type { CID } from 'multiformats/cid'
+import { collectHere } from '../execute/collector.ts'
+import { encodeResult, limits, type Result } from '../plan/action.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import { nameRoots, type Root, sortRoots } from '../plan/roots.ts'
+import type { Ran } from './shim-link.ts'
+
+export interface CollectBlocks {
+  get(cid: CID): Promise<Uint8Array | undefined>
+  path(cid: CID): Promise<string | undefined>
+  put(bytes: Uint8Array): Promise<CID>
+  putFile(path: string, options: { maxBytes: number }): Promise<{ cid: CID; size: number }>
+}
+
+export type Collected = { result: Result; bytes: Uint8Array } | { reason: 'path-bound' | 'unsupported-option' }
+
+/**
+ * Takes what rustc left in the shim's private directory as a result that can be shared: outputs into the store, paths by
+ * the names of their roots.
+ * @returns the reason instead when the result holds for this place only
+ * @throws ShoalError ERR_OUTPUT when an output is missing, and what the store throws
+ */
+export async function collectResult(
+  planned: PlannedAction,
+  privateDir: string,
+  ran: Ran,
+  blocks: CollectBlocks,
+): Promise<Collected> {
+  if (ran.stdout.length > 0) return { reason: 'unsupported-option' }
+  const others = planned.roots.filter((root) => root.name !== 'out')
+  const outDirs = planned.roots.filter((root) => root.name === 'out')
+  const roots: Root[] = sortRoots([...others, ...outDirs, { name: 'out', path: privateDir }])
+  const collection = await collectHere({
+    dir: privateDir,
+    outputs: planned.action.outputs,
+    search: roots,
+    roots,
+    blocks,
+  })
+  if (collection.pathBound !== undefined) return { reason: 'path-bound' }
+  const stderr = Buffer.from(nameRoots(withoutArtifacts(ran.stderr), roots))
+  if (stderr.length > limits.result / 2) return { reason: 'unsupported-option' }
+  const result: Result = {
+    v: 1,
+    action: planned.key,
+    outputs: collection.outputs,
+    stderr: new Uint8Array(stderr),
+    depInfo: collection.depInfo,
+    wallMs: ran.wallMs,
+  }
+  return { result, bytes: encodeResult(result).bytes }
+}
+
+const artifactMark = '"$message_type":"artifact"'
+
+/** Artifact notifications are written anew wherever a result is delivered. */
+function withoutArtifacts(stderr: Uint8Array): string {
+  const lines = Buffer.from(stderr).toString('utf8').split('\n')
+  return lines.filter((line) => !line.includes(artifactMark)).join('\n')
+}

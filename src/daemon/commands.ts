@@ -1,0 +1,62 @@
+import { z } from 'zod'
+import { ShoalError } from '../base/errors.ts'
+import { type Report, reportOf, type SessionSummary, summaryOf } from '../watch/report.ts'
+import type { Session } from '../watch/sessions.ts'
+
+export interface CommandNeeds {
+  status(): Promise<unknown>
+  peers(): unknown
+  /** A link that lets another machine join. */
+  invite(): string
+  cacheStats(): Promise<unknown>
+  sessions: {
+    list(): readonly Session[]
+    find(id: string): Session | undefined
+    settle(pid: number): Promise<Session | undefined>
+  }
+  stop(): void
+}
+
+const reportParams = z.object({ id: z.string().max(64).default('last') })
+const settleParams = z.object({ pid: z.int().min(1) })
+
+/**
+ * Answers one request of the command line.
+ * @throws ShoalError ERR_USAGE for an unknown method or parameters that do not fit
+ */
+export async function runCommand(method: string, params: unknown, needs: CommandNeeds): Promise<unknown> {
+  switch (method) {
+    case 'status':
+      return await needs.status()
+    case 'peers':
+      return needs.peers()
+    case 'invite':
+      return { link: needs.invite() }
+    case 'cache-stats':
+      return await needs.cacheStats()
+    case 'report':
+      return report(needs.sessions.find(read(reportParams, params).id))
+    case 'sessions':
+      return { sessions: needs.sessions.list().map((session): SessionSummary => summaryOf(session)) }
+    case 'session-settle': {
+      const session = await needs.sessions.settle(read(settleParams, params).pid)
+      return session === undefined ? null : reportOf(session)
+    }
+    case 'stop':
+      needs.stop()
+      return {}
+    default:
+      throw new ShoalError('ERR_USAGE', `unknown method ${method.slice(0, 64)}`)
+  }
+}
+
+function report(session: Session | undefined): Report {
+  if (session === undefined) throw new ShoalError('ERR_USAGE', 'no such build is remembered')
+  return reportOf(session)
+}
+
+function read<T>(schema: z.ZodType<T>, params: unknown): T {
+  const parsed = schema.safeParse(params ?? {})
+  if (parsed.success) return parsed.data
+  throw new ShoalError('ERR_USAGE', parsed.error.issues[0]?.message ?? 'parameters do not fit')
+}

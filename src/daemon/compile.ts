@@ -1,0 +1,308 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import type { CID } from 'multiformats/cid'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { EarlyMetadata, Market, Placement, Task } from '../market/driver.ts'
+import { decodeResult, encodeResult, type Result } from '../plan/action.ts'
+import type { Invocation } from '../plan/invocation.ts'
+import type { Planned, PlannedAction } from '../plan/plan.ts'
+import { answers, readsOf, valuesHold } from '../recall/evidence.ts'
+import type { Recalled } from '../recall/recall.ts'
+import { hexOf } from '../wire/cid.ts'
+import type { Collected } from './collect.ts'
+import { type DeliverNeeds, Delivery } from './deliver.ts'
+import type { Ran, ShimLink } from './shim-link.ts'
+
+export type UnitOutcome = 'recalled-here' | 'recalled-mesh' | 'compiled-here' | 'compiled-mesh' | 'passed-through'
+
+/** How one unit ended, for the report. */
+export interface UnitEnd {
+  crate: string
+  kind: string
+  outcome: UnitOutcome
+  /** The peer that compiled it or served it; 'here' otherwise. */
+  where: string
+  reason: string
+  bytesIn: number
+  /** Error code of a way that was tried and did not work out. */
+  fallback?: string
+}
+
+export interface CompileNeeds extends DeliverNeeds {
+  plan(invocation: Invocation): Promise<Planned>
+  recall: {
+    own(planned: PlannedAction, env: ReadonlyMap<string, string>): Promise<Recalled | undefined>
+    mesh(
+      planned: PlannedAction,
+      env: ReadonlyMap<string, string>,
+      options: { expectedMs: number; signal: AbortSignal },
+    ): Promise<Recalled | undefined>
+    remember(planned: PlannedAction, resultBytes: Uint8Array, env: [string, string | null][]): Promise<void>
+  }
+  market: Pick<Market, 'place' | 'fault'>
+  task(planned: Planned): Task
+  /** Lets lenders fetch what the compile reads. */
+  prepare(planned: PlannedAction): Promise<void>
+  /** Makes a block available here from one of `from`; resolves with the bytes that crossed the network. */
+  fetch(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
+  /** Takes what rustc left in a private directory; the reason when it must not be shared. */
+  collect(planned: PlannedAction, privateDir: string, ran: Ran): Promise<Collected>
+  discard(privateDir: string): Promise<void>
+  /** Remembers what the metadata of a unit reaches. */
+  learn(planned: Planned, result: Result | undefined): Promise<void>
+  announce(key: CID): void
+  inFlight: Map<string, Promise<unknown>>
+  log: Logger
+}
+
+/**
+ * The life of a rustc call. Each step either settles the unit or leaves it to the next one; the last one is rustc here.
+ */
+export async function compile(shim: ShimLink, needs: CompileNeeds): Promise<UnitEnd> {
+  const planned = await needs.plan(shim.invocation)
+  if (!planned.shareable) return await passThrough(planned, shim, needs)
+  const { env } = shim.invocation
+  const unit = new Unit(planned, shim, needs)
+
+  await othersWithTheSameAction(planned, shim, needs)
+  return await claim(planned, needs, async () => {
+    const own = await needs.recall.own(planned, env)
+    if (own !== undefined && (await unit.deliver(own))) return unit.end('recalled-here', 'here')
+    const theirs = await needs.recall.mesh(planned, env, {
+      expectedMs: needs.task(planned).expectedMs,
+      signal: shim.signal,
+    })
+    if (theirs !== undefined && (await unit.deliver(theirs))) return unit.end('recalled-mesh', theirs.holders[0] ?? '')
+    return await unit.compileSomewhere()
+  })
+}
+
+/** Same action twice at once: the second one waits and then recalls what the first one made. */
+async function othersWithTheSameAction(planned: PlannedAction, shim: ShimLink, needs: CompileNeeds): Promise<void> {
+  for (;;) {
+    const other = needs.inFlight.get(hexOf(planned.key))
+    if (other === undefined) return
+    shim.yieldToken()
+    await Promise.race([other.catch(() => undefined), aborted(shim.signal)])
+    shim.signal.throwIfAborted()
+  }
+}
+
+async function claim<T>(planned: PlannedAction, needs: CompileNeeds, work: () => Promise<T>): Promise<T> {
+  const key = hexOf(planned.key)
+  const mine = work()
+  needs.inFlight.set(key, mine)
+  try {
+    return await mine
+  } finally {
+    if (needs.inFlight.get(key) === mine) needs.inFlight.delete(key)
+  }
+}
+
+async function passThrough(planned: Planned, shim: ShimLink, needs: CompileNeeds): Promise<UnitEnd> {
+  const reason = planned.shareable ? '' : planned.reason
+  const placement = await needs.market.place(needs.task(planned), {
+    signal: shim.signal,
+    onWaiting: () => shim.yieldToken(),
+  })
+  try {
+    const ran = await shim.run('')
+    if (ran.code === 0) await needs.learn(planned, undefined)
+  } finally {
+    if (placement.kind === 'here') placement.release()
+  }
+  const { crate, kind } = planned
+  return { crate, kind, outcome: 'passed-through', where: 'here', reason, bytesIn: 0 }
+}
+
+/** One shareable unit on its way. */
+class Unit {
+  readonly #planned: PlannedAction
+  readonly #shim: ShimLink
+  readonly #needs: CompileNeeds
+  readonly #delivery: Delivery
+  #bytesIn = 0
+  #fallback: string | undefined
+  #reason = ''
+
+  constructor(planned: PlannedAction, shim: ShimLink, needs: CompileNeeds) {
+    this.#planned = planned
+    this.#shim = shim
+    this.#needs = needs
+    this.#delivery = new Delivery(planned, shim, needs)
+  }
+
+  end(outcome: UnitOutcome, where: string): UnitEnd {
+    const { crate, kind } = this.#planned
+    const end: UnitEnd = { crate, kind, outcome, where, reason: this.#reason, bytesIn: this.#bytesIn }
+    return this.#fallback === undefined ? end : { ...end, fallback: this.#fallback }
+  }
+
+  /** Metadata first, so that dependents start while the rest is still coming. False: try the next way. */
+  async deliver(recalled: Recalled): Promise<boolean> {
+    const { result, holders } = recalled
+    try {
+      for (const output of byUrgency(result)) {
+        this.#bytesIn += await this.#needs.fetch(output.cid, output.size, holders, this.#shim.signal)
+        if (output.kind !== 'metadata') continue
+        await this.#delivery.depInfo(result.depInfo)
+        await this.#delivery.metadata(output.name, output.cid)
+      }
+      await this.#delivery.rest(result)
+    } catch (error) {
+      this.#fallBack(error, 'delivery')
+      return false
+    }
+    if (holders.length > 0) await this.#remember(result)
+    await this.#needs.learn(this.#planned, result)
+    this.#shim.exit(0)
+    return true
+  }
+
+  async compileSomewhere(): Promise<UnitEnd> {
+    if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure()
+    await this.#needs.prepare(this.#planned)
+    const settled = new AbortController()
+    const early: Promise<void>[] = []
+    const signal = AbortSignal.any([settled.signal, this.#shim.signal])
+    const placement = await this.#needs.market.place(this.#needs.task(this.#planned), {
+      signal: this.#shim.signal,
+      onWaiting: () => this.#shim.yieldToken(),
+      onMetadata: (metadata) => early.push(this.#announceEarly(metadata, signal)),
+    })
+    if (placement.kind === 'here') {
+      settled.abort()
+      await Promise.all(early)
+      if (placement.reason === 'came-back') this.#fallback = 'ERR_PEER_LOST'
+      if (this.#delivery.announcedMetadata === undefined) return await this.#compileHere(placement)
+      placement.release()
+      return await this.#afterFailure()
+    }
+    try {
+      await Promise.all(early)
+      await this.#acceptFromAway(placement)
+      return this.end('compiled-mesh', placement.peer)
+    } catch (error) {
+      this.#fallBack(error, 'result from away')
+      this.#needs.market.fault(placement.peer)
+      return await this.#afterFailure()
+    }
+  }
+
+  async #announceEarly({ peer, name, cid, size, depInfo }: EarlyMetadata, signal: AbortSignal): Promise<void> {
+    try {
+      const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
+      if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
+      this.#checkReads(depInfo)
+      this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal)
+      if (this.#delivery.announcedMetadata !== undefined || signal.aborted) return
+      await this.#delivery.depInfo(depInfo)
+      await this.#delivery.metadata(name, cid)
+    } catch (error) {
+      // Early is only a favour to cargo: the complete result decides.
+      this.#needs.log.info('early metadata not used', { code: codeOf(error), crate: this.#planned.crate })
+    }
+  }
+
+  async #acceptFromAway({ peer, result: bytes }: Placement & { kind: 'away' }): Promise<void> {
+    const result = decodeResult(bytes)
+    if (!answers(result, this.#planned)) throw new ShoalError('ERR_OUTPUT', 'result of another action')
+    this.#checkReads(result.depInfo)
+    const metadata = result.outputs.find((output) => output.kind === 'metadata')
+    const announced = this.#delivery.announcedMetadata
+    if (announced !== undefined && (metadata === undefined || !metadata.cid.equals(announced))) {
+      throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
+    }
+    for (const output of byUrgency(result)) {
+      this.#bytesIn += await this.#needs.fetch(output.cid, output.size, [peer], this.#shim.signal)
+    }
+    if (announced === undefined) await this.#delivery.depInfo(result.depInfo)
+    await this.#delivery.rest(result)
+    await this.#remember(result, bytes)
+    await this.#needs.learn(this.#planned, result)
+    this.#shim.exit(0)
+  }
+
+  /** @throws ShoalError ERR_OUTPUT when the compile away looked at something that is different here */
+  #checkReads(depInfo: string): [string, string | null][] {
+    const reads = readsOf(depInfo, this.#planned)
+    if (reads === undefined) throw new ShoalError('ERR_OUTPUT', 'it read files that are no input')
+    if (!valuesHold(reads, this.#planned, this.#shim.invocation.env)) {
+      throw new ShoalError('ERR_OUTPUT', 'it read a variable that has another value here')
+    }
+    return reads
+  }
+
+  async #compileHere(placement: Placement & { kind: 'here' }): Promise<UnitEnd> {
+    const outDir = this.#planned.roots.find((root) => root.name === 'out')?.path ?? ''
+    const privateDir = join(outDir, `.shoal-${randomBytes(8).toString('hex')}`)
+    try {
+      const ran = await this.#shim.run(privateDir)
+      placement.release()
+      if (ran.code === 0 && !ran.truncated) await this.#keep(privateDir, ran)
+    } finally {
+      placement.release()
+      await this.#needs.discard(privateDir)
+    }
+    return this.end('compiled-here', 'here')
+  }
+
+  async #keep(privateDir: string, ran: Ran): Promise<void> {
+    const collected = await this.#needs.collect(this.#planned, privateDir, ran)
+    if ('reason' in collected) {
+      this.#reason = collected.reason
+      await this.#needs.learn(this.#planned, undefined)
+      return
+    }
+    await this.#remember(collected.result, collected.bytes)
+    await this.#needs.learn(this.#planned, collected.result)
+  }
+
+  async #remember(result: Result, bytes: Uint8Array = encodeResult(result).bytes): Promise<void> {
+    const reads = readsOf(result.depInfo, this.#planned)
+    if (reads === undefined) {
+      this.#reason = 'source-outside-package'
+      return
+    }
+    await this.#needs.recall.remember(this.#planned, bytes, reads)
+    this.#needs.announce(this.#planned.key)
+  }
+
+  /** After a way that failed: if cargo has seen metadata already, the shim's safe rule applies. */
+  async #afterFailure(): Promise<UnitEnd> {
+    if (this.#delivery.announcedMetadata !== undefined) {
+      this.#shim.refuse('the lender was lost after its metadata was announced')
+      return this.end('compiled-here', 'here')
+    }
+    const task = { ...this.#needs.task(this.#planned), mayGoAway: false }
+    const placement = await this.#needs.market.place(task, {
+      signal: this.#shim.signal,
+      onWaiting: () => this.#shim.yieldToken(),
+    })
+    if (placement.kind !== 'here') throw new ShoalError('ERR_INTERNAL', 'a unit that stays was placed away')
+    return await this.#compileHere(placement)
+  }
+
+  #fallBack(error: unknown, what: string): void {
+    this.#shim.signal.throwIfAborted()
+    this.#fallback = codeOf(error) ?? 'ERR_INTERNAL'
+    this.#needs.log.warn(`${what} not used`, {
+      code: this.#fallback,
+      crate: this.#planned.crate,
+      message: error instanceof Error ? error.message : String(error),
+    })
+  }
+}
+
+/** Metadata before everything else. */
+function byUrgency(result: Result): Result['outputs'] {
+  return [...result.outputs].sort((a, b) => Number(b.kind === 'metadata') - Number(a.kind === 'metadata'))
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

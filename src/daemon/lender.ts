@@ -1,0 +1,135 @@
+import { freemem } from 'node:os'
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import type { Config } from '../base/config.ts'
+import { ShoalError, toShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { Environment } from '../base/paths.ts'
+import type { Blocks } from '../execute/blocks.ts'
+import { Executor } from '../execute/executor.ts'
+import type { Outcome } from '../execute/runner.ts'
+import type { WorkOptions } from '../market/guests.ts'
+import type { LendTerms } from '../market/lender-events.ts'
+import type { Action, Inputs } from '../plan/action.ts'
+import type { Invocation } from '../plan/invocation.ts'
+import type { ToolchainId } from '../plan/plan.ts'
+import { StatMemo } from '../plan/stat-memo.ts'
+import { type Toolchain, Toolchains } from '../plan/toolchain.ts'
+import type { Health } from '../watch/health.ts'
+import { Tier } from '../wire/generated/market_pb.ts'
+
+export interface LenderNeeds {
+  blocks: Blocks
+  clock: Clock
+  log: Logger
+  env: Environment
+  health: Health
+}
+
+export interface LenderInit {
+  /** Toolchain digests are remembered here. */
+  cacheDir: string
+  config: Config
+}
+
+const tiers = { none: Tier.NONE, watched: Tier.WATCHED, confined: Tier.CONFINED } as const
+const MiB = 1 << 20
+
+/** What this machine can compile for others: its toolchains and its sandbox. */
+export class Lender {
+  readonly #needs: LenderNeeds
+  readonly #toolchains: Toolchains
+  readonly #executor: Executor
+  readonly #ready = new Map<string, Toolchain>()
+  #terms: LendTerms = { ...nothing }
+
+  private constructor(needs: LenderNeeds, init: LenderInit, memo: StatMemo) {
+    this.#needs = needs
+    this.#toolchains = new Toolchains({ memo, clock: needs.clock })
+    this.#executor = new Executor(needs, {
+      workDir: join(init.cacheDir, 'guests'),
+      processors: 1,
+      limits: { memoryBytes: init.config.lend['memory-mib'] * MiB },
+    })
+  }
+
+  static async open(needs: LenderNeeds, init: LenderInit): Promise<Lender> {
+    const memo = await StatMemo.open(join(init.cacheDir, 'toolchains.json'), () => needs.clock.wall())
+    return new Lender(needs, init, memo)
+  }
+
+  /**
+   * Tries the sandbox and every installed toolchain in it. Takes a second or two the first time.
+   * @param rustupHome where rustup keeps its toolchains
+   */
+  async start(rustupHome: string): Promise<Toolchain[]> {
+    const { health, log } = this.#needs
+    await this.#executor.start()
+    const installed = await this.#toolchains.list(rustupHome)
+    if (this.#executor.tier === 'none') {
+      health.raise('ERR_SANDBOX', this.#executor.reason, { lasting: true })
+      return installed
+    }
+    for (const toolchain of installed) {
+      try {
+        await this.#executor.prepare(toolchain)
+        this.#ready.set(toolchain.digest, toolchain)
+        this.#terms = this.#newTerms()
+      } catch (error) {
+        log.warn('toolchain not lent', { sysroot: toolchain.sysroot, message: toShoalError(error).message })
+      }
+    }
+    return installed
+  }
+
+  get lending(): { tier: Tier; reason: string } {
+    return { tier: tiers[this.#executor.tier], reason: this.#executor.reason }
+  }
+
+  terms(): LendTerms {
+    return this.#terms
+  }
+
+  /** The toolchain behind an invocation; undefined when it cannot be identified. */
+  async toolchain(invocation: Invocation, target: string | undefined): Promise<ToolchainId | undefined> {
+    const { rustc, env, cwd } = invocation
+    try {
+      const { sysroot, host } = await this.#toolchains.resolve(rustc, Object.fromEntries(env), cwd)
+      const { digest } = await this.#toolchains.identify(sysroot, target)
+      return { digest, host }
+    } catch (error) {
+      const { code, message } = toShoalError(error)
+      if (code !== 'ERR_TOOLCHAIN') throw error
+      this.#needs.log.info('toolchain not identified', { rustc, message })
+      return undefined
+    }
+  }
+
+  /** @throws ShoalError ERR_TOOLCHAIN when the action's is not ready here, and what the executor throws */
+  async run(action: Action, inputs: Inputs, { signal, onMetadata }: Omit<WorkOptions, 'peer'>): Promise<Outcome> {
+    const toolchain = this.#ready.get(action.toolchain)
+    if (toolchain === undefined) throw new ShoalError('ERR_TOOLCHAIN', 'not installed here')
+    return await this.#executor.run({ action, inputs, toolchain, signal, onRmeta: onMetadata })
+  }
+
+  #newTerms(): LendTerms {
+    const [first] = this.#ready.values()
+    return {
+      tier: tiers[this.#executor.tier],
+      host: first?.host ?? '',
+      toolchains: [...this.#ready.keys()],
+      speedPermille: 1000,
+      memoryFreeMib: Math.floor(freemem() / MiB),
+      onBattery: false,
+    }
+  }
+}
+
+const nothing: LendTerms = {
+  tier: Tier.NONE,
+  host: '',
+  toolchains: [],
+  speedPermille: 1000,
+  memoryFreeMib: 0,
+  onBattery: false,
+}

@@ -1,0 +1,53 @@
+import { homedir } from 'node:os'
+import { readConfig } from '../base/config.ts'
+import { type ShoalError, toShoalError } from '../base/errors.ts'
+import { createLogger } from '../base/log.ts'
+import { shoalPaths } from '../base/paths.ts'
+import { startNode } from './node.ts'
+import { setUp } from './setup.ts'
+
+/**
+ * The daemon's program. Without arguments it is the node, until a signal or a stop request. With `--once init|join` it
+ * reads one request from standard input, changes this node's files and answers on standard output.
+ */
+const paths = shoalPaths(process.env, homedir())
+
+async function once(): Promise<void> {
+  let text = ''
+  for await (const chunk of process.stdin.setEncoding('utf8')) text += String(chunk)
+  let answer: unknown
+  try {
+    answer = { ok: true, value: await setUp(JSON.parse(text), paths, process.env) }
+  } catch (error) {
+    const { code, message, hint } = toShoalError(error)
+    answer = { ok: false, error: { code, message, hint } }
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`)
+}
+
+async function serve(): Promise<void> {
+  const config = await readConfig(paths.config)
+  const log = createLogger(config.log)
+  // A node serves whole builds: one peer's or one file's trouble must not end it.
+  process.on('uncaughtException', (error) =>
+    log.error('uncaught exception', { message: error.message, stack: error.stack }),
+  )
+  process.on('unhandledRejection', (error) => log.error('unhandled rejection', { message: String(error) }))
+  const node = await startNode({ paths, config, log, env: process.env })
+  const stop = (): void => {
+    // A part that does not let go must not keep the machine from shutting down.
+    setTimeout(() => process.exit(1), 10_000).unref()
+    void node.stop().then(() => process.exit(0))
+  }
+  process.once('SIGTERM', stop)
+  process.once('SIGINT', stop)
+  void node.stopRequested.then(stop)
+}
+
+function fail({ code, message, hint }: ShoalError): void {
+  process.stderr.write(`error[${code}]: ${message}\n  hint: ${hint}\n`)
+  process.exitCode = code === 'ERR_CONFIG' ? 5 : 1
+}
+
+if (process.argv[2] === '--once') await once()
+else await serve().catch((error: unknown) => fail(toShoalError(error)))

@@ -1,0 +1,253 @@
+import { rm } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import type { CID } from 'multiformats/cid'
+import { type Clock, type Random, systemClock } from '../base/clock.ts'
+import type { Config } from '../base/config.ts'
+import { type ShoalError, toShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { Environment, ShoalPaths } from '../base/paths.ts'
+import { createMarket } from '../market/driver.ts'
+import { encodeLink } from '../mesh/link.ts'
+import { loadMembership } from '../mesh/membership.ts'
+import { createMesh, type Mesh } from '../mesh/mesh.ts'
+import { type PlanNeeds, plan } from '../plan/plan.ts'
+import { StatDigests } from '../plan/stat-digests.ts'
+import type { Toolchain } from '../plan/toolchain.ts'
+import { TreeMemo } from '../plan/trees.ts'
+import { type Holding, Recall } from '../recall/recall.ts'
+import { createBlockStore } from '../store/blocks.ts'
+import { place, placeBytes } from '../store/checkout.ts'
+import { createClosureStore } from '../store/closures.ts'
+import { openIndexDb } from '../store/index-db.ts'
+import { createTraceStore } from '../store/traces.ts'
+import { Health } from '../watch/health.ts'
+import { History } from '../watch/history.ts'
+import { systemProcesses } from '../watch/processes.ts'
+import { Sessions } from '../watch/sessions.ts'
+import { digestOf } from '../wire/cid.ts'
+import { removeAnnouncement, writeAnnouncement } from './announce.ts'
+import { cargoEnvironments } from './cargo-process.ts'
+import { collectResult } from './collect.ts'
+import { runCommand } from './commands.ts'
+import { type CompileNeeds, compile } from './compile.ts'
+import { lend } from './lend.ts'
+import { Lender } from './lender.ts'
+import { LocalServer } from './local-server.ts'
+import { KnownReach } from './reach.ts'
+import { readNodeName } from './setup.ts'
+import { cacheView, peersView, statusView } from './status.ts'
+import { Supply } from './supply.ts'
+import { taskOf, Units } from './units.ts'
+
+export interface NodeInit {
+  paths: ShoalPaths
+  config: Config
+  log: Logger
+  env: Environment
+  clock?: Clock
+  random?: Random
+}
+
+export interface RunningNode {
+  /** Resolves when somebody asked the node to stop. */
+  stopRequested: Promise<void>
+  /** Lets go of everything, in the reverse order of starting. */
+  stop(): Promise<void>
+}
+
+/**
+ * Builds every room, statically, and starts them in order. The only place where rooms meet.
+ * @throws ShoalError ERR_NO_MESH, ERR_DAEMON_RUNNING, ERR_CONFIG, ERR_STORE
+ */
+export async function startNode(init: NodeInit): Promise<RunningNode> {
+  const closing: (() => Promise<void>)[] = []
+  const stop = async (): Promise<void> => {
+    for (const close of closing.splice(0).reverse()) {
+      await close().catch((error: unknown) => {
+        init.log.warn('a part did not stop cleanly', { message: toShoalError(error).message })
+      })
+    }
+  }
+  try {
+    const { requested } = await start(init, closing)
+    return { stopRequested: requested, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+type Closing = (() => Promise<void>)[]
+
+async function start(init: NodeInit, closing: Closing): Promise<{ requested: Promise<void> }> {
+  const { paths, config, log, env } = init
+  const clock = init.clock ?? systemClock
+  const random = init.random ?? Math.random
+  const membership = await loadMembership(paths.state)
+  const name = await readNodeName(paths, config.name)
+  const health = new Health(clock)
+  const trouble = (error: ShoalError): void => {
+    log.warn('trouble', { code: error.code, message: error.message })
+    health.raise(error.code, error.message)
+  }
+
+  const blocks = createBlockStore({
+    dir: join(paths.cache, 'blocks'),
+    log: log.child('store'),
+    maxBytes: config.cache['max-bytes'],
+    clock,
+    onBad: (cid) => health.raise('ERR_BLOCK_MISMATCH', `${cid.toString()} was corrupt and is gone`),
+  })
+  await blocks.start()
+  closing.push(() => blocks.stop())
+  const index = await openIndexDb({ dir: join(paths.cache, 'index'), log })
+  closing.push(() => index.close())
+  const traces = createTraceStore({ datastore: index.datastore, log })
+  const closures = createClosureStore({ datastore: index.datastore, log })
+
+  const recall: Recall = new Recall({
+    blocks,
+    traces,
+    ask: (key, options) => askMesh(mesh, key, options),
+    fetch: (cid, options) => supply.bytes(cid, options),
+    log: log.child('recall'),
+  })
+  const mesh = await createMesh(
+    { clock, random, log, source: blocks, lookup: (keys) => recall.holdings(keys) },
+    { stateDir: paths.state, membership, name, ...config.mesh },
+  )
+  const supply: Supply = new Supply({ blocks, mesh })
+
+  const rustupHome = env.RUSTUP_HOME || join(homedir(), '.rustup')
+  const lender = await Lender.open(
+    { blocks, clock, log: log.child('lend'), env, health },
+    { cacheDir: paths.cache, config },
+  )
+  const market = createMarket(
+    {
+      mesh,
+      clock,
+      random,
+      log: log.child('market'),
+      terms: () => lender.terms(),
+      work: (award, options) =>
+        lend(award, options, {
+          salt: membership.id,
+          bytes: (cid, fetchOptions) => supply.bytes(cid, fetchOptions),
+          ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
+          run: (action, inputs, runOptions) => lender.run(action, inputs, runOptions),
+          log: log.child('lend'),
+        }),
+    },
+    { slots: config.slots, lendSlots: config.lend.slots ?? config.slots },
+  )
+  await mesh.start()
+  closing.push(() => mesh.stop())
+  closing.push(() => market.stop())
+
+  const processes = systemProcesses(process.platform)
+  const sessions = new Sessions({
+    clock,
+    random,
+    processes,
+    history: new History({ clock, log }, { file: join(paths.state, 'history.jsonl') }),
+    onEnd: (session) => units.ended(session),
+  })
+  await sessions.load()
+  closing.push(() => sessions.close())
+
+  const digests = new StatDigests()
+  const reach = new KnownReach(closures, digests)
+  const planNeeds: PlanNeeds = {
+    digests,
+    trees: new TreeMemo(digests),
+    reach,
+    toolchain: (invocation, target) => lender.toolchain(invocation, target),
+    cargoEnvironment: cargoEnvironments(processes),
+  }
+  const inFlight: CompileNeeds['inFlight'] = new Map()
+  const units: Units = new Units({
+    sessions,
+    market,
+    nameOf: (peer) => mesh.peers().find((view) => view.peerId === peer)?.name || peer,
+    compile: (shim, build) =>
+      compile(shim, {
+        plan: (invocation) => plan(invocation, membership.id, planNeeds),
+        recall,
+        market,
+        task: (planned) => taskOf(planned, build),
+        prepare: (planned) => supply.offerInputs(planned),
+        fetch: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
+        collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
+        discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
+        learn: (planned, result) => reach.learn(planned, result, shim.invocation),
+        announce: (key) => mesh.announce(key),
+        place: (cid, path) => place([{ name: basename(path), cid }], { outDir: dirname(path), blocks }),
+        placeBytes: (bytes, path) => placeBytes(basename(path), bytes, { outDir: dirname(path) }),
+        inFlight,
+        log: log.child('compile'),
+      }),
+  })
+
+  const stopRequested = Promise.withResolvers<void>()
+  const status = { name, mesh, membership, market, blocks, traces, health, lending: () => lender.lending }
+  const server = new LocalServer(
+    {
+      compile: (shim) => units.compile(shim),
+      command: (method, params) =>
+        runCommand(method, params, {
+          status: () => statusView(status),
+          peers: () => peersView(status),
+          invite: () => encodeLink(membership, mesh.addresses()),
+          cacheStats: () => cacheView(status),
+          sessions,
+          stop: () => stopRequested.resolve(),
+        }),
+      onTrouble: trouble,
+      log: log.child('local'),
+    },
+    paths.socket,
+  )
+  await server.start()
+  closing.push(() => server.stop())
+  await writeAnnouncement(paths.announce, [])
+  closing.push(() => removeAnnouncement(paths.announce))
+
+  // The first look at a toolchain reads half a gigabyte; builds and commands need not wait for it.
+  const lending = lender.start(rustupHome).then(
+    (installed) => writeAnnouncement(paths.announce, sourceRemaps(installed)),
+    (error: unknown) => trouble(toShoalError(error)),
+  )
+  closing.push(() => lending)
+  return { requested: stopRequested.promise }
+}
+
+/** A toolchain's own sources have one name everywhere, whether they are installed or not. */
+function sourceRemaps(toolchains: readonly Toolchain[]): { from: string; to: string }[] {
+  return toolchains.flatMap(({ hasSource, sysroot, commitHash }) =>
+    hasSource && commitHash !== undefined
+      ? [{ from: join(sysroot, 'lib/rustlib/src/rust'), to: `/rustc/${commitHash}` }]
+      : [],
+  )
+}
+
+const dhtDeadlineMs = 300
+
+/** Connected members first; the DHT only while it can know more than they do. */
+async function askMesh(
+  mesh: Mesh,
+  key: CID,
+  { budgetMs, signal }: { budgetMs: number; signal: AbortSignal },
+): Promise<Holding[]> {
+  const keys = [digestOf(key)]
+  const toHolding = ({ peerId, traces }: { peerId: string; traces: Uint8Array[] }): Holding => ({
+    peer: peerId,
+    traces,
+  })
+  const answers = (await mesh.ask(keys, { budgetMs, signal })).map(toHolding)
+  if (answers.length > 0 || !mesh.shouldAskDht()) return answers
+  const providers = await mesh.findProviders(key, { signal, deadlineMs: dhtDeadlineMs })
+  if (providers.length === 0) return []
+  return (await mesh.ask(keys, { budgetMs: dhtDeadlineMs, signal })).map(toHolding)
+}

@@ -1,0 +1,131 @@
+import type { Socket } from 'node:net'
+import { ShoalError } from '../base/errors.ts'
+import { readEnvironment } from '../plan/environment.ts'
+import type { Invocation } from '../plan/invocation.ts'
+import { expandArgFiles } from '../plan/rustc-args.ts'
+import { type CompileFrame, encodeLocalFrame, type LocalFrame } from '../wire/local.ts'
+import type { Ran, ShimLink } from './shim-link.ts'
+
+/** The shim gives up after 5 s of silence. */
+const beatMs = 1000
+
+/** Jobserver tokens that shims left without, per cargo process: the next shim of that cargo repays one. */
+export class TokenDebts {
+  readonly #debts = new Map<number, number>()
+
+  note(cargoPid: number): void {
+    this.#debts.set(cargoPid, (this.#debts.get(cargoPid) ?? 0) + 1)
+    if (this.#debts.size > 64) this.#debts.delete(this.#debts.keys().next().value ?? 0)
+  }
+
+  /** True when a debt was there and is now repaid. */
+  repay(cargoPid: number): boolean {
+    const debt = this.#debts.get(cargoPid) ?? 0
+    if (debt > 1) this.#debts.set(cargoPid, debt - 1)
+    else this.#debts.delete(cargoPid)
+    return debt > 0
+  }
+}
+
+/** One shim on the local socket. */
+export class ShimConnection implements ShimLink {
+  readonly invocation: Invocation
+  readonly signal: AbortSignal
+  readonly #socket: Socket
+  readonly #debts: TokenDebts
+  readonly #gone = new AbortController()
+  readonly #beat: NodeJS.Timeout
+  #yielded = false
+  #ran: { resolve(ran: Ran): void; reject(error: unknown): void } | undefined
+
+  constructor(socket: Socket, invocation: Invocation, debts: TokenDebts) {
+    this.invocation = invocation
+    this.signal = this.#gone.signal
+    this.#socket = socket
+    this.#debts = debts
+    this.#beat = setInterval(() => this.#send({ type: 'beat' }), beatMs)
+    this.#beat.unref()
+    socket.once('close', () => this.#close())
+    if (socket.destroyed) this.#close()
+  }
+
+  /** A frame of this shim; any other kind of frame than those that follow COMPILE is an error. */
+  receive(frame: LocalFrame): void {
+    if (frame.type === 'token') {
+      if (frame.state === 'debt') this.#debts.note(this.invocation.cargoPid)
+      return
+    }
+    if (frame.type !== 'ran') throw new ShoalError('ERR_FRAME', `unexpected frame ${frame.type}`)
+    const { code, wallMicros, truncated, stdout, stderr } = frame
+    this.#ran?.resolve({ code, wallMs: Math.round(wallMicros / 1000), truncated, stdout, stderr })
+    this.#ran = undefined
+  }
+
+  yieldToken(): void {
+    if (this.#yielded) return
+    this.#yielded = true
+    this.#send({ type: 'release', repay: this.#debts.repay(this.invocation.cargoPid) })
+  }
+
+  stderr(data: Uint8Array): void {
+    this.#send({ type: 'stderr', data })
+  }
+
+  placed(path: string): void {
+    this.#send({ type: 'placed', path })
+  }
+
+  async run(privateDir: string): Promise<Ran> {
+    this.signal.throwIfAborted()
+    return await new Promise<Ran>((resolve, reject) => {
+      this.#ran = { resolve, reject }
+      this.#send({ type: 'run', privateDir })
+    })
+  }
+
+  exit(code: number): void {
+    this.#send({ type: 'exit', code })
+    this.#socket.end()
+  }
+
+  refuse(reason: string): void {
+    this.#send({ type: 'refuse', reason })
+    this.#socket.end()
+  }
+
+  #send(frame: LocalFrame): void {
+    if (this.#socket.writable) this.#socket.write(encodeLocalFrame(frame))
+  }
+
+  #close(): void {
+    clearInterval(this.#beat)
+    const error = new ShoalError('ERR_PEER_LOST', 'the shim is gone')
+    this.#ran?.reject(error)
+    this.#gone.abort(error)
+  }
+}
+
+/**
+ * The invocation inside a COMPILE frame.
+ * @throws ShoalError ERR_UNSUPPORTED when something in it is not UTF-8
+ */
+export async function readInvocation(frame: CompileFrame): Promise<Invocation> {
+  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  const text = (bytes: Uint8Array): string => {
+    try {
+      return utf8.decode(bytes)
+    } catch (error) {
+      throw new ShoalError('ERR_UNSUPPORTED', 'a path or argument that is not UTF-8', { cause: error })
+    }
+  }
+  const [rustc = '', ...argv] = frame.argv.map(text)
+  return {
+    rustc,
+    argv: await expandArgFiles(argv),
+    cwd: text(frame.cwd),
+    // A variable that is not UTF-8 counts as absent for rustc's env! too.
+    env: readEnvironment(frame.env.map((entry) => Buffer.from(entry).toString('utf8'))),
+    remaps: frame.remaps.map(({ from, to }) => ({ from: text(from), to: text(to) })),
+    cargoPid: frame.ppid,
+  }
+}

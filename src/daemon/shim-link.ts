@@ -1,0 +1,31 @@
+import type { Invocation } from '../plan/invocation.ts'
+
+/** How a rustc that the shim ran as its own child ended. */
+export interface Ran {
+  /** Exit code; negative: killed by that signal. */
+  code: number
+  wallMs: number
+  /** True when standard output or error was too long to be copied whole. */
+  truncated: boolean
+  stdout: Uint8Array
+  stderr: Uint8Array
+}
+
+/** One waiting shim, seen from the story in `compile.ts`. All calls are harmless once the shim is gone. */
+export interface ShimLink {
+  invocation: Invocation
+  /** Aborted when the shim is gone: cargo was interrupted, or the shim gave up waiting. */
+  signal: AbortSignal
+  /** The unit waits or is away: cargo may start another one meanwhile. Only the first call counts. */
+  yieldToken(): void
+  /** Relays bytes to cargo as they are. */
+  stderr(bytes: Uint8Array): void
+  /** From now on this metadata lies in its final place and is announced: it must never change again. */
+  placed(path: string): void
+  /** rustc as the shim's child. `privateDir` '' runs it exactly as cargo asked. Rejects when the shim is gone. */
+  run(privateDir: string): Promise<Ran>
+  /** The unit is delivered: the shim ends with this code. */
+  exit(code: number): void
+  /** The shim runs rustc without the daemon. */
+  refuse(reason: string): void
+}

@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import type { Market } from '../market/driver.ts'
+import type { Membership } from '../mesh/membership.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { BlockStore } from '../store/blocks.ts'
+import type { TraceStore } from '../store/traces.ts'
+import type { Health } from '../watch/health.ts'
+import { Tier } from '../wire/generated/market_pb.ts'
+
+export interface StatusNeeds {
+  name: string
+  mesh: Mesh
+  membership: Membership
+  market: Market
+  blocks: BlockStore
+  traces: TraceStore
+  health: Health
+  /** Why this node lends nothing; undefined when it lends. */
+  lending(): { tier: Tier; reason: string }
+}
+
+const tierNames: Record<number, string> = {
+  [Tier.NONE]: 'none',
+  [Tier.WATCHED]: 'watched',
+  [Tier.CONFINED]: 'confined',
+}
+
+const version = (): string => {
+  const file = new URL('../../package.json', import.meta.url)
+  return String((JSON.parse(readFileSync(file, 'utf8')) as { version: unknown }).version)
+}
+
+/** `shoal status --json`, version 1. Fields are added, never changed or removed. */
+export async function statusView(needs: StatusNeeds): Promise<Record<string, unknown>> {
+  const { mesh, membership, market, health } = needs
+  const { tier, reason } = needs.lending()
+  return {
+    schema: 1,
+    node: {
+      name: needs.name,
+      peerId: mesh.peerId,
+      pid: process.pid,
+      version: version(),
+      addresses: mesh.addresses(),
+    },
+    mesh: { id: membership.id, name: membership.name, open: membership.open },
+    slots: market.stats().slots,
+    lending: { tier: tierNames[tier], reason },
+    units: market.stats().units,
+    peers: mesh.peers().filter((peer) => peer.connected).length,
+    cache: await cacheView(needs),
+    health: health.problems(),
+  }
+}
+
+/** `shoal cache stats --json`. */
+export async function cacheView({
+  blocks,
+  traces,
+}: Pick<StatusNeeds, 'blocks' | 'traces'>): Promise<Record<string, unknown>> {
+  return { schema: 1, ...blocks.stats(), results: await traces.count() }
+}
+
+/** `shoal peers --json`, version 1. */
+export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>): Record<string, unknown> {
+  const traded = new Map(market.stats().peers.map((peer) => [peer.peer, peer]))
+  const peers = mesh.peers().map(({ peerId, name, connected, suspect, rttMs, addresses }) => {
+    const trade = traded.get(peerId)
+    return {
+      name,
+      peerId,
+      connected,
+      suspect,
+      addresses,
+      rttMs: rttMs ?? null,
+      slots: trade?.offer?.total ?? null,
+      tier: trade?.offer === undefined ? null : (tierNames[trade.offer.tier] ?? null),
+      toolchains: trade?.offer?.toolchains ?? [],
+      lentMs: trade?.lentMs ?? 0,
+      borrowedMs: trade?.borrowedMs ?? 0,
+    }
+  })
+  return { schema: 1, peers }
+}

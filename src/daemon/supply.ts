@@ -1,0 +1,68 @@
+import type { CID } from 'multiformats/cid'
+import { ShoalError } from '../base/errors.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import { type DigestedTree, filesOf } from '../plan/trees.ts'
+
+export interface SupplyNeeds {
+  blocks: {
+    get(cid: CID): Promise<Uint8Array | undefined>
+    has(cid: CID): Promise<boolean>
+    put(bytes: Uint8Array, codec?: number): Promise<CID>
+    lend(cid: CID, path: string): void
+  }
+  mesh: {
+    fetchBlock(
+      cid: CID,
+      options: { from: readonly string[]; maxBytes: number; signal: AbortSignal },
+    ): Promise<Uint8Array>
+  }
+}
+
+/** Blocks that come from other members and go to them. */
+export class Supply {
+  readonly #needs: SupplyNeeds
+
+  constructor(needs: SupplyNeeds) {
+    this.#needs = needs
+  }
+
+  /**
+   * Makes a block available here.
+   * @returns the bytes that crossed the network for it
+   * @throws ShoalError ERR_BLOCK_MISSING, ERR_BLOCK_MISMATCH, ERR_DEADLINE…
+   */
+  async ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number> {
+    if (await this.#needs.blocks.has(cid)) return 0
+    if (from.length === 0) throw new ShoalError('ERR_BLOCK_MISSING', cid.toString())
+    const bytes = await this.#needs.mesh.fetchBlock(cid, { from, maxBytes: size, signal })
+    if (bytes.length !== size)
+      throw new ShoalError('ERR_BLOCK_MISMATCH', `${cid.toString()} is of another size than said`)
+    await this.#needs.blocks.put(bytes, cid.code)
+    return bytes.length
+  }
+
+  /** The bytes of a block, from here or from `from`; what was fetched is kept. */
+  async bytes(
+    cid: CID,
+    { from, maxBytes, signal }: { from: readonly string[]; maxBytes: number; signal: AbortSignal },
+  ): Promise<Uint8Array> {
+    const here = await this.#needs.blocks.get(cid)
+    if (here !== undefined) return here
+    const bytes = await this.#needs.mesh.fetchBlock(cid, { from, maxBytes, signal })
+    await this.#needs.blocks.put(bytes, cid.code)
+    return bytes
+  }
+
+  /** Lets a lender fetch everything that a unit's compile reads, from where it lies. */
+  async offerInputs(planned: PlannedAction): Promise<void> {
+    await this.#needs.blocks.put(planned.inputs.bytes, planned.inputs.cid.code)
+    for (const tree of planned.lent) await this.#offerTree(tree)
+    if (planned.build) await this.#offerTree(planned.build)
+    for (const { cid, path } of planned.dependencies) this.#needs.blocks.lend(cid, path)
+  }
+
+  async #offerTree(tree: DigestedTree): Promise<void> {
+    await this.#needs.blocks.put(tree.lendable.bytes, tree.lendable.cid.code)
+    for (const { cid, path } of filesOf(tree)) this.#needs.blocks.lend(cid, path)
+  }
+}

@@ -1,0 +1,127 @@
+import { once } from 'node:events'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { runGuest } from './guest.ts'
+import { removeTree } from './remove-tree.ts'
+import { prepareRuntime } from './runtime.ts'
+import { defaultLimits, limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
+
+export interface CanaryInit {
+  dir: string
+  setup: SandboxSetup
+  /** The program to try with: this very Node.js, which can do everything that a guest must not. */
+  node: string
+  clock: Clock
+  signal: AbortSignal
+}
+
+/** What must work inside, so that a failure of the canary itself is not taken for confinement. */
+const mustWork = ['read-input', 'write-output', 'write-tmp']
+
+/**
+ * Tries from inside a sandbox everything that a guest must not be able to do, against real files and sockets outside.
+ * @returns what was possible and must not be, or impossible and must be; empty when the sandbox holds
+ */
+export async function canary(init: CanaryInit): Promise<string[]> {
+  const { dir, limits } = { dir: join(init.dir, 'canary'), limits: { ...defaultLimits, wallMs: 30_000 } }
+  await removeTree(dir)
+  await mkdir(join(dir, 'in'), { recursive: true, mode: 0o700 })
+  await mkdir(join(dir, 'out'))
+  const listeners: Server[] = []
+  try {
+    await writeFile(join(dir, 'secret'), 'outside')
+    await writeFile(join(dir, 'in/given'), 'inside')
+    const tcp = await listen(listeners, { host: '127.0.0.1', port: 0 })
+    await listen(listeners, { path: join(dir, 'socket') })
+    const runtime = await prepareRuntime(init.node, join(dir, 'runtime'))
+    const options = sandboxOptions({
+      mounts: [...runtime.mounts, '--ro-bind', init.node, '/canary/node'],
+      readOnly: [{ from: join(dir, 'in'), to: '/canary/in' }],
+      writable: { from: join(dir, 'out'), to: '/canary/out' },
+      cwd: '/canary/in',
+      env: [],
+      tmpBytes: 1 << 20,
+      disableUserns: init.setup.disableUserns,
+    })
+    const port = typeof tcp === 'object' && tcp !== null ? tcp.port : 0
+    const told: Buffer[] = []
+    const end = await runGuest({
+      command: limitCommand(init.setup, limits, 1),
+      options,
+      program: ['/canary/node', '-e', script(dir, port)],
+      setup: init.setup,
+      optionsFile: join(dir, 'options'),
+      outDir: join(dir, 'out'),
+      limits,
+      clock: init.clock,
+      signal: init.signal,
+      onStderr: (chunk) => told.push(chunk),
+    })
+    const answer = /^\{.*\}$/m.exec(end.stdout.toString('utf8'))?.[0]
+    if (answer === undefined)
+      return [`canary ended with ${end.status}: ${Buffer.concat(told).toString('utf8').slice(0, 300)}`]
+    return judge(JSON.parse(answer), (await readFile(join(dir, 'secret'), 'utf8')) === 'outside')
+  } finally {
+    for (const listener of listeners) listener.close()
+    await removeTree(dir)
+  }
+}
+
+function judge(answer: unknown, untouched: boolean): string[] {
+  if (typeof answer !== 'object' || answer === null) return ['canary gave no answer']
+  const outcomes = new Map(Object.entries(answer))
+  const wrong = [...outcomes].filter(([name, worked]) => worked !== mustWork.includes(name)).map(([name]) => name)
+  for (const name of mustWork) if (!outcomes.has(name)) wrong.push(name)
+  if (!untouched) wrong.push('changed a file outside')
+  return wrong
+}
+
+async function listen(listeners: Server[], options: { host?: string; port?: number; path?: string }) {
+  const server = createServer((socket) => socket.destroy())
+  listeners.push(server)
+  server.unref()
+  server.listen(options)
+  await once(server, 'listening')
+  return server.address()
+}
+
+/** Runs inside. Prints one line of JSON: what was tried, and whether it worked. */
+function script(dir: string, port: number): string {
+  const secret = JSON.stringify(join(dir, 'secret'))
+  return `
+const fs = require('fs'), net = require('net'), { spawnSync } = require('child_process')
+const found = {}
+const attempt = (name, run) => { try { run(); found[name] = true } catch { found[name] = false } }
+const make = (name, dir, bytes) => {
+  const path = dir + '/shoal-canary-' + process.pid
+  attempt(name, () => fs.writeFileSync(path, Buffer.alloc(bytes)))
+  // Where the sandbox does not hold, nothing is left lying about.
+  try { fs.unlinkSync(path) } catch {}
+}
+attempt('read-input', () => fs.readFileSync('/canary/in/given'))
+attempt('write-output', () => fs.writeFileSync('/canary/out/made', 'x'))
+make('write-tmp', '/tmp', 1)
+attempt('read-outside', () => fs.readFileSync(${secret}))
+attempt('write-outside', () => fs.writeFileSync(${secret}, 'changed'))
+attempt('read-passwd', () => fs.readFileSync('/etc/passwd'))
+attempt('read-proc', () => fs.readFileSync('/proc/1/environ'))
+make('write-root', '', 1)
+attempt('write-input', () => fs.writeFileSync('/canary/in/given', 'x'))
+make('fill-tmp', '/tmp', 2 << 20)
+attempt('link', () => fs.symlinkSync('/etc/passwd', '/canary/out/link'))
+attempt('set-user-id', () => fs.chmodSync('/canary/out/made', 0o4755))
+const starts = (program) => spawnSync(program, ['-v']).error === undefined
+found.fork = starts('/canary/node') || starts(process.execPath)
+found.environment = Object.keys(process.env).some((name) => name !== 'PWD')
+const connect = (name, to) => new Promise((done) => {
+  const finish = (worked) => { found[name] = worked; done() }
+  try { net.connect(to).once('connect', () => finish(true)).once('error', () => finish(false)) } catch { finish(false) }
+})
+Promise.all([
+  connect('connect-tcp', { host: '127.0.0.1', port: ${port} }),
+  connect('connect-unix', { path: ${JSON.stringify(join(dir, 'socket'))} }),
+]).then(() => console.log(JSON.stringify(found)))
+`
+}

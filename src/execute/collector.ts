@@ -1,0 +1,256 @@
+import { createHash } from 'node:crypto'
+import { closeSync, constants, fstatSync, openSync, read, readSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { CID } from 'multiformats/cid'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import type { OutputKind } from '../plan/action.ts'
+import { nameDepInfo } from '../plan/dep-info.ts'
+import type { Root } from '../plan/roots.ts'
+import { cidFromDigest, cidOf } from '../wire/cid.ts'
+import type { Blocks } from './blocks.ts'
+import { findNeedle, type Needle, overlap } from './needles.ts'
+
+/** One output in the store. */
+export interface Collected {
+  name: string
+  kind: OutputKind
+  cid: CID
+  size: number
+}
+
+export interface Collection {
+  /** Every declared output but the `.d` file, in the order declared. */
+  outputs: Collected[]
+  /** The text of the `.d` file, roots by name; empty when none was declared. */
+  depInfo: string
+  /** Name of the first output that holds a path of this machine. */
+  pathBound: string | undefined
+}
+
+export interface CollectOptions {
+  /** The directory that rustc wrote to. Nothing writes to it any more. */
+  dir: string
+  outputs: readonly (readonly [string, OutputKind])[]
+  /** What must not occur in a portable output. */
+  needles: readonly Needle[]
+  /** As `sortRoots` returns them: how the paths in the `.d` file are named. */
+  roots: readonly Root[]
+  blocks: Blocks
+  /** Of all outputs together. Default 2 GiB. */
+  maxBytes?: number
+  /** Whether whoever wrote the files may want to cheat: then links of any kind are refused. */
+  hostile: boolean
+}
+
+const defaultMaxBytes = 2 * 1024 ** 3
+const maxDepInfo = 2 << 20
+/** Above this, files are read in pieces. */
+const wholeBytes = 64 << 20
+const pieceBytes = 4 << 20
+/** Up to this a file is in the page cache a moment after it was written, and read in a moment. */
+const atOnceBytes = 1 << 20
+
+/**
+ * Takes what a finished compile left behind: the declared files and nothing else, by copy, searched for paths of this
+ * machine on the way.
+ * @throws ShoalError ERR_OUTPUT when a declared output is missing, is no plain file or is no text where text is due;
+ *   ERR_LIMIT when they are too large; whatever the store throws
+ */
+export async function collectOutputs(options: CollectOptions): Promise<Collection> {
+  let left = options.maxBytes ?? defaultMaxBytes
+  const opened: { file: PlainFile; name: string; kind: OutputKind }[] = []
+  try {
+    for (const [name, kind] of options.outputs) {
+      const most = kind === 'dep-info' ? Math.min(left, maxDepInfo) : left
+      const file = openPlain(join(options.dir, name), most, options.hostile)
+      opened.push({ file, name, kind })
+      left -= file.size
+    }
+    const taken = await Promise.all(opened.map((output) => takeOutput(output, options)))
+    return {
+      outputs: taken.flatMap(({ collected }) => collected ?? []),
+      depInfo: taken.find(({ text }) => text !== undefined)?.text ?? '',
+      pathBound: opened[taken.findIndex(({ pathBound }) => pathBound)]?.name,
+    }
+  } finally {
+    for (const { file } of opened) closeSync(file.fd)
+  }
+}
+
+interface Taken {
+  collected?: Collected
+  /** Of the `.d` file. */
+  text?: string
+  pathBound: boolean
+}
+
+async function takeOutput(
+  { file, name, kind }: { file: PlainFile; name: string; kind: OutputKind },
+  options: CollectOptions,
+): Promise<Taken> {
+  if (kind !== 'dep-info') {
+    const { cid, size, pathBound } = await store(file, options)
+    return { collected: { name, kind, cid, size }, pathBound }
+  }
+  const text = await readDepInfo(file, options.roots)
+  return { text, pathBound: findNeedle(Buffer.from(text), options.needles) }
+}
+
+/**
+ * The same for a compile that the shim ran here in a directory of its own: rustc's own links are fine, and an output that
+ * holds a path of this machine is reported, not refused.
+ * @param search the roots whose real paths make an output path-bound
+ */
+export function collectHere(
+  options: Omit<CollectOptions, 'needles' | 'hostile'> & { search: readonly Root[] },
+): Promise<Collection> {
+  const { search, ...rest } = options
+  const needles = search.map((root) => ({ bytes: Buffer.from(root.path), whole: true }))
+  return collectOutputs({ ...rest, needles, hostile: false })
+}
+
+export interface TakeOptions {
+  needles: readonly Needle[]
+  blocks: Blocks
+  maxBytes: number
+  hostile: boolean
+}
+
+/**
+ * Copies one file into the store.
+ * @returns its name by content, and whether it holds one of the needles
+ */
+export async function takeFile(
+  path: string,
+  options: TakeOptions,
+): Promise<{ cid: CID; size: number; pathBound: boolean }> {
+  const file = openPlain(path, options.maxBytes, options.hostile)
+  try {
+    return await store(file, options)
+  } finally {
+    closeSync(file.fd)
+  }
+}
+
+/**
+ * Reads a `.d` file while rustc may still run: it is complete before the metadata is.
+ * @returns its text, roots by name
+ * @throws as `collectOutputs`
+ */
+export async function takeDepInfo(
+  path: string,
+  options: { roots: readonly Root[]; maxBytes: number; hostile: boolean },
+): Promise<string> {
+  const file = openPlain(path, Math.min(options.maxBytes, maxDepInfo), options.hostile)
+  try {
+    return await readDepInfo(file, options.roots)
+  } finally {
+    closeSync(file.fd)
+  }
+}
+
+async function readDepInfo(file: PlainFile, roots: readonly Root[]): Promise<string> {
+  return nameDepInfo(decode(await readWhole(file), file.path), roots)
+}
+
+async function store(
+  file: PlainFile,
+  { needles, blocks, hostile }: Pick<TakeOptions, 'needles' | 'blocks' | 'hostile'>,
+): Promise<{ cid: CID; size: number; pathBound: boolean }> {
+  const { path, size } = file
+  if (size <= wholeBytes) {
+    const bytes = await readWhole(file)
+    const pathBound = findNeedle(bytes, needles)
+    // What must not be used need not be kept.
+    return { cid: pathBound && hostile ? cidOf(bytes) : await blocks.put(bytes), size, pathBound }
+  }
+  const { cid, pathBound } = await scan(file, needles)
+  if (pathBound && hostile) return { cid, size, pathBound }
+  const stored = await blocks.putFile(path, { maxBytes: size })
+  if (!stored.cid.equals(cid)) throw new ShoalError('ERR_OUTPUT', `${path} changed while it was read`)
+  return { cid, size, pathBound }
+}
+
+interface PlainFile {
+  path: string
+  fd: number
+  size: number
+}
+
+/**
+ * Opens a file of which only the name is known, and makes sure on the descriptor that it is what it should be. At once:
+ * small steps like these are done sooner than a thread is found for them.
+ */
+function openPlain(path: string, maxBytes: number, hostile: boolean): PlainFile {
+  const fd = openUnfollowed(path)
+  try {
+    const stat = fstatSync(fd)
+    if (!stat.isFile()) throw new ShoalError('ERR_OUTPUT', `${path} is not a regular file`)
+    const foreign = stat.nlink !== 1 || stat.uid !== process.getuid?.() || (stat.mode & 0o6000) !== 0
+    if (hostile && foreign) throw new ShoalError('ERR_OUTPUT', `${path} is linked or privileged`)
+    if (stat.size > maxBytes) throw new ShoalError('ERR_LIMIT', `${path} holds ${stat.size} bytes, at most ${maxBytes}`)
+    return { path, fd, size: stat.size }
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function openUnfollowed(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    // ELOOP: a symbolic link. ENXIO: a socket.
+    if (!['ENOENT', 'ELOOP', 'ENXIO', 'EACCES'].includes(codeOf(error) ?? '')) throw error
+    throw new ShoalError('ERR_OUTPUT', `${path}: ${codeOf(error)}`, { cause: error })
+  }
+}
+
+function decode(bytes: Buffer, path: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (error) {
+    throw new ShoalError('ERR_OUTPUT', `${path} is not UTF-8`, { cause: error })
+  }
+}
+
+async function readWhole({ fd, size, path }: PlainFile): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(size)
+  for (let at = 0; at < size; ) {
+    const bytesRead =
+      size <= atOnceBytes ? readSync(fd, bytes, at, size - at, at) : await readAt(fd, bytes, at, size - at, at)
+    if (bytesRead === 0) throw new ShoalError('ERR_OUTPUT', `${path} shrank while it was read`)
+    at += bytesRead
+  }
+  return bytes
+}
+
+async function scan(
+  { fd, size, path }: PlainFile,
+  needles: readonly Needle[],
+): Promise<{ cid: CID; pathBound: boolean }> {
+  const hash = createHash('sha256')
+  const kept = overlap(needles)
+  const buffer = Buffer.allocUnsafe(kept + pieceBytes)
+  let pathBound = false
+  let carried = 0
+  for (let at = 0; at < size; ) {
+    const bytesRead = await readAt(fd, buffer, carried, Math.min(pieceBytes, size - at), at)
+    if (bytesRead === 0) throw new ShoalError('ERR_OUTPUT', `${path} shrank while it was read`)
+    at += bytesRead
+    hash.update(buffer.subarray(carried, carried + bytesRead))
+    const filled = buffer.subarray(0, carried + bytesRead)
+    pathBound ||= findNeedle(filled, needles)
+    // A needle may lie across two pieces.
+    carried = Math.min(kept, filled.length)
+    filled.copyWithin(0, filled.length - carried)
+  }
+  return { cid: cidFromDigest(hash.digest()), pathBound }
+}
+
+const readLater = promisify(read)
+
+async function readAt(fd: number, into: Buffer, offset: number, length: number, position: number): Promise<number> {
+  return (await readLater(fd, into, offset, length, position)).bytesRead
+}

@@ -1,0 +1,189 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { Environment } from '../base/paths.ts'
+import type { Action, Inputs } from '../plan/action.ts'
+import { isUnchanged, type Toolchain } from '../plan/toolchain.ts'
+import type { Blocks } from './blocks.ts'
+import { InputCache } from './input-cache.ts'
+import { type Probed, probe, type Tier, tryToolchain } from './probe.ts'
+import { removeTree } from './remove-tree.ts'
+import { type EarlyMetadata, type Outcome, runAction } from './runner.ts'
+import { type MountedToolchain, prepareToolchain } from './runtime.ts'
+import { defaultLimits, type GuestLimits } from './sandbox.ts'
+import { seccompFilter } from './seccomp.ts'
+
+export interface ExecutorNeeds {
+  blocks: Blocks
+  clock: Clock
+  log: Logger
+  /** `PATH` says where bubblewrap is looked for. */
+  env: Environment
+}
+
+export interface ExecutorInit {
+  /** Belongs to the executor alone; emptied at start. On a file system with room for inputs and outputs. */
+  workDir: string
+  /** Changes to `defaultLimits`. */
+  limits?: Partial<GuestLimits>
+  /** How many processors the threads of one compile may keep busy. */
+  processors: number
+  /** Default: this Node.js on this system. */
+  node?: string
+  platform?: string
+  arch?: string
+}
+
+export interface ExecuteOptions {
+  action: Action
+  inputs: Inputs
+  /** Installed here, with the digest and target of the action. */
+  toolchain: Toolchain
+  signal: AbortSignal
+  limits?: Partial<GuestLimits>
+  onRmeta(rmeta: EarlyMetadata): void
+}
+
+/** Directories of finished compiles that may wait for their removal before the next compile does. */
+const maxRemovals = 16
+
+/** Runs actions of other nodes, each in a sandbox of its own. */
+export class Executor {
+  readonly #needs: ExecutorNeeds
+  readonly #init: ExecutorInit
+  readonly #cache: InputCache
+  readonly #filter: string
+  readonly #removals = new Set<Promise<void>>()
+  readonly #toolchains = new Map<string, Promise<MountedToolchain>>()
+  #probed: Probed = { tier: 'none', reason: 'not started' }
+
+  constructor(needs: ExecutorNeeds, init: ExecutorInit) {
+    this.#needs = needs
+    this.#init = init
+    this.#cache = new InputCache(join(init.workDir, 'inputs'), needs.blocks)
+    this.#filter = join(init.workDir, 'filter')
+  }
+
+  /** What the last probe found. */
+  get tier(): Tier {
+    return this.#probed.tier
+  }
+
+  /** Why the tier is not a better one. */
+  get reason(): string {
+    return this.#probed.reason
+  }
+
+  /** Empties the work directory and probes. Never throws for want of a sandbox: then the tier is `none`. */
+  async start(): Promise<void> {
+    await removeTree(this.#init.workDir)
+    await mkdir(this.#init.workDir, { recursive: true, mode: 0o700 })
+    await this.#cache.start()
+    await this.probe()
+  }
+
+  /** Tries the sandbox again, as after a resume; its tier may be another one then. */
+  async probe(): Promise<Tier> {
+    const { workDir, node = process.execPath, platform = process.platform, arch = process.arch } = this.#init
+    const known = arch === 'x64' || arch === 'arm64'
+    if (known) await writeFile(this.#filter, seccompFilter(arch), { mode: 0o600 })
+    const { env, clock, log } = this.#needs
+    const filter = known ? this.#filter : undefined
+    this.#probed = await probe({ workDir, env, platform, filter, node, clock, signal: new AbortController().signal })
+    log.info('sandbox probed', { tier: this.tier, reason: this.reason })
+    return this.tier
+  }
+
+  /**
+   * Makes a toolchain ready ahead of its first use, and shows that it runs inside.
+   * @throws ShoalError ERR_SANDBOX when the tier is `none`, ERR_TOOLCHAIN when it does not run
+   */
+  async prepare(toolchain: Toolchain): Promise<void> {
+    await this.#mounted(toolchain)
+  }
+
+  /**
+   * Runs one action.
+   * @throws ShoalError ERR_SANDBOX when the tier is `none`; ERR_TOOLCHAIN when the toolchain is not the action's or was
+   *   changed since it was identified; and what `runAction` throws
+   */
+  async run(options: ExecuteOptions): Promise<Outcome> {
+    const { action, toolchain, signal } = options
+    const probed = this.#usable()
+    if (action.toolchain !== toolchain.digest || action.target !== toolchain.target) {
+      throw new ShoalError('ERR_TOOLCHAIN', `the action is for ${action.target} of another toolchain`)
+    }
+    const mounted = await this.#mounted(toolchain)
+    if (this.#removals.size >= maxRemovals) await Promise.race(this.#removals)
+    signal.throwIfAborted()
+    this.#check(toolchain)
+    const outcome = await runAction({
+      action,
+      inputs: options.inputs,
+      toolchain: mounted,
+      blocks: this.#needs.blocks,
+      cache: this.#cache,
+      workDir: this.#init.workDir,
+      onDirectoryDone: (dir) => this.#remove(dir),
+      setup: probed.setup,
+      processors: this.#init.processors,
+      limits: { ...defaultLimits, ...this.#init.limits, ...options.limits },
+      clock: this.#needs.clock,
+      signal,
+      onRmeta: options.onRmeta,
+    })
+    // Updated meanwhile: nobody can say any more what made this.
+    this.#check(toolchain)
+    return outcome
+  }
+
+  /** Settles when the directories of all finished compiles are gone. */
+  async idle(): Promise<void> {
+    while (this.#removals.size > 0) await Promise.all(this.#removals)
+  }
+
+  /** Behind the result's back: on a busy disk, removing the inputs takes longer than collecting the outputs. */
+  #remove(dir: string): void {
+    const removal = removeTree(dir).catch((error: unknown) => {
+      this.#needs.log.warn('work directory not removed', { dir, code: codeOf(error) })
+    })
+    const tracked = removal.finally(() => this.#removals.delete(tracked))
+    this.#removals.add(tracked)
+  }
+
+  #check(toolchain: Toolchain): void {
+    if (isUnchanged(toolchain)) return
+    this.#toolchains.delete(toolchain.digest)
+    throw new ShoalError('ERR_TOOLCHAIN', `${toolchain.sysroot} was changed since it was identified`)
+  }
+
+  #usable() {
+    if (this.#probed.tier === 'none') throw new ShoalError('ERR_SANDBOX', this.#probed.reason)
+    return this.#probed
+  }
+
+  async #mounted(toolchain: Toolchain): Promise<MountedToolchain> {
+    const known = this.#toolchains.get(toolchain.digest)
+    if (known !== undefined) return await known
+    const coming = this.#mount(toolchain)
+    this.#toolchains.set(toolchain.digest, coming)
+    try {
+      return await coming
+    } catch (error) {
+      this.#toolchains.delete(toolchain.digest)
+      throw error
+    }
+  }
+
+  async #mount(toolchain: Toolchain): Promise<MountedToolchain> {
+    const { setup } = this.#usable()
+    const dir = join(this.#init.workDir, 'toolchains', toolchain.digest)
+    await mkdir(dir, { recursive: true, mode: 0o700 })
+    const mounted = await prepareToolchain(toolchain, join(dir, 'runtime'))
+    const { clock } = this.#needs
+    await tryToolchain(mounted, { dir, setup, clock, release: toolchain.release })
+    return mounted
+  }
+}

@@ -1,0 +1,243 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { setPriority } from 'node:os'
+import { setTimeout as delay, setImmediate } from 'node:timers/promises'
+import type { Clock } from '../base/clock.ts'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import type { GuestLimits, SandboxSetup } from './sandbox.ts'
+import { overLimit } from './watchdog.ts'
+
+export interface GuestInit {
+  /** What becomes bubblewrap. */
+  command: readonly [string, ...string[]]
+  /** Bubblewrap's options. */
+  options: readonly string[]
+  /** The program inside and its arguments. */
+  program: readonly string[]
+  setup: SandboxSetup
+  /** A path to be, for a moment, the file with the options. */
+  optionsFile: string
+  /** Watched for its size. */
+  outDir: string | undefined
+  limits: GuestLimits
+  clock: Clock
+  signal: AbortSignal
+  /** Called with standard error as it comes. */
+  onStderr(chunk: Buffer): void
+}
+
+export interface GuestEnd {
+  /** Exit status of the program inside; 128 + n after signal n. */
+  status: number
+  stdout: Buffer
+  wallMs: number
+}
+
+const watchMs = 200
+/** How long bubblewrap may take to name its child before it is killed without. */
+const startMs = 5000
+/** The later ones are a millisecond apart. */
+const [quickLooks, maxLooks] = [30, 5000]
+/** Below everything that the owner of this machine runs, and first to go when memory runs out. */
+const [niceness, outOfMemoryScore] = [10, '900']
+
+/**
+ * Runs a program in bubblewrap to its end; when this settles, nothing of it runs any more.
+ * @throws ShoalError ERR_DEADLINE, ERR_LIMIT, or ERR_SANDBOX when it was never started; the signal's reason when aborted
+ */
+export async function runGuest(init: GuestInit): Promise<GuestEnd> {
+  init.signal.throwIfAborted()
+  const started = init.clock.now()
+  const child = start(init)
+  const guest = new Guest(child, init)
+  try {
+    const [code] = await once(child, 'close', {})
+    const end = guest.finish(typeof code === 'number' ? code : undefined)
+    return { ...end, wallMs: Math.round(init.clock.now() - started) }
+  } catch (error) {
+    if (codeOf(error) !== undefined && !(error instanceof ShoalError) && child.pid === undefined) {
+      throw new ShoalError('ERR_SANDBOX', `${init.command[0]} cannot be started: ${codeOf(error)}`, { cause: error })
+    }
+    throw error
+  } finally {
+    await guest.gone()
+  }
+}
+
+function start(init: GuestInit): ChildProcess {
+  const [file, ...rest] = init.command
+  writeFileSync(init.optionsFile, `${init.options.join('\0')}\0`, { mode: 0o600 })
+  // Bubblewrap reads from where a descriptor stands: each guest needs its own.
+  const opened: number[] = []
+  const opening = (path: string): number => {
+    const fd = openSync(path, 'r')
+    opened.push(fd)
+    return fd
+  }
+  try {
+    const descriptors = [opening(init.optionsFile), opening(init.setup.filter)]
+    // In an empty environment: whatever bubblewrap itself were given, a guest might find in its memory or in /proc.
+    return spawn(file, [...rest, '--json-status-fd', '3', '--args', '4', '--seccomp', '5', '--', ...init.program], {
+      env: {},
+      cwd: '/',
+      detached: true,
+      stdio: [
+        'ignore',
+        'pipe',
+        'pipe',
+        'pipe',
+        ...descriptors,
+        ...covers(init.setup.inherited, () => opening('/dev/null')),
+      ],
+    })
+  } finally {
+    for (const fd of opened) closeSync(fd)
+  }
+}
+
+const firstFreeFd = 6
+
+/** Puts `/dev/null` in the place of descriptors that would be handed down; the six below are in use anyway. */
+function covers(inherited: readonly number[], nothing: () => number): ('ignore' | number)[] {
+  const last = inherited.at(-1) ?? 0
+  if (last < firstFreeFd) return []
+  const fd = nothing()
+  return Array.from({ length: last - firstFreeFd + 1 }, (_, at) =>
+    inherited.includes(at + firstFreeFd) ? fd : 'ignore',
+  )
+}
+
+class Guest {
+  readonly #child: ChildProcess
+  readonly #init: GuestInit
+  readonly #stdout: Buffer[] = []
+  readonly #read = { stdout: 0, stderr: 0 }
+  readonly #timers = new Set<() => void>()
+  #statusText = ''
+  /** Process 1 inside, as numbered outside. */
+  #firstPid: number | undefined
+  #failure: unknown
+  #dying = false
+  #over = false
+
+  constructor(child: ChildProcess, init: GuestInit) {
+    this.#child = child
+    this.#init = init
+    if (child.pid !== undefined) yieldPrecedence(child.pid)
+    child.stdout?.on('data', (chunk: Buffer) => this.#receive('stdout', chunk))
+    child.stderr?.on('data', (chunk: Buffer) => this.#receive('stderr', chunk))
+    child.stdio[3]?.on('data', (chunk: Buffer) => this.#readStatus(chunk))
+    this.#after(init.limits.wallMs, () =>
+      this.#kill(new ShoalError('ERR_DEADLINE', `no end after ${init.limits.wallMs} ms`)),
+    )
+    this.#watch()
+    init.signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  /** What the end of bubblewrap means. */
+  finish(code: number | undefined): Omit<GuestEnd, 'wallMs'> {
+    if (this.#failure !== undefined) throw this.#failure
+    const status = /"exit-code":\s*(\d+)/.exec(this.#statusText)?.[1]
+    if (status === undefined)
+      throw new ShoalError('ERR_SANDBOX', `bubblewrap ended with ${code ?? 'a signal'} before the guest`)
+    return { status: Number(status), stdout: Buffer.concat(this.#stdout) }
+  }
+
+  /** Stops watching and waits until the process namespace is empty: then nobody writes to the outputs any more. */
+  async gone(): Promise<void> {
+    this.#over = true
+    this.#init.signal.removeEventListener('abort', this.#onAbort)
+    for (const cancel of this.#timers) cancel()
+    if (this.#firstPid === undefined) return
+    // The kernel needs microseconds for it, so the first looks are quick.
+    for (let look = 0; !isDead(this.#firstPid); look++) {
+      if (look > maxLooks) throw new ShoalError('ERR_SANDBOX', 'a guest does not end')
+      await (look < quickLooks ? setImmediate() : delay(1))
+    }
+  }
+
+  readonly #onAbort = (): void => this.#kill(this.#init.signal.reason)
+
+  #receive(stream: 'stdout' | 'stderr', chunk: Buffer): void {
+    if (this.#dying) return
+    this.#read[stream] += chunk.length
+    if (this.#read[stream] > this.#init.limits.stdioBytes) {
+      this.#kill(new ShoalError('ERR_LIMIT', `more than ${this.#init.limits.stdioBytes} bytes on ${stream}`))
+    } else if (stream === 'stdout') this.#stdout.push(chunk)
+    else this.#init.onStderr(chunk)
+  }
+
+  #readStatus(chunk: Buffer): void {
+    if (this.#statusText.length < 4096) this.#statusText += chunk.toString('latin1')
+    const pid = /"child-pid":\s*(\d+)/.exec(this.#statusText)?.[1]
+    if (pid === undefined || this.#firstPid !== undefined) return
+    this.#firstPid = Number(pid)
+    if (this.#dying) this.#killNow()
+  }
+
+  #kill(reason: unknown): void {
+    if (this.#dying || this.#over) return
+    this.#failure = reason
+    this.#dying = true
+    // Until bubblewrap has named its child, killing it could leave the child behind, waiting for its parent for ever.
+    if (this.#firstPid === undefined) this.#after(startMs, () => this.#killNow())
+    else this.#killNow()
+  }
+
+  #killNow(): void {
+    for (const pid of [this.#firstPid, this.#child.pid]) {
+      if (pid === undefined) continue
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch (error) {
+        if (codeOf(error) !== 'ESRCH') throw error
+      }
+    }
+  }
+
+  #watch(): void {
+    this.#after(watchMs, async () => {
+      if (this.#firstPid !== undefined) {
+        const { outDir, limits } = this.#init
+        try {
+          const over = await overLimit(this.#firstPid, outDir, limits)
+          if (over !== undefined) this.#kill(new ShoalError('ERR_LIMIT', over))
+        } catch (error) {
+          // What cannot be watched must not run.
+          this.#kill(new ShoalError('ERR_SANDBOX', 'the guest cannot be watched', { cause: error }))
+        }
+      }
+      if (!this.#over && !this.#dying) this.#watch()
+    })
+  }
+
+  #after(ms: number, run: () => void): void {
+    const cancel = this.#init.clock.after(ms, () => {
+      this.#timers.delete(cancel)
+      run()
+    })
+    this.#timers.add(cancel)
+  }
+}
+
+/** Right after the start, so that everything started later inherits it. Both only ever ask for less. */
+function yieldPrecedence(pid: number): void {
+  try {
+    setPriority(pid, niceness)
+    writeFileSync(`/proc/${pid}/oom_score_adj`, outOfMemoryScore)
+  } catch (error) {
+    if (!['ESRCH', 'ENOENT', 'ERR_SYSTEM_ERROR'].includes(codeOf(error) ?? '')) throw error
+  }
+}
+
+/** Absent, or a zombie: the kernel lets the first process of a namespace become one when all others in it are gone. */
+function isDead(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return true
+    throw error
+  }
+}

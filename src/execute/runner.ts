@@ -1,0 +1,245 @@
+import { randomInt, randomUUID } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { ShoalError } from '../base/errors.ts'
+import { type Action, encodeAction, type Inputs, limits as objectLimits, type Result } from '../plan/action.ts'
+import { nameRoots, placeRoots, type Root, sortRoots } from '../plan/roots.ts'
+import { type Admitted, admit } from './admission.ts'
+import type { Blocks } from './blocks.ts'
+import { collectOutputs, takeDepInfo, takeFile } from './collector.ts'
+import { runGuest } from './guest.ts'
+import type { InputCache } from './input-cache.ts'
+import { Lines } from './lines.ts'
+import { findNeedle, type Needle } from './needles.ts'
+import type { MountedToolchain } from './runtime.ts'
+import { type GuestLimits, limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import { stageInputs } from './stage.ts'
+
+/** The metadata of a crate, complete while the rest of it still compiles. */
+export interface EarlyMetadata {
+  name: string
+  cid: Result['outputs'][number]['cid']
+  size: number
+  /** Text of the dep-info, which rustc completes before the metadata; roots by name, empty when none is declared. */
+  depInfo: string
+}
+
+export interface RunInit {
+  action: Action
+  inputs: Inputs
+  toolchain: MountedToolchain
+  blocks: Blocks
+  cache: InputCache
+  /** A directory of its own is made here. */
+  workDir: string
+  /** Called at the very end with that directory, which nobody uses any more. */
+  onDirectoryDone(dir: string): void
+  setup: SandboxSetup
+  processors: number
+  limits: GuestLimits
+  clock: Clock
+  signal: AbortSignal
+  /** Called at most once, as soon as the metadata is in the store. */
+  onRmeta(rmeta: EarlyMetadata): void
+}
+
+export type Outcome =
+  | { kind: 'ok'; result: Result; wallMs: number }
+  /** rustc ended with another status than 0. Its words are for logs: only rustc on the builder's machine is shown to people. */
+  | { kind: 'failed'; status: number; stderr: string; wallMs: number }
+
+const maxFailureText = 64 << 10
+const maxDiagnostics = objectLimits.result / 2
+
+/**
+ * Runs one action with nothing but its inputs, and puts what it produced into the store.
+ * @throws ShoalError ERR_ADMISSION, ERR_INPUT_MISSING, ERR_LIMIT, ERR_DEADLINE, ERR_OUTPUT, ERR_PATH_BOUND, ERR_SANDBOX,
+ *   and what the store throws; the signal's reason when aborted
+ */
+export async function runAction(init: RunInit): Promise<Outcome> {
+  const admitted = admit(init.action)
+  const dir = join(init.workDir, randomUUID())
+  mkdirSync(join(dir, 'out'), { recursive: true, mode: 0o700 })
+  mkdirSync(join(dir, 'in'))
+  try {
+    return await new Run(init, admitted, dir).run()
+  } finally {
+    init.onDirectoryDone(dir)
+  }
+}
+
+class Run {
+  readonly #init: RunInit
+  readonly #admitted: Admitted
+  readonly #dir: string
+  /** Where everything lies inside; no file that a crate could know of has such a name. */
+  readonly #marker: string
+  readonly #needles: readonly Needle[]
+  readonly #lines = new Lines()
+  readonly #diagnostics: Buffer[] = []
+  readonly #stop = new AbortController()
+  #early: Promise<EarlyMetadata> | undefined
+  /** Where the roots lie inside. */
+  #roots: readonly Root[] = []
+
+  constructor(init: RunInit, admitted: Admitted, dir: string) {
+    this.#init = init
+    this.#admitted = admitted
+    this.#dir = dir
+    // Digits only: no change of case, no escaping and no mangling hides them.
+    const name = Array.from({ length: 4 }, () => `${randomInt(1e7, 1e8)}`).join('')
+    this.#marker = `/shoal-${name}`
+    this.#needles = [{ bytes: Buffer.from(name), whole: false }]
+  }
+
+  async run(): Promise<Outcome> {
+    const { action, inputs, blocks, cache, limits, signal } = this.#init
+    const staged = await stageInputs({
+      action,
+      inputs,
+      blocks,
+      cache,
+      dir: join(this.#dir, 'in'),
+      maxBytes: limits.inputBytes,
+      maxFiles: limits.inputFiles,
+      signal,
+    })
+    const inside: Root[] = [...staged, 'out' as const, 'toolchain' as const].map((name) => ({
+      name,
+      path: `${this.#marker}/${name}`,
+    }))
+    const roots = sortRoots(inside)
+    this.#roots = roots
+    const end = await this.#start(staged, roots).catch(async (error: unknown) => {
+      await this.#early?.catch(() => undefined)
+      throw error
+    })
+    const rest = this.#lines.end()
+    if (rest.length > 0) this.#diagnostics.push(rest)
+    const early = await this.#early
+    if (end.status !== 0) {
+      const text = Buffer.concat(this.#diagnostics).toString('utf8')
+      return { kind: 'failed', status: end.status, stderr: text.slice(0, maxFailureText), wallMs: end.wallMs }
+    }
+    if (end.stdout.length > 0)
+      throw new ShoalError('ERR_OUTPUT', 'it wrote to standard output, which results do not carry')
+    return { kind: 'ok', result: await this.#result(roots, early, end.wallMs), wallMs: end.wallMs }
+  }
+
+  #start(staged: readonly string[], roots: readonly Root[]) {
+    const { action, toolchain, limits, setup, clock, signal, processors } = this.#init
+    const place = (text: string): string => placeRoots(text, roots)
+    const at = (name: string): string => `${this.#marker}/${name}`
+    const argv = ['--sysroot', at('toolchain'), ...action.argv.map(place)]
+    if (!action.argv.some((argument) => argument.startsWith('--out-dir'))) argv.push('--out-dir', at('out'))
+    for (const [root, target] of action.remaps) argv.push('--remap-path-prefix', `${at(root)}=${target}`)
+    const env = action.env.map(([name, value]) => [name, place(value)] as const)
+    return runGuest({
+      command: limitCommand(setup, limits, processors),
+      options: sandboxOptions({
+        mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at('toolchain'))],
+        readOnly: staged.map((root) => ({ from: join(this.#dir, 'in', root), to: at(root) })),
+        writable: { from: join(this.#dir, 'out'), to: at('out') },
+        cwd: place(action.cwd),
+        // Without it a crash of rustc leaves a file in the working directory.
+        env: [...env, ['RUSTC_ICE', '0']],
+        tmpBytes: limits.tmpBytes,
+        disableUserns: setup.disableUserns,
+      }),
+      program: [`${at('toolchain')}/bin/rustc`, ...argv],
+      setup,
+      optionsFile: join(this.#dir, 'options'),
+      outDir: join(this.#dir, 'out'),
+      limits,
+      clock,
+      signal: AbortSignal.any([signal, this.#stop.signal]),
+      onStderr: (chunk) => {
+        for (const line of this.#lines.push(chunk)) this.#onLine(line)
+      },
+    })
+  }
+
+  #onLine(line: Buffer): void {
+    const emitted = artifactOf(line)
+    if (emitted === undefined) {
+      this.#diagnostics.push(line, newline)
+      return
+    }
+    const name = this.#admitted.outputs.get('metadata')
+    if (name === undefined || this.#early !== undefined || emitted !== `${this.#marker}/out/${name}`) return
+    this.#early = this.#takeMetadata(name)
+    // Nothing that comes later can make the result usable again.
+    this.#early.catch((error: unknown) => this.#stop.abort(error))
+  }
+
+  async #takeMetadata(name: string): Promise<EarlyMetadata> {
+    const { blocks, limits, onRmeta } = this.#init
+    const options = { needles: this.#needles, blocks, maxBytes: limits.outBytes, hostile: true }
+    const { cid, size, pathBound } = await takeFile(join(this.#dir, 'out', name), options)
+    if (pathBound) throw pathBoundError(name)
+    const depInfoName = this.#admitted.outputs.get('dep-info')
+    const depInfo =
+      depInfoName === undefined
+        ? ''
+        : await takeDepInfo(join(this.#dir, 'out', depInfoName), {
+            roots: this.#roots,
+            maxBytes: limits.outBytes,
+            hostile: true,
+          })
+    if (findNeedle(Buffer.from(depInfo), this.#needles)) throw pathBoundError(depInfoName ?? name)
+    const rmeta = { name, cid, size, depInfo }
+    onRmeta(rmeta)
+    return rmeta
+  }
+
+  async #result(roots: readonly Root[], early: EarlyMetadata | undefined, wallMs: number): Promise<Result> {
+    const { action, blocks, limits } = this.#init
+    const { outputs, depInfo, pathBound } = await collectOutputs({
+      dir: join(this.#dir, 'out'),
+      outputs: action.outputs,
+      needles: this.#needles,
+      roots,
+      blocks,
+      maxBytes: limits.outBytes,
+      hostile: true,
+    })
+    if (pathBound !== undefined) throw pathBoundError(pathBound)
+    const metadata = outputs.find((output) => output.kind === 'metadata')
+    const kept = early === undefined || (metadata?.cid.equals(early.cid) === true && depInfo === early.depInfo)
+    if (!kept) {
+      throw new ShoalError('ERR_OUTPUT', `${early?.name} changed after it was announced`)
+    }
+    const stderr = Buffer.from(nameRoots(decode(Buffer.concat(this.#diagnostics)), roots))
+    if (stderr.length > maxDiagnostics) throw new ShoalError('ERR_LIMIT', `diagnostics of ${stderr.length} bytes`)
+    if (findNeedle(stderr, this.#needles)) throw pathBoundError('standard error')
+    return { v: 1, action: encodeAction(action).cid, outputs, stderr: new Uint8Array(stderr), depInfo, wallMs }
+  }
+}
+
+const newline = Buffer.from('\n')
+
+/** The path in rustc's notification that an output is complete; undefined for every other line. */
+function artifactOf(line: Buffer): string | undefined {
+  if (line[0] !== 0x7b || !line.includes('"artifact"')) return undefined
+  let notification: unknown
+  try {
+    notification = JSON.parse(line.toString('utf8'))
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+  if (typeof notification !== 'object' || notification === null || !('artifact' in notification)) return undefined
+  return typeof notification.artifact === 'string' ? notification.artifact : undefined
+}
+
+function decode(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (error) {
+    throw new ShoalError('ERR_OUTPUT', 'standard error is not UTF-8', { cause: error })
+  }
+}
+
+const pathBoundError = (name: string): ShoalError =>
+  new ShoalError('ERR_PATH_BOUND', `${name} holds the path that it was made under`)

@@ -1,0 +1,78 @@
+import { copyFile, mkdir, realpath, rename, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { ShoalError } from '../base/errors.ts'
+import { type LoadedLibrary, loadedLibraries } from '../plan/elf.ts'
+import { exists } from '../plan/sysroot.ts'
+import { codegenBackends, type Toolchain } from '../plan/toolchain.ts'
+import { removeTree } from './remove-tree.ts'
+
+/** What one program needs from the host to start inside an empty root, as options of bubblewrap. */
+export interface Runtime {
+  /** Mounts of the loader and the libraries, and of the few files that take the place of `/proc`. */
+  mounts: string[]
+}
+
+/** Without this file the compiler's allocator assumes that memory cannot be overcommitted, and is slower. */
+const overcommit = 'sys/vm/overcommit_memory'
+
+/**
+ * Copies the loader and the libraries that starting `executable` takes into `dir`, made anew.
+ * @param large libraries to mount from where they are instead
+ * @throws ShoalError ERR_TOOLCHAIN when a library is not found
+ */
+export async function prepareRuntime(
+  executable: string,
+  dir: string,
+  large: (library: LoadedLibrary) => boolean = () => false,
+): Promise<Runtime> {
+  const { interpreter, libraries } = await loadedLibraries(executable)
+  const system = libraries.find((library) => /^libc\./.test(library.name))
+  if (system === undefined) throw new ShoalError('ERR_TOOLCHAIN', `${executable} does not use the C library`)
+  const libraryDir = dirname(system.path)
+  const fresh = `${dir}.new`
+  await removeTree(fresh)
+  await mkdir(join(fresh, 'proc', dirname(overcommit)), { recursive: true })
+  await mkdir(join(fresh, 'lib'))
+  await writeFile(join(fresh, 'proc', overcommit), '0\n')
+  const mounts = ['--ro-bind', join(dir, 'lib'), libraryDir, '--ro-bind', join(dir, 'proc'), '/proc']
+  await copyFile(await realpath(interpreter), join(fresh, 'lib', basename(interpreter)))
+  if (dirname(interpreter) !== libraryDir) {
+    mounts.push('--symlink', join(libraryDir, basename(interpreter)), interpreter)
+  }
+  for (const library of libraries) {
+    const copy = join(fresh, 'lib', library.name)
+    if (!large(library)) {
+      await copyFile(await realpath(library.path), copy)
+      continue
+    }
+    await writeFile(copy, '')
+    mounts.push('--ro-bind', await realpath(library.path), join(libraryDir, library.name))
+  }
+  await removeTree(dir)
+  await rename(fresh, dir)
+  return { mounts }
+}
+
+/** A toolchain made ready for the sandbox. */
+export interface MountedToolchain {
+  /** Of the host's loader and libraries. */
+  runtime: Runtime
+  /** Mounts that show the compiler and the standard library, and nothing else of the toolchain, under `at`. */
+  mountsAt(at: string): string[]
+}
+
+/**
+ * Makes a toolchain of this machine ready to run in the sandbox.
+ * @throws ShoalError ERR_TOOLCHAIN when a library of the host that it needs is not found
+ */
+export async function prepareToolchain(toolchain: Toolchain, dir: string): Promise<MountedToolchain> {
+  const { sysroot, host, target } = toolchain
+  const own = new Set(toolchain.files.map((file) => basename(file.path)))
+  const runtime = await prepareRuntime(join(sysroot, 'bin/rustc'), dir, (library) => own.has(library.name))
+  const shown = ['bin/rustc', ...[...new Set([host, target])].map((triple) => `lib/rustlib/${triple}/lib`)]
+  if (exists(join(sysroot, codegenBackends(host)))) shown.push(codegenBackends(host))
+  return {
+    runtime,
+    mountsAt: (at) => shown.flatMap((path) => ['--ro-bind', join(sysroot, path), `${at}/${path}`]),
+  }
+}

@@ -1,0 +1,91 @@
+import { absent, forbidden, judged, type SyscallNumbers } from './syscalls.ts'
+
+export type SeccompArch = 'x64' | 'arm64'
+
+/** `AUDIT_ARCH_*` of linux/audit.h. */
+const auditArch = { x64: 0xc000003e, arm64: 0xc00000b7 } as const
+const x32Bit = 0x40000000
+const column = { x64: 0, arm64: 1 } as const
+
+/** Classic BPF: opcode, jump offsets when the test holds and when it does not, operand. */
+type Instruction = readonly [code: number, yes: number, no: number, operand: number]
+const load = (offset: number): Instruction => [0x20, 0, 0, offset]
+const equal = (value: number, yes: number, no: number): Instruction => [0x15, yes, no, value]
+const atLeast = (value: number, yes: number, no: number): Instruction => [0x35, yes, no, value]
+const anyBit = (mask: number, yes: number, no: number): Instruction => [0x45, yes, no, mask]
+const give = (action: number): Instruction => [0x06, 0, 0, action]
+
+const kill = give(0x80000000)
+const allow = give(0x7fff0000)
+const errno = (value: number): Instruction => give(0x00050000 | value)
+const [notPermitted, notImplemented] = [errno(1), errno(38)]
+
+/** Offsets in `struct seccomp_data`; the low half of an argument on a little-endian machine. */
+const offset = { number: 0, arch: 4, argument: (index: number): number => 16 + 8 * index } as const
+
+const newNamespaces = 0x7e020000
+const thread = 0x00010000
+const setIds = 0o6000
+const terminalInjection = [0x5412, 0x541c]
+
+/**
+ * The system call filter of a compile, as the bytes that bubblewrap's `--seccomp` reads: everything is allowed but the
+ * lists of `syscalls.ts`, with EPERM or ENOSYS; another architecture's calls end the process.
+ */
+export function seccompFilter(arch: SeccompArch): Uint8Array {
+  const program: Instruction[] = [load(offset.arch), equal(auditArch[arch], 1, 0), kill, load(offset.number)]
+  if (arch === 'x64') program.push(atLeast(x32Bit, 0, 1), kill)
+  for (const number of numbers(forbidden, arch)) program.push(equal(number, 0, 1), notPermitted)
+  for (const number of numbers(absent, arch)) program.push(equal(number, 0, 1), notImplemented)
+
+  const judge = (call: SyscallNumbers, body: Instruction[]): void => {
+    const number = call[column[arch]]
+    if (number !== null) program.push(equal(number, 0, body.length), ...body)
+  }
+  // A new thread of this process in its own namespaces, or nothing.
+  judge(judged.clone, [
+    load(offset.argument(0)),
+    anyBit(newNamespaces, 1, 0),
+    anyBit(thread, 1, 0),
+    notPermitted,
+    allow,
+  ])
+  const withMode = (index: number): Instruction[] => [
+    load(offset.argument(index)),
+    anyBit(setIds, 0, 1),
+    notPermitted,
+    allow,
+  ]
+  judge(judged.chmod, withMode(1))
+  judge(judged.fchmod, withMode(1))
+  judge(judged.fchmodat, withMode(2))
+  judge(judged.fchmodat2, withMode(2))
+  const [inject, terminal] = terminalInjection
+  judge(judged.ioctl, [
+    load(offset.argument(1)),
+    equal(inject ?? 0, 1, 0),
+    equal(terminal ?? 0, 0, 1),
+    notPermitted,
+    allow,
+  ])
+  program.push(allow)
+  return assemble(program)
+}
+
+function* numbers(table: Readonly<Record<string, SyscallNumbers>>, arch: SeccompArch): Generator<number> {
+  for (const call of Object.values(table)) {
+    const number = call[column[arch]]
+    if (number !== null) yield number
+  }
+}
+
+function assemble(program: readonly Instruction[]): Uint8Array {
+  const bytes = Buffer.alloc(program.length * 8)
+  for (const [index, [code, yes, no, operand]] of program.entries()) {
+    bytes.writeUInt16LE(code, index * 8)
+    bytes.writeUInt8(yes, index * 8 + 2)
+    bytes.writeUInt8(no, index * 8 + 3)
+    bytes.writeUInt32LE(operand, index * 8 + 4)
+  }
+  return bytes
+}

@@ -1,0 +1,51 @@
+import type { Done, OutputRef } from '../wire/generated/market_pb.ts'
+import type { MarketBody } from './frames.ts'
+import type { HereReason, Task } from './task.ts'
+
+/** What can happen to a builder. */
+export type BuilderInput =
+  | { kind: 'submit'; id: string; task: Task }
+  /** Nobody wants the unit any more. One that runs here is not affected: it ends with `released`. */
+  | { kind: 'withdraw'; id: string }
+  /** A unit that runs here has ended; its slot is free. */
+  | { kind: 'released'; id: string }
+  | { kind: 'building'; build: Uint8Array; active: boolean }
+  | { kind: 'frame'; peer: string; body: MarketBody }
+  /** `suspect`: a frame could not be sent, or the mesh has doubts. */
+  | { kind: 'peer'; peer: string; state: 'up' | 'suspect' | 'lost' }
+  /** What the peer delivered as a result turned out to be unusable. */
+  | { kind: 'fault'; peer: string }
+  | { kind: 'stop' }
+  | { kind: 'tick' }
+
+/** Why an attempt away ended without a result. */
+export type ReturnReason =
+  /** The lender fell silent, was disconnected, said goodbye, or took longer than any compile should. */
+  | 'lease'
+  | 'lost'
+  | 'goodbye'
+  | 'deadline'
+  /** The lender gave it up, or never got it. */
+  | 'cancelled'
+  | 'unsent'
+  /** What the lender's DONE said. */
+  | 'failed'
+  | 'refused'
+  | 'unusable'
+  | 'error'
+
+/** What a builder wants done. */
+export type BuilderEffect =
+  | { kind: 'send'; peer: string; body: MarketBody }
+  /** The unit can do without its jobserver token for now. At most once per unit, before anything else about it. */
+  | { kind: 'waiting'; id: string }
+  /** Compile it here; it holds a slot until `released`. */
+  | { kind: 'here'; id: string; reason: HereReason }
+  /** At most once per attempt. */
+  | { kind: 'metadata'; id: string; peer: string; rmeta: OutputRef; depInfo: Uint8Array }
+  /** Settled: a lender has compiled it. */
+  | { kind: 'away'; id: string; peer: string; done: Done; awayMs: number }
+  /** An attempt ended without a result; the unit waits again, before all others. */
+  | { kind: 'returned'; id: string; peer: string; why: ReturnReason }
+  /** Give a `tick` then. Replaces the former one; Infinity: none is needed. */
+  | { kind: 'wake'; at: number }

@@ -1,0 +1,51 @@
+/** Timers of the market, in milliseconds. `protocols/market.md` says what each is for. */
+export const timing = {
+  /** A lender that has said nothing for so long has lost its task. */
+  lease: 2000,
+  heartbeat: 500,
+  /** How long a lender keeps a slot for a bid without an answer. */
+  bidAnswer: 500,
+  /** A reservation without a bid for so long no longer counts: others may be asked as well. */
+  bidWait: 250,
+  reservation: 10_000,
+  offerTtl: 3000,
+  offerTtlMax: 10_000,
+  offerRefresh: 1000,
+  /** Least time between two offers to the same builder. */
+  offerSpacing: 250,
+  /** A change is told after this much, plus as much again at random. */
+  offerCoalesce: 50,
+  buildingRefresh: 5000,
+  /** How long a BUILDING that is not refreshed counts. */
+  interest: 15_000,
+  /** Longest attempt away, however lively: max(floor, factor × expected), at most the ceiling. */
+  attemptFloor: 300_000,
+  attemptFactor: 10,
+  attemptCeiling: 1_800_000,
+  /** A killed task that has not ended by then is given up and its slot is used again. */
+  kill: 10_000,
+  /** A timer that fires later than this says that this process stood still, not that the others were silent. */
+  stall: 100,
+} as const
+
+export const marketLimits = {
+  /** Lenders asked for one waiting unit. */
+  choices: 2,
+  /** Outstanding reservations for one waiting unit, those without an answer included. */
+  reservationsPerUnit: 6,
+  attempts: 3,
+  /** A unit that lost so many lenders may be what kills them. */
+  lostLenders: 2,
+  action: 1 << 20,
+  result: 4 << 20,
+  depInfo: 2 << 20,
+  /** Input manifests named in one reservation. */
+  inputs: 4,
+  cid: 64,
+  name: 1024,
+  toolchains: 32,
+  slots: 1024,
+  /** Builds of one peer that are remembered. */
+  builds: 16,
+  triple: 128,
+} as const

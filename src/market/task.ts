@@ -1,0 +1,36 @@
+import type { Done } from '../wire/generated/market_pb.ts'
+
+/** What the market has to know about a unit that waits for a place to compile. */
+export interface Task {
+  /** Build session, 16 bytes. */
+  build: Uint8Array
+  /** Toolchain digest, 32 bytes as hex, and the triple that it runs on. */
+  toolchain: string
+  host: string
+  /** Target triple. */
+  target: string
+  expectedMs: number
+  /** Expected milliseconds from the start of this unit to the end of the build: the largest goes first. */
+  rank: number
+  /** False: only a slot here will do. */
+  mayGoAway: boolean
+  /** Canonical dag-cbor of the action, and the CID of the input manifest. Unused when it may not go away. */
+  action: Uint8Array
+  inputs: Uint8Array
+}
+
+/** Why a unit is compiled here. */
+export type HereReason =
+  /** A slot was free at once. */
+  | 'slot-free'
+  /** It waited, and the first slot to become free was one here. */
+  | 'slot-first'
+  /** It may not go away. */
+  | 'must-stay'
+  /** It was away and came back without a result. */
+  | 'came-back'
+  /** The node stops. */
+  | 'stopping'
+
+/** How a lender's work ends: the fields of a `Done` without its task and epoch. */
+export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'wallMs'>

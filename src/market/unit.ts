@@ -1,0 +1,85 @@
+import { marketLimits } from './limits.ts'
+import type { Task } from './task.ts'
+
+/** One attempt away. Frames about any other epoch, or from anybody else, are not about it. */
+export interface Attempt {
+  peer: string
+  epoch: number
+  awardedAt: number
+  leaseUntil: number
+  /** However lively the lender is, it ends by then. */
+  deadline: number
+  /** A frame about it has come back, so the award has arrived. */
+  heard: boolean
+  /** Its rmeta was passed on. */
+  announced: boolean
+  /** Its lease ran out while this process stood still, and got some more time. */
+  spared: boolean
+}
+
+/** A task and how it fares: it waits (here or for a bid), runs here, or is away. */
+export interface Unit {
+  /** 16 random bytes as hex; one for the whole life of the unit, whatever the number of attempts. */
+  readonly id: string
+  readonly task: Task
+  /** Order of submission. */
+  readonly order: number
+  attempt: Attempt | undefined
+  attempts: number
+  lostLenders: number
+  /** Was away and came back: goes before all others. */
+  returned: boolean
+  /** Goes nowhere any more, whatever the task says. */
+  stays: boolean
+  /** Lenders that lost it or gave it up. */
+  readonly avoid: Set<string>
+}
+
+export function newUnit(id: string, task: Task, order: number): Unit {
+  const stays = !task.mayGoAway || task.action.length > marketLimits.action
+  return { id, task, order, stays, attempt: undefined, attempts: 0, lostLenders: 0, returned: false, avoid: new Set() }
+}
+
+/** Units that wait, the next one first: those that came back, then the highest rank, then the oldest. */
+export class WaitingQueue {
+  readonly #units: Unit[] = []
+
+  get length(): number {
+    return this.#units.length
+  }
+
+  [Symbol.iterator](): IterableIterator<Unit> {
+    return this.#units.values()
+  }
+
+  add(unit: Unit): void {
+    let low = 0
+    let high = this.#units.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const other = this.#units[middle]
+      if (other && goesBefore(other, unit)) low = middle + 1
+      else high = middle
+    }
+    this.#units.splice(low, 0, unit)
+  }
+
+  remove(unit: Unit): void {
+    const at = this.#units.indexOf(unit)
+    if (at >= 0) this.#units.splice(at, 1)
+  }
+
+  shift(): Unit | undefined {
+    return this.#units.shift()
+  }
+
+  find(wanted: (unit: Unit) => boolean): Unit | undefined {
+    return this.#units.find(wanted)
+  }
+}
+
+function goesBefore(a: Unit, b: Unit): boolean {
+  if (a.returned !== b.returned) return a.returned
+  if (a.task.rank !== b.task.rank) return a.task.rank > b.task.rank
+  return a.order < b.order
+}

@@ -1,0 +1,111 @@
+import { isIP } from 'node:net'
+import {
+  CODE_DNS,
+  CODE_DNS4,
+  CODE_DNS6,
+  CODE_IP4,
+  CODE_IP6,
+  CODE_P2P,
+  CODE_TCP,
+  type Multiaddr,
+  multiaddr,
+} from '@multiformats/multiaddr'
+import { ShoalError } from '../base/errors.ts'
+
+/** The addresses of one network interface, as `os.networkInterfaces()` reports them. */
+export type Interfaces = () => Readonly<Record<string, readonly { address: string }[] | undefined>>
+
+/** Interfaces that lead to containers and virtual machines of this host only. */
+const virtualInterface = /^(docker|br-|veth|virbr|cni|podman|lxcbr|lxdbr|vmnet|vboxnet)/
+const hostCodes: readonly number[] = [CODE_IP4, CODE_IP6, CODE_DNS, CODE_DNS4, CODE_DNS6]
+
+/**
+ * Multiaddrs to listen on: each of `listen` is an IP address or a multiaddr of its own.
+ * @throws ShoalError ERR_CONFIG naming the one that is neither.
+ */
+export function listenAddresses(listen: readonly string[], port: number): string[] {
+  return listen.map((entry) => {
+    const family = isIP(entry)
+    if (family !== 0) return `/ip${family}/${entry}/tcp/${port}`
+    const address = readMultiaddr(entry)
+    if (address !== undefined && isTcp(address)) return entry
+    throw new ShoalError('ERR_CONFIG', `mesh.listen: ${entry} is no address to listen on`)
+  })
+}
+
+/** Reads an address that came from a person or another machine; undefined when it is none. */
+export function readMultiaddr(text: string): Multiaddr | undefined {
+  if (text.length > 256) return undefined
+  try {
+    return multiaddr(text)
+  } catch (error) {
+    // The parser has no error type of its own; whatever it objects to is not an address.
+    if (error instanceof Error) return undefined
+    throw error
+  }
+}
+
+/** Whether the text is the name of a peer, so that it can stand at the end of an address. */
+export function isPeerId(text: string): boolean {
+  const address = readMultiaddr(`/p2p/${text}`)
+  return address !== undefined && peerOf(address) === text
+}
+
+/** TCP to a host, with or without the peer at the end: all that a member may ask another to dial. */
+export function isDialable(address: Multiaddr): boolean {
+  return isTcp(address) && address.getComponents()[1]?.value !== '0'
+}
+
+/** The address without `/p2p/…` at its end. */
+export function withoutPeer(address: Multiaddr): Multiaddr {
+  return address.decapsulateCode(CODE_P2P)
+}
+
+/** The peer that an address names at its end. */
+export function peerOf(address: Multiaddr): string | undefined {
+  return address.getComponents().findLast((part) => part.code === CODE_P2P)?.value
+}
+
+/**
+ * Which of a node's own addresses it tells others: none of this host alone (loopback, links without a router, bridges
+ * to containers), unless it has no other.
+ */
+export function announceFilter(interfaces: Interfaces): (addresses: Multiaddr[]) => Multiaddr[] {
+  return (addresses) => {
+    const hidden = new Set<string>()
+    for (const [name, entries] of Object.entries(interfaces())) {
+      if (virtualInterface.test(name)) for (const entry of entries ?? []) hidden.add(entry.address)
+    }
+    const reachable = addresses.filter((address) => {
+      const host = hostOf(address)
+      return !isLoopback(host) && !isLinkLocal(host) && !hidden.has(host)
+    })
+    return reachable.length > 0 ? reachable : addresses.filter((address) => isLoopback(hostOf(address)))
+  }
+}
+
+/** Changes whenever this machine gets or loses an address. */
+export function networkFingerprint(interfaces: Interfaces): string {
+  const addresses = Object.values(interfaces()).flatMap((entries) => (entries ?? []).map((entry) => entry.address))
+  return addresses.sort().join(' ')
+}
+
+function isTcp(address: Multiaddr): boolean {
+  const parts = address.getComponents()
+  const [host, port, peer] = parts
+  if (host === undefined || port === undefined || parts.length > 3) return false
+  if (!hostCodes.includes(host.code) || port.code !== CODE_TCP) return false
+  return peer === undefined || peer.code === CODE_P2P
+}
+
+function hostOf(address: Multiaddr): string {
+  return address.getComponents()[0]?.value ?? ''
+}
+
+function isLoopback(host: string): boolean {
+  return host.startsWith('127.') || host === '::1'
+}
+
+function isLinkLocal(host: string): boolean {
+  return host.startsWith('169.254.') || /^fe[89ab]/i.test(host)
+}

@@ -1,0 +1,169 @@
+import { join } from 'node:path'
+import type { Connection, Stream } from '@libp2p/interface'
+import { toShoalError } from '../base/errors.ts'
+import { AddressBook } from './address-book.ts'
+import { readMultiaddr } from './addresses.ts'
+import { blockProtocol } from './block-frames.ts'
+import { controlProtocol } from './control.ts'
+import { createHost, type Host, recordValidityMs, startHost } from './host.ts'
+import type { Identity } from './identity.ts'
+import type { Membership } from './membership.ts'
+import { watchNetwork } from './network-watch.ts'
+import { createParts, type MeshNeeds, maxStreams, type Parts } from './parts.ts'
+import type { PeerTableEvents } from './peer-table.ts'
+
+export interface MeshInit {
+  /** Identity, address book and peer database live here. */
+  stateDir: string
+  membership: Membership
+  /** What other members see. */
+  name: string
+  /** IP addresses to listen on; default: all of IPv4. */
+  listen?: readonly string[]
+  /** TCP port; default 0, any. */
+  port?: number
+  /** Multiaddrs to dial besides those of the membership. */
+  bootstrap?: readonly string[]
+  /** Default: true. */
+  mdns?: boolean
+}
+
+/** A mesh that listens and dials. */
+export interface RunningMesh extends Parts {
+  host: Host
+  book: AddressBook
+  /** A member that may have provider records in the DHT is not connected. */
+  membersAway(): boolean
+  stop(): Promise<void>
+}
+
+const stopDeadlineMs = 4000
+const exploreDelayMs = 500
+const lonelyDelayMs = 10_000
+
+/** Makes all parts, connects them to a libp2p node and starts to listen and to dial. Errors as `Mesh.start()`. */
+export async function assemble(
+  needs: Required<MeshNeeds>,
+  init: MeshInit,
+  identity: Identity,
+  events: PeerTableEvents,
+): Promise<RunningMesh> {
+  const { clock, log, interfaces } = needs
+  const host = await createHost({ ...init, identity, interfaces })
+  const book = await AddressBook.load({ clock, log }, join(init.stateDir, 'members.json'))
+  const parts = createParts(needs, { peerId: identity.peerId, name: init.name }, host, book, events)
+  const seeds = [...(init.bootstrap ?? []), ...init.membership.seeds]
+  const timers = new Timers(needs)
+  followHost(host, parts, book, timers, seeds)
+  await handleStreams(host, parts)
+
+  const stopParts = (): void => {
+    timers.stop()
+    parts.dialler.stop()
+    parts.records.stop()
+    parts.exchange.stop()
+    parts.server.stop()
+    parts.table.stop()
+  }
+  parts.table.start()
+  try {
+    await startHost(host)
+  } catch (error) {
+    stopParts()
+    await host.end(stopDeadlineMs)
+    throw error
+  }
+  const stopWatching = watchNetwork(clock, interfaces, () => {
+    log.info('network changed')
+    host.services.ownAddresses.refresh()
+    parts.dialler.wake()
+  })
+  for (const { peerId, addresses } of book.all()) {
+    const known = addresses.map(readMultiaddr).filter((address) => address !== undefined)
+    // They cannot know that this node is back, so there is no point in waiting for them to dial.
+    parts.dialler.found(peerId, known, { met: true, wanted: true })
+  }
+  parts.dialler.addSeeds(seeds)
+
+  return {
+    ...parts,
+    host,
+    book,
+    membersAway() {
+      const now = clock.wall()
+      const up = new Set(parts.table.up())
+      return parts.dialler.away().some((peerId) => {
+        const seenAt = book.get(peerId)?.seenAt ?? now
+        return !up.has(peerId) && now - seenAt < recordValidityMs
+      })
+    },
+    async stop() {
+      stopWatching()
+      stopParts()
+      const report = (error: unknown): void => log.warn('not stopped cleanly', { error: toShoalError(error).message })
+      await host.end(stopDeadlineMs).catch(report)
+      await book.save().catch(report)
+    },
+  }
+}
+
+/** Tells the parts what happens to connections, and whom libp2p has heard of. */
+function followHost(host: Host, parts: Parts, book: AddressBook, timers: Timers, seeds: readonly string[]): void {
+  const { connected, dialler, records, table } = parts
+  host.addEventListener('connection:open', ({ detail: { remotePeer, remoteAddr, direction } }) => {
+    const peerId = remotePeer.toString()
+    connected.add(peerId)
+    if (direction === 'outbound') book.seen(peerId, { addresses: [remoteAddr] })
+    dialler.up(peerId)
+    table.connected(peerId)
+  })
+  host.addEventListener('peer:disconnect', ({ detail }) => {
+    const peerId = detail.toString()
+    connected.delete(peerId)
+    table.disconnected(peerId)
+    dialler.down(peerId)
+    timers.later('lonely', lonelyDelayMs, () => {
+      if (connected.size === 0) dialler.addSeeds(seeds)
+    })
+  })
+  host.addEventListener('peer:identify', ({ detail: { peerId, listenAddrs } }) => {
+    dialler.found(peerId.toString(), listenAddrs, { met: true })
+    book.seen(peerId.toString(), { addresses: listenAddrs })
+    // By then the DHT knows the peer.
+    timers.later('explore', exploreDelayMs, () => void records.explore())
+  })
+  host.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => dialler.found(id.toString(), multiaddrs))
+  host.services.mdns?.addEventListener('peer', ({ detail: { id, multiaddrs } }) => {
+    dialler.found(id.toString(), multiaddrs, { alive: true })
+  })
+}
+
+async function handleStreams(host: Host, { table, server }: Parts): Promise<void> {
+  const limits = { maxInboundStreams: maxStreams, maxOutboundStreams: maxStreams }
+  const onControl = (stream: Stream, connection: Connection): void => table.accept(stream, connection)
+  const onBlocks = (stream: Stream, { remotePeer }: Connection): void => server.accept(stream, remotePeer.toString())
+  await host.handle(controlProtocol, onControl, limits)
+  await host.handle(blockProtocol, onBlocks, limits)
+}
+
+/** Things to be done later, at most one of each name; none after `stop()`. */
+class Timers {
+  readonly #needs: Pick<MeshNeeds, 'clock'>
+  readonly #cancels = new Map<string, () => void>()
+  #stopped = false
+
+  constructor(needs: Pick<MeshNeeds, 'clock'>) {
+    this.#needs = needs
+  }
+
+  later(name: string, delayMs: number, run: () => void): void {
+    if (this.#stopped) return
+    this.#cancels.get(name)?.()
+    this.#cancels.set(name, this.#needs.clock.after(delayMs, run))
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const cancel of this.#cancels.values()) cancel()
+  }
+}

@@ -1,0 +1,38 @@
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { ShoalError } from '../base/errors.ts'
+import { type BlockFrame, BlockFrameSchema, type RangeReplySchema } from '../wire/generated/block_pb.ts'
+import { encodeFrame, type FrameLimits } from './frames.ts'
+
+export const blockProtocol = '/shoal/block/1.0.0'
+
+const KiB = 1024
+/** The largest range that one request may ask for. */
+export const maxRangeBytes = 1024 * KiB
+/** The most bytes behind one reply; a range comes in as many replies as it needs. */
+export const maxReplyBytes = 256 * KiB
+/** What a requester may have asked for and not received, per stream. */
+export const windowBytes = 2048 * KiB
+/** The most requests that may wait for their replies, per stream. */
+export const maxRequests = 256
+
+/** Requests and replies alike are a few dozen bytes. */
+export const blockFrameLimits: FrameLimits = { smallBytes: 256, of: () => 0 }
+
+export function encodeRequest(request: { id: bigint; cid: Uint8Array; offset: number; length: number }): Uint8Array {
+  const value = { ...request, offset: BigInt(request.offset) }
+  return encodeFrame(toBinary(BlockFrameSchema, create(BlockFrameSchema, { body: { case: 'request', value } })))
+}
+
+/** A reply; `length` bytes of the block must follow it. */
+export function encodeReply(value: MessageInitShape<typeof RangeReplySchema>): Uint8Array {
+  return encodeFrame(toBinary(BlockFrameSchema, create(BlockFrameSchema, { body: { case: 'reply', value } })))
+}
+
+/** @throws ShoalError ERR_DECODE when the bytes are no block frame. */
+export function decodeBlockFrame(frame: Uint8Array): BlockFrame['body'] {
+  try {
+    return fromBinary(BlockFrameSchema, frame).body
+  } catch (error) {
+    throw new ShoalError('ERR_DECODE', 'not a block frame', { cause: error })
+  }
+}

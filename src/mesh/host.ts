@@ -1,0 +1,209 @@
+import { join } from 'node:path'
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { type Identify, type IdentifyPush, identify, identifyPush } from '@libp2p/identify'
+import type { Libp2p, PeerDiscovery, StreamMuxerFactory } from '@libp2p/interface'
+import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { mdns } from '@libp2p/mdns'
+import { type Ping, ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import { LevelDatastore } from 'datastore-level'
+import { createLibp2p } from 'libp2p'
+import { ShoalError, toShoalError } from '../base/errors.ts'
+import { announceFilter, type Interfaces, isDialable, listenAddresses } from './addresses.ts'
+import type { Identity } from './identity.ts'
+import { type Membership, prologueOf } from './membership.ts'
+
+/** Makes libp2p announce the addresses it listens on, and tell everybody connected when they have changed. */
+interface OwnAddresses {
+  refresh(): void
+}
+
+// A type, not an interface: libp2p wants an index signature.
+type HostServices = {
+  identify: Identify
+  identifyPush: IdentifyPush
+  ping: Ping
+  dht: KadDHT
+  ownAddresses: OwnAddresses
+  mdns?: PeerDiscovery
+}
+
+export type Host = Libp2p<HostServices> & {
+  /** Stops the node and closes its database; what has not closed after `deadlineMs` is cut off. */
+  end(deadlineMs: number): Promise<void>
+}
+
+export interface HostInit {
+  identity: Identity
+  membership: Membership
+  /** The database of peers and provider records is made here. */
+  stateDir: string
+  /** IP addresses or multiaddrs; default: all of IPv4. */
+  listen?: readonly string[]
+  /** Default: 0, any. */
+  port?: number
+  /** Default: true. */
+  mdns?: boolean
+  interfaces: Interfaces
+}
+
+const MiB = 1024 * 1024
+const minuteMs = 60_000
+const hourMs = 60 * minuteMs
+
+/** How long a provider record lives; it is renewed when half of that is over. */
+export const recordValidityMs = 4 * hourMs
+
+/** Longer than any provider record: one whose member is no longer known would make a whole answer fail. */
+const peerAgeMs = 48 * hourMs
+
+/**
+ * A libp2p node of one mesh, not started. A stranger gets as far as the Noise handshake and no further: the mesh's
+ * secret is mixed into it, and no protocol handler exists for a connection before it.
+ * @throws ShoalError ERR_CONFIG for an address that cannot be listened on, ERR_STORE when the database cannot be opened.
+ */
+export async function createHost(init: HostInit): Promise<Host> {
+  const { identity, membership, interfaces } = init
+  const listen = listenAddresses(init.listen ?? ['0.0.0.0'], init.port ?? 0)
+  const datastore = await openDatastore(join(init.stateDir, 'peers', membership.id), identity.peerId)
+  const node = await createLibp2p<HostServices>({
+    start: false,
+    privateKey: identity.privateKey,
+    nodeInfo: { name: 'shoal', userAgent: 'shoal' },
+    datastore,
+    addresses: { listen, announceFilter: announceFilter(interfaces) },
+    transports: [tcp({ backlog: 128 })],
+    connectionEncrypters: [noise({ prologueBytes: prologueOf(membership) })],
+    streamMuxers: [muxer],
+    // Many nodes may share one address: an office behind a router, or a test.
+    connectionManager: {
+      maxConnections: 200,
+      maxParallelDials: 16,
+      inboundConnectionThreshold: 100,
+      maxIncomingPendingConnections: 64,
+      inboundUpgradeTimeout: 3000,
+      dialTimeout: 3000,
+      addressDialTimeout: 1000,
+      maxPeerAddrsToDial: 8,
+      // In the order given: the dialler knows which address worked last.
+      addressSorter: () => 0,
+    },
+    connectionGater: { filterMultiaddrForPeer: async (_peer, address) => isDialable(address) },
+    // It opens a stream per connection every ten seconds and drops those of a busy machine. The control stream knows
+    // better who is alive.
+    connectionMonitor: { enabled: false },
+    peerStore: { maxAddressAge: peerAgeMs, maxPeerAge: peerAgeMs },
+    services: {
+      identify: identify({ protocolPrefix: 'shoal' }),
+      identifyPush: identifyPush({ protocolPrefix: 'shoal' }),
+      ping: ping({ protocolPrefix: 'shoal', maxInboundStreams: 8, maxOutboundStreams: 8 }),
+      dht: dhtOf(membership),
+      ownAddresses,
+      ...(init.mdns === false ? {} : { mdns: mdns({ serviceTag: serviceTagOf(membership), interval: 20_000 }) }),
+    },
+  })
+  return Object.assign(node, { end: (deadlineMs: number) => end(node, datastore, deadlineMs) })
+}
+
+/**
+ * Starts to listen.
+ * @throws ShoalError ERR_CONFIG when an address or the port cannot be had.
+ */
+export async function startHost(host: Host): Promise<void> {
+  try {
+    await host.start()
+  } catch (error) {
+    const hint = 'Is another program using the port? See `mesh.listen` and `mesh.port`.'
+    throw new ShoalError('ERR_CONFIG', 'the mesh cannot listen', { hint, cause: error })
+  }
+  host.services.ownAddresses.refresh()
+}
+
+function dhtOf(membership: Membership): (components: Parameters<ReturnType<typeof kadDHT>>[0]) => KadDHT {
+  return kadDHT({
+    protocol: `/shoal/${membership.id}/kad/1.0.0`,
+    clientMode: false,
+    peerInfoMapper: passthroughMapper,
+    // One provide and one look-up among 30 nodes cost 160 ms of CPU, all nodes together, at 8 and 413 at 20.
+    kBucketSize: 8,
+    allowQueryWithZeroPeers: true,
+    initialQuerySelfInterval: 100,
+    networkDialTimeout: { minTimeout: 300, maxTimeout: 2000 },
+    pingNewContactTimeout: { minTimeout: 500, maxTimeout: 2000 },
+    pingOldContactTimeout: { minTimeout: 500, maxTimeout: 2000 },
+    reprovide: {
+      validity: recordValidityMs,
+      threshold: recordValidityMs / 2,
+      interval: 10 * minuteMs,
+      concurrency: 2,
+    },
+  })
+}
+
+/**
+ * Yamux with a window that carries a fast network: the usual 256 KiB grows only where a round trip takes a millisecond or
+ * more. Both ends must begin with the same window, or the connection is lost; so it has a protocol id of its own. The
+ * window must stay below the read buffer, or a stream that is not read is aborted.
+ */
+function muxer(): StreamMuxerFactory {
+  const factory = yamux({
+    maxInboundStreams: 256,
+    streamOptions: {
+      initialStreamWindowSize: 2 * MiB,
+      maxStreamWindowSize: 2 * MiB,
+      maxReadBufferLength: 4 * MiB,
+      maxWriteBufferLength: 32 * MiB,
+    },
+  })()
+  factory.protocol = '/shoal/yamux/1.0.0'
+  return factory
+}
+
+/** What a mesh is called in mDNS: members look for nothing else, so meshes on one network do not see each other. */
+function serviceTagOf(membership: Membership): string {
+  return `_shoal-${membership.id.slice(0, 8)}._udp.local`
+}
+
+function ownAddresses(components: {
+  addressManager: { confirmObservedAddr(address: Multiaddr, options: { type: 'transport' }): void }
+  transportManager: { getAddrs(): Multiaddr[] }
+}): OwnAddresses {
+  return {
+    refresh() {
+      for (const address of components.transportManager.getAddrs()) {
+        components.addressManager.confirmObservedAddr(address, { type: 'transport' })
+      }
+    },
+  }
+}
+
+async function openDatastore(directory: string, self: string): Promise<LevelDatastore> {
+  const datastore = new LevelDatastore(directory)
+  try {
+    await datastore.open()
+    // What this node announced in an earlier session would be renewed for ever; whoever still holds it announces again.
+    for await (const key of datastore.queryKeys({ prefix: '/dht/provider' })) {
+      if (key.name() === self) await datastore.delete(key)
+    }
+  } catch (error) {
+    throw new ShoalError('ERR_STORE', `${directory} cannot be opened`, { cause: error })
+  }
+  return datastore
+}
+
+async function end(node: Libp2p, datastore: LevelDatastore, deadlineMs: number): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, deadlineMs)
+  const stopped = Promise.resolve(node.stop())
+  try {
+    await Promise.race([stopped, late])
+  } catch (error) {
+    throw toShoalError(error)
+  } finally {
+    clearTimeout(timer)
+    for (const connection of node.getConnections()) connection.abort(new Error('the node is stopping'))
+    await datastore.close()
+  }
+}

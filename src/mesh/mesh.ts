@@ -1,0 +1,172 @@
+import { networkInterfaces } from 'node:os'
+import type { CID } from 'multiformats/cid'
+import { ShoalError } from '../base/errors.ts'
+import { assemble, type MeshInit, type RunningMesh } from './assemble.ts'
+import type { ControlBody, ControlMessage } from './control.ts'
+import type { FetchOptions } from './exchange.ts'
+import type { AskOptions, RemoteHolding } from './holdings.ts'
+import { type Identity, loadIdentity } from './identity.ts'
+import { Listeners } from './listeners.ts'
+import type { MeshNeeds } from './parts.ts'
+import type { FindOptions } from './provider-records.ts'
+
+/** A member, connected or not. */
+export interface PeerView {
+  peerId: string
+  name: string
+  /** Frames can be sent to it. */
+  connected: boolean
+  /** Connected, but silent for longer than it should be. */
+  suspect: boolean
+  /** Smoothed round trip of the control stream; absent until measured. */
+  rttMs?: number
+  /** Frames it sent that this version does not know: it speaks a later one. */
+  unknownFrames: number
+  addresses: string[]
+}
+
+/** The other members, and what can be done with them. */
+export interface Mesh {
+  readonly peerId: string
+  /** Multiaddrs at which others can reach this node, with its peerId; none unless started. */
+  addresses(): string[]
+  /** @throws ShoalError ERR_CONFIG when it cannot listen, ERR_STORE when its database cannot be opened. */
+  start(): Promise<void>
+  /** Ends within five seconds, whatever the network does. A stopped mesh can be started again. */
+  stop(): Promise<void>
+  /** Members connected now and members met before. */
+  peers(): PeerView[]
+  /** Queues a frame; false when the peer is not connected or takes no more. @throws ShoalError ERR_LIMIT. */
+  send(peerId: string, body: ControlMessage): boolean
+  /** Frames of the market, in the order in which each peer sent them. Returns how to stop listening. */
+  onFrame(handler: (peerId: string, body: ControlBody) => void): () => void
+  /** A peer can be sent to, or no longer: then what was on its way to or from it may be lost. */
+  onPeer(handler: (peerId: string, up: boolean) => void): () => void
+  /** A connected peer has fallen silent, or is heard again. */
+  onSuspect(handler: (peerId: string, suspect: boolean) => void): () => void
+  /** From now on notices within four seconds when the peer falls silent, until the returned function is called. */
+  watch(peerId: string): () => void
+  /** Asks all connected members which of these action keys they hold. */
+  ask(keys: readonly Uint8Array[], options?: AskOptions): Promise<RemoteHolding[]>
+  /** See `BlockExchange.fetchBlock`. */
+  fetchBlock(cid: CID, options: FetchOptions): Promise<Uint8Array>
+  /** Tells the DHT, in the background, that this node has what `key` names. See `ProviderRecords.announce`. */
+  announce(key: CID): void
+  /** This node no longer has it. */
+  withdraw(key: CID): void
+  /** Members that announced `key`. See `ProviderRecords.find`. */
+  findProviders(key: CID, options?: FindOptions): Promise<string[]>
+  /** Whether the DHT can know more than the connected members do: a member that may hold something is not connected. */
+  shouldAskDht(): boolean
+}
+
+/**
+ * The network side of one node in one mesh, not started. Makes the node's identity in `stateDir` on first use.
+ * @throws ShoalError ERR_CONFIG when the identity cannot be used.
+ */
+export async function createMesh(needs: MeshNeeds, init: MeshInit): Promise<Mesh> {
+  const all = { interfaces: networkInterfaces, ...needs, log: needs.log.child('mesh') }
+  return new MeshNode(all, init, await loadIdentity(init.stateDir))
+}
+
+class MeshNode implements Mesh {
+  readonly peerId: string
+  readonly #needs: Required<MeshNeeds>
+  readonly #init: MeshInit
+  readonly #identity: Identity
+  readonly #frames: Listeners<[peerId: string, body: ControlBody]>
+  readonly #ups: Listeners<[peerId: string, up: boolean]>
+  readonly #suspects: Listeners<[peerId: string, suspect: boolean]>
+  #running: RunningMesh | undefined
+
+  constructor(needs: Required<MeshNeeds>, init: MeshInit, identity: Identity) {
+    this.peerId = identity.peerId
+    this.#needs = needs
+    this.#init = init
+    this.#identity = identity
+    this.#frames = new Listeners(needs.log)
+    this.#ups = new Listeners(needs.log)
+    this.#suspects = new Listeners(needs.log)
+  }
+
+  async start(): Promise<void> {
+    if (this.#running !== undefined) return
+    this.#running = await assemble(this.#needs, this.#init, this.#identity, {
+      onPeer: (peerId, up) => this.#ups.call(peerId, up),
+      onSuspect: (peerId, suspect) => this.#suspects.call(peerId, suspect),
+      onFrame: (peerId, body) => this.#frames.call(peerId, body),
+    })
+    this.#needs.log.info('mesh started', { peer: this.peerId, addresses: this.addresses() })
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running
+    this.#running = undefined
+    await running?.stop()
+  }
+
+  addresses(): string[] {
+    return this.#running?.host.getMultiaddrs().map(String) ?? []
+  }
+
+  peers(): PeerView[] {
+    const { table, book } = this.#started()
+    const known = new Set([...book.all().map((member) => member.peerId), ...table.up()])
+    return [...known].map((peerId) => {
+      const { name = '', addresses = [] } = book.get(peerId) ?? {}
+      const up = table.view(peerId)
+      if (up === undefined) return { peerId, name, connected: false, suspect: false, unknownFrames: 0, addresses }
+      const { rttMs, ...state } = up
+      return { peerId, connected: true, addresses, ...state, ...(rttMs === undefined ? {} : { rttMs }) }
+    })
+  }
+
+  send(peerId: string, body: ControlMessage): boolean {
+    return this.#running?.table.send(peerId, body) ?? false
+  }
+
+  onFrame(handler: (peerId: string, body: ControlBody) => void): () => void {
+    return this.#frames.add(handler)
+  }
+
+  onPeer(handler: (peerId: string, up: boolean) => void): () => void {
+    return this.#ups.add(handler)
+  }
+
+  onSuspect(handler: (peerId: string, suspect: boolean) => void): () => void {
+    return this.#suspects.add(handler)
+  }
+
+  watch(peerId: string): () => void {
+    return this.#started().table.watch(peerId)
+  }
+
+  async ask(keys: readonly Uint8Array[], options: AskOptions = {}): Promise<RemoteHolding[]> {
+    return this.#started().holdings.ask(keys, options)
+  }
+
+  async fetchBlock(cid: CID, options: FetchOptions): Promise<Uint8Array> {
+    return this.#started().exchange.fetchBlock(cid, options)
+  }
+
+  announce(key: CID): void {
+    this.#started().records.announce(key)
+  }
+
+  withdraw(key: CID): void {
+    this.#started().records.withdraw(key)
+  }
+
+  async findProviders(key: CID, options: FindOptions = {}): Promise<string[]> {
+    return this.#started().records.find(key, options)
+  }
+
+  shouldAskDht(): boolean {
+    return this.#running?.membersAway() ?? false
+  }
+
+  #started(): RunningMesh {
+    if (this.#running === undefined) throw new ShoalError('ERR_PEER_LOST', 'the mesh is not running')
+    return this.#running
+  }
+}

@@ -1,0 +1,103 @@
+import { peerIdFromString } from '@libp2p/peer-id'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import type { Clock, Random } from '../base/clock.ts'
+import type { Logger } from '../base/log.ts'
+import type { AddressBook } from './address-book.ts'
+import type { Interfaces } from './addresses.ts'
+import { blockProtocol } from './block-frames.ts'
+import { BlockServer } from './block-server.ts'
+import { Dialler } from './dialler.ts'
+import { BlockExchange } from './exchange.ts'
+import { Holdings, type HoldingsLookup } from './holdings.ts'
+import type { Host } from './host.ts'
+import { PeerTable, type PeerTableEvents } from './peer-table.ts'
+import { ProviderRecords } from './provider-records.ts'
+import type { BlockSource } from './served-blocks.ts'
+
+export interface MeshNeeds {
+  clock: Clock
+  random: Random
+  log: Logger
+  /** What this node serves to members. */
+  source: BlockSource
+  /** What this node answers when a member asks for action keys. */
+  lookup: HoldingsLookup
+  /** Default: the machine's. */
+  interfaces?: Interfaces
+}
+
+/** What a mesh consists of while it runs, besides the libp2p node. */
+export interface Parts {
+  /** Peers with an open connection. */
+  connected: Set<string>
+  dialler: Dialler
+  table: PeerTable
+  holdings: Holdings
+  exchange: BlockExchange
+  server: BlockServer
+  records: ProviderRecords
+}
+
+/** Streams of one protocol that a peer may have open at once, in each direction. */
+export const maxStreams = 4
+
+/** Makes the parts and gives each what it needs of the others. Nothing runs yet. */
+export function createParts(
+  needs: Required<MeshNeeds>,
+  self: { peerId: string; name: string },
+  host: Host,
+  book: AddressBook,
+  events: PeerTableEvents,
+): Parts {
+  const { clock, log, random } = needs
+  const connected = new Set<string>()
+  const dial = async (addresses: Multiaddr[], signal: AbortSignal) => {
+    const { remotePeer, remoteAddr } = await host.dial(addresses, { signal })
+    return { peerId: remotePeer.toString(), address: remoteAddr }
+  }
+  const dialler = new Dialler({ clock, random, log, dial, connected }, self.peerId)
+  const table = new PeerTable({ clock, log, connections: (peerId) => openConnections(host, peerId) }, self, {
+    onPeer(peerId, up) {
+      const name = up ? table.view(peerId)?.name : undefined
+      book.seen(peerId, name === undefined ? {} : { name })
+      if (up) records.poke()
+      else holdings.onDown(peerId)
+      events.onPeer(peerId, up)
+    },
+    onSuspect: events.onSuspect,
+    onFrame(peerId, body) {
+      if (body.case === 'holdingsQuery') holdings.onQuery(peerId, body.value)
+      else if (body.case === 'holdingsAnswer') holdings.onAnswer(peerId, body.value)
+      else events.onFrame(peerId, body)
+    },
+  })
+  const holdings = new Holdings({
+    clock,
+    log,
+    lookup: needs.lookup,
+    peers: () => table.up(),
+    send: (peerId, body) => table.send(peerId, body),
+  })
+  const exchange = new BlockExchange({
+    clock,
+    log,
+    async open(peerId, signal) {
+      const connection = table.connection(peerId) ?? (await host.dial(peerIdFromString(peerId), { signal }))
+      return connection.newStream(blockProtocol, { signal, maxOutboundStreams: maxStreams })
+    },
+  })
+  const records = new ProviderRecords({
+    clock,
+    log,
+    dht: host.services.dht,
+    self: host.peerId,
+    connected: () => connected.size,
+    onFound: (peerId, addresses, wanted) => dialler.found(peerId, addresses, { wanted }),
+  })
+  const server = new BlockServer({ clock, log, source: needs.source })
+  return { connected, dialler, table, holdings, exchange, server, records }
+}
+
+function openConnections(host: Host, peerId: string) {
+  return host.getConnections(peerIdFromString(peerId)).filter((connection) => connection.status === 'open')
+}

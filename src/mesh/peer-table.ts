@@ -1,0 +1,276 @@
+import type { Connection, Stream } from '@libp2p/interface'
+import type { Clock } from '../base/clock.ts'
+import type { ShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { blockProtocol } from './block-frames.ts'
+import { type ControlBody, type ControlMessage, ControlStream, controlProtocol } from './control.ts'
+
+export interface PeerTableNeeds {
+  clock: Clock
+  log: Logger
+  /** Open connections to a peer, oldest first. */
+  connections(peerId: string): readonly Connection[]
+}
+
+export interface PeerTableEvents {
+  onPeer(peerId: string, up: boolean): void
+  onSuspect(peerId: string, suspect: boolean): void
+  onFrame(peerId: string, body: ControlBody): void
+}
+
+/** What is known of a peer that is up. */
+export interface PeerState {
+  name: string
+  suspect: boolean
+  rttMs: number | undefined
+  unknownFrames: number
+}
+
+interface Peer {
+  name: string
+  connection: Connection | undefined
+  control: ControlStream | undefined
+  opening: boolean
+  failures: number
+  suspect: boolean
+  watchers: number
+  cancelRetry: () => void
+}
+
+const tickMs = 1000
+const openTimeoutMs = 3000
+/** Ticks of silence after which a peer is suspect, and after which its connection is given up. */
+const patience = {
+  watched: { pingEvery: 1, suspect: 3, dead: 15 },
+  unwatched: { pingEvery: 15, suspect: 34, dead: 50 },
+}
+const surplusEveryTicks = 10
+/** A control stream that lives this long has not failed. */
+const provenTicks = 10
+
+/**
+ * The members we are connected to, each with its one control stream. The member with the lower peerId opens it, and
+ * opens it again for as long as a connection lives.
+ */
+export class PeerTable {
+  readonly #needs: PeerTableNeeds
+  readonly #self: { peerId: string; name: string }
+  readonly #events: PeerTableEvents
+  readonly #peers = new Map<string, Peer>()
+  #ticks = 0
+  #running = false
+  #cancelTick: () => void = () => undefined
+
+  constructor(needs: PeerTableNeeds, self: { peerId: string; name: string }, events: PeerTableEvents) {
+    this.#needs = needs
+    this.#self = self
+    this.#events = events
+  }
+
+  start(): void {
+    this.#running = true
+    this.#cancelTick = this.#needs.clock.after(tickMs, () => this.#tick())
+  }
+
+  /** Closes all control streams; peers that were up are reported down. */
+  stop(): void {
+    this.#running = false
+    this.#cancelTick()
+    for (const peer of this.#peers.values()) {
+      peer.cancelRetry()
+      peer.control?.close()
+    }
+    this.#peers.clear()
+  }
+
+  /** A connection has been opened, by either side. */
+  connected(peerId: string): void {
+    if (!this.#running) return
+    const peer = this.#peerOf(peerId)
+    peer.failures = 0
+    if (this.#opens(peerId)) this.#open(peerId, peer)
+  }
+
+  /** The last connection to a peer has closed. */
+  disconnected(peerId: string): void {
+    const peer = this.#peers.get(peerId)
+    if (peer === undefined) return
+    peer.cancelRetry()
+    peer.control?.close()
+    if (peer.watchers === 0) this.#peers.delete(peerId)
+  }
+
+  /** The other side has opened a control stream. */
+  accept(stream: Stream, connection: Connection): void {
+    const peerId = connection.remotePeer.toString()
+    if (!this.#running || this.#opens(peerId)) {
+      stream.abort(new Error('the member with the lower peerId opens the control stream'))
+      return
+    }
+    this.#adopt(peerId, this.#peerOf(peerId), stream, connection)
+  }
+
+  /** Peers whose control stream is ready. */
+  up(): string[] {
+    return [...this.#peers].filter(([, peer]) => peer.control?.ready === true).map(([peerId]) => peerId)
+  }
+
+  /** The state of a peer; undefined unless it is up. */
+  view(peerId: string): PeerState | undefined {
+    const peer = this.#peers.get(peerId)
+    if (peer?.control?.ready !== true) return undefined
+    const { rttMs, unknownFrames } = peer.control
+    return { name: peer.name, suspect: peer.suspect, rttMs, unknownFrames }
+  }
+
+  /** The connection that carries the control stream, else any open one. */
+  connection(peerId: string): Connection | undefined {
+    const preferred = this.#peers.get(peerId)?.connection
+    return preferred?.status === 'open' ? preferred : this.#needs.connections(peerId).at(-1)
+  }
+
+  /** See `ControlStream.send`; false also for a peer that is not up. */
+  send(peerId: string, body: ControlMessage): boolean {
+    return this.#peers.get(peerId)?.control?.send(body) ?? false
+  }
+
+  /**
+   * Pings the peer each second until the returned function is called, so that three seconds of silence are noticed;
+   * without a watcher it takes half a minute.
+   */
+  watch(peerId: string): () => void {
+    const peer = this.#peerOf(peerId)
+    peer.watchers += 1
+    if (peer.watchers === 1 && peer.control !== undefined) {
+      peer.control.silentTicks = 0
+      peer.control.ping()
+    }
+    let released = false
+    return () => {
+      if (released) return
+      released = true
+      peer.watchers -= 1
+      const gone = peer.control === undefined && this.#needs.connections(peerId).length === 0
+      if (peer.watchers === 0 && gone) this.#peers.delete(peerId)
+    }
+  }
+
+  #peerOf(peerId: string): Peer {
+    let peer = this.#peers.get(peerId)
+    if (peer === undefined) {
+      peer = {
+        name: '',
+        connection: undefined,
+        control: undefined,
+        opening: false,
+        failures: 0,
+        suspect: false,
+        watchers: 0,
+        cancelRetry: () => undefined,
+      }
+      this.#peers.set(peerId, peer)
+    }
+    return peer
+  }
+
+  #opens(peerId: string): boolean {
+    return this.#self.peerId < peerId
+  }
+
+  #open(peerId: string, peer: Peer): void {
+    if (!this.#running || peer.opening || peer.control !== undefined) return
+    // The newest: an older one may lead to an address that the peer no longer has.
+    const connection = this.#needs.connections(peerId).at(-1)
+    if (connection === undefined) return
+    peer.opening = true
+    connection.newStream(controlProtocol, { signal: AbortSignal.timeout(openTimeoutMs) }).then(
+      (stream) => {
+        peer.opening = false
+        if (this.#running) this.#adopt(peerId, peer, stream, connection)
+        else stream.abort(new Error('stopped'))
+      },
+      (error: unknown) => {
+        peer.opening = false
+        this.#needs.log.debug('control stream not opened', { peer: peerId, error: String(error) })
+        this.#retry(peerId, peer)
+      },
+    )
+  }
+
+  #adopt(peerId: string, peer: Peer, stream: Stream, connection: Connection): void {
+    peer.control?.close()
+    let up = false
+    const control = new ControlStream(this.#needs.clock, stream, this.#self.name, {
+      onHello: ({ name }) => {
+        up = true
+        peer.name = name
+        this.#events.onPeer(peerId, true)
+      },
+      onFrame: (body) => this.#events.onFrame(peerId, body),
+      onClose: (reason) => {
+        if (peer.control === control) peer.control = undefined
+        if (reason !== undefined) this.#logClose(peerId, reason)
+        this.#setSuspect(peerId, peer, false)
+        if (up) this.#events.onPeer(peerId, false)
+        this.#retry(peerId, peer)
+      },
+    })
+    peer.control = control
+    peer.connection = connection
+    control.start()
+  }
+
+  #retry(peerId: string, peer: Peer): void {
+    if (!this.#running || !this.#opens(peerId)) return
+    peer.cancelRetry()
+    const delayMs = Math.min(100 * 2 ** peer.failures, 30_000)
+    peer.failures += 1
+    peer.cancelRetry = this.#needs.clock.after(delayMs, () => this.#open(peerId, peer))
+  }
+
+  #logClose(peerId: string, reason: ShoalError): void {
+    const fields = { peer: peerId, code: reason.code, error: reason.message }
+    if (reason.code === 'ERR_PEER_LOST') this.#needs.log.debug('control stream closed', fields)
+    else this.#needs.log.warn('control stream closed', fields)
+  }
+
+  #tick(): void {
+    this.#ticks += 1
+    for (const [peerId, peer] of this.#peers) {
+      if (peer.control !== undefined) this.#tickPeer(peerId, peer, peer.control)
+      if (this.#ticks % surplusEveryTicks === 0 && this.#opens(peerId)) this.#closeSurplus(peerId, peer)
+    }
+    if (this.#running) this.#cancelTick = this.#needs.clock.after(tickMs, () => this.#tick())
+  }
+
+  #tickPeer(peerId: string, peer: Peer, control: ControlStream): void {
+    control.tick()
+    if (!control.ready) return
+    const { pingEvery, suspect, dead } = peer.watchers > 0 ? patience.watched : patience.unwatched
+    if (this.#ticks % pingEvery === 0) control.ping()
+    if (control.ageTicks >= provenTicks) peer.failures = 0
+    this.#setSuspect(peerId, peer, control.silentTicks >= suspect)
+    const stale = peer.suspect && this.#needs.connections(peerId).at(-1) !== peer.connection
+    if (control.silentTicks >= dead || stale) {
+      this.#needs.log.info('connection given up', { peer: peerId, silentS: control.silentTicks })
+      peer.connection?.abort(new Error('the peer is silent'))
+    }
+  }
+
+  #setSuspect(peerId: string, peer: Peer, suspect: boolean): void {
+    if (peer.suspect === suspect) return
+    peer.suspect = suspect
+    this.#events.onSuspect(peerId, suspect)
+  }
+
+  // Both sides may have dialled at the same moment. What carries neither control nor blocks is not needed.
+  #closeSurplus(peerId: string, peer: Peer): void {
+    if (peer.control?.ready !== true) return
+    for (const connection of this.#needs.connections(peerId)) {
+      const ageMs = this.#needs.clock.wall() - connection.timeline.open
+      const busy = connection.streams.some((stream) => stream.protocol === blockProtocol)
+      if (connection === peer.connection || busy || ageMs < surplusEveryTicks * tickMs) continue
+      connection.close().catch((error: unknown) => connection.abort(new Error(String(error))))
+    }
+  }
+}

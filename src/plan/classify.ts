@@ -1,0 +1,81 @@
+import type { RustcArgs } from './rustc-args.ts'
+
+/** What an invocation compiles, in cargo's words. */
+export type UnitKind =
+  | 'lib'
+  | 'proc-macro'
+  | 'bin'
+  | 'test'
+  | 'build-script'
+  | 'dylib'
+  | 'cdylib'
+  | 'staticlib'
+  | 'other'
+
+/**
+ * Why rustc simply runs here. A reason code is permanent; `src/README.md` lists each one.
+ */
+export const reasons = {
+  kind: 'this kind of unit is compiled here',
+  incremental: 'cargo asked for incremental compilation',
+  'unsupported-option': 'an option that Shoal does not handle',
+  'unsupported-emit': 'an output that Shoal does not handle',
+  'unusual-path': 'a path that cannot be named safely',
+  'native-cpu': 'the code is made for this very processor',
+  'native-library': 'a native library outside the package goes into it',
+  environment: 'a variable that changes what rustc does',
+  'secret-in-environment': 'a variable that looks like a secret',
+  'dependency-unknown': 'a dependency was not compiled through Shoal',
+  'toolchain-unknown': 'the toolchain cannot be identified',
+  'source-outside-package': 'it reads files outside its package',
+  'withheld-files': 'its package holds files that are not lent out',
+  'too-large': 'its inputs are too large to be named',
+  'path-bound': 'its outputs hold paths of this machine',
+} as const
+export type Reason = keyof typeof reasons
+
+/** Environment variables that change rustc's behaviour in ways an action does not express. */
+const disturbing = ['RUSTC_FORCE_RUSTC_VERSION', 'RUSTC_OVERRIDE_VERSION_STRING', 'RUSTC_LOG', 'RUST_TARGET_PATH']
+
+/** Options that are understood and either kept in the action or known not to matter. */
+const handled = new Set(
+  (
+    'A C D F L W allow cap-lints cfg check-cfg codegen color crate-name crate-type deny diagnostic-width edition emit ' +
+    'error-format extern forbid force-warn json out-dir target warn l O g'
+  ).split(' '),
+)
+
+/** Codegen options whose meaning lies on this machine. */
+const hereOnly = new Set(['linker', 'link-arg', 'link-args', 'linker-plugin-lto', 'profile-use', 'profile-generate'])
+
+export function unitKind(args: RustcArgs): UnitKind {
+  if (args.test) return 'test'
+  if (args.crateName === 'build_script_build' || args.crateName.startsWith('build_script_')) return 'build-script'
+  const [type] = args.crateTypes
+  if (args.crateTypes.length !== 1 || type === undefined) return 'other'
+  if (type === 'lib' || type === 'rlib') return 'lib'
+  if (type === 'proc-macro' || type === 'bin' || type === 'dylib' || type === 'cdylib' || type === 'staticlib')
+    return type
+  return 'other'
+}
+
+/**
+ * Whether an invocation can be named as an action at all; the reason if not. Looks at arguments and environment only.
+ */
+export function reasonToStay(args: RustcArgs, env: ReadonlyMap<string, string>): Reason | undefined {
+  if (unitKind(args) !== 'lib') return 'kind'
+  if (args.sources.length !== 1 || !args.sources[0]?.endsWith('.rs')) return 'unsupported-option'
+  if (args.options.some((option) => !handled.has(option.name))) return 'unsupported-option'
+  if (args.codegen.has('incremental')) return 'incremental'
+  if (args.codegen.get('target-cpu') === 'native') return 'native-cpu'
+  for (const key of args.codegen.keys()) if (hereOnly.has(key)) return 'unsupported-option'
+  if (args.codegen.get('split-debuginfo') === 'packed' || args.codegen.get('save-temps') === 'yes')
+    return 'unsupported-option'
+  if (!args.emit.includes('metadata')) return 'unsupported-emit'
+  if (args.emit.some((kind) => kind !== 'dep-info' && kind !== 'metadata' && kind !== 'link')) return 'unsupported-emit'
+  if (!args.emit.includes('dep-info')) return 'unsupported-emit'
+  if (args.target?.includes('.json') || args.target?.includes('/')) return 'unsupported-option'
+  if (!args.codegen.get('extra-filename')) return 'unsupported-option'
+  if (disturbing.some((name) => env.has(name))) return 'environment'
+  return undefined
+}

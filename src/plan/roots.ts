@@ -1,0 +1,50 @@
+import type { RootName } from './action.ts'
+
+/** A root and its real directory on this machine (or in a sandbox). Absolute, without a trailing slash. */
+export interface Root {
+  name: RootName
+  path: string
+}
+
+/** How a root is written inside actions, results and traces. */
+export const rootToken = (name: RootName): string => `\0${name}\0`
+
+const tokenPattern = /\0([a-z]+)\0/g
+
+/** Longest path first, so that a root inside another root wins over it. */
+export function sortRoots(roots: readonly Root[]): Root[] {
+  return roots.filter((root) => root.path.length > 1).sort((a, b) => b.path.length - a.path.length)
+}
+
+/**
+ * Replaces every occurrence of a root's path by its name. A path counts only where it ends or goes on with a character
+ * that cannot continue a file name, so that `/home/a/ws` is not found in `/home/a/ws-2`.
+ * @param roots as `sortRoots` returns them
+ */
+export function nameRoots(text: string, roots: readonly Root[]): string {
+  let named = text
+  for (const root of roots) {
+    if (!named.includes(root.path)) continue
+    named = replaceWhole(named, root.path, rootToken(root.name))
+  }
+  return named
+}
+
+/** The inverse of `nameRoots`; a name that `roots` does not hold stays as it is. */
+export function placeRoots(text: string, roots: readonly Root[]): string {
+  if (!text.includes('\0')) return text
+  return text.replace(tokenPattern, (token, name: string) => roots.find((root) => root.name === name)?.path ?? token)
+}
+
+function replaceWhole(text: string, path: string, token: string): string {
+  let from = 0
+  let result = ''
+  for (;;) {
+    const at = text.indexOf(path, from)
+    if (at < 0) return result + text.slice(from)
+    const next = text[at + path.length]
+    const whole = next === undefined || !/[\w.+@~-]/.test(next)
+    result += text.slice(from, at) + (whole ? token : path)
+    from = at + path.length
+  }
+}

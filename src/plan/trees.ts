@@ -1,0 +1,118 @@
+import type { Stats } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { CID } from 'multiformats/cid'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import type { Encoded } from '../wire/cbor.ts'
+import { encodeTree, type Tree } from './action.ts'
+import type { StatDigests } from './stat-digests.ts'
+
+/** A directory, digested. */
+export interface DigestedTree extends Encoded {
+  tree: Tree
+  /** Absolute directory that it describes. */
+  dir: string
+  /** The part that may be given to a lender: the same tree, or one without files that look private. */
+  lendable: Encoded
+  lendableTree: Tree
+  /** True when `lendable` leaves something out. */
+  withheld: boolean
+}
+
+const maxFiles = 20_000
+const maxBytes = 512 << 20
+
+/** Directories that are never a package's source. */
+const skippedDirectories = new Set(['.git', '.hg', '.svn', '.jj', 'node_modules'])
+/** Hidden names without secrets: left out of what is lent without a word. */
+const harmlessHidden =
+  /^\.(git(ignore|attributes|modules|keep)|github|gitlab(-ci\.yml)?|editorconfig|cargo_vcs_info\.json|cargo-ok|cargo-checksum\.json|rustfmt\.toml|clippy\.toml|vscode|idea|travis\.yml|DS_Store)$/
+const privateName = /^(\.|id_(rsa|dsa|ecdsa|ed25519))|\.(pem|key|p12|pfx|jks|keystore|kdbx|asc)$/i
+
+/**
+ * Walks `dir` and digests every regular file in it (symbolic links to files count as what they point to). Build
+ * directories (marked by CACHEDIR.TAG) and version control are not part of a package.
+ * @param publicSource true for a package from a registry: everybody can have it, nothing is withheld
+ * @throws ShoalError ERR_LIMIT when it holds too much to be named
+ */
+async function digestTree(dir: string, digests: StatDigests, publicSource: boolean): Promise<DigestedTree> {
+  const files: Tree['files'] = []
+  const held: Tree['files'] = []
+  let bytes = 0
+  let withheld = false
+
+  const walk = async (relative: string, hidden: boolean): Promise<void> => {
+    const entries = await readdir(join(dir, relative), { withFileTypes: true })
+    if (relative !== '' && entries.some((entry) => entry.name === 'CACHEDIR.TAG')) return
+    for (const entry of entries) {
+      const path = relative === '' ? entry.name : `${relative}/${entry.name}`
+      const isPrivate = hidden || (!publicSource && privateName.test(entry.name))
+      if (entry.isDirectory()) {
+        if (!skippedDirectories.has(entry.name)) await walk(path, isPrivate)
+        continue
+      }
+      const kind = entry.isSymbolicLink() ? await statOrNothing(join(dir, path)) : undefined
+      if (!entry.isFile() && !kind?.isFile()) continue
+      const { cid, size } = await digests.digest(join(dir, path))
+      bytes += size
+      if (files.length >= maxFiles || bytes > maxBytes) throw new ShoalError('ERR_LIMIT', `${dir} holds too much`)
+      const file = { path, cid, size }
+      files.push(file)
+      if (!isPrivate) held.push(file)
+      else if (!harmlessHidden.test(path.split('/')[0] ?? '')) withheld = true
+    }
+  }
+  await walk('', false)
+
+  const tree = sorted(files)
+  const encoded = encodeTree(tree)
+  if (held.length === files.length)
+    return { ...encoded, tree, dir, lendable: encoded, lendableTree: tree, withheld: false }
+  const lendableTree = sorted(held)
+  return { ...encoded, tree, dir, lendable: encodeTree(lendableTree), lendableTree, withheld }
+}
+
+function sorted(files: Tree['files']): Tree {
+  return { v: 1, files: files.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)) }
+}
+
+async function statOrNothing(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ELOOP') return undefined
+    throw error
+  }
+}
+
+/** Remembers the trees of packages that cannot change: those that cargo unpacked from a registry. */
+export class TreeMemo {
+  readonly #trees = new Map<string, Promise<DigestedTree>>()
+  readonly #digests: StatDigests
+
+  constructor(digests: StatDigests) {
+    this.#digests = digests
+  }
+
+  /** `immutable` packages are walked once per daemon. */
+  async tree(dir: string, immutable: boolean): Promise<DigestedTree> {
+    if (!immutable) return await digestTree(dir, this.#digests, false)
+    let known = this.#trees.get(dir)
+    if (known === undefined) {
+      known = digestTree(dir, this.#digests, true)
+      this.#trees.set(dir, known)
+      known.catch(() => this.#trees.delete(dir))
+    }
+    return await known
+  }
+
+  /** What a build script left in its OUT_DIR; walked each time, and lent out whole. */
+  async outDir(dir: string): Promise<DigestedTree> {
+    return await digestTree(dir, this.#digests, true)
+  }
+}
+
+/** Where each file of a tree lies, for serving it. */
+export function* filesOf(tree: DigestedTree): Generator<{ cid: CID; path: string }> {
+  for (const file of tree.lendableTree.files) yield { cid: file.cid, path: join(tree.dir, file.path) }
+}

@@ -1,0 +1,84 @@
+import { posix } from 'node:path'
+import { codeOf } from '../base/errors.ts'
+import { decodeTrace, type Result, type Trace } from '../plan/action.ts'
+import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import { nameRoots } from '../plan/roots.ts'
+
+/**
+ * Whether a trace's recorded reads are what a compile would read here and now: the same package directory, the same
+ * values of the variables that the crate looked at.
+ */
+export function holdsHere(trace: Trace, planned: PlannedAction, env: ReadonlyMap<string, string>): boolean {
+  if (!trace.action.equals(planned.key) || !trace.tree.equals(planned.tree.cid)) return false
+  return valuesHold(trace.env, planned, env)
+}
+
+/** Whether variables have the values here that a compile saw (null: was not set), roots by name. */
+export function valuesHold(reads: Trace['env'], planned: PlannedAction, env: ReadonlyMap<string, string>): boolean {
+  return reads.every(([name, recorded]) => {
+    const here = env.get(name)
+    if (here === undefined || recorded === null) return here === undefined && recorded === null
+    return nameRoots(here, planned.roots) === recorded
+  })
+}
+
+/** A trace from disk or from a peer; undefined when it is not one. */
+export function readTrace(bytes: Uint8Array): Trace | undefined {
+  try {
+    return decodeTrace(bytes)
+  } catch (error) {
+    if (codeOf(error) === 'ERR_DECODE') return undefined
+    throw error
+  }
+}
+
+/** Whether a result is one of this action: its key, and exactly the declared outputs that are not rendered here. */
+export function answers(result: Result, planned: PlannedAction): boolean {
+  if (!result.action.equals(planned.key)) return false
+  const declared = planned.action.outputs.filter(([, kind]) => kind !== 'dep-info')
+  if (declared.length !== result.outputs.length) return false
+  return declared.every(([name, kind]) => result.outputs.some((output) => output.name === name && output.kind === kind))
+}
+
+/**
+ * What rustc's dep-info (roots by name) says was read beyond the action itself.
+ * @returns the variables for the trace, or undefined when a file was read that is no declared input, so that nothing can
+ *   be said about where the result holds
+ */
+export function readsOf(depInfoText: string, planned: PlannedAction): Trace['env'] | undefined {
+  let depInfo: DepInfo
+  try {
+    depInfo = parseDepInfo(depInfoText)
+  } catch (error) {
+    if (codeOf(error) === 'ERR_DECODE') return undefined
+    throw error
+  }
+  const declared = declaredFiles(planned)
+  if (!depInfo.files.every((file) => declared.has(plainPath(file)))) return undefined
+  const given = new Map(planned.action.env)
+  return depInfo.env.filter(([name, value]) => given.get(name) !== (value ?? undefined))
+}
+
+/** `include_str!("../README.md")` is listed as `src/../README.md`. */
+function plainPath(path: string): string {
+  return path.includes('..') ? posix.normalize(path) : path
+}
+
+/** Every way in which a dep-info file can name a declared input. */
+function declaredFiles(planned: PlannedAction): Set<string> {
+  const declared = new Set<string>()
+  const { cwd } = planned.action
+  const addTree = (dir: string, paths: readonly { path: string }[]): void => {
+    const named = nameRoots(dir, planned.roots)
+    for (const { path } of paths) {
+      const full = `${named}/${path}`
+      declared.add(full)
+      // rustc names files below its working directory as they were given: relative.
+      if (full.startsWith(`${cwd}/`)) declared.add(full.slice(cwd.length + 1))
+    }
+  }
+  addTree(planned.tree.dir, planned.tree.tree.files)
+  if (planned.build) addTree(planned.build.dir, planned.build.tree.files)
+  return declared
+}

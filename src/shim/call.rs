@@ -1,0 +1,177 @@
+//! What cargo asked for: which calls are compiles of its own, and which paths of this machine they must not show.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A directory that no machine has.
+const NOWHERE: &str = "/nonexistent/shoal";
+
+/// One compile as cargo issued it.
+pub struct Call {
+    /// rustc, as cargo named it.
+    pub program: OsString,
+    pub args: Vec<OsString>,
+    /// The arguments with an `@argfile` replaced by its lines.
+    pub expanded: Vec<OsString>,
+    pub out_dir: PathBuf,
+    pub cwd: PathBuf,
+    /// `--remap-path-prefix` pairs, in the order in which they are appended.
+    pub remaps: Vec<(String, String)>,
+}
+
+impl Call {
+    /// None for whatever is not plainly a compile of cargo's own: probes, `-`, calls of build scripts, other programs.
+    pub fn from_cargo(argv: &[OsString]) -> Option<Call> {
+        let off = var("SHOAL").is_some_and(|value| value == "off" || value == "0");
+        if off || env::var_os("CARGO_CFG_TARGET_ARCH").is_some() {
+            return None;
+        }
+        let (program, args) = argv.split_first()?;
+        if Path::new(program).file_name()? != "rustc" {
+            return None;
+        }
+        let mut expanded = Vec::with_capacity(args.len());
+        for arg in args {
+            match arg.as_bytes().strip_prefix(b"@") {
+                Some(file) => expanded.extend(lines_of(&fs::read(OsStr::from_bytes(file)).ok()?)),
+                None => expanded.push(arg.clone()),
+            }
+        }
+        let probe = |arg: &OsString| {
+            let arg = arg.as_bytes();
+            matches!(arg, b"-" | b"-vV" | b"-Vv" | b"-V" | b"--version")
+                || arg.starts_with(b"--print")
+                || arg.starts_with(b"-o")
+        };
+        if expanded.iter().any(probe) || option(&expanded, "--crate-name")? == "___" {
+            return None;
+        }
+        option(&expanded, "--emit")?;
+        let out_dir = PathBuf::from(option(&expanded, "--out-dir")?);
+        let cwd = env::current_dir().ok()?;
+        Some(Call {
+            program: program.clone(),
+            args: args.to_vec(),
+            expanded,
+            out_dir,
+            cwd,
+            remaps: Vec::new(),
+        })
+    }
+
+    /// All remaps of this compile: the announced ones, then the roots of this machine. rustc obeys the last that matches.
+    pub fn remaps_after(&self, announced: Vec<(OsString, OsString)>) -> Vec<(String, String)> {
+        let mut all = announced;
+        let mut add = |from: &Path, to: OsString| all.push((from.into(), to));
+        if self.caps_lints() {
+            // rustc reads the sources of other crates where it can undo a remap, and what it finds there moves spans,
+            // and with them the crate's hash. Two prefixes of one name cannot be undone: then no machine finds any.
+            for part in ["registry/src", "git/checkouts"] {
+                add(Path::new(NOWHERE), Path::new("/cargo").join(part).into());
+            }
+        }
+        let cargo_home =
+            var("CARGO_HOME").or_else(|| Some(Path::new(&var("HOME")?).join(".cargo").into()));
+        let mut vendored = false;
+        if let Some(home) = cargo_home
+            .map(PathBuf::from)
+            .filter(|home| home.is_absolute())
+        {
+            for part in ["registry/src", "git/checkouts"] {
+                // Component by component: a trailing slash in the variable must not become part of the prefix.
+                let from: PathBuf = home.join(part).components().collect();
+                vendored |= self.cwd.starts_with(&from);
+                add(&from, Path::new("/cargo").join(part).into());
+            }
+        }
+        if let (false, Some(source)) = (vendored, self.crate_root()) {
+            if Path::new(source).is_relative() {
+                add(&self.cwd, ".".into());
+            } else if let Some((name, version)) =
+                var("CARGO_PKG_NAME").zip(var("CARGO_PKG_VERSION"))
+            {
+                add(
+                    &self.cwd,
+                    [OsStr::new("/cargo/deps/"), &name, OsStr::new("-"), &version]
+                        .into_iter()
+                        .collect(),
+                );
+            }
+        }
+        if let Some(out) = var("OUT_DIR") {
+            add(
+                Path::new(&out),
+                Path::new("/cargo/build-dir").join(below_build(&out)).into(),
+            );
+        }
+        // rustc takes no argument that is not UTF-8, and reads the pair as split at its last `=`.
+        let usable = |(from, to): (OsString, OsString)| {
+            Some((from.into_string().ok()?, to.into_string().ok()?))
+        };
+        let sound =
+            |(from, to): &(String, String)| !from.is_empty() && from != "/" && !to.contains('=');
+        all.into_iter().filter_map(usable).filter(sound).collect()
+    }
+
+    /// cargo caps the lints of whatever is not the user's own: nobody sees these diagnostics unless the compile fails.
+    fn caps_lints(&self) -> bool {
+        self.expanded
+            .iter()
+            .any(|arg| arg.as_bytes().starts_with(b"--cap-lints"))
+    }
+
+    /// The positional `.rs` argument.
+    fn crate_root(&self) -> Option<&OsString> {
+        let takes_value = |arg: &[u8]| {
+            arg.starts_with(b"-")
+                && !arg.contains(&b'=')
+                && !matches!(arg, b"-O" | b"-g" | b"-v" | b"--test" | b"--verbose")
+        };
+        let mut previous: &[u8] = b"";
+        self.expanded.iter().find(|arg| {
+            let arg = arg.as_bytes();
+            let found = arg.ends_with(b".rs") && !arg.starts_with(b"-") && !takes_value(previous);
+            previous = arg;
+            found
+        })
+    }
+}
+
+/// An environment variable that is set and not empty.
+pub fn var(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The value of `--name VALUE` or `--name=VALUE`.
+fn option<'a>(args: &'a [OsString], name: &str) -> Option<&'a OsStr> {
+    args.iter().enumerate().find_map(|(at, arg)| {
+        match arg.as_bytes().strip_prefix(name.as_bytes())? {
+            b"" => args.get(at + 1).map(OsString::as_os_str),
+            rest => rest.strip_prefix(b"=").map(OsStr::from_bytes),
+        }
+    })
+}
+
+/// An argfile as rustc reads it: an argument a line, an empty line an empty argument, no quoting.
+fn lines_of(file: &[u8]) -> Vec<OsString> {
+    let body = file.strip_suffix(b"\n").unwrap_or(file);
+    if file.is_empty() {
+        return Vec::new();
+    }
+    body.split(|byte| *byte == b'\n')
+        .map(|line| OsStr::from_bytes(line.strip_suffix(b"\r").unwrap_or(line)).into())
+        .collect()
+}
+
+/// What names a build script's OUT_DIR on every machine: what follows its last `/build/`, else its last two components.
+fn below_build(out_dir: &OsStr) -> PathBuf {
+    let bytes = out_dir.as_bytes();
+    if let Some(at) = bytes.windows(7).rposition(|part| part == b"/build/") {
+        return OsStr::from_bytes(&bytes[at + 7..]).into();
+    }
+    let parts: Vec<_> = Path::new(out_dir).components().collect();
+    parts[parts.len().saturating_sub(2)..].iter().collect()
+}

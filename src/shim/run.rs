@@ -1,0 +1,340 @@
+//! rustc here, as this process's child: its output relayed as it comes, its files put in place.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use crate::call::Call;
+use crate::shown::{write_to, Shown};
+use crate::text::{artifact_in, in_dep_info, Paths};
+
+/// Two of these and the rest of RAN fit into a frame.
+const KEEP: usize = (8 << 20) - 64;
+const E2BIG: i32 = 7;
+
+/// What one run of rustc came to. Codes are negative for a death by that signal.
+pub struct Outcome {
+    /// How rustc ended.
+    pub rustc: i32,
+    /// How this process is to end: not 0 if what rustc made must not be used.
+    pub exit: i32,
+    pub wall_micros: u64,
+    pub stdout: Kept,
+    pub stderr: Kept,
+}
+
+/// The head of a stream, as long as a frame allows.
+#[derive(Default)]
+pub struct Kept {
+    pub bytes: Vec<u8>,
+    pub cut: bool,
+}
+
+impl Kept {
+    fn push(&mut self, bytes: &[u8]) {
+        let fits = bytes.len().min(KEEP - self.bytes.len());
+        self.bytes.extend_from_slice(&bytes[..fits]);
+        self.cut |= fits < bytes.len();
+    }
+}
+
+/// Runs rustc with the remaps of the call, into `private` if given, and puts what it made in place. None if it did not start.
+///
+/// With a file placed already, the run always goes into a directory apart, and nothing is put beside a file that differs
+/// from what was placed: the outcome is then a failure, and the placed file is gone.
+pub fn run_rustc(call: &Call, private: Option<&Path>, shown: Shown) -> Option<Outcome> {
+    // Whatever is found in it later was made by this run: a directory that holds something is not used.
+    let make = |dir: &Path| {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.and_then(|()| fs::read_dir(dir))
+            .is_ok_and(|mut entries| entries.next().is_none())
+    };
+    let mut own = None;
+    let mut dir = private.filter(|dir| make(dir)).map(Path::to_path_buf);
+    if dir.is_none() && !shown.placed.is_empty() {
+        let apart = own_name(&call.cwd.join(&call.out_dir), "run");
+        // What a killed process of the same id may have left.
+        let _ = fs::remove_dir_all(&apart);
+        own = Some(apart).filter(|dir| make(dir));
+        dir = own.clone();
+    }
+    let outcome = Run::new(call, dir, shown).finish();
+    if let Some(dir) = own {
+        let _ = fs::remove_dir_all(dir);
+    }
+    outcome
+}
+
+struct Run<'a> {
+    call: &'a Call,
+    private: Option<PathBuf>,
+    out_dir: PathBuf,
+    paths: Paths,
+    shown: Shown,
+    /// What this run itself has shown, in case it has to be repeated.
+    forwarded: Vec<Vec<u8>>,
+    /// Outputs dealt with, relative to the out-dir.
+    done: Vec<PathBuf>,
+    /// Files placed before and found equal to what rustc made here.
+    equal: Vec<PathBuf>,
+    /// What rustc made here is not what was placed before.
+    differs: bool,
+    /// An output could not be put in place.
+    stuck: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(call: &'a Call, private: Option<PathBuf>, shown: Shown) -> Self {
+        let pair = private
+            .as_deref()
+            .and_then(Path::to_str)
+            .zip(call.out_dir.to_str());
+        let paths = Paths::new(pair, &call.remaps);
+        // Placed files and no directory apart to compare them in: that they are equal can no longer be shown.
+        let differs = private.is_none() && !shown.placed.is_empty();
+        Run {
+            call,
+            private,
+            out_dir: call.cwd.join(&call.out_dir),
+            paths,
+            shown,
+            forwarded: Vec::new(),
+            done: Vec::new(),
+            equal: Vec::new(),
+            differs,
+            stuck: false,
+        }
+    }
+
+    fn finish(mut self) -> Option<Outcome> {
+        let mut outcome = self.rustc()?;
+        if let Some(dir) = self.private.clone() {
+            self.place_rest(&dir, outcome.rustc == 0);
+        }
+        let placed = std::mem::take(&mut self.shown.placed);
+        if self.stuck && outcome.rustc == 0 && placed.is_empty() {
+            // A full disk or the like. rustc in the very out-dir gets through, or says what is wrong.
+            self.shown.lines.append(&mut self.forwarded);
+            return Run::new(self.call, None, self.shown).finish();
+        }
+        for path in placed {
+            if self.differs || self.stuck || !self.equal.contains(&self.call.cwd.join(&path)) {
+                let _ = fs::remove_file(path);
+                outcome.exit = if outcome.exit == 0 { 1 } else { outcome.exit };
+            }
+        }
+        Some(outcome)
+    }
+
+    fn rustc(&mut self) -> Option<Outcome> {
+        let started = Instant::now();
+        let (mut child, argfile) = self.start()?;
+        let stdout = child.stdout.take()?;
+        let relay = thread::spawn(move || relay_stdout(stdout));
+        let mut reader = BufReader::with_capacity(1 << 16, child.stderr.take()?);
+        let (mut line, mut stderr) = (Vec::new(), Kept::default());
+        while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
+            stderr.push(&line);
+            self.forward(&line);
+            line.clear();
+        }
+        drop(reader);
+        let stdout = relay.join().unwrap_or_default();
+        let status = child.wait().ok()?;
+        if let Some(path) = argfile {
+            let _ = fs::remove_file(path);
+        }
+        let code = status
+            .code()
+            .or_else(|| Some(-status.signal()?))
+            .unwrap_or(1);
+        let wall_micros = started.elapsed().as_micros() as u64;
+        Some(Outcome {
+            rustc: code,
+            exit: code,
+            wall_micros,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Starts rustc. A command line that our flags made too long goes through a file, as cargo does it.
+    fn start(&self) -> Option<(Child, Option<PathBuf>)> {
+        let remaps: Vec<OsString> = self
+            .call
+            .remaps
+            .iter()
+            .map(|(from, to)| format!("--remap-path-prefix={from}={to}").into())
+            .collect();
+        let spawn = |args: &[OsString]| {
+            let mut rustc = Command::new(&self.call.program);
+            rustc
+                .args(args)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+        };
+        let (given, full) = match &self.private {
+            Some(dir) => {
+                let full = with_out_dir(&self.call.expanded, dir);
+                (full.clone(), full)
+            }
+            None => (self.call.args.clone(), self.call.expanded.clone()),
+        };
+        match spawn(&[given, remaps.clone()].concat()) {
+            Ok(child) => Some((child, None)),
+            Err(error) if error.raw_os_error() == Some(E2BIG) => {
+                let args = [full, remaps].concat();
+                if args.iter().any(|arg| arg.as_bytes().contains(&b'\n')) {
+                    return None;
+                }
+                let path = own_name(&self.out_dir, "args");
+                fs::write(&path, args.join(OsStr::new("\n")).as_bytes()).ok()?;
+                let at_file = [OsStr::new("@"), path.as_os_str()].into_iter().collect();
+                Some((spawn(&[at_file]).ok()?, Some(path)))
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// One line of stderr on its way to cargo. What it announces is in place before it goes on.
+    fn forward(&mut self, line: &[u8]) {
+        let output = artifact_in(line).and_then(|path| {
+            let below = Path::new(&path).strip_prefix(self.private.as_ref()?).ok()?;
+            Some(below.to_path_buf())
+        });
+        if output.is_some_and(|output| !self.place(&output)) {
+            return;
+        }
+        let line = self.paths.restored(line);
+        if self.shown.take(&line) {
+            return;
+        }
+        write_to(2, &line);
+        if self.private.is_some() {
+            self.forwarded.push(line.into_owned());
+        }
+    }
+
+    /// Puts one output in place; true if it may be announced.
+    fn place(&mut self, output: &Path) -> bool {
+        let Some(private) = self.private.as_deref() else {
+            return true;
+        };
+        if self.differs || self.stuck {
+            return false;
+        }
+        if self.done.iter().any(|done| done == output) {
+            return true;
+        }
+        self.done.push(output.to_path_buf());
+        let (from, to) = (private.join(output), self.out_dir.join(output));
+        let same_path = |path: &PathBuf| self.call.cwd.join(path) == to;
+        if self.shown.placed.iter().any(same_path) {
+            self.differs = !same_bytes(&from, &to);
+            if self.differs {
+                return false;
+            }
+            let announced = |line: &Vec<u8>| {
+                artifact_in(line).is_some_and(|path| self.call.cwd.join(path) == to)
+            };
+            let announce = !self.shown.lines.iter().any(announced);
+            self.equal.push(to);
+            return announce;
+        }
+        let temporary = own_name(to.parent().unwrap_or(&self.out_dir), "new");
+        let made = if output.extension().is_some_and(|kind| kind == "d") {
+            self.write_dep_info(private, &from, &temporary)
+        } else {
+            fs::hard_link(&from, &temporary).or_else(|_| fs::copy(&from, &temporary).map(drop))
+        };
+        self.stuck = made.and_then(|()| fs::rename(&temporary, &to)).is_err();
+        // A rename onto another link of the same file does nothing and leaves both names.
+        let _ = fs::remove_file(&temporary);
+        !self.stuck
+    }
+
+    fn write_dep_info(&self, private: &Path, from: &Path, to: &Path) -> io::Result<()> {
+        let text = fs::read(from)?;
+        match private.to_str().zip(self.call.out_dir.to_str()) {
+            Some((private, real)) => fs::write(to, in_dep_info(&text, private, real)),
+            None => fs::write(to, text),
+        }
+    }
+
+    /// Places what was not announced. After a failure that is only what diagnostics point at: the names of long types.
+    fn place_rest(&mut self, dir: &Path, succeeded: bool) {
+        let (Some(private), Ok(entries)) = (self.private.clone(), fs::read_dir(dir)) else {
+            self.stuck |= succeeded;
+            return;
+        };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let Ok(output) = path.strip_prefix(&private) else {
+                continue;
+            };
+            if path.is_dir() {
+                if succeeded && !self.differs {
+                    self.stuck |= fs::create_dir_all(self.out_dir.join(output)).is_err();
+                    self.place_rest(&path, true);
+                }
+            } else if succeeded
+                || output
+                    .as_os_str()
+                    .as_bytes()
+                    .windows(11)
+                    .any(|part| part == b".long-type-")
+            {
+                self.place(output);
+            }
+        }
+    }
+}
+
+/// A path in this directory that is this process's own. Starting with a dot, it is no library to rustc.
+fn own_name(dir: &Path, what: &str) -> PathBuf {
+    dir.join(format!(".shoal-{}-{what}", process::id()))
+}
+
+fn with_out_dir(args: &[OsString], dir: &Path) -> Vec<OsString> {
+    let mut next = false;
+    let with = |arg: &OsString| {
+        if std::mem::take(&mut next) {
+            return dir.into();
+        }
+        next = arg == "--out-dir";
+        if arg.as_bytes().starts_with(b"--out-dir=") {
+            return [OsStr::new("--out-dir="), dir.as_os_str()]
+                .into_iter()
+                .collect();
+        }
+        arg.clone()
+    };
+    args.iter().map(with).collect()
+}
+
+fn same_bytes(one: &Path, other: &Path) -> bool {
+    matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+fn relay_stdout(mut from: impl Read) -> Kept {
+    let (mut kept, mut buffer) = (Kept::default(), [0; 1 << 14]);
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return kept,
+            Ok(count) => {
+                kept.push(&buffer[..count]);
+                write_to(1, &buffer[..count]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return kept,
+        }
+    }
+}

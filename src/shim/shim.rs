@@ -1,0 +1,96 @@
+//! What cargo starts instead of rustc (`RUSTC_WRAPPER`): it asks the daemon on this machine what becomes of a compile and
+//! obeys. On any trouble it runs rustc itself, with the same remap flags, so that the bytes are the same. It never prints
+//! a word of its own and ends as rustc ended. protocols/local.md is the specification.
+
+mod call;
+mod daemon;
+mod jobserver;
+mod run;
+mod shown;
+mod text;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{self, Command};
+use std::time::Duration;
+
+use call::Call;
+use daemon::{Daemon, Verdict};
+use jobserver::Jobserver;
+use shown::Shown;
+
+const TOKEN_WAIT: Duration = Duration::from_secs(10);
+
+fn main() {
+    let argv: Vec<OsString> = env::args_os().skip(1).collect();
+    let Some((mut call, socket)) = Call::from_cargo(&argv).zip(daemon::socket_path()) else {
+        exec(&argv)
+    };
+    let announce = daemon::read_announce(&socket);
+    let mut daemon = Daemon::connect(&socket);
+    if announce.is_none() && daemon.is_none() {
+        exec(&argv);
+    }
+    call.remaps = call.remaps_after(announce.unwrap_or_default());
+
+    let mut jobs = Jobserver::from_env();
+    let mut shown = Shown::default();
+    let verdict = match daemon.as_mut() {
+        Some(daemon) => daemon
+            .converse(&call, &mut jobs, &mut shown)
+            .unwrap_or(Verdict::Alone),
+        None => Verdict::Alone,
+    };
+    let private = match verdict {
+        Verdict::Exit(code) => end(code),
+        Verdict::Run(private) => private,
+        Verdict::Alone => {
+            daemon = None;
+            None
+        }
+    };
+    let token = jobs.as_mut().and_then(|jobs| jobs.take_back(TOKEN_WAIT));
+    if let (Some(daemon), Some(state)) = (daemon.as_mut(), token) {
+        daemon.token(state);
+    }
+    let Some(outcome) = run::run_rustc(&call, private.as_deref(), shown) else {
+        exec(&argv)
+    };
+    let told = daemon
+        .as_mut()
+        .is_some_and(|daemon| daemon.ran(&outcome).is_some());
+    if let (Some(dir), false) = (&private, told) {
+        let _ = fs::remove_dir_all(dir);
+    }
+    end(outcome.exit);
+}
+
+/// Becomes rustc, as cargo asked for it.
+fn exec(argv: &[OsString]) -> ! {
+    if let Some((program, args)) = argv.split_first() {
+        let _ = Command::new(program).args(args).exec();
+    }
+    process::exit(127)
+}
+
+/// Ends as rustc ended: with its code or, if it is negative, by the same signal.
+fn end(code: i32) -> ! {
+    extern "C" {
+        fn raise(signal: i32) -> i32;
+        fn signal(signal: i32, action: usize) -> usize;
+        fn setrlimit(resource: i32, limit: *const [u64; 2]) -> i32;
+    }
+    const CORE: i32 = 4;
+    if code < 0 {
+        // rustc has dumped its core already, if cores are wanted at all.
+        unsafe {
+            setrlimit(CORE, &[0, 0]);
+            signal(-code, 0);
+            raise(-code);
+        }
+        process::exit(128 - code)
+    }
+    process::exit(code)
+}

@@ -1,0 +1,94 @@
+import type { Clock, Random } from '../base/clock.ts'
+import type { MarketBody } from '../market/frames.ts'
+import { type MarketEvent, Participant } from '../market/participant.ts'
+import type { Network } from './network.ts'
+import type { VirtualTime } from './virtual-time.ts'
+
+export interface SimNodeInit {
+  name: string
+  slots: number
+  time: VirtualTime
+  network: Network
+  random: Random
+  handle(node: SimNode, event: MarketEvent): void
+  /** Every frame as it is sent. */
+  observe(from: string, to: string, body: MarketBody): void
+}
+
+/** Lends whatever toolchain the simulation uses. `tier` is TIER_WATCHED. */
+const toolchain = '00'.repeat(32)
+const terms = {
+  tier: 1,
+  host: 'sim',
+  toolchains: [toolchain],
+  speedPermille: 1000,
+  memoryFreeMib: 8192,
+  onBattery: false,
+} as const
+
+export const simTask = { toolchain, host: 'sim', target: 'sim' } as const
+
+/** One process on one machine. After a crash there is another one of the same name. */
+export class SimNode {
+  readonly name: string
+  readonly participant: Participant
+  readonly clock: Clock
+  readonly #time: VirtualTime
+  readonly #network: Network
+  #alive = true
+  #stoppedUntil = 0
+
+  constructor(init: SimNodeInit) {
+    this.name = init.name
+    this.#time = init.time
+    this.#network = init.network
+    this.clock = {
+      now: () => init.time.now(),
+      wall: () => init.time.wall(),
+      after: (ms, run) => init.time.after(ms, () => this.#act(run)),
+    }
+    const { network, random } = init
+    this.participant = new Participant(
+      {
+        clock: this.clock,
+        random,
+        terms: () => terms,
+        handle: (event) => init.handle(this, event),
+        send: (to, body) => {
+          if (!this.#alive) return false
+          init.observe(init.name, to, body)
+          network.send(init.name, to, body)
+          return true
+        },
+      },
+      { slots: init.slots, lendSlots: init.slots },
+    )
+    network.attach(init.name, (from, body) => this.#act(() => this.participant.receive(from, body)))
+  }
+
+  get alive(): boolean {
+    return this.#alive
+  }
+
+  /** Runs `act` in this process: later while it is suspended, never once it is dead. */
+  run(act: () => void): void {
+    this.#act(act)
+  }
+
+  crash(): void {
+    this.#alive = false
+    this.#network.detach(this.name)
+  }
+
+  /** The process stands still, as a closed laptop does. */
+  suspend(ms: number): void {
+    this.#stoppedUntil = this.#time.now() + ms
+  }
+
+  #act(act: () => void): void {
+    if (!this.#alive) return
+    const wait = this.#stoppedUntil - this.#time.now()
+    if (wait > 0) this.#time.after(wait, () => this.#act(act))
+    else act()
+  }
+}

@@ -1,0 +1,141 @@
+import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { chmod, copyFile, rename, unlink, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { CID } from 'multiformats/cid'
+import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
+import { digestOf } from '../wire/cid.ts'
+import { openFlags, readChecked } from './files.ts'
+import { isPlainName } from './plain-name.ts'
+
+/** A file to be delivered. */
+export interface Placement {
+  /** A plain file name. */
+  name: string
+  cid: CID
+  /** Permission bits. Default 0o644. */
+  mode?: number
+}
+
+/** What `place` needs of a block store. */
+interface PlaceableBlocks {
+  path(cid: CID): Promise<string | undefined>
+  get(cid: CID): Promise<Uint8Array | undefined>
+  hold(cid: CID): () => void
+}
+
+export interface PlaceOptions {
+  /** Must exist. */
+  outDir: string
+  blocks: PlaceableBlocks
+  /**
+   * Names that were announced to cargo before: the file that is there must have these very bytes and is not touched,
+   * because dependents may have read it already.
+   */
+  keepEqual?: ReadonlySet<string>
+  /** Called as soon as one file is in its place, before the next is begun. */
+  onPlaced?: (output: Placement) => void
+}
+
+const isMetadata = (output: Placement): boolean => output.name.endsWith('.rmeta')
+
+/**
+ * Delivers blocks as files: metadata first, each written beside its final name and renamed onto it, so that nobody sees
+ * half a file and a symbolic link there is replaced, not followed. Copies share extents with the store where the file
+ * system can, never the inode. The modification time is now.
+ * @throws ShoalError ERR_OUTPUT for a name that is not a plain file name (before anything is written) or an announced
+ *   file with other bytes, ERR_BLOCK_MISSING, ERR_DISK_FULL, ERR_STORE
+ */
+export async function place(outputs: readonly Placement[], options: PlaceOptions): Promise<void> {
+  for (const { name } of outputs) checkName(name)
+  const releases = outputs.map(({ cid }) => options.blocks.hold(cid))
+  try {
+    for (const output of [...outputs.filter(isMetadata), ...outputs.filter((output) => !isMetadata(output))]) {
+      if (options.keepEqual?.has(output.name)) await checkEqual(output, options.outDir)
+      else await placeOne(output, options)
+      options.onPlaced?.(output)
+    }
+  } finally {
+    for (const release of releases) release()
+  }
+}
+
+/**
+ * Delivers bytes that are in no store, such as a rendered `.d` file; otherwise as `place`.
+ * @throws ShoalError ERR_OUTPUT, ERR_DISK_FULL, ERR_STORE
+ */
+export async function placeBytes(
+  name: string,
+  bytes: Uint8Array | string,
+  { outDir, mode = 0o644 }: { outDir: string; mode?: number },
+): Promise<void> {
+  checkName(name)
+  await replace(join(outDir, name), mode, (temp) => writeNew(temp, bytes))
+}
+
+function checkName(name: string): void {
+  if (!isPlainName(name)) throw new ShoalError('ERR_OUTPUT', `not a file name: ${JSON.stringify(name.slice(0, 100))}`)
+}
+
+async function checkEqual(output: Placement, outDir: string): Promise<void> {
+  const options = { flags: openFlags, expectedBytes: 0, maxBytes: Number.MAX_SAFE_INTEGER, keep: false }
+  const checked = await readChecked(join(outDir, output.name), digestOf(output.cid), options)
+  if (checked.kind !== 'right') throw new ShoalError('ERR_OUTPUT', `${output.name} is not the file that was announced`)
+}
+
+async function placeOne(output: Placement, { outDir, blocks }: PlaceOptions): Promise<void> {
+  const { cid, name, mode = 0o644 } = output
+  const target = join(outDir, name)
+  const path = await blocks.path(cid)
+  if (path !== undefined) {
+    const copied = await replace(target, mode, (temp) => copyUnlessGone(path, temp))
+    if (copied) return
+  }
+  const bytes = await blocks.get(cid)
+  if (bytes === undefined) throw new ShoalError('ERR_BLOCK_MISSING', `${name}: ${cid.toString()}`)
+  await replace(target, mode, (temp) => writeNew(temp, bytes))
+}
+
+async function writeNew(temp: string, bytes: Uint8Array | string): Promise<boolean> {
+  await writeFile(temp, bytes, { flag: 'wx', mode: 0o600 })
+  return true
+}
+
+/** @returns false when the block was removed from the store a moment ago */
+async function copyUnlessGone(path: string, temp: string): Promise<boolean> {
+  const { COPYFILE_EXCL, COPYFILE_FICLONE } = constants
+  try {
+    await copyFile(path, temp, COPYFILE_EXCL | COPYFILE_FICLONE)
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+/** Renames onto `target` what `write` made under a name of its own beside it, unless `write` says that it made nothing. */
+async function replace(target: string, mode: number, write: (temp: string) => Promise<boolean>): Promise<boolean> {
+  const temp = join(dirname(target), `.shoal-${randomUUID()}`)
+  try {
+    if (!(await write(temp))) return false
+    await chmod(temp, mode)
+    // Copying on macOS keeps the time of the original; elsewhere a new file is as old as it is, by the kernel's own clock.
+    if (process.platform === 'darwin') {
+      const seconds = (performance.timeOrigin + performance.now()) / 1000
+      await utimes(temp, seconds, seconds)
+    }
+    await rename(temp, target)
+    return true
+  } catch (error) {
+    await removeLeftover(temp)
+    throw toShoalError(error, 'ERR_STORE')
+  }
+}
+
+async function removeLeftover(temp: string): Promise<void> {
+  try {
+    await unlink(temp)
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw toShoalError(error, 'ERR_STORE')
+  }
+}

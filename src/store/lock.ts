@@ -1,0 +1,129 @@
+import { execFile } from 'node:child_process'
+import { createHash, randomUUID } from 'node:crypto'
+import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { codeOf, ShoalError } from '../base/errors.ts'
+
+/** Who holds a lock. The start time tells a process from a later one with the same number. */
+interface Owner {
+  pid: number
+  started: string
+  /** Unique to one attempt to take a lock. */
+  token: string
+}
+
+/** A lock that is held. */
+export interface Lock {
+  release(): Promise<void>
+}
+
+/**
+ * Takes the lock file `path`; its directory must exist. The lock of a process that is gone is taken over.
+ * @throws ShoalError ERR_DAEMON_RUNNING while another live process (or this one) holds it
+ */
+export async function takeLock(path: string): Promise<Lock> {
+  const started = await startOf(process.pid)
+  const owner: Owner = { pid: process.pid, started: started ?? 'unknown', token: randomUUID() }
+  await acquire(path, owner)
+  return {
+    async release() {
+      if ((await readOwner(path))?.token === owner.token) await unlink(path)
+    },
+  }
+}
+
+/**
+ * A lock appears whole (a link to a finished file) or not at all. A dead owner's lock is replaced only under a second
+ * lock named after that owner, so of several processes that find it dead exactly one takes over.
+ */
+async function acquire(path: string, owner: Owner): Promise<void> {
+  const draft = `${path}.${randomUUID()}`
+  await writeFile(draft, JSON.stringify(owner), { flag: 'wx', mode: 0o600 })
+  try {
+    for (;;) {
+      try {
+        await link(draft, path)
+        return
+      } catch (error) {
+        if (codeOf(error) !== 'EEXIST') throw error
+      }
+      const holder = await readOwner(path)
+      if (holder === undefined) continue
+      if (await isAlive(holder)) {
+        throw new ShoalError('ERR_DAEMON_RUNNING', `${path} is held by process ${holder.pid}`)
+      }
+      const guard = join(dirname(path), `lock-${holder.token}`)
+      await acquire(guard, owner)
+      try {
+        if ((await readOwner(path))?.token === holder.token) {
+          await rename(draft, path)
+          return
+        }
+      } finally {
+        await unlink(guard)
+      }
+    }
+  } finally {
+    await unlink(draft).catch(ignoreMissing)
+  }
+}
+
+/** Undefined when there is no lock. A file that is no lock of ours counts as the lock of a dead process. */
+async function readOwner(path: string): Promise<Owner | undefined> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+  try {
+    const value: unknown = JSON.parse(text)
+    if (isOwner(value)) return value
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
+  }
+  return { pid: 0, started: '', token: createHash('sha256').update(text).digest('hex') }
+}
+
+function isOwner(value: unknown): value is Owner {
+  if (typeof value !== 'object' || value === null) return false
+  if (!('pid' in value && 'started' in value && 'token' in value)) return false
+  const { pid, started, token } = value
+  return Number.isSafeInteger(pid) && typeof started === 'string' && typeof token === 'string' && /^[\w-]+$/.test(token)
+}
+
+async function isAlive(owner: Owner): Promise<boolean> {
+  return owner.pid > 0 && (await startOf(owner.pid)) === owner.started
+}
+
+/** When a process started, in a form that is only compared; undefined when there is no such process. */
+async function startOf(pid: number): Promise<string | undefined> {
+  if (process.platform === 'linux') {
+    try {
+      const [stat, boot] = await Promise.all([
+        readFile(`/proc/${pid}/stat`, 'utf8'),
+        readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
+      ])
+      // The second field is the program's name in brackets and may hold anything; the 22nd is the start time.
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      return fields[0] === 'Z' ? undefined : `${boot.trim()}:${fields[19]}`
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return undefined
+      throw error
+    }
+  }
+  try {
+    const { stdout } = await promisify(execFile)('ps', ['-o', 'lstart=', '-p', String(pid)], { env: { LC_ALL: 'C' } })
+    return stdout.trim() || undefined
+  } catch (error) {
+    // ps exits with 1 when there is no such process.
+    if (typeof error === 'object' && error !== null && 'code' in error && error.code === 1) return undefined
+    throw error
+  }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (codeOf(error) !== 'ENOENT') throw error
+}

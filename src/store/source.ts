@@ -1,0 +1,66 @@
+import type { BigIntStats } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import { hashFile, openFlags } from './files.ts'
+
+/** A regular file that is being copied into the store. */
+export class SourceFile {
+  readonly size: number
+  readonly #path: string
+  readonly #file: FileHandle
+  readonly #stat: BigIntStats
+
+  private constructor(path: string, file: FileHandle, stat: BigIntStats) {
+    this.size = Number(stat.size)
+    this.#path = path
+    this.#file = file
+    this.#stat = stat
+  }
+
+  /** @throws ShoalError ERR_OUTPUT for what is absent, a symbolic link or no regular file, ERR_BLOCK_TOO_LARGE */
+  static async open(path: string, maxBytes: number): Promise<SourceFile> {
+    let file: FileHandle
+    try {
+      file = await open(path, openFlags)
+    } catch (error) {
+      throw new ShoalError('ERR_OUTPUT', `${path} cannot be read: ${codeOf(error)}`, { cause: error })
+    }
+    try {
+      const stat = await file.stat({ bigint: true })
+      if (!stat.isFile()) throw new ShoalError('ERR_OUTPUT', `${path} is not a regular file`)
+      if (stat.size > maxBytes) {
+        throw new ShoalError('ERR_BLOCK_TOO_LARGE', `${path}: ${stat.size} bytes, at most ${maxBytes}`)
+      }
+      return new SourceFile(path, file, stat)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  /** All of it. @throws ShoalError ERR_OUTPUT when it changes meanwhile */
+  async read(): Promise<Uint8Array> {
+    const bytes = Buffer.allocUnsafeSlow(this.size)
+    const { bytesRead } = await this.#file.read(bytes, 0, this.size, 0)
+    await this.#checkUnchanged(bytesRead)
+    return bytes
+  }
+
+  /** Copies all of it, hashing on the way. @throws ShoalError ERR_OUTPUT when it changes meanwhile */
+  async copyTo(target: FileHandle): Promise<Uint8Array> {
+    const { digest, size } = await hashFile(this.#file, this.size, (chunk) => target.writeFile(chunk))
+    await this.#checkUnchanged(size)
+    return digest
+  }
+
+  close(): Promise<void> {
+    return this.#file.close()
+  }
+
+  /** Not by ctime: rustc links a finished .rmeta into its incremental directory, which changes that alone. */
+  async #checkUnchanged(copied: number): Promise<void> {
+    const now = await this.#file.stat({ bigint: true })
+    if (copied === this.size && now.size === this.#stat.size && now.mtimeNs === this.#stat.mtimeNs) return
+    throw new ShoalError('ERR_OUTPUT', `${this.#path} changed while it was read`)
+  }
+}

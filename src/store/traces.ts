@@ -1,0 +1,111 @@
+import { type Datastore, Key } from 'interface-datastore'
+import { z } from 'zod'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { decodeCbor, encodeCbor } from '../wire/cbor.ts'
+import { readValue } from './index-db.ts'
+import { KeyedQueues } from './queues.ts'
+
+const maxTraces = 8
+const maxTraceBytes = 1 << 18
+const maxEntryBytes = 1 << 20
+const prefix = '/traces/'
+
+const entrySchema = z.array(z.instanceof(Uint8Array)).max(maxTraces)
+
+/**
+ * Traces by action key (hex sha2-256), newest first, at most 8 and 1 MiB a key. They are kept as bytes: whoever decodes
+ * one and finds it broken calls `remove`.
+ */
+export interface TraceStore {
+  /** Empty when there is none, or when what is there cannot be read. */
+  traces(keyHex: string): Promise<Uint8Array[]>
+  /**
+   * Adds a trace, or makes it the newest when it is there; the oldest go when there are too many.
+   * @throws ShoalError ERR_LIMIT for more than 256 KiB, ERR_DISK_FULL, ERR_STORE
+   */
+  add(keyHex: string, trace: Uint8Array): Promise<void>
+  /** Removes one trace; all of the key's when none is given. */
+  remove(keyHex: string, trace?: Uint8Array): Promise<void>
+  /** Every key that has traces. */
+  keys(): AsyncIterable<string>
+  /** How many keys have traces; can be off by what changes during the first call, which counts. */
+  count(): Promise<number>
+}
+
+/** `datastore` may be shared with others: only keys below `/traces/` are used. */
+export function createTraceStore({ datastore, log }: { datastore: Datastore; log: Logger }): TraceStore {
+  const queues = new KeyedQueues()
+  let known: Promise<number> | undefined
+
+  const read = async (keyHex: string): Promise<Uint8Array[] | undefined> => {
+    const value = await readValue(datastore, keyOf(keyHex), log)
+    if (value === undefined) return undefined
+    try {
+      return decodeCbor(value, entrySchema, 2 * maxEntryBytes)
+    } catch (error) {
+      log.warn('unreadable traces ignored', { code: codeOf(error), key: keyHex })
+      return []
+    }
+  }
+
+  const write = async (keyHex: string, traces: readonly Uint8Array[], wasThere: boolean): Promise<void> => {
+    try {
+      if (traces.length > 0) await datastore.put(keyOf(keyHex), encodeCbor(traces).bytes)
+      else await datastore.delete(keyOf(keyHex))
+    } catch (error) {
+      throw new ShoalError('ERR_STORE', 'traces cannot be kept', { cause: error })
+    }
+    const change = Number(traces.length > 0) - Number(wasThere)
+    known = known?.then((count) => count + change)
+  }
+
+  async function* keys(): AsyncGenerator<string> {
+    for await (const key of datastore.queryKeys({ prefix })) yield key.toString().slice(prefix.length)
+  }
+
+  return {
+    traces: async (keyHex) => (await read(keyHex)) ?? [],
+    async add(keyHex, trace) {
+      if (trace.length > maxTraceBytes) throw new ShoalError('ERR_LIMIT', `trace of ${trace.length} bytes`)
+      await queues.run(keyHex, async () => {
+        const before = await read(keyHex)
+        if (before?.[0] !== undefined && isSame(before[0], trace)) return
+        const others = (before ?? []).filter((other) => !isSame(other, trace))
+        await write(keyHex, bounded([trace, ...others]), before !== undefined)
+      })
+    },
+    async remove(keyHex, trace) {
+      await queues.run(keyHex, async () => {
+        const before = await read(keyHex)
+        if (before === undefined) return
+        const left = trace === undefined ? [] : before.filter((other) => !isSame(other, trace))
+        if (left.length < before.length || left.length === 0) await write(keyHex, left, true)
+      })
+    },
+    keys,
+    async count() {
+      known ??= (async () => {
+        let count = 0
+        for await (const _ of keys()) count++
+        return count
+      })()
+      return await known
+    },
+  }
+}
+
+const keyOf = (keyHex: string): Key => new Key(`${prefix}${keyHex}`, false)
+
+const isSame = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+function bounded(traces: readonly Uint8Array[]): Uint8Array[] {
+  const kept: Uint8Array[] = []
+  let bytes = 0
+  for (const trace of traces) {
+    bytes += trace.length
+    if (kept.length === maxTraces || bytes > maxEntryBytes) break
+    kept.push(trace)
+  }
+  return kept
+}

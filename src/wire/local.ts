@@ -1,0 +1,255 @@
+import { ShoalError } from '../base/errors.ts'
+import { BodyReader, BodyWriter } from './local-body.ts'
+
+/** The version of the local protocol that this code speaks; protocols/local.md. */
+export const localVersion = 1
+
+/** Bytes of type and payload of one frame, at most. */
+export const maxLocalFrame = 16 * 1024 * 1024
+
+/** Arguments, variables or remaps of one COMPILE, at most. */
+const maxItems = 65_536
+
+const magic = 'shoal'
+
+/** Code of each frame on the wire. From 0x81 on they come from the daemon, as do RESPONSE and EVENT. */
+const codes = {
+  hello: 0x01,
+  compile: 0x02,
+  ran: 0x03,
+  token: 0x04,
+  request: 0x10,
+  response: 0x11,
+  event: 0x12,
+  welcome: 0x81,
+  release: 0x82,
+  stdout: 0x83,
+  stderr: 0x84,
+  run: 0x85,
+  exit: 0x86,
+  beat: 0x87,
+  refuse: 0x88,
+  placed: 0x89,
+} as const
+
+const clients = ['shim', 'cli'] as const
+const tokenStates = { released: 1, taken: 2, debt: 3 } as const
+
+export interface CompileFrame {
+  type: 'compile'
+  cwd: Uint8Array
+  /** rustc as cargo named it, then its arguments; `@file` not expanded. Need not be UTF-8. */
+  argv: Uint8Array[]
+  /** `NAME=value`; need not be UTF-8. */
+  env: Uint8Array[]
+  pid: number
+  ppid: number
+  hasJobserver: boolean
+  /** The `--remap-path-prefix` pairs that the shim adds to every run of this compile, in order; the last match wins. */
+  remaps: { from: Uint8Array; to: Uint8Array }[]
+}
+
+export interface RanFrame {
+  type: 'ran'
+  /** rustc's exit code; negative: killed by that signal. */
+  code: number
+  wallMicros: number
+  /** Whether stdout or stderr is only the head of what rustc wrote. */
+  truncated: boolean
+  stdout: Uint8Array
+  /** As rustc wrote it, with the paths of the private directory. */
+  stderr: Uint8Array
+}
+
+/** Every frame of the local protocol; protocols/local.md says who sends which when. Paths and JSON are UTF-8. */
+export type LocalFrame =
+  | { type: 'hello'; version: number; client: (typeof clients)[number] }
+  | CompileFrame
+  | RanFrame
+  | { type: 'token'; state: keyof typeof tokenStates }
+  | { type: 'request' | 'response' | 'event'; json: string }
+  | { type: 'welcome'; version: number }
+  | { type: 'release'; repay: boolean }
+  | { type: 'stdout' | 'stderr'; data: Uint8Array }
+  | { type: 'run'; privateDir: string }
+  | { type: 'exit'; code: number }
+  | { type: 'beat' }
+  | { type: 'refuse'; reason: string }
+  | { type: 'placed'; path: string }
+
+/**
+ * One frame, length prefix included.
+ * @throws ShoalError ERR_FRAME if a value does not fit (more than 16 MiB, a list over 65536 items, a number out of range)
+ */
+export function encodeLocalFrame(frame: LocalFrame): Buffer {
+  const body = new BodyWriter()
+  writeBody(body, frame)
+  return body.framed(codes[frame.type], maxLocalFrame)
+}
+
+function writeBody(body: BodyWriter, frame: LocalFrame): BodyWriter {
+  switch (frame.type) {
+    case 'hello':
+      return body.u16(frame.version).text(magic).u8(clients.indexOf(frame.client))
+    case 'compile':
+      return body
+        .bytes(frame.cwd)
+        .list(frame.argv, maxItems, (item) => body.bytes(item))
+        .list(frame.env, maxItems, (item) => body.bytes(item))
+        .u32(frame.pid)
+        .u32(frame.ppid)
+        .flag(frame.hasJobserver)
+        .list(frame.remaps, maxItems, (remap) => body.bytes(remap.from).bytes(remap.to))
+    case 'ran':
+      return body.i32(frame.code).u64(frame.wallMicros).flag(frame.truncated).bytes(frame.stdout).bytes(frame.stderr)
+    case 'token':
+      return body.u8(tokenStates[frame.state])
+    case 'request':
+    case 'response':
+    case 'event':
+      return body.text(frame.json)
+    case 'welcome':
+      return body.u16(frame.version)
+    case 'release':
+      return body.flag(frame.repay)
+    case 'stdout':
+    case 'stderr':
+      return body.bytes(frame.data)
+    case 'run':
+      return body.text(frame.privateDir)
+    case 'exit':
+      return body.i32(frame.code)
+    case 'beat':
+      return body
+    case 'refuse':
+      return body.text(frame.reason)
+    case 'placed':
+      return body.text(frame.path)
+    default:
+      return frame satisfies never
+  }
+}
+
+function decodeBody(code: number, body: BodyReader): LocalFrame {
+  switch (code) {
+    case codes.hello: {
+      const version = body.u16()
+      if (body.text() !== magic) throw new ShoalError('ERR_FRAME', 'not the local protocol of Shoal')
+      const client = clients[body.u8()]
+      if (client === undefined) throw new ShoalError('ERR_FRAME', 'unknown kind of client')
+      return { type: 'hello', version, client }
+    }
+    case codes.compile:
+      return {
+        type: 'compile',
+        cwd: body.bytes(),
+        argv: body.list(maxItems, () => body.bytes()),
+        env: body.list(maxItems, () => body.bytes()),
+        pid: body.u32(),
+        ppid: body.u32(),
+        hasJobserver: body.flag(),
+        remaps: body.list(maxItems, () => ({ from: body.bytes(), to: body.bytes() })),
+      }
+    case codes.ran:
+      return {
+        type: 'ran',
+        code: body.i32(),
+        wallMicros: body.u64(),
+        truncated: body.flag(),
+        stdout: body.bytes(),
+        stderr: body.bytes(),
+      }
+    case codes.token:
+      return { type: 'token', state: tokenState(body.u8()) }
+    case codes.request:
+      return { type: 'request', json: body.text() }
+    case codes.response:
+      return { type: 'response', json: body.text() }
+    case codes.event:
+      return { type: 'event', json: body.text() }
+    case codes.welcome:
+      return { type: 'welcome', version: body.u16() }
+    case codes.release:
+      return { type: 'release', repay: body.left > 0 && body.flag() }
+    case codes.stdout:
+      return { type: 'stdout', data: body.bytes() }
+    case codes.stderr:
+      return { type: 'stderr', data: body.bytes() }
+    case codes.run:
+      return { type: 'run', privateDir: body.text() }
+    case codes.exit:
+      return { type: 'exit', code: body.i32() }
+    case codes.beat:
+      return { type: 'beat' }
+    case codes.refuse:
+      return { type: 'refuse', reason: body.text() }
+    case codes.placed:
+      return { type: 'placed', path: body.text() }
+    default:
+      throw new ShoalError('ERR_FRAME', `unknown frame type 0x${code.toString(16)}`)
+  }
+}
+
+function tokenState(value: number): keyof typeof tokenStates {
+  if (value === tokenStates.released) return 'released'
+  if (value === tokenStates.taken) return 'taken'
+  if (value === tokenStates.debt) return 'debt'
+  throw new ShoalError('ERR_FRAME', `unknown token state ${value}`)
+}
+
+/** Finds the frames in a byte stream, however it was cut. After an error it gives nothing but that error. */
+export class FrameReader {
+  #chunks: Uint8Array[] = []
+  #held = 0
+  /** Bytes without which no further frame can be read: chunks are joined once per frame, not once per chunk. */
+  #needed = 4
+  #error: ShoalError | undefined
+
+  /**
+   * Takes the next chunk. The frames it completes come from the returned iterator; whatever is not iterated over stays
+   * for the next call. Byte fields are views of the received chunks.
+   * @throws ShoalError ERR_FRAME, from the iterator, after the frames that were whole
+   */
+  push(chunk: Uint8Array): Generator<LocalFrame, void, undefined> {
+    if (this.#error === undefined) {
+      this.#chunks.push(chunk)
+      this.#held += chunk.length
+    }
+    return this.#frames()
+  }
+
+  *#frames(): Generator<LocalFrame, void, undefined> {
+    for (;;) {
+      if (this.#error !== undefined) throw this.#error
+      const frame = this.#next()
+      if (frame === undefined) return
+      yield frame
+    }
+  }
+
+  #next(): LocalFrame | undefined {
+    if (this.#held < this.#needed) return undefined
+    const bytes = this.#chunks.length === 1 && this.#chunks[0] ? toBuffer(this.#chunks[0]) : Buffer.concat(this.#chunks)
+    this.#chunks = [bytes]
+    try {
+      const length = bytes.readUInt32BE(0)
+      if (length < 1 || length > maxLocalFrame) throw new ShoalError('ERR_FRAME', `frame of ${length} bytes`)
+      this.#needed = 4 + length
+      if (bytes.length < this.#needed) return undefined
+      const body = new BodyReader(bytes.subarray(5, this.#needed))
+      const frame = decodeBody(bytes.readUInt8(4), body)
+      body.end()
+      this.#chunks = [bytes.subarray(this.#needed)]
+      this.#held -= this.#needed
+      this.#needed = 4
+      return frame
+    } catch (error) {
+      if (!(error instanceof ShoalError)) throw error
+      this.#error = error
+      this.#chunks = []
+      throw error
+    }
+  }
+}
+
+const toBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { ask } from '../../src/cli/client.ts'
+import { artifacts, Cluster, capture, lastReport, type TestNode } from '../support/cluster.ts'
+import { writeRemapWrapper } from '../support/plain.ts'
+
+interface StatusRow {
+  slots: { lent: number }
+  units: { here: number; away: number; waiting: number }
+  health: { code: string }[]
+}
+
+const status = async (node: TestNode): Promise<StatusRow> =>
+  (await ask(join(node.home, 'run/shoal.sock'), 'status', {})) as StatusRow
+
+/** Asks until `test` holds; the moments between the questions are the node's, not a guess about its speed. */
+async function until(node: TestNode, test: (row: StatusRow) => boolean): Promise<void> {
+  for (let tries = 0; tries < 3000; tries++) {
+    if (test(await status(node))) return
+    await delay(5)
+  }
+  throw new Error(`${node.name} never got there: ${JSON.stringify(await status(node))}`)
+}
+
+describe('whatever happens to a node, the build ends as without Shoal', () => {
+  let cluster: Cluster
+  let plain: Map<string, Buffer>
+
+  before(async () => {
+    cluster = await Cluster.start(['ada', 'ben', 'cyd'])
+    const dir = await cluster.checkout('offline', 'reference')
+    const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
+    const ran = await capture('cargo', ['build', '--offline'], { cwd: dir, env })
+    assert.equal(ran.code, 0, ran.stderr)
+    plain = await artifacts(join(dir, 'target'))
+  })
+  after(() => cluster.close())
+
+  const assertPlain = async (dir: string): Promise<void> => {
+    const built = await artifacts(join(dir, 'target'))
+    assert.deepEqual([...built.keys()].sort(), [...plain.keys()].sort())
+    for (const [name, bytes] of plain) assert.ok(built.get(name)?.equals(bytes), name)
+  }
+
+  test('a lender is killed in the middle of its compile', async () => {
+    const [ada, ben] = [cluster.node('ada'), cluster.node('ben')]
+    const dir = await cluster.checkout('offline', 'lender-killed')
+    const building = ada.cargo(dir, 'build', '--offline')
+    await until(ben, (row) => row.slots.lent > 0)
+    await ben.kill()
+    const ran = await building
+    assert.equal(ran.code, 0, ran.stderr)
+    await assertPlain(dir)
+    await ben.start()
+    await ada.waitForPeers(2)
+  })
+
+  test('garbage on the local socket is refused by name and harms nobody', async () => {
+    const ada = cluster.node('ada')
+    const socket = connect({ path: join(ada.home, 'run/shoal.sock') })
+    const closed = once(socket, 'close')
+    socket.on('error', () => undefined)
+    socket.end(Buffer.from('GET / HTTP/1.1\r\n\r\n'))
+    await closed
+    assert.ok((await status(ada)).health.some((problem) => problem.code === 'ERR_FRAME'))
+    assert.match(ada.log, /ERR_FRAME/)
+  })
+
+  test('corrupt blocks are misses, named in status, and replaced', async () => {
+    const ada = cluster.node('ada')
+    const dir = await cluster.checkout('offline', 'corrupt')
+    assert.equal((await ada.cargo(dir, 'build', '--offline')).code, 0)
+    await Promise.all(['ben', 'cyd'].map((name) => cluster.node(name).stop()))
+    const store = join(ada.home, 'cache/blocks')
+    const files = (await readdir(store, { recursive: true })).filter((name) => name.endsWith('.data'))
+    assert.ok(files.length > 20)
+    for (const [index, name] of files.entries()) {
+      const path = join(store, name)
+      const bytes = await readFile(path)
+      if (index % 3 === 0) await truncate(path, Math.floor(bytes.length / 2))
+      else {
+        bytes[index % Math.max(1, bytes.length)] = (bytes[index % Math.max(1, bytes.length)] ?? 0) ^ 1
+        await rm(path)
+        await writeFile(path, bytes)
+      }
+    }
+    await rm(join(dir, 'target'), { recursive: true })
+    const ran = await ada.cargo(dir, 'build', '--offline')
+    assert.equal(ran.code, 0, ran.stderr)
+    await assertPlain(dir)
+    assert.ok((await status(ada)).health.some((problem) => problem.code === 'ERR_BLOCK_MISMATCH'))
+    await rm(join(dir, 'target'), { recursive: true })
+    assert.equal((await ada.cargo(dir, 'build', '--offline')).code, 0)
+    assert.equal((await lastReport(ada)).totals['recalled-here'], plain.size / 2)
+    await assertPlain(dir)
+    await Promise.all(['ben', 'cyd'].map((name) => cluster.node(name).start()))
+    await ada.waitForPeers(2)
+  })
+
+  test('the daemon is killed in the middle of a build', async () => {
+    const ada = cluster.node('ada')
+    const dir = await cluster.checkout('offline', 'daemon-killed')
+    await writeFile(
+      join(dir, 'crates/decimal/src/lib.rs'),
+      `${await readFile(join(dir, 'crates/decimal/src/lib.rs'), 'utf8')}\n`,
+    )
+    await rm(join(ada.home, 'cache'), { recursive: true })
+    const building = ada.cargo(dir, 'build', '--offline')
+    await until(ada, (row) => row.units.here + row.units.away > 1)
+    await ada.kill()
+    const ran = await building
+    assert.equal(ran.code, 0, ran.stderr)
+    const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
+    const built = await artifacts(join(dir, 'target'))
+    await rm(join(dir, 'target'), { recursive: true })
+    assert.equal((await capture('cargo', ['build', '--offline'], { cwd: dir, env })).code, 0)
+    const expected = await artifacts(join(dir, 'target'))
+    assert.deepEqual([...built.keys()].sort(), [...expected.keys()].sort())
+    for (const [name, bytes] of expected) assert.ok(built.get(name)?.equals(bytes), name)
+    await ada.start()
+    await ada.waitForPeers(2)
+  })
+
+  test('no daemon at all: cargo builds as if Shoal were not there', async () => {
+    const ada = cluster.node('ada')
+    const env = await ada.cargoEnv()
+    await ada.stop()
+    const dir = await cluster.checkout('offline', 'no-daemon')
+    const ran = await capture('cargo', ['build', '--offline'], { cwd: dir, env })
+    assert.equal(ran.code, 0, ran.stderr)
+    const built = await artifacts(join(dir, 'target'))
+    await rm(join(dir, 'target'), { recursive: true })
+    const without = { ...process.env, CARGO_INCREMENTAL: '0', CARGO_TERM_COLOR: 'never' }
+    assert.equal((await capture('cargo', ['build', '--offline'], { cwd: dir, env: without })).code, 0)
+    const expected = await artifacts(join(dir, 'target'))
+    for (const [name, bytes] of expected) assert.ok(built.get(name)?.equals(bytes), name)
+    await ada.start()
+    await ada.waitForPeers(2)
+  })
+})

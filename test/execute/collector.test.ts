@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, beforeEach, test } from 'node:test'
+import { silentLogger } from '../../src/base/log.ts'
+import { collectHere, collectOutputs, takeFile } from '../../src/execute/collector.ts'
+import { findNeedle, type Needle } from '../../src/execute/needles.ts'
+import { type Root, sortRoots } from '../../src/plan/roots.ts'
+import { createBlockStore } from '../../src/store/blocks.ts'
+import { cidOf } from '../../src/wire/cid.ts'
+
+const scratch = mkdtempSync(join(tmpdir(), 'shoal-collector-'))
+const blocks = createBlockStore({
+  dir: join(scratch, 'store'),
+  log: silentLogger,
+  maxBytes: 1024 ** 3,
+  minFreeBytes: 0,
+})
+before(() => blocks.start())
+after(async () => {
+  await blocks.stop()
+  rmSync(scratch, { recursive: true, force: true })
+})
+
+let dir = ''
+beforeEach(() => {
+  dir = mkdtempSync(join(scratch, 'out-'))
+})
+
+const marker: Needle = { bytes: Buffer.from('1234567890123456'), whole: false }
+const options = (hostile = true) => ({ blocks, needles: [marker], maxBytes: 1 << 30, hostile })
+const refused = { code: 'ERR_OUTPUT' }
+
+test('takeFile() copies a regular file into the store', async () => {
+  writeFileSync(join(dir, 'lib.rlib'), 'content')
+  const taken = await takeFile(join(dir, 'lib.rlib'), options())
+  assert.deepEqual([taken.size, taken.pathBound], [7, false])
+  assert.equal(taken.cid.toString(), cidOf(Buffer.from('content')).toString())
+  writeFileSync(join(dir, 'lib.rlib'), 'CHANGED')
+  assert.equal(Buffer.from((await blocks.get(taken.cid)) ?? []).toString(), 'content')
+  writeFileSync(join(dir, 'empty'), '')
+  assert.equal((await takeFile(join(dir, 'empty'), options())).size, 0)
+})
+
+test('takeFile() refuses everything that is not a plain file of its own', async () => {
+  writeFileSync(join(dir, 'target'), 'secret')
+  symlinkSync(join(dir, 'target'), join(dir, 'link'))
+  symlinkSync('/nowhere', join(dir, 'dangling'))
+  linkSync(join(dir, 'target'), join(dir, 'hard'))
+  mkdirSync(join(dir, 'directory'))
+  execFileSync('mkfifo', [join(dir, 'fifo')])
+  writeFileSync(join(dir, 'suid'), 'x')
+  chmodSync(join(dir, 'suid'), 0o4755)
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(join(dir, 'socket'), resolve))
+  try {
+    for (const name of ['link', 'dangling', 'hard', 'target', 'directory', 'fifo', 'socket', 'suid', 'absent']) {
+      await assert.rejects(takeFile(join(dir, name), options()), refused, name)
+    }
+  } finally {
+    server.close()
+  }
+})
+
+test('takeFile() takes what rustc itself linked, when it ran here', async () => {
+  writeFileSync(join(dir, 'lib.rmeta'), 'content')
+  linkSync(join(dir, 'lib.rmeta'), join(dir, 'in-incremental-dir'))
+  assert.equal((await takeFile(join(dir, 'lib.rmeta'), options(false))).size, 7)
+  symlinkSync(join(dir, 'lib.rmeta'), join(dir, 'link'))
+  await assert.rejects(takeFile(join(dir, 'link'), options(false)), refused)
+})
+
+test('takeFile() reads no more than allowed', async () => {
+  writeFileSync(join(dir, 'sparse'), '')
+  truncateSync(join(dir, 'sparse'), 2 ** 31)
+  await assert.rejects(takeFile(join(dir, 'sparse'), options()), { code: 'ERR_LIMIT' })
+})
+
+test('a large file is searched as a whole, also where two pieces meet', async () => {
+  const piece = 4 << 20
+  const path = join(dir, 'large')
+  const bytes = Buffer.alloc(65 << 20, 'ab')
+  for (const at of [0, 3 * piece - 7, 3 * piece - marker.bytes.length, bytes.length - marker.bytes.length]) {
+    const marked = Buffer.from(bytes)
+    marker.bytes.copy(marked, at)
+    writeFileSync(path, marked)
+    const taken = await takeFile(path, options())
+    assert.deepEqual([taken.pathBound, await blocks.has(taken.cid)], [true, false], `at ${at}`)
+  }
+  writeFileSync(path, bytes)
+  const taken = await takeFile(path, options())
+  assert.deepEqual([taken.pathBound, taken.cid.toString()], [false, cidOf(bytes).toString()])
+  assert.equal(await blocks.has(taken.cid), true)
+})
+
+const declared = [
+  ['a.d', 'dep-info'],
+  ['liba.rmeta', 'metadata'],
+  ['liba.rlib', 'link'],
+] as const
+
+test('collectOutputs() takes the declared files and names the roots in the .d file', async () => {
+  const roots = sortRoots([
+    { name: 'out', path: dir },
+    { name: 'workspace', path: '/shoal-1234567890123456/workspace' },
+  ])
+  writeFileSync(join(dir, 'a.d'), `${dir}/liba.rlib: /shoal-1234567890123456/workspace/src/lib.rs\n`)
+  writeFileSync(join(dir, 'liba.rmeta'), 'meta')
+  writeFileSync(join(dir, 'liba.rlib'), 'library')
+  writeFileSync(join(dir, 'undeclared'), 'x')
+  const collection = await collectOutputs({ ...options(), dir, roots, outputs: declared })
+  assert.equal(collection.depInfo, '\0out\0/liba.rlib: \0workspace\0/src/lib.rs\n')
+  assert.deepEqual(
+    collection.outputs.map(({ name, kind, size }) => [name, kind, size]),
+    [
+      ['liba.rmeta', 'metadata', 4],
+      ['liba.rlib', 'link', 7],
+    ],
+  )
+  assert.equal(collection.pathBound, undefined)
+  await assert.rejects(collectOutputs({ ...options(), maxBytes: 70, dir, roots, outputs: declared }), {
+    code: 'ERR_LIMIT',
+  })
+  writeFileSync(join(dir, 'a.d'), 'x: /elsewhere-1234567890123456/lib.rs')
+  assert.equal((await collectOutputs({ ...options(), dir, roots, outputs: declared })).pathBound, 'a.d')
+  writeFileSync(join(dir, 'a.d'), Buffer.from([0xff, 0xfe]))
+  await assert.rejects(collectOutputs({ ...options(), dir, roots, outputs: declared }), refused)
+  rmSync(join(dir, 'liba.rlib'))
+  await assert.rejects(collectOutputs({ ...options(), dir, roots, outputs: declared.slice(1) }), refused)
+})
+
+test('collectHere() keeps a path-bound output and says which it is', async () => {
+  const search: Root[] = [{ name: 'workspace', path: '/home/ann/ws' }]
+  writeFileSync(join(dir, 'liba.rmeta'), 'in /home/ann/ws-2 and /home/ann/wsx')
+  writeFileSync(join(dir, 'liba.rlib'), 'made in /home/ann/ws\0')
+  const here = { dir, outputs: declared.slice(1), roots: search, search, blocks }
+  const collection = await collectHere(here)
+  assert.equal(collection.pathBound, 'liba.rlib')
+  assert.equal(collection.outputs.length, 2)
+  for (const { cid, name } of collection.outputs) {
+    assert.deepEqual(Buffer.from((await blocks.get(cid)) ?? []), readFileSync(join(dir, name)))
+  }
+  assert.equal((await collectHere({ ...here, outputs: declared.slice(1, 2) })).pathBound, undefined)
+})
+
+test('findNeedle() counts a whole path only where it ends', () => {
+  const whole = [{ bytes: Buffer.from('/a/b'), whole: true }]
+  for (const text of ['/a/b', 'x/a/b/c', '"/a/b"', '/a/bc /a/b:']) assert.ok(findNeedle(Buffer.from(text), whole), text)
+  for (const text of ['/a/bc', '/a/b-2', '/a/b.rs', '/a', '']) assert.ok(!findNeedle(Buffer.from(text), whole), text)
+})

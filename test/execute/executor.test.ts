@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { systemClock } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/log.ts'
+import { Executor, type ExecutorInit } from '../../src/execute/executor.ts'
+import { Lender } from './support.ts'
+
+const lender = new Lender()
+await lender.start()
+const scratch = mkdtempSync(join(tmpdir(), 'shoal-executor-'))
+after(async () => {
+  await lender.stop()
+  rmSync(scratch, { recursive: true, force: true })
+})
+const skip = lender.executor.tier === 'none' ? `no sandbox here: ${lender.executor.reason}` : false
+
+let count = 0
+async function executor(path: string, init: Partial<ExecutorInit> = {}): Promise<Executor> {
+  const needs = { blocks: lender.store, clock: systemClock, log: silentLogger, env: { PATH: path } }
+  const made = new Executor(needs, { workDir: join(scratch, `work-${count++}`), processors: 1, ...init })
+  await made.start()
+  return made
+}
+
+/** A directory for `PATH` with a bubblewrap of ours and the system's prlimit. */
+function tools(bubblewrap: string): string {
+  const dir = mkdtempSync(join(scratch, 'bin-'))
+  writeFileSync(join(dir, 'bwrap'), bubblewrap, { mode: 0o755 })
+  return dir
+}
+
+test('the tier and its reason are found by trying', { skip }, () => {
+  assert.equal(lender.executor.tier, 'watched')
+  assert.match(lender.executor.reason, /control groups/)
+})
+
+test('without bubblewrap, or with one that is too old or broken, nothing is lent', async () => {
+  const empty = mkdtempSync(join(scratch, 'bin-'))
+  for (const [path, reason] of [
+    [empty, /not installed/],
+    [tools('#!/bin/sh\necho bubblewrap 0.6.1\n'), /0\.6 is too old/],
+    [tools('#!/bin/sh\necho what\n'), /too old/],
+    [tools('#!/bin/sh\n[ "$1" = --version ] && echo bubblewrap 0.8.0 && exit\nexit 1\n'), /cannot be used/],
+    [tools('#!/bin/sh\nexit 3\n'), /cannot be used/],
+  ] as const) {
+    const made = await executor(path)
+    assert.equal(made.tier, 'none')
+    assert.match(made.reason, reason)
+  }
+})
+
+test('a bubblewrap that isolates nothing is found out', async () => {
+  const fake = `#!/bin/sh
+[ "$1" = --version ] && echo bubblewrap 0.8.0 && exit
+while [ "$1" != -- ]; do shift; done; shift; shift
+echo "{ \\"child-pid\\": $$ }" >&3
+"${process.execPath}" "$@"
+echo "{ \\"exit-code\\": $? }" >&3
+`
+  const made = await executor(tools(fake))
+  assert.equal(made.tier, 'none')
+  for (const leak of [
+    'read-outside',
+    'write-outside',
+    'connect-tcp',
+    'connect-unix',
+    'fork',
+    'changed a file outside',
+  ]) {
+    assert.ok(made.reason.includes(leak), `${leak}: ${made.reason}`)
+  }
+})
+
+test('other systems and processors lend nothing', async () => {
+  assert.match((await executor('/usr/bin', { platform: 'darwin' })).reason, /darwin/)
+  assert.match((await executor('/usr/bin', { arch: 'riscv64' })).reason, /processor/)
+})
+
+test('prlimit is not needed', { skip }, async () => {
+  const dir = mkdtempSync(join(scratch, 'bin-'))
+  symlinkSync('/usr/bin/bwrap', join(dir, 'bwrap'))
+  const made = await executor(dir)
+  assert.equal(made.tier, 'watched', made.reason)
+  await made.prepare(lender.toolchain)
+})
+
+test('run() refuses before it starts anything', async () => {
+  const { action, inputs } = await lender.prepare({ crate: 'a', files: { 'src/lib.rs': '' } })
+  const options = {
+    inputs,
+    toolchain: lender.toolchain,
+    signal: new AbortController().signal,
+    onRmeta: () => undefined,
+  }
+  const none = await executor('/nowhere')
+  await assert.rejects(none.run({ ...options, action }), { code: 'ERR_SANDBOX' })
+  await assert.rejects(none.prepare(lender.toolchain), { code: 'ERR_SANDBOX' })
+  if (skip) return
+  await assert.rejects(lender.executor.run({ ...options, action: { ...action, toolchain: 'f'.repeat(64) } }), {
+    code: 'ERR_TOOLCHAIN',
+  })
+  await assert.rejects(lender.executor.run({ ...options, action: { ...action, argv: [...action.argv, '-Zx'] } }), {
+    code: 'ERR_ADMISSION',
+  })
+  const aborted = { ...options, action, signal: AbortSignal.abort(new Error('gone')) }
+  await assert.rejects(lender.executor.run(aborted), /gone/)
+})
+
+test('a toolchain that was updated since it was identified runs nothing', { skip }, async () => {
+  const { action, inputs } = await lender.prepare({ crate: 'b', files: { 'src/lib.rs': '' } })
+  const toolchain = { ...lender.toolchain, stamp: `${lender.toolchain.stamp}0` }
+  const options = { action, inputs, signal: new AbortController().signal, onRmeta: () => undefined }
+  await assert.rejects(lender.executor.run({ ...options, toolchain }), { code: 'ERR_TOOLCHAIN' })
+  assert.equal((await lender.executor.run({ ...options, toolchain: lender.toolchain })).kind, 'ok')
+})
+
+test('prepare() tells that a toolchain does not run inside', { skip }, async () => {
+  const sysroot = join(scratch, 'toolchain')
+  mkdirSync(join(sysroot, 'bin'), { recursive: true })
+  mkdirSync(join(sysroot, `lib/rustlib/${lender.toolchain.host}/lib`), { recursive: true })
+  symlinkSync(process.execPath, join(sysroot, 'bin/rustc'))
+  await assert.rejects(lender.executor.prepare({ ...lender.toolchain, digest: 'e'.repeat(64), sysroot, files: [] }), {
+    code: 'ERR_TOOLCHAIN',
+  })
+})

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { type SeccompArch, seccompFilter } from '../../src/execute/seccomp.ts'
+import { absent, forbidden, judged } from '../../src/execute/syscalls.ts'
+
+const [allow, eperm, enosys, kill] = [0x7fff0000, 0x00050001, 0x00050026, 0x80000000]
+const archOf = { x64: 0xc000003e, arm64: 0xc00000b7 } as const
+const column = { x64: 0, arm64: 1 } as const
+
+/** Runs the filter on one call as the kernel would; throws on anything that the kernel's checker would not load. */
+function judge(filter: Uint8Array, arch: number, number: number, args: number[] = []): number {
+  const view = new DataView(filter.buffer, filter.byteOffset, filter.length)
+  const field = (offset: number): number => {
+    if (offset === 0) return number
+    if (offset === 4) return arch
+    const index = (offset - 16) / 8
+    assert.ok(Number.isInteger(index) && index >= 0 && index < 6, `load from ${offset}`)
+    return (args[index] ?? 0) >>> 0
+  }
+  let accumulator = 0
+  for (let at = 0; at < filter.length / 8; at++) {
+    const [code, yes, no] = [view.getUint16(at * 8, true), view.getUint8(at * 8 + 2), view.getUint8(at * 8 + 3)]
+    const operand = view.getUint32(at * 8 + 4, true)
+    if (code === 0x20) accumulator = field(operand)
+    else if (code === 0x06) return operand
+    else {
+      const holds = { 21: accumulator === operand, 53: accumulator >= operand, 69: (accumulator & operand) !== 0 }[code]
+      assert.ok(holds !== undefined, `instruction ${code}`)
+      at += holds ? yes : no
+    }
+  }
+  throw new Error('ran past the end')
+}
+
+for (const arch of ['x64', 'arm64'] satisfies SeccompArch[]) {
+  describe(`the filter for ${arch}`, () => {
+    const filter = seccompFilter(arch)
+    const on = (number: number, args?: number[]): number => judge(filter, archOf[arch], number, args)
+
+    test('judges every call as listed and allows all others', () => {
+      const expected = new Map<number, number>()
+      for (const call of Object.values(forbidden)) expected.set(call[column[arch]] ?? -1, eperm)
+      for (const call of Object.values(absent)) expected.set(call[column[arch]] ?? -1, enosys)
+      const judgedNumbers = new Set<number | null>(Object.values(judged).map((call) => call[column[arch]]))
+      for (let number = 0; number < 600; number++) {
+        if (!judgedNumbers.has(number)) assert.equal(on(number), expected.get(number) ?? allow, `call ${number}`)
+      }
+      assert.ok(filter.length / 8 < 4096)
+    })
+
+    test('ends a process that calls another way', () => {
+      assert.equal(judge(filter, archOf[arch === 'x64' ? 'arm64' : 'x64'], 0), kill)
+      assert.equal(judge(filter, 0x40000003, 11), kill)
+      if (arch === 'x64') assert.equal(on(0x40000000 + 41), kill)
+    })
+
+    test('lets a thread start, and no process and no namespace', () => {
+      const clone = judged.clone[column[arch]]
+      assert.equal(on(clone, [0x3d0f00]), allow)
+      assert.equal(on(clone, [17]), eperm)
+      assert.equal(on(clone, [0x4111]), eperm)
+      for (const flag of [0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000]) {
+        assert.equal(on(clone, [0x3d0f00 | flag]), eperm)
+        assert.equal(on(clone, [flag | 17]), eperm)
+      }
+    })
+
+    test('looks at modes and at terminal requests', () => {
+      for (const [call, index] of [
+        [judged.chmod, 1],
+        [judged.fchmod, 1],
+        [judged.fchmodat, 2],
+        [judged.fchmodat2, 2],
+      ] as const) {
+        const number = call[column[arch]]
+        if (number === null) continue
+        const mode = (value: number): number => on(number, index === 1 ? [0, value] : [0, 0, value])
+        assert.deepEqual([mode(0o755), mode(0o4755), mode(0o2755), mode(0o6000)], [allow, eperm, eperm, eperm])
+      }
+      const ioctl = judged.ioctl[column[arch]]
+      assert.deepEqual([on(ioctl, [0, 0x5412]), on(ioctl, [0, 0x541c]), on(ioctl, [0, 0x5401])], [eperm, eperm, allow])
+    })
+  })
+}

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import type { ControlMessage } from '../../src/mesh/control.ts'
+import { type Holding, Holdings, type HoldingsLookup } from '../../src/mesh/holdings.ts'
+import { createMembership } from '../../src/mesh/membership.ts'
+import { connect, LogBook, ManualClock, makeMesh, peerEvent, someBytes, type TestMesh } from './fixture.ts'
+
+const hex = (key: Uint8Array): string => Buffer.from(key).toString('hex')
+
+/** Looks up in a fixed set of holdings. */
+function holding(...holdings: Holding[]): HoldingsLookup {
+  return async (keys) => holdings.filter((held) => keys.some((key) => hex(key) === hex(held.key)))
+}
+
+async function threeMembers(
+  t: TestContext,
+  b: HoldingsLookup,
+  c: HoldingsLookup,
+): Promise<[TestMesh, TestMesh, TestMesh]> {
+  const membership = createMembership({ name: 'test' })
+  const nodes: [TestMesh, TestMesh, TestMesh] = [
+    await makeMesh(t, { ...membership }),
+    await makeMesh(t, { ...membership }, {}, { lookup: b }),
+    await makeMesh(t, { ...membership }, {}, { lookup: c }),
+  ]
+  await connect(...nodes)
+  return nodes
+}
+
+test('ask() collects what connected members hold', async (t) => {
+  const [one, two, three] = [someBytes(32), someBytes(32), someBytes(32)]
+  const traces = [someBytes(300), someBytes(5)]
+  const [a, b, c] = await threeMembers(
+    t,
+    holding({ key: one, traces }),
+    holding({ key: one, traces: traces.slice(1) }, { key: two, traces }),
+  )
+  const answers = await a.mesh.ask([one, two, three], { budgetMs: 10_000 })
+  const sorted = answers.toSorted((x, y) => `${x.peerId}${hex(x.key)}`.localeCompare(`${y.peerId}${hex(y.key)}`))
+  const expected = [
+    { peerId: b.mesh.peerId, key: one, traces },
+    { peerId: c.mesh.peerId, key: one, traces: traces.slice(1) },
+    { peerId: c.mesh.peerId, key: two, traces },
+  ].toSorted((x, y) => `${x.peerId}${hex(x.key)}`.localeCompare(`${y.peerId}${hex(y.key)}`))
+  assert.deepEqual(sorted, expected)
+})
+
+test('ask() takes more keys than fit into one query', async (t) => {
+  const keys = Array.from({ length: 200 }, () => someBytes(32))
+  const [a] = await threeMembers(t, holding(...keys.map((key) => ({ key, traces: [key] }))), holding())
+  const answers = await a.mesh.ask(keys, { budgetMs: 10_000 })
+  assert.deepEqual(new Set(answers.map(({ key }) => hex(key))), new Set(keys.map(hex)))
+})
+
+test('ask() does not wait longer than its budget, nor for a member that goes away', async (t) => {
+  const key = someBytes(32)
+  const [a, b, c] = await threeMembers(t, holding({ key, traces: [key] }), () => new Promise(() => undefined))
+  const late = await a.mesh.ask([key], { budgetMs: 200 })
+  assert.deepEqual(late, [{ peerId: b.mesh.peerId, key, traces: [key] }])
+  const asking = a.mesh.ask([key], { budgetMs: 3_600_000 })
+  const down = peerEvent(a.mesh, c.mesh.peerId, false)
+  await c.mesh.stop()
+  await down
+  assert.equal((await asking).length, 1)
+  assert.deepEqual(await a.mesh.ask([]), [])
+  await assert.rejects(a.mesh.ask([key], { signal: AbortSignal.abort(new Error('enough')) }), { message: 'enough' })
+})
+
+test('an answer that would be too large keeps the first trace of every key', async (t) => {
+  const keys = Array.from({ length: 64 }, () => someBytes(32))
+  const traces = Array.from({ length: 8 }, () => someBytes(10_000))
+  const [a] = await threeMembers(t, holding(...keys.map((key) => ({ key, traces }))), holding())
+  const answers = await a.mesh.ask(keys, { budgetMs: 10_000 })
+  assert.equal(answers.length, 64)
+  for (const answer of answers) assert.deepEqual(answer.traces[0], traces[0])
+  const bytes = answers.flatMap((answer) => answer.traces).reduce((sum, trace) => sum + trace.length, 0)
+  assert.ok(bytes > 1_000_000 && bytes <= 1024 * 1024, `${bytes} bytes`)
+})
+
+function alone(lookup: HoldingsLookup): { holdings: Holdings; sent: ControlMessage[]; log: LogBook } {
+  const sent: ControlMessage[] = []
+  const log = new LogBook()
+  const send = (_peer: string, body: ControlMessage): boolean => {
+    sent.push(body)
+    return true
+  }
+  const holdings = new Holdings({ clock: new ManualClock(), log, lookup, peers: () => ['p', 'q'], send })
+  return { holdings, sent, log }
+}
+
+const message = <T extends object>(body: T) => body as T & { $typeName: never }
+
+test('answers of others than the asked, for other keys or a second time are dropped', async () => {
+  const { holdings, sent } = alone(async () => [])
+  const [key, other] = [someBytes(32), someBytes(32)]
+  const asking = holdings.ask([key], { budgetMs: 60_000 })
+  assert.deepEqual(
+    sent.map((body) => body.case),
+    ['holdingsQuery', 'holdingsQuery'],
+  )
+  const answer = (peer: string, id: bigint, held: Holding[]): void => {
+    holdings.onAnswer(peer, message({ id, holdings: held.map(message) }) as never)
+  }
+  answer('stranger', 1n, [{ key, traces: [] }])
+  answer('p', 9n, [{ key, traces: [] }])
+  answer('p', 1n, [
+    { key: other, traces: [] },
+    { key, traces: Array.from({ length: 9 }, () => key) },
+    { key, traces: [key] },
+  ])
+  answer('p', 1n, [{ key, traces: [other] }])
+  answer('q', 1n, [])
+  assert.deepEqual(await asking, [{ peerId: 'p', key, traces: [key] }])
+  assert.equal(holdings.dropped, 5)
+})
+
+test('malformed queries are not looked up, and a failing look-up is not an answer', async () => {
+  let lookups = 0
+  const { holdings, sent, log } = alone(() => {
+    lookups += 1
+    return Promise.reject(new Error('broken'))
+  })
+  const query = (keys: Uint8Array[]): void => holdings.onQuery('p', message({ id: 1n, keys }) as never)
+  query([someBytes(31)])
+  query(Array.from({ length: 65 }, () => someBytes(32)))
+  assert.equal(lookups, 0)
+  for (let turn = 0; turn < 6; turn += 1) query([someBytes(32)])
+  assert.equal(lookups, 4)
+  assert.equal(holdings.dropped, 4)
+  await log.code('ERR_INTERNAL')
+  assert.deepEqual(sent, [])
+})

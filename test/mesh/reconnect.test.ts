@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { multiaddr } from '@multiformats/multiaddr'
+import { controlProtocol } from '../../src/mesh/control.ts'
+import { encodeFrame } from '../../src/mesh/frames.ts'
+import { createMembership } from '../../src/mesh/membership.ts'
+import {
+  bothUp,
+  connect,
+  dial,
+  ManualClock,
+  makeHost,
+  makeMesh,
+  orderedDirectories,
+  peerEvent,
+  type TestMesh,
+} from './fixture.ts'
+
+function portOf({ mesh }: TestMesh): number {
+  return Number(multiaddr(mesh.addresses()[0]).getComponents()[1]?.value)
+}
+
+for (const who of ['lower', 'higher']) {
+  test(`a member (${who} peerId) that comes back on another port is met again without help`, async (t) => {
+    const directories = await orderedDirectories(t)
+    const [goes, stays] = who === 'lower' ? directories : directories.toReversed()
+    assert.ok(goes && stays)
+    const membership = createMembership({ name: 'test' })
+    const a = await makeMesh(t, { ...membership }, { stateDir: stays })
+    const b = await makeMesh(t, { ...membership }, { stateDir: goes })
+    await connect(a, b)
+    const before = portOf(b)
+    const down = peerEvent(a.mesh, b.mesh.peerId, false)
+    await b.mesh.stop()
+    await down
+    assert.equal((await stat(join(goes, 'members.json'))).mode & 0o777, 0o600)
+
+    const again = await makeMesh(t, { ...membership }, { stateDir: goes })
+    assert.equal(again.mesh.peerId, b.mesh.peerId)
+    const up = bothUp(a.mesh, again.mesh)
+    await again.mesh.start()
+    await up
+    assert.notEqual(portOf(again), before)
+  })
+}
+
+test('a member that comes back knowing nobody is met again by those who remember it', async (t) => {
+  const [lower, higher] = await orderedDirectories(t)
+  const membership = createMembership({ name: 'test' })
+  const a = await makeMesh(t, { ...membership }, { stateDir: higher })
+  const first = await makeMesh(t, { ...membership }, { stateDir: lower })
+  await connect(first, a)
+  const port = portOf(first)
+  const down = peerEvent(a.mesh, first.mesh.peerId, false)
+  const again = await makeMesh(t, { ...membership }, { stateDir: lower, port })
+  const up = peerEvent(a.mesh, first.mesh.peerId, true)
+  await first.mesh.stop()
+  await down
+  await rm(join(lower, 'members.json'))
+  await rm(join(lower, 'peers'), { recursive: true })
+  await again.mesh.start()
+  await up
+})
+
+test('members that know nobody in common but one meet each other', async (t) => {
+  const membership = createMembership({ name: 'test' })
+  const middle = await makeMesh(t, { ...membership })
+  await middle.mesh.start()
+  const seeds = middle.mesh.addresses()
+  const a = await makeMesh(t, { ...membership, seeds })
+  const b = await makeMesh(t, { ...membership, seeds })
+  const up = bothUp(a.mesh, b.mesh)
+  await a.mesh.start()
+  await b.mesh.start()
+  await up
+})
+
+test('a damaged address book is an empty one', async (t) => {
+  const membership = createMembership({ name: 'test' })
+  const a = await makeMesh(t, { ...membership })
+  const b = await makeMesh(t, { ...membership })
+  const file = join(a.stateDir, 'members.json')
+  const member = { peerId: 'x', name: '', addresses: ['/ip4/127.0.0.1/tcp/1'], seenAt: 9e15 }
+  const wrongAddress = { ...member, peerId: b.mesh.peerId, addresses: ['/nonsense', '/ip4/127.0.0.1/udp/1'] }
+  for (const content of [
+    '',
+    '{"v":2}',
+    JSON.stringify({ v: 1, members: [member] }),
+    JSON.stringify({ v: 1, members: [wrongAddress] }),
+  ]) {
+    await writeFile(file, content)
+    await connect(b, a)
+    await a.mesh.stop()
+    await b.mesh.stop()
+    assert.match(await readFile(file, 'utf8'), new RegExp(b.mesh.peerId))
+  }
+})
+
+test('of two connections to one peer, the one without the control stream is closed', async (t) => {
+  const [lower, higher] = await orderedDirectories(t)
+  const clock = new ManualClock()
+  const node = await makeMesh(t, createMembership({ name: 'test' }), { stateDir: lower }, { clock })
+  await node.mesh.start()
+  const rogue = await makeHost(t, node.membership, higher)
+  const carried = Promise.withResolvers<string>()
+  await rogue.handle(controlProtocol, (stream, connection) => {
+    carried.resolve(connection.id)
+    // A hello of version 1.
+    stream.send(encodeFrame(Uint8Array.of(10, 4, 8, 1, 16, 1)))
+  })
+  const up = peerEvent(node.mesh, rogue.peerId.toString(), true)
+  const first = await dial(rogue, node.mesh)
+  await up
+  const addresses = node.mesh.addresses().map((address) => multiaddr(address))
+  const second = await rogue.dial(addresses, { force: true })
+  assert.equal(rogue.getConnections().length, 2)
+  const closed = new Promise((resolve) => second.addEventListener('close', resolve))
+  await clock.pass(30_000)
+  await closed
+  assert.equal(first.status, 'open')
+  assert.equal(await carried.promise, first.id)
+})

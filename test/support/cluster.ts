@@ -1,0 +1,243 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const cli = join(root, 'src/cli/main.ts')
+const daemon = join(root, 'src/daemon/main.ts')
+
+export interface Ran {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+/** Runs a program to its end and collects what it says. */
+export async function capture(
+  program: string,
+  args: string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv; input?: string } = {},
+): Promise<Ran> {
+  const child = spawn(program, args, {
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    env: options.env ?? process.env,
+    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+  })
+  child.stdin?.end(options.input)
+  let stdout = ''
+  let stderr = ''
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text
+  })
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
+  return { code, signal, stdout, stderr }
+}
+
+export interface UnitRow {
+  crate: string
+  kind: string
+  outcome: string
+  where: string
+  reason: string
+  fallback?: string
+}
+
+export interface ReportRow {
+  totals: Record<string, number>
+  fallbacks: number
+  bytesIn: number
+  units: UnitRow[]
+}
+
+/** One node of a test mesh: a real daemon with everything under one directory. */
+export class TestNode {
+  readonly name: string
+  readonly home: string
+  daemon: ChildProcess | undefined
+  #log = ''
+
+  constructor(name: string, home: string) {
+    this.name = name
+    this.home = home
+  }
+
+  get env(): NodeJS.ProcessEnv {
+    return { ...process.env, SHOAL_HOME: this.home }
+  }
+
+  /** What the daemon logged so far. */
+  get log(): string {
+    return this.#log
+  }
+
+  async shoal(...args: string[]): Promise<Ran> {
+    return await capture(process.execPath, [cli, ...args], { env: this.env })
+  }
+
+  /** @throws when the command fails */
+  async json<T>(...args: string[]): Promise<T> {
+    const ran = await this.shoal(...args, '--json')
+    if (ran.code !== 0) throw new Error(`${this.name}: shoal ${args.join(' ')}: ${ran.stderr}`)
+    return JSON.parse(ran.stdout) as T
+  }
+
+  async configure(toml: string): Promise<void> {
+    await mkdir(this.home, { recursive: true })
+    await writeFile(join(this.home, 'config.toml'), toml)
+  }
+
+  async start(): Promise<void> {
+    const child = spawn(process.execPath, [daemon], { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.daemon = child
+    const keep = (text: string): void => {
+      this.#log += text
+    }
+    child.stdout?.setEncoding('utf8').on('data', keep)
+    child.stderr?.setEncoding('utf8').on('data', keep)
+    const deadline = Date.now() + 30_000
+    for (;;) {
+      if (child.exitCode !== null) throw new Error(`${this.name} did not start: ${this.#log}`)
+      const ran = await this.shoal('status', '--json')
+      if (ran.code === 0) return
+      if (Date.now() > deadline) throw new Error(`${this.name} does not answer: ${this.#log}`)
+      await delay(50)
+    }
+  }
+
+  async stop(): Promise<void> {
+    const child = this.daemon
+    this.daemon = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGTERM')
+    await once(child, 'exit')
+  }
+
+  async kill(): Promise<void> {
+    const child = this.daemon
+    this.daemon = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+
+  /** Environment of a cargo that uses this node. */
+  async cargoEnv(): Promise<NodeJS.ProcessEnv> {
+    const exports = (await this.shoal('env')).stdout
+    const env: NodeJS.ProcessEnv = { ...process.env, CARGO_INCREMENTAL: '0', CARGO_TERM_COLOR: 'never' }
+    for (const [, name, value] of exports.matchAll(/^export (\w+)='(.*)'$/gm)) if (name) env[name] = value
+    return env
+  }
+
+  async cargo(cwd: string, ...args: string[]): Promise<Ran> {
+    return await capture('cargo', args, { cwd, env: await this.cargoEnv() })
+  }
+
+  async waitForPeers(count: number): Promise<void> {
+    const deadline = Date.now() + 30_000
+    for (;;) {
+      const { peers } = await this.json<{ peers: { connected: boolean; slots?: number }[] }>('peers')
+      if (peers.filter((peer) => peer.connected).length >= count) return
+      if (Date.now() > deadline) throw new Error(`${this.name} sees ${JSON.stringify(peers)}\n${this.#log}`)
+      await delay(100)
+    }
+  }
+}
+
+/** A mesh of `names`, all on loopback, each with two slots unless said otherwise; stopped and removed by `close`. */
+export class Cluster {
+  readonly dir: string
+  readonly nodes: TestNode[]
+
+  private constructor(dir: string, nodes: TestNode[]) {
+    this.dir = dir
+    this.nodes = nodes
+  }
+
+  static async start(names: string[], config: (name: string) => string = () => ''): Promise<Cluster> {
+    const dir = await mkdtemp(join(tmpdir(), 'shoal-e2e-'))
+    const nodes = names.map((name) => new TestNode(name, join(dir, name)))
+    const cluster = new Cluster(dir, nodes)
+    try {
+      for (const node of nodes) await cluster.#add(node, config(node.name))
+      for (const node of nodes) await node.waitForPeers(nodes.length - 1)
+    } catch (error) {
+      await cluster.close()
+      throw error
+    }
+    return cluster
+  }
+
+  async #add(node: TestNode, extra: string): Promise<void> {
+    const [first] = this.nodes
+    // mDNS is multicast and belongs to the tests that have a network of their own.
+    await node.configure(`name = "${node.name}"\nslots = 2\n${extra}\n[mesh]\nlisten = ["127.0.0.1"]\nmdns = false\n`)
+    if (node === first) {
+      await must(node, node.shoal('init', '--name', node.name, '--yes'))
+    } else if (first !== undefined) {
+      const link = (await must(first, first.shoal('invite'))).stdout.trim()
+      await must(node, node.shoal('join', link, '--name', node.name))
+    }
+    await node.start()
+  }
+
+  node(name: string): TestNode {
+    const node = this.nodes.find((candidate) => candidate.name === name)
+    if (node === undefined) throw new Error(`no node ${name}`)
+    return node
+  }
+
+  /** A fresh copy of an example under the cluster's directory. */
+  async checkout(example: string, as: string): Promise<string> {
+    const to = join(this.dir, as)
+    await cp(join(root, 'examples', example), to, {
+      recursive: true,
+      filter: (path) => !/\/target(\/|$)/.test(path),
+    })
+    return to
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.stop()))
+    await rm(this.dir, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+async function must(node: TestNode, running: Promise<Ran>): Promise<Ran> {
+  const ran = await running
+  if (ran.code !== 0) throw new Error(`${node.name}: ${ran.stderr || ran.stdout}`)
+  return ran
+}
+
+/** The report of the last build, once its results are stored. */
+export async function lastReport(node: TestNode): Promise<ReportRow> {
+  return await node.json<ReportRow>('report', 'last')
+}
+
+/** Name → bytes of every rlib and rmeta in a profile directory. */
+export async function artifacts(target: string): Promise<Map<string, Buffer>> {
+  const found = new Map<string, Buffer>()
+  const dir = join(target, 'debug/deps')
+  for (const name of await readdir(dir)) {
+    if (/\.(rlib|rmeta)$/.test(name)) found.set(name, await readFile(join(dir, name)))
+  }
+  return found
+}
+
+/**
+ * Whether the packages of a workspace can be had.
+ * @throws when cargo refuses for any other reason than the network: then a test must fail, not be skipped
+ */
+export async function cratesIoReachable(manifestDir: string): Promise<boolean> {
+  const ran = await capture('cargo', ['fetch', '--locked', '--quiet'], { cwd: manifestDir })
+  if (ran.code === 0) return true
+  if (/resolve host|connect|network|timed out|timeout|download/i.test(ran.stderr)) return false
+  throw new Error(ran.stderr)
+}
