@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid'
 import { collectHere } from '../execute/collector.ts'
-import { encodeResult, limits, type Result } from '../plan/action.ts'
+import { limits, type Result } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { nameRoots, type Root, sortRoots } from '../plan/roots.ts'
 import type { Ran } from './shim-link.ts'
@@ -12,7 +12,7 @@ export interface CollectBlocks {
   putFile(path: string, options: { maxBytes: number }): Promise<{ cid: CID; size: number }>
 }
 
-export type Collected = { result: Result; bytes: Uint8Array } | { reason: 'path-bound' | 'unsupported-option' }
+export type Collected = { result: Result } | { reason: 'path-bound' | 'unsupported-option' }
 
 /**
  * Takes what rustc left in the shim's private directory as a result that can be shared: outputs into the store, paths by
@@ -48,7 +48,7 @@ export async function collectResult(
     depInfo: collection.depInfo,
     wallMs: ran.wallMs,
   }
-  return { result, bytes: encodeResult(result).bytes }
+  return { result }
 }
 
 const artifactMark = '"$message_type":"artifact"'

@@ -4,10 +4,10 @@ import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { EarlyMetadata, Market, Placement, Task } from '../market/driver.ts'
-import { decodeResult, encodeResult, type Result } from '../plan/action.ts'
+import { type Action, decodeResult, type Result } from '../plan/action.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { Planned, PlannedAction } from '../plan/plan.ts'
-import { answers, readsOf, valuesHold } from '../recall/evidence.ts'
+import { answers, type DeclaredTree, declaredTrees, readsOf, valuesHold } from '../recall/evidence.ts'
 import type { Recalled } from '../recall/recall.ts'
 import { hexOf } from '../wire/cid.ts'
 import type { Collected } from './collect.ts'
@@ -38,7 +38,7 @@ export interface CompileNeeds extends DeliverNeeds {
       env: ReadonlyMap<string, string>,
       options: { expectedMs: number; signal: AbortSignal },
     ): Promise<Recalled | undefined>
-    remember(planned: PlannedAction, resultBytes: Uint8Array, env: [string, string | null][]): Promise<void>
+    remember(result: Result, action: Action, tree: CID, trees: readonly DeclaredTree[]): Promise<boolean>
   }
   market: Pick<Market, 'place' | 'fault'>
   task(planned: Planned): Task
@@ -219,19 +219,18 @@ class Unit {
     }
     if (announced === undefined) await this.#delivery.depInfo(result.depInfo)
     await this.#delivery.rest(result)
-    await this.#remember(result, bytes)
+    await this.#remember(result)
     await this.#needs.learn(this.#planned, result)
     this.#shim.exit(0)
   }
 
   /** @throws ShoalError ERR_OUTPUT when the compile away looked at something that is different here */
-  #checkReads(depInfo: string): [string, string | null][] {
-    const reads = readsOf(depInfo, this.#planned)
+  #checkReads(depInfo: string): void {
+    const reads = readsOf(depInfo, this.#planned.action, declaredTrees(this.#planned))
     if (reads === undefined) throw new ShoalError('ERR_OUTPUT', 'it read files that are no input')
     if (!valuesHold(reads, this.#planned, this.#shim.invocation.env)) {
       throw new ShoalError('ERR_OUTPUT', 'it read a variable that has another value here')
     }
-    return reads
   }
 
   async #compileHere(placement: Placement & { kind: 'here' }): Promise<UnitEnd> {
@@ -255,18 +254,15 @@ class Unit {
       await this.#needs.learn(this.#planned, undefined)
       return
     }
-    await this.#remember(collected.result, collected.bytes)
+    await this.#remember(collected.result)
     await this.#needs.learn(this.#planned, collected.result)
   }
 
-  async #remember(result: Result, bytes: Uint8Array = encodeResult(result).bytes): Promise<void> {
-    const reads = readsOf(result.depInfo, this.#planned)
-    if (reads === undefined) {
-      this.#reason = 'source-outside-package'
-      return
-    }
-    await this.#needs.recall.remember(this.#planned, bytes, reads)
-    this.#needs.announce(this.#planned.key)
+  async #remember(result: Result): Promise<void> {
+    const { action, tree, key } = this.#planned
+    const kept = await this.#needs.recall.remember(result, action, tree.cid, declaredTrees(this.#planned))
+    if (kept) this.#needs.announce(key)
+    else this.#reason = 'source-outside-package'
   }
 
   /** After a way that failed: if cargo has seen metadata already, the shim's safe rule applies. */

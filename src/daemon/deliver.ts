@@ -8,8 +8,8 @@ import { placeRoots } from '../plan/roots.ts'
 import type { ShimLink } from './shim-link.ts'
 
 export interface DeliverNeeds {
-  /** Puts a stored block at `path`: temporary file, rename, modified now. `keepEqual` leaves an equal file untouched. */
-  place(cid: CID, path: string, options: { executable?: boolean; keepEqual?: boolean }): Promise<void>
+  /** Puts a stored block at `path`: temporary file, rename, modified now. */
+  place(cid: CID, path: string): Promise<void>
   placeBytes(bytes: Uint8Array, path: string): Promise<void>
 }
 
@@ -52,7 +52,7 @@ export class Delivery {
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
     }
     const path = this.#target(name)
-    await this.#needs.place(cid, path, {})
+    await this.#needs.place(cid, path)
     this.#shim.placed(path)
     this.#metadata = cid
     this.#shim.stderr(artifactLine(path, 'metadata'))
@@ -65,7 +65,7 @@ export class Delivery {
         continue
       }
       const path = this.#target(name)
-      await this.#needs.place(cid, path, {})
+      await this.#needs.place(cid, path)
       this.#shim.stderr(artifactLine(path, kind))
     }
     if (result.stderr.length > 0) this.#shim.stderr(Buffer.from(this.#diagnostics(result)))

@@ -13,7 +13,11 @@ import {
   encodeResult,
   type Inputs,
   limits,
+  type Result,
+  type RootName,
 } from '../plan/action.ts'
+import { rootToken } from '../plan/roots.ts'
+import type { DeclaredTree } from '../recall/evidence.ts'
 import { readCid } from '../wire/cid.ts'
 import { type Award, Outcome as Status } from '../wire/generated/market_pb.ts'
 
@@ -26,6 +30,8 @@ export interface LendNeeds {
   ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
   /** Runs it in a sandbox; everything that it reads is in the store by now. */
   run(action: Action, inputs: Inputs, options: Omit<WorkOptions, 'peer'>): Promise<Outcome>
+  /** Keeps the result, so that this node can recall it and answer for it too. */
+  remember(result: Result, action: Action, tree: CID, trees: readonly DeclaredTree[]): Promise<boolean>
   log: Logger
 }
 
@@ -43,9 +49,11 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
     const action = decodeAction(award.action)
     if (action.salt !== needs.salt) throw new ShoalError('ERR_ADMISSION', 'action of another mesh')
     admit(action)
-    const inputs = await gather(readCid(award.inputs), peer, signal, needs)
+    const { inputs, trees } = await gather(readCid(award.inputs), peer, signal, needs)
     const outcome = await needs.run(action, inputs, { signal, onMetadata })
     if (outcome.kind === 'ok') {
+      const [own] = inputs.trees
+      if (own !== undefined) await needs.remember(outcome.result, action, own.tree, trees)
       return ended(Status.OK, { result: encodeResult(outcome.result).bytes, wallMs: outcome.wallMs })
     }
     needs.log.info('lent unit does not compile here', {
@@ -63,20 +71,31 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
 }
 
 /** Fetches the input manifest and everything that it names. */
-async function gather(cid: CID, peer: string, signal: AbortSignal, needs: LendNeeds): Promise<Inputs> {
+async function gather(
+  cid: CID,
+  peer: string,
+  signal: AbortSignal,
+  needs: LendNeeds,
+): Promise<{ inputs: Inputs; trees: DeclaredTree[] }> {
   const from = [peer]
   const inputs = decodeInputs(await needs.bytes(cid, { from, maxBytes: limits.inputs, signal }))
   const files: { cid: CID; size: number }[] = [...inputs.files]
-  for (const { tree } of inputs.trees) {
-    files.push(...decodeTree(await needs.bytes(tree, { from, maxBytes: limits.tree, signal })).files)
+  const trees: DeclaredTree[] = []
+  for (const [index, { root, path, tree }] of inputs.trees.entries()) {
+    const { files: held } = decodeTree(await needs.bytes(tree, { from, maxBytes: limits.tree, signal }))
+    // What else is lent is there for rustc to look at, not for the crate to include.
+    if (index === 0 || root === 'build') trees.push({ dir: placeIn(root, path), files: held })
+    files.push(...held)
   }
   const waiting = files[Symbol.iterator]()
   const fetchers = Array.from({ length: Math.min(maxFetches, files.length) }, async () => {
     for (const file of waiting) await needs.ensure(file.cid, file.size, from, signal)
   })
   await Promise.all(fetchers)
-  return inputs
+  return { inputs, trees }
 }
+
+const placeIn = (root: RootName, path: string): string => (path === '' ? rootToken(root) : `${rootToken(root)}/${path}`)
 
 function ended(outcome: Status, fields: Partial<WorkResult>): WorkResult {
   return { outcome, code: '', message: '', result: new Uint8Array(), wallMs: 0, ...fields }

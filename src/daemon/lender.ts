@@ -2,7 +2,7 @@ import { freemem } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
-import { ShoalError, toShoalError } from '../base/errors.ts'
+import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Environment } from '../base/paths.ts'
 import type { Blocks } from '../execute/blocks.ts'
@@ -29,6 +29,8 @@ export interface LenderNeeds {
 export interface LenderInit {
   /** Toolchain digests are remembered here. */
   cacheDir: string
+  /** Where rustup keeps its toolchains. */
+  rustupHome: string
   config: Config
 }
 
@@ -40,11 +42,13 @@ export class Lender {
   readonly #needs: LenderNeeds
   readonly #toolchains: Toolchains
   readonly #executor: Executor
+  readonly #rustupHome: string
   readonly #ready = new Map<string, Toolchain>()
   #terms: LendTerms = { ...nothing }
 
   private constructor(needs: LenderNeeds, init: LenderInit, memo: StatMemo) {
     this.#needs = needs
+    this.#rustupHome = init.rustupHome
     this.#toolchains = new Toolchains({ memo, clock: needs.clock })
     this.#executor = new Executor(needs, {
       workDir: join(init.cacheDir, 'guests'),
@@ -60,23 +64,28 @@ export class Lender {
 
   /**
    * Tries the sandbox and every installed toolchain in it. Takes a second or two the first time.
-   * @param rustupHome where rustup keeps its toolchains
+   * @returns the installed toolchains, ready or not
    */
-  async start(rustupHome: string): Promise<Toolchain[]> {
-    const { health, log } = this.#needs
+  async start(): Promise<Toolchain[]> {
     await this.#executor.start()
-    const installed = await this.#toolchains.list(rustupHome)
     if (this.#executor.tier === 'none') {
-      health.raise('ERR_SANDBOX', this.#executor.reason, { lasting: true })
-      return installed
+      this.#needs.health.raise('ERR_SANDBOX', this.#executor.reason, { lasting: true })
+      return await this.#toolchains.list(this.#rustupHome)
     }
+    return await this.#makeReady()
+  }
+
+  async #makeReady(): Promise<Toolchain[]> {
+    const installed = await this.#toolchains.list(this.#rustupHome)
     for (const toolchain of installed) {
+      if (this.#ready.has(toolchain.digest)) continue
       try {
         await this.#executor.prepare(toolchain)
         this.#ready.set(toolchain.digest, toolchain)
         this.#terms = this.#newTerms()
       } catch (error) {
-        log.warn('toolchain not lent', { sysroot: toolchain.sysroot, message: toShoalError(error).message })
+        const { message } = toShoalError(error)
+        this.#needs.log.warn('toolchain not lent', { sysroot: toolchain.sysroot, message })
       }
     }
     return installed
@@ -109,7 +118,22 @@ export class Lender {
   async run(action: Action, inputs: Inputs, { signal, onMetadata }: Omit<WorkOptions, 'peer'>): Promise<Outcome> {
     const toolchain = this.#ready.get(action.toolchain)
     if (toolchain === undefined) throw new ShoalError('ERR_TOOLCHAIN', 'not installed here')
-    return await this.#executor.run({ action, inputs, toolchain, signal, onRmeta: onMetadata })
+    try {
+      return await this.#executor.run({ action, inputs, toolchain, signal, onRmeta: onMetadata })
+    } catch (error) {
+      // Its files have changed, as after `rustup update`: it is no longer what the offers say.
+      if (codeOf(error) === 'ERR_TOOLCHAIN') {
+        this.#ready.delete(action.toolchain)
+        this.#terms = this.#newTerms()
+        void this.#makeReady()
+      }
+      throw error
+    }
+  }
+
+  /** Settles when nothing of a guest is left on disk. */
+  async idle(): Promise<void> {
+    await this.#executor.idle()
   }
 
   #newTerms(): LendTerms {

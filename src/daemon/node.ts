@@ -13,7 +13,7 @@ import { loadMembership } from '../mesh/membership.ts'
 import { createMesh, type Mesh } from '../mesh/mesh.ts'
 import { type PlanNeeds, plan } from '../plan/plan.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
-import type { Toolchain } from '../plan/toolchain.ts'
+import { librarySource, type Toolchain } from '../plan/toolchain.ts'
 import { TreeMemo } from '../plan/trees.ts'
 import { type Holding, Recall } from '../recall/recall.ts'
 import { createBlockStore } from '../store/blocks.ts'
@@ -122,7 +122,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const rustupHome = env.RUSTUP_HOME || join(homedir(), '.rustup')
   const lender = await Lender.open(
     { blocks, clock, log: log.child('lend'), env, health },
-    { cacheDir: paths.cache, config },
+    { cacheDir: paths.cache, rustupHome, config },
   )
   const market = createMarket(
     {
@@ -137,11 +137,13 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           bytes: (cid, fetchOptions) => supply.bytes(cid, fetchOptions),
           ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
           run: (action, inputs, runOptions) => lender.run(action, inputs, runOptions),
+          remember: (result, action, tree, trees) => recall.remember(result, action, tree, trees),
           log: log.child('lend'),
         }),
     },
     { slots: config.slots, lendSlots: config.lend.slots ?? config.slots },
   )
+  closing.push(() => lender.idle())
   await mesh.start()
   closing.push(() => mesh.stop())
   closing.push(() => market.stop())
@@ -170,6 +172,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const units: Units = new Units({
     sessions,
     market,
+    cargoRuns: (pid) => processes.identify(pid) !== undefined,
     nameOf: (peer) => mesh.peers().find((view) => view.peerId === peer)?.name || peer,
     compile: (shim, build) =>
       compile(shim, {
@@ -215,7 +218,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => removeAnnouncement(paths.announce))
 
   // The first look at a toolchain reads half a gigabyte; builds and commands need not wait for it.
-  const lending = lender.start(rustupHome).then(
+  const lending = lender.start().then(
     (installed) => writeAnnouncement(paths.announce, sourceRemaps(installed)),
     (error: unknown) => trouble(toShoalError(error)),
   )
@@ -226,9 +229,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
 /** A toolchain's own sources have one name everywhere, whether they are installed or not. */
 function sourceRemaps(toolchains: readonly Toolchain[]): { from: string; to: string }[] {
   return toolchains.flatMap(({ hasSource, sysroot, commitHash }) =>
-    hasSource && commitHash !== undefined
-      ? [{ from: join(sysroot, 'lib/rustlib/src/rust'), to: `/rustc/${commitHash}` }]
-      : [],
+    hasSource && commitHash !== undefined ? [{ from: join(sysroot, librarySource), to: `/rustc/${commitHash}` }] : [],
   )
 }
 

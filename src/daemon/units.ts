@@ -11,6 +11,8 @@ export interface UnitsNeeds {
   sessions: Pick<Sessions, 'begin'>
   market: Pick<Market, 'building'>
   compile(shim: ShimLink, build: Uint8Array): Promise<UnitEnd>
+  /** False when cargo has ended, as after Ctrl-C. */
+  cargoRuns(pid: number): boolean
   /** The name that a member gave itself. */
   nameOf(peer: string): string
 }
@@ -33,9 +35,23 @@ export class Units {
       const peer = where === 'here' ? {} : { peer: where }
       unit.finish({ ...end, where: where === 'here' ? where : this.#needs.nameOf(where), bytesOut: 0, ...peer })
     } catch (error) {
-      unit.abandon()
-      // cargo was interrupted, or the shim went its own way: nobody waits for an answer.
-      if (!shim.signal.aborted || codeOf(error) === undefined) throw error
+      const code = codeOf(error) ?? 'ERR_INTERNAL'
+      if (this.#needs.cargoRuns(cargoPid)) {
+        // The shim runs rustc by itself: it waited too long, or the story ended in an error.
+        const reason = errorText(error)
+        unit.finish({
+          ...unknownUnit(shim),
+          outcome: 'compiled-here',
+          where: 'here',
+          reason,
+          bytesIn: 0,
+          bytesOut: 0,
+          fallback: code,
+        })
+      } else {
+        unit.abandon()
+      }
+      if (!shim.signal.aborted) throw error
     }
   }
 
@@ -56,6 +72,14 @@ export class Units {
     }
     return build
   }
+}
+
+const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+/** What can be said about a unit whose story ended early. */
+function unknownUnit({ invocation }: ShimLink): { crate: string; kind: string } {
+  const at = invocation.argv.indexOf('--crate-name')
+  return { crate: invocation.argv[at + 1] ?? '', kind: 'other' }
 }
 
 /** Bytes of source that a compile takes a millisecond for, until something better is known about a crate. */

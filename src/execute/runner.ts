@@ -133,6 +133,7 @@ class Run {
     const at = (name: string): string => `${this.#marker}/${name}`
     const argv = ['--sysroot', at('toolchain'), ...action.argv.map(place)]
     if (!action.argv.some((argument) => argument.startsWith('--out-dir'))) argv.push('--out-dir', at('out'))
+    argv.push(...toolchain.remapAt(at('toolchain')))
     for (const [root, target] of action.remaps) argv.push('--remap-path-prefix', `${at(root)}=${target}`)
     const env = action.env.map(([name, value]) => [name, place(value)] as const)
     return runGuest({

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { ShoalError } from '../base/errors.ts'
 import { type LoadedLibrary, loadedLibraries } from '../plan/elf.ts'
 import { exists } from '../plan/sysroot.ts'
-import { codegenBackends, type Toolchain } from '../plan/toolchain.ts'
+import { codegenBackends, librarySource, type Toolchain } from '../plan/toolchain.ts'
 import { removeTree } from './remove-tree.ts'
 
 /** What one program needs from the host to start inside an empty root, as options of bubblewrap. */
@@ -59,6 +59,8 @@ export interface MountedToolchain {
   runtime: Runtime
   /** Mounts that show the compiler and the standard library, and nothing else of the toolchain, under `at`. */
   mountsAt(at: string): string[]
+  /** Hides where the standard library's sources lie, as every compile does; empty when they are not installed. */
+  remapAt(at: string): string[]
 }
 
 /**
@@ -71,8 +73,14 @@ export async function prepareToolchain(toolchain: Toolchain, dir: string): Promi
   const runtime = await prepareRuntime(join(sysroot, 'bin/rustc'), dir, (library) => own.has(library.name))
   const shown = ['bin/rustc', ...[...new Set([host, target])].map((triple) => `lib/rustlib/${triple}/lib`)]
   if (exists(join(sysroot, codegenBackends(host)))) shown.push(codegenBackends(host))
+  const { hasSource, commitHash } = toolchain
+  if (hasSource) shown.push(librarySource)
   return {
     runtime,
+    remapAt: (at) =>
+      hasSource && commitHash !== undefined
+        ? ['--remap-path-prefix', `${at}/${librarySource}=/rustc/${commitHash}`]
+        : [],
     mountsAt: (at) => shown.flatMap((path) => ['--ro-bind', join(sysroot, path), `${at}/${path}`]),
   }
 }

@@ -49,8 +49,8 @@ const jitterMs = 100
 const firstRetryMs = 500
 /** A peer that comes back is met again within this and one dial, as long as few are away. */
 const longestRetryMs = 4000
-/** With more peers away than this, each is tried less often: the machine must stay at rest. */
-const fewAway = 16
+/** With more peers away than this, each is tried less often: a dial costs 2 ms, and the machine must stay at rest. */
+const fewAway = 4
 /** Somebody we only heard of is forgotten after so many dials in vain. */
 const hearsayFailures = 6
 
@@ -61,6 +61,7 @@ export class Dialler {
   readonly #targets = new Map<string, Target>()
   readonly #stop = new AbortController()
   #dials = 0
+  #wokenAt = Number.NEGATIVE_INFINITY
   #cancelTimer: (() => void) | undefined
 
   constructor(needs: DiallerNeeds, self: string) {
@@ -109,8 +110,10 @@ export class Dialler {
   up(peerId: string): void {
     const target = this.#targets.get(peerId)
     if (target !== undefined) {
+      const returned = target.met && target.failures > 0
       target.met = true
       target.failures = 0
+      if (returned) this.#othersMayBeBack()
     } else if (this.#makeRoom()) {
       this.#targets.set(peerId, { ...newTarget(peerId, [], this.#needs.clock.now()), met: true })
     }
@@ -142,6 +145,14 @@ export class Dialler {
   stop(): void {
     this.#stop.abort()
     this.#cancelTimer?.()
+  }
+
+  // Who comes back is seldom alone: a network was down.
+  #othersMayBeBack(): void {
+    const now = this.#needs.clock.now()
+    if (now - this.#wokenAt < longestRetryMs) return
+    this.#wokenAt = now
+    this.wake()
   }
 
   // Whoever floods the network with names must not keep this node from hearing of members.

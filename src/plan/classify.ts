@@ -69,8 +69,7 @@ export function reasonToStay(args: RustcArgs, env: ReadonlyMap<string, string>):
   if (args.codegen.has('incremental')) return 'incremental'
   if (args.codegen.get('target-cpu') === 'native') return 'native-cpu'
   for (const key of args.codegen.keys()) if (hereOnly.has(key)) return 'unsupported-option'
-  if (args.codegen.get('split-debuginfo') === 'packed' || args.codegen.get('save-temps') === 'yes')
-    return 'unsupported-option'
+  if ((args.codegen.get('split-debuginfo') ?? 'off') !== 'off') return 'unsupported-option'
   if (!args.emit.includes('metadata')) return 'unsupported-emit'
   if (args.emit.some((kind) => kind !== 'dep-info' && kind !== 'metadata' && kind !== 'link')) return 'unsupported-emit'
   if (!args.emit.includes('dep-info')) return 'unsupported-emit'

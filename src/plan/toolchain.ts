@@ -49,6 +49,8 @@ const compilerLibrary = /^lib(rustc_driver|rustc|LLVM|std|test|proc_macro)[-.]/
 const sharedSysroots = new Set(['/', '/usr', '/usr/local'])
 /** How long a toolchain that was looked at counts as unchanged, so that a build does not `stat` sixty files a unit. */
 const settledMs = 1000
+/** Where rustup puts the sources of the standard library. */
+export const librarySource = 'lib/rustlib/src/rust'
 const formatVersion = 'shoal-toolchain-1\n'
 
 export interface ToolchainsNeeds {
@@ -143,8 +145,10 @@ export class Toolchains {
     }
     const hash = createHash('sha256').update(formatVersion)
     for (const file of files) hash.update(`${file.path}\0${file.size}\0${file.sha256}\n`)
+    // rustc looks into the standard library's sources where they are installed, and moves spans by what it finds.
+    const hasSource = exists(join(sysroot, librarySource))
+    if (hasSource) hash.update('with sources\n')
     await this.#memo.save()
-    const hasSource = exists(join(sysroot, 'lib/rustlib/src/rust'))
     const stamp = signatures.join(' ')
     return { digest: hash.digest('hex'), sysroot, host, target, release, commitHash, hasSource, files, stamp }
   }

@@ -1,9 +1,15 @@
 import { posix } from 'node:path'
 import { codeOf } from '../base/errors.ts'
-import { decodeTrace, type Result, type Trace } from '../plan/action.ts'
+import { type Action, decodeTrace, type Result, type Trace } from '../plan/action.ts'
 import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { nameRoots } from '../plan/roots.ts'
+
+/** A directory that an action may read: where it lies, roots by name, and the files in it. */
+export interface DeclaredTree {
+  dir: string
+  files: readonly { path: string }[]
+}
 
 /**
  * Whether a trace's recorded reads are what a compile would read here and now: the same package directory, the same
@@ -41,12 +47,19 @@ export function answers(result: Result, planned: PlannedAction): boolean {
   return declared.every(([name, kind]) => result.outputs.some((output) => output.name === name && output.kind === kind))
 }
 
+/** The package and OUT_DIR of a planned unit. */
+export function declaredTrees(planned: PlannedAction): DeclaredTree[] {
+  return [planned.tree, planned.build]
+    .filter((digested) => digested !== undefined)
+    .map(({ dir, tree }) => ({ dir: nameRoots(dir, planned.roots), files: tree.files }))
+}
+
 /**
  * What rustc's dep-info (roots by name) says was read beyond the action itself.
  * @returns the variables for the trace, or undefined when a file was read that is no declared input, so that nothing can
  *   be said about where the result holds
  */
-export function readsOf(depInfoText: string, planned: PlannedAction): Trace['env'] | undefined {
+export function readsOf(depInfoText: string, action: Action, trees: readonly DeclaredTree[]): Trace['env'] | undefined {
   let depInfo: DepInfo
   try {
     depInfo = parseDepInfo(depInfoText)
@@ -54,9 +67,9 @@ export function readsOf(depInfoText: string, planned: PlannedAction): Trace['env
     if (codeOf(error) === 'ERR_DECODE') return undefined
     throw error
   }
-  const declared = declaredFiles(planned)
+  const declared = declaredFiles(action.cwd, trees)
   if (!depInfo.files.every((file) => declared.has(plainPath(file)))) return undefined
-  const given = new Map(planned.action.env)
+  const given = new Map(action.env)
   return depInfo.env.filter(([name, value]) => given.get(name) !== (value ?? undefined))
 }
 
@@ -66,19 +79,15 @@ function plainPath(path: string): string {
 }
 
 /** Every way in which a dep-info file can name a declared input. */
-function declaredFiles(planned: PlannedAction): Set<string> {
+function declaredFiles(cwd: string, trees: readonly DeclaredTree[]): Set<string> {
   const declared = new Set<string>()
-  const { cwd } = planned.action
-  const addTree = (dir: string, paths: readonly { path: string }[]): void => {
-    const named = nameRoots(dir, planned.roots)
-    for (const { path } of paths) {
-      const full = `${named}/${path}`
+  for (const { dir, files } of trees) {
+    for (const { path } of files) {
+      const full = `${dir}/${path}`
       declared.add(full)
       // rustc names files below its working directory as they were given: relative.
       if (full.startsWith(`${cwd}/`)) declared.add(full.slice(cwd.length + 1))
     }
   }
-  addTree(planned.tree.dir, planned.tree.tree.files)
-  if (planned.build) addTree(planned.build.dir, planned.build.tree.files)
   return declared
 }

@@ -1,10 +1,18 @@
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { decodeResult, encodeTrace, limits, type Result, type Trace } from '../plan/action.ts'
+import {
+  type Action,
+  decodeResult,
+  encodeResult,
+  encodeTrace,
+  limits,
+  type Result,
+  type Trace,
+} from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
-import { answers, holdsHere, readTrace } from './evidence.ts'
+import { answers, type DeclaredTree, holdsHere, readsOf, readTrace } from './evidence.ts'
 
 /** A result that holds for an invocation, and where its blocks are. */
 export interface Recalled {
@@ -37,11 +45,11 @@ export interface RecallNeeds {
 }
 
 /**
- * How long peers are waited for, between these bounds a fifth of what the compile is expected to take: all have usually
+ * How long peers are waited for, between these bounds half of what the compile is expected to take: all have usually
  * answered within a few milliseconds, but one that compiles with all its cores needs longer, and is worth waiting for.
  */
-const leastAskMs = 20
-const mostAskMs = 500
+const leastAskMs = 50
+const mostAskMs = 1000
 
 /** Has anybody done this already? */
 export class Recall {
@@ -77,7 +85,7 @@ export class Recall {
     env: ReadonlyMap<string, string>,
     { expectedMs, signal }: { expectedMs: number; signal: AbortSignal },
   ): Promise<Recalled | undefined> {
-    const budgetMs = Math.min(mostAskMs, Math.max(leastAskMs, expectedMs / 5))
+    const budgetMs = Math.min(mostAskMs, Math.max(leastAskMs, expectedMs / 2))
     const holdings = await this.#needs.ask(planned.key, { budgetMs, signal })
     const holders = new Map<string, { trace: Trace; peers: string[] }>()
     for (const { peer, traces } of holdings) {
@@ -103,11 +111,18 @@ export class Recall {
     return undefined
   }
 
-  /** Keeps a result whose outputs are in the store already, and what it was made from. */
-  async remember(planned: PlannedAction, resultBytes: Uint8Array, env: Trace['env']): Promise<void> {
-    const result = await this.#needs.blocks.put(resultBytes, dagCborCodec)
-    const trace: Trace = { v: 1, action: planned.key, tree: planned.tree.cid, env, result }
-    await this.#needs.traces.add(hexOf(planned.key), encodeTrace(trace).bytes)
+  /**
+   * Keeps a result whose outputs are in the store already, and what it was made from.
+   * @param tree the package directory that was compiled
+   * @returns false when its dep-info names a file that is no declared input: then nothing is kept
+   */
+  async remember(result: Result, action: Action, tree: CID, trees: readonly DeclaredTree[]): Promise<boolean> {
+    const env = readsOf(result.depInfo, action, trees)
+    if (env === undefined) return false
+    const cid = await this.#needs.blocks.put(encodeResult(result).bytes, dagCborCodec)
+    const trace: Trace = { v: 1, action: result.action, tree, env, result: cid }
+    await this.#needs.traces.add(hexOf(result.action), encodeTrace(trace).bytes)
+    return true
   }
 
   /** What this node holds of the keys that a peer asks for: only results that are complete here. */
