@@ -246,9 +246,9 @@ async function askMesh(
     peer: peerId,
     traces,
   })
-  const answers = (await mesh.ask(keys, { budgetMs, signal })).map(toHolding)
+  const answers = (await mesh.ask(keys, { budgetMs, enough: 1, signal })).map(toHolding)
   if (answers.length > 0 || !mesh.shouldAskDht()) return answers
   const providers = await mesh.findProviders(key, { signal, deadlineMs: dhtDeadlineMs })
   if (providers.length === 0) return []
-  return (await mesh.ask(keys, { budgetMs: dhtDeadlineMs, signal })).map(toHolding)
+  return (await mesh.ask(keys, { budgetMs: dhtDeadlineMs, enough: 1, signal })).map(toHolding)
 }

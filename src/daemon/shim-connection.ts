@@ -79,6 +79,9 @@ export class ShimConnection implements ShimLink {
     this.signal.throwIfAborted()
     return await new Promise<Ran>((resolve, reject) => {
       this.#ran = { resolve, reject }
+      // From here on the shim listens to rustc, not to us: what it leaves unread, or we write after its last word, would
+      // break the connection before that word is read.
+      clearInterval(this.#beat)
       this.#send({ type: 'run', privateDir })
     })
   }

@@ -113,7 +113,9 @@ export function taskOf(planned: Planned, build: Uint8Array): Task {
     host: planned.host,
     target: planned.action.target,
     expectedMs,
-    rank: expectedMs,
+    // In the order in which cargo asked, which puts units with many dependents first. The longest first would be worse:
+    // it keeps the small crates waiting that everything else is built upon.
+    rank: 0,
     mayGoAway: planned.notAway === undefined,
     action: planned.actionBytes,
     inputs: planned.inputs.cid.bytes,

@@ -24,6 +24,8 @@ export type HoldingsLookup = (keys: Uint8Array[], peerId: string) => Promise<Hol
 export interface AskOptions {
   /** How long to wait for the last answer. Default: 20. */
   budgetMs?: number
+  /** Stop waiting once so many holdings have come, for each 64 keys. Default: wait for everybody. */
+  enough?: number
   signal?: AbortSignal
 }
 
@@ -40,6 +42,7 @@ interface Question {
   keys: Set<string>
   unanswered: Set<string>
   found: RemoteHolding[]
+  enough: number
   done(): void
 }
 
@@ -65,11 +68,11 @@ export class Holdings {
 
   /** Asks all connected members at once; returns when all have answered or the budget is used up. */
   async ask(keys: readonly Uint8Array[], options: AskOptions = {}): Promise<RemoteHolding[]> {
-    const { budgetMs = 20, signal } = options
+    const { signal } = options
     signal?.throwIfAborted()
     const batches: Uint8Array[][] = []
     for (let at = 0; at < keys.length; at += maxKeys) batches.push(keys.slice(at, at + maxKeys))
-    const answers = await Promise.all(batches.map((batch) => this.#askBatch(batch, budgetMs, signal)))
+    const answers = await Promise.all(batches.map((batch) => this.#askBatch(batch, options)))
     return answers.flat()
   }
 
@@ -105,7 +108,7 @@ export class Holdings {
       if (!question.keys.has(hex(key)) || traces.length > maxTraces) this.dropped += 1
       else question.found.push({ peerId, key, traces })
     }
-    if (question.unanswered.size === 0) question.done()
+    if (question.unanswered.size === 0 || question.found.length >= question.enough) question.done()
   }
 
   /** A peer is gone: nobody waits for its answer. */
@@ -115,11 +118,12 @@ export class Holdings {
     }
   }
 
-  async #askBatch(keys: Uint8Array[], budgetMs: number, signal: AbortSignal | undefined): Promise<RemoteHolding[]> {
+  async #askBatch(keys: Uint8Array[], options: AskOptions): Promise<RemoteHolding[]> {
+    const { budgetMs = 20, enough = Number.POSITIVE_INFINITY, signal } = options
     this.#id += 1n
     const id = this.#id
     const { promise, resolve } = Promise.withResolvers<void>()
-    const question: Question = { keys: new Set(keys.map(hex)), unanswered: new Set(), found: [], done: resolve }
+    const question: Question = { keys: new Set(keys.map(hex)), unanswered: new Set(), found: [], enough, done: resolve }
     this.#questions.set(id, question)
     for (const peerId of this.#needs.peers()) {
       if (this.#needs.send(peerId, { case: 'holdingsQuery', value: { id, keys } })) question.unanswered.add(peerId)
