@@ -65,8 +65,7 @@ export async function compile(shim: ShimLink, needs: CompileNeeds): Promise<Unit
   const { env } = shim.invocation
   const unit = new Unit(planned, shim, needs)
 
-  await othersWithTheSameAction(planned, shim, needs)
-  return await claim(planned, needs, async () => {
+  return await alone(planned, shim, needs, async () => {
     const own = await needs.recall.own(planned, env)
     if (own !== undefined && (await unit.deliver(own))) return unit.end('recalled-here', 'here')
     const theirs = await needs.recall.mesh(planned, env, {
@@ -78,25 +77,28 @@ export async function compile(shim: ShimLink, needs: CompileNeeds): Promise<Unit
   })
 }
 
-/** Same action twice at once: the second one waits and then recalls what the first one made. */
-async function othersWithTheSameAction(planned: PlannedAction, shim: ShimLink, needs: CompileNeeds): Promise<void> {
-  for (;;) {
-    const other = needs.inFlight.get(hexOf(planned.key))
-    if (other === undefined) return
+/**
+ * Same action twice at once: the second one waits, and then recalls what the first one made. Between the last look and the
+ * claim nothing is awaited, so there is never a second claim.
+ */
+async function alone<T>(
+  planned: PlannedAction,
+  shim: ShimLink,
+  needs: CompileNeeds,
+  work: () => Promise<T>,
+): Promise<T> {
+  const key = hexOf(planned.key)
+  for (let other = needs.inFlight.get(key); other !== undefined; other = needs.inFlight.get(key)) {
     shim.yieldToken()
     await Promise.race([other.catch(() => undefined), aborted(shim.signal)])
     shim.signal.throwIfAborted()
   }
-}
-
-async function claim<T>(planned: PlannedAction, needs: CompileNeeds, work: () => Promise<T>): Promise<T> {
-  const key = hexOf(planned.key)
   const mine = work()
   needs.inFlight.set(key, mine)
   try {
     return await mine
   } finally {
-    if (needs.inFlight.get(key) === mine) needs.inFlight.delete(key)
+    needs.inFlight.delete(key)
   }
 }
 

@@ -8,8 +8,6 @@ export const blockProtocol = '/shoal/block/1.0.0'
 const KiB = 1024
 /** The largest range that one request may ask for. */
 export const maxRangeBytes = 1024 * KiB
-/** The most bytes behind one reply; a range comes in as many replies as it needs. */
-export const maxReplyBytes = 256 * KiB
 /** What a requester may have asked for and not received, per stream. */
 export const windowBytes = 2048 * KiB
 /** The most requests that may wait for their replies, per stream. */

@@ -196,8 +196,7 @@ export class BlockLane {
     const size = Number(reply.size)
     // A range that reaches beyond the block ends where the block does.
     request.length = Math.max(0, Math.min(request.length, size - request.offset))
-    if (reply.length > request.length - request.got) throw new ShoalError('ERR_DECODE', 'more than was asked for')
-    if (reply.length === 0 && request.length > 0) throw new ShoalError('ERR_DECODE', 'a reply without bytes')
+    if (reply.length !== request.length) throw new ShoalError('ERR_DECODE', 'another length than was asked for')
     try {
       if (!reading.settled) assembly.declare(size)
     } catch (error) {

@@ -5,14 +5,7 @@ import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { readCid } from '../wire/cid.ts'
 import { RangeStatus } from '../wire/generated/block_pb.ts'
-import {
-  blockFrameLimits,
-  decodeBlockFrame,
-  encodeReply,
-  maxRangeBytes,
-  maxReplyBytes,
-  maxRequests,
-} from './block-frames.ts'
+import { blockFrameLimits, decodeBlockFrame, encodeReply, maxRangeBytes, maxRequests } from './block-frames.ts'
 import { FrameReader } from './frames.ts'
 import { type BlockSource, ServedBlocks } from './served-blocks.ts'
 import { StreamWriter } from './stream-writer.ts'
@@ -24,6 +17,8 @@ interface RangeWanted {
   length: number
 }
 
+/** What is handed to a stream at a time, so that control frames get in between. */
+const sliceBytes = 256 * 1024
 const stuckCheckMs = 5000
 const stuckChecks = 4
 
@@ -44,7 +39,7 @@ export class BlockServer {
   accept(stream: Stream, peerId: string): void {
     this.#streams.add(stream)
     const queue: RangeWanted[] = []
-    const writer = new StreamWriter(stream, 4 * maxReplyBytes)
+    const writer = new StreamWriter(stream, 4 * sliceBytes)
     let serving = false
     const fail = (error: unknown): void => {
       const reason = toShoalError(error)
@@ -117,17 +112,13 @@ export class BlockServer {
     if (block === undefined || block === 'busy') {
       return writer.push(encodeReply({ id, status: block === 'busy' ? RangeStatus.BUSY : RangeStatus.MISSING }))
     }
-    const end = Math.min(offset + wanted.length, block.length)
-    let at = offset
-    do {
-      const bytes = block.subarray(at, Math.min(at + maxReplyBytes, end))
-      at += maxReplyBytes
-      const size = BigInt(block.length)
-      writer.push(encodeReply({ id, status: RangeStatus.OK, size, length: bytes.length }))
-      writer.push(bytes)
-      // Small replies are queued up to the size of a large one, and leave together.
-      if (writer.queuedBytes >= maxReplyBytes && !(await writer.drained())) return false
-    } while (at < end)
+    const end = Math.max(offset, Math.min(offset + wanted.length, block.length))
+    writer.push(encodeReply({ id, status: RangeStatus.OK, size: BigInt(block.length), length: end - offset }))
+    for (let at = offset; at < end; at += sliceBytes) {
+      writer.push(block.subarray(at, Math.min(at + sliceBytes, end)))
+      // Small replies are queued up to the size of a slice, and leave together.
+      if (writer.queuedBytes >= sliceBytes && !(await writer.drained())) return false
+    }
     return true
   }
 

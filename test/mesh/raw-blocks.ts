@@ -1,5 +1,5 @@
 import type { Stream, StreamMessageEvent } from '@libp2p/interface'
-import { blockFrameLimits, decodeBlockFrame, encodeReply, maxReplyBytes } from '../../src/mesh/block-frames.ts'
+import { blockFrameLimits, decodeBlockFrame, encodeReply } from '../../src/mesh/block-frames.ts'
 import { FrameReader } from '../../src/mesh/frames.ts'
 import { type RangeRequest, RangeStatus } from '../../src/wire/generated/block_pb.ts'
 
@@ -17,14 +17,9 @@ export function readRequests(stream: Stream, onRequest: (request: RangeRequest) 
 /** Answers a request with a range of `block`, as an honest member would. */
 export function answer(stream: Pick<Stream, 'send' | 'writeStatus'>, request: RangeRequest, block: Uint8Array): void {
   const offset = Number(request.offset)
-  const end = Math.min(offset + request.length, block.length)
-  let at = offset
-  do {
-    if (stream.writeStatus !== 'writable') return
-    const bytes = block.subarray(at, Math.min(at + maxReplyBytes, end))
-    const { id } = request
-    stream.send(encodeReply({ id, status: RangeStatus.OK, size: BigInt(block.length), length: bytes.length }))
-    if (bytes.length > 0) stream.send(bytes)
-    at += maxReplyBytes
-  } while (at < end)
+  const end = Math.max(offset, Math.min(offset + request.length, block.length))
+  if (stream.writeStatus !== 'writable') return
+  const { id } = request
+  stream.send(encodeReply({ id, status: RangeStatus.OK, size: BigInt(block.length), length: end - offset }))
+  if (end > offset) stream.send(block.subarray(offset, end))
 }

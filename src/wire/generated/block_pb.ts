@@ -101,7 +101,7 @@ export type RangeReply = Message<"shoal.v1.RangeReply"> & {
   size: bigint;
 
   /**
-   * How many bytes of the block follow this frame, outside protobuf; at most 256 KiB.
+   * How many bytes of the block follow this frame, outside protobuf.
    *
    * @generated from field: uint32 length = 5;
    */
