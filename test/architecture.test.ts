@@ -4,6 +4,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { errorTable } from '../src/base/errors.ts'
+import { reasons } from '../src/plan/classify.ts'
 
 /** What `src/README.md` promises about the house, held against the house. */
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -182,3 +183,10 @@ function cycles(graph: ReadonlyMap<string, readonly string[]>): string[] {
 function byFirst(a: readonly (string | undefined)[], b: readonly (string | undefined)[]): number {
   return (a[0] ?? '') < (b[0] ?? '') ? -1 : 1
 }
+
+test('the reasons of the page are the reasons of the code, with the same words', async () => {
+  const page = await readFile(new URL('../src/README.md', import.meta.url), 'utf8')
+  for (const [reason, meaning] of Object.entries(reasons)) {
+    assert.ok(page.includes(`| \`${reason}\` | ${meaning} |`), reason)
+  }
+})

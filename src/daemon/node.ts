@@ -1,7 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import type { CID } from 'multiformats/cid'
 import { type Clock, type Random, systemClock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { type ShoalError, toShoalError } from '../base/errors.ts'
@@ -10,12 +9,12 @@ import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { createMarket } from '../market/driver.ts'
 import { encodeLink } from '../mesh/link.ts'
 import { loadMembership } from '../mesh/membership.ts'
-import { createMesh, type Mesh } from '../mesh/mesh.ts'
+import { createMesh } from '../mesh/mesh.ts'
 import { type PlanNeeds, plan } from '../plan/plan.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
 import { librarySource, type Toolchain } from '../plan/toolchain.ts'
 import { TreeMemo } from '../plan/trees.ts'
-import { type Holding, Recall } from '../recall/recall.ts'
+import { Recall } from '../recall/recall.ts'
 import { createBlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
 import { createClosureStore } from '../store/closures.ts'
@@ -25,8 +24,8 @@ import { Health } from '../watch/health.ts'
 import { History } from '../watch/history.ts'
 import { systemProcesses } from '../watch/processes.ts'
 import { Sessions } from '../watch/sessions.ts'
-import { digestOf } from '../wire/cid.ts'
 import { removeAnnouncement, writeAnnouncement } from './announce.ts'
+import { askMesh } from './ask-mesh.ts'
 import { cargoEnvironments } from './cargo-process.ts'
 import { collectResult } from './collect.ts'
 import { runCommand } from './commands.ts'
@@ -109,7 +108,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const recall: Recall = new Recall({
     blocks,
     traces,
-    ask: (key, options) => askMesh(mesh, key, options),
+    ask: (key, options) => askMesh(mesh, clock, key, options),
     fetch: (cid, options) => supply.bytes(cid, options),
     log: log.child('recall'),
   })
@@ -231,24 +230,4 @@ function sourceRemaps(toolchains: readonly Toolchain[]): { from: string; to: str
   return toolchains.flatMap(({ hasSource, sysroot, commitHash }) =>
     hasSource && commitHash !== undefined ? [{ from: join(sysroot, librarySource), to: `/rustc/${commitHash}` }] : [],
   )
-}
-
-const dhtDeadlineMs = 300
-
-/** Connected members first; the DHT only while it can know more than they do. */
-async function askMesh(
-  mesh: Mesh,
-  key: CID,
-  { budgetMs, signal }: { budgetMs: number; signal: AbortSignal },
-): Promise<Holding[]> {
-  const keys = [digestOf(key)]
-  const toHolding = ({ peerId, traces }: { peerId: string; traces: Uint8Array[] }): Holding => ({
-    peer: peerId,
-    traces,
-  })
-  const answers = (await mesh.ask(keys, { budgetMs, enough: 1, signal })).map(toHolding)
-  if (answers.length > 0 || !mesh.shouldAskDht()) return answers
-  const providers = await mesh.findProviders(key, { signal, deadlineMs: dhtDeadlineMs })
-  if (providers.length === 0) return []
-  return (await mesh.ask(keys, { budgetMs: dhtDeadlineMs, enough: 1, signal })).map(toHolding)
 }

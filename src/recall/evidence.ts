@@ -70,7 +70,7 @@ export function readsOf(depInfoText: string, action: Action, trees: readonly Dec
   const declared = declaredFiles(action.cwd, trees)
   if (!depInfo.files.every((file) => declared.has(plainPath(file)))) return undefined
   const given = new Map(action.env)
-  return depInfo.env.filter(([name, value]) => given.get(name) !== (value ?? undefined))
+  return depInfo.env.filter(([name, value]) => !given.has(name) || given.get(name) !== value)
 }
 
 /** `include_str!("../README.md")` is listed as `src/../README.md`. */

@@ -72,6 +72,9 @@ describe('what goes into a library', () => {
       { colour: 'red', motto: 'one', outcome: /^recalled/ },
       { colour: 'blue', motto: 'two', outcome: /^recalled/ },
       { colour: undefined, motto: 'two', outcome: /^compiled/ },
+      { colour: undefined, motto: 'one', outcome: /^compiled/ },
+      { colour: 'green', motto: 'one', outcome: /^compiled/ },
+      { colour: undefined, motto: 'one', outcome: /^recalled/ },
     ]
     for (const { colour, motto, outcome } of steps) {
       await writeFile(join(dir, 'lib/motto.txt'), motto)

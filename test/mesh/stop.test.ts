@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { encodeLink } from '../../src/mesh/link.ts'
 import { createMembership } from '../../src/mesh/membership.ts'
 import { cidOf } from '../../src/wire/cid.ts'
 import { connect, ManualClock, makeMesh, peerEvent, someBytes } from './fixture.ts'
@@ -59,6 +60,24 @@ test('a port that is taken is named', async (t) => {
   await assert.rejects(c.mesh.start(), { code: 'ERR_CONFIG' })
   const d = await makeMesh(t, membership, { stateDir: a.stateDir })
   await assert.rejects(d.mesh.start(), { code: 'ERR_STORE' })
+})
+
+test('stop() ends although a peer is frozen and does not read', { timeout: 60_000 }, async (t) => {
+  const a = await makeMesh(t)
+  await a.mesh.start()
+  const up = new Promise<string>((resolve) => a.mesh.onPeer((peer) => resolve(peer)))
+  const program = fileURLToPath(new URL('mdns-node.ts', import.meta.url))
+  const link = encodeLink(a.membership, a.mesh.addresses())
+  const child = spawn(process.execPath, [program, link], { stdio: ['pipe', 'ignore', 'inherit'] })
+  const closed = once(child, 'close')
+  const peer = await up
+  child.kill('SIGSTOP')
+  const result = someBytes(4_000_000)
+  while (a.mesh.send(peer, { case: 'done', value: { result } })) await new Promise((resolve) => setImmediate(resolve))
+  await a.mesh.stop()
+  child.kill('SIGCONT')
+  child.stdin.end()
+  assert.deepEqual(await closed, [0, null])
 })
 
 test('a process in which two meshes have stopped ends by itself', { timeout: 60_000 }, async () => {

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { actionEnvironment, looksSecret, readEnvironment } from '../../src/plan/environment.ts'
+
+const cargo = new Map([
+  ['PATH', '/bin'],
+  ['HOME', '/home/a'],
+  ['AWS_SECRET_ACCESS_KEY', 'canary'],
+  ['COLOUR', 'red'],
+])
+
+test('only what cargo itself added belongs to an action', () => {
+  const rustc = new Map([
+    ...cargo,
+    ['CARGO_PKG_NAME', 'x'],
+    ['CARGO_MAKEFLAGS', '-j --jobserver-fds=8,9'],
+    ['LD_LIBRARY_PATH', '/t/lib'],
+    ['OUT_DIR', '/t/out'],
+    ['FROM_BUILD_SCRIPT', '1'],
+    ['COLOUR', 'blue'],
+  ])
+  assert.deepEqual(actionEnvironment(rustc, cargo), {
+    env: [
+      ['CARGO_PKG_NAME', 'x'],
+      ['COLOUR', 'blue'],
+      ['FROM_BUILD_SCRIPT', '1'],
+      ['OUT_DIR', '/t/out'],
+    ],
+    secret: undefined,
+  })
+})
+
+test('without a look at cargo only well-known names are taken', () => {
+  const rustc = new Map([...cargo, ['CARGO_CRATE_NAME', 'x'], ['FROM_BUILD_SCRIPT', '1'], ['RUSTC_BOOTSTRAP', '1']])
+  assert.deepEqual(actionEnvironment(rustc, undefined).env, [
+    ['CARGO_CRATE_NAME', 'x'],
+    ['RUSTC_BOOTSTRAP', '1'],
+  ])
+})
+
+test('RUSTC_BOOTSTRAP counts whoever set it', () => {
+  const env = new Map([['RUSTC_BOOTSTRAP', '1']])
+  assert.deepEqual(actionEnvironment(env, env).env, [['RUSTC_BOOTSTRAP', '1']])
+})
+
+test('something like a secret is named, cargo metadata is not', () => {
+  const rustc = new Map([...cargo, ['CARGO_PKG_AUTHORS', 'A'], ['DEPLOY_TOKEN', 'canary']])
+  assert.equal(actionEnvironment(rustc, cargo).secret, 'DEPLOY_TOKEN')
+  for (const name of ['GH_TOKEN', 'DB_PASSWORD', 'API_KEY', 'APIKEY', 'AWS_REGION', 'SESSION_COOKIE', 'AUTH_HEADER']) {
+    assert.ok(looksSecret(name), name)
+  }
+  for (const name of ['CARGO_PKG_AUTHORS', 'AUTHOR', 'PASSENGERS', 'OUT_DIR']) assert.ok(!looksSecret(name), name)
+})
+
+test('the first of two equal names counts, as getenv() sees it', () => {
+  assert.deepEqual(
+    [...readEnvironment(['A=1', 'A=2', '=x', 'B', 'C=a=b'])],
+    [
+      ['A', '1'],
+      ['C', 'a=b'],
+    ],
+  )
+})
