@@ -48,6 +48,8 @@ export interface CompileNeeds extends DeliverNeeds {
   fetch(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
   /** Takes what rustc left in a private directory; the reason when it must not be shared. */
   collect(planned: PlannedAction, privateDir: string, ran: Ran): Promise<Collected>
+  /** Whether the unit's sources are still what its action says. */
+  unchanged(planned: PlannedAction): Promise<boolean>
   discard(privateDir: string): Promise<void>
   /** Remembers what the metadata of a unit reaches. */
   learn(planned: Planned, result: Result | undefined): Promise<void>
@@ -250,6 +252,10 @@ class Unit {
   }
 
   async #keep(privateDir: string, ran: Ran): Promise<void> {
+    if (!(await this.#needs.unchanged(this.#planned))) {
+      this.#reason = 'source-changed'
+      return
+    }
     const collected = await this.#needs.collect(this.#planned, privateDir, ran)
     if ('reason' in collected) {
       this.#reason = collected.reason

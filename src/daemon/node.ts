@@ -159,10 +159,11 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => sessions.close())
 
   const digests = new StatDigests()
+  const trees = new TreeMemo(digests)
   const reach = new KnownReach(closures, digests)
   const planNeeds: PlanNeeds = {
     digests,
-    trees: new TreeMemo(digests),
+    trees,
     reach,
     toolchain: (invocation, target) => lender.toolchain(invocation, target),
     cargoEnvironment: cargoEnvironments(processes),
@@ -181,6 +182,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         task: (planned) => taskOf(planned, build),
         prepare: (planned) => supply.offerInputs(planned),
         fetch: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
+        unchanged: (planned) =>
+          trees.unchanged([planned.tree, ...(planned.build ? [planned.build] : [])], planned.immutable),
         collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
         discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
         learn: (planned, result) => reach.learn(planned, result, shim.invocation),

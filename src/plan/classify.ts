@@ -31,6 +31,7 @@ export const reasons = {
   'withheld-files': 'its package holds files that are not lent out',
   'too-large': 'its inputs are too large to be named',
   'path-bound': 'its outputs hold paths of this machine',
+  'source-changed': 'its package changed while it was compiled',
 } as const
 export type Reason = keyof typeof reasons
 

@@ -51,6 +51,8 @@ export interface PlannedAction extends PlanBase {
   actionBytes: Uint8Array
   /** The package directory as it is now. */
   tree: DigestedTree
+  /** True for a package of a registry, which nobody edits. */
+  immutable: boolean
   /** Every directory that a lender needs. */
   lent: DigestedTree[]
   build: DigestedTree | undefined
@@ -129,6 +131,7 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
     key: encoded.cid,
     actionBytes: encoded.bytes,
     tree: source.tree,
+    immutable: source.root === 'registry',
     lent: [...trees.values()].map(({ tree }) => tree),
     build,
     inputs: encodeInputs({

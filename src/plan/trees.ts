@@ -106,6 +106,18 @@ export class TreeMemo {
     return await known
   }
 
+  /**
+   * Whether the directories still hold what was digested. Files that were not touched are not read again.
+   * @param immutable as for `tree`
+   */
+  async unchanged(trees: readonly DigestedTree[], immutable: boolean): Promise<boolean> {
+    if (immutable) return true
+    for (const { dir, cid } of trees) {
+      if (!(await digestTree(dir, this.#digests, true)).cid.equals(cid)) return false
+    }
+    return true
+  }
+
   /** What a build script left in its OUT_DIR; walked each time, and lent out whole. */
   async outDir(dir: string): Promise<DigestedTree> {
     return await digestTree(dir, this.#digests, true)

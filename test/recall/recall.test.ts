@@ -48,6 +48,7 @@ const planned: PlannedAction = {
   key,
   actionBytes: new Uint8Array(),
   tree,
+  immutable: false,
   lent: [tree],
   build: undefined,
   inputs: encodeCbor(null),

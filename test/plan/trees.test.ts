@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, test } from 'node:test'
+import { StatDigests } from '../../src/plan/stat-digests.ts'
+import { filesOf, TreeMemo } from '../../src/plan/trees.ts'
+
+let dir: string
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'shoal-trees-'))
+})
+afterEach(() => rm(dir, { recursive: true }))
+
+async function put(path: string, text: string): Promise<void> {
+  await mkdir(dirname(join(dir, path)), { recursive: true })
+  await writeFile(join(dir, path), text)
+}
+const memo = (): TreeMemo => new TreeMemo(new StatDigests())
+
+test('a tree is its files, whatever build directories and version control lie beside them', async () => {
+  await put('src/lib.rs', 'a')
+  const before = await memo().tree(dir, false)
+  await put('target/CACHEDIR.TAG', 'x')
+  await put('target/debug/libx.rlib', 'x')
+  await put('.git/HEAD', 'x')
+  const after = await memo().tree(dir, false)
+  assert.ok(after.cid.equals(before.cid))
+  assert.deepEqual(
+    after.tree.files.map((file) => file.path),
+    ['src/lib.rs'],
+  )
+})
+
+test('what looks private counts, but is not lent', async () => {
+  await put('src/lib.rs', 'a')
+  await put('.gitignore', 'target')
+  assert.equal((await memo().tree(dir, false)).withheld, false)
+  await put('.env', 'TOKEN=1')
+  await put('keys/id_ed25519', 'k')
+  await put('tls/server.pem', 'k')
+  await put('.ssh/config', 'k')
+  const tree = await memo().tree(dir, false)
+  assert.equal(tree.withheld, true)
+  assert.deepEqual(
+    [...filesOf(tree)].map(({ path }) => path),
+    [join(dir, 'src/lib.rs')],
+  )
+  await put('.env', 'TOKEN=2')
+  assert.ok(!(await memo().tree(dir, false)).cid.equals(tree.cid))
+})
+
+test('a link to a file is the file; a link to a directory is left out', async () => {
+  await put('real/data.txt', 'one')
+  await put('package/src/lib.rs', 'a')
+  await symlink('../real/data.txt', join(dir, 'package/data.txt'))
+  await symlink('../real', join(dir, 'package/linked'))
+  await symlink('nowhere', join(dir, 'package/dangling'))
+  const one = await memo().tree(join(dir, 'package'), false)
+  assert.deepEqual(
+    one.tree.files.map((file) => file.path),
+    ['data.txt', 'src/lib.rs'],
+  )
+  await put('real/data.txt', 'two')
+  assert.ok(!(await memo().tree(join(dir, 'package'), false)).cid.equals(one.cid))
+})
+
+test('a change of the same length and time stamp is seen', async () => {
+  const trees = memo()
+  await put('src/lib.rs', 'aaaa')
+  await utimes(join(dir, 'src/lib.rs'), 1000, 1000)
+  const before = await trees.tree(dir, false)
+  assert.ok((await trees.tree(dir, false)).cid.equals(before.cid))
+  assert.equal(await trees.unchanged([before], false), true)
+  await put('src/lib.rs', 'bbbb')
+  await utimes(join(dir, 'src/lib.rs'), 1000, 1000)
+  assert.equal(await trees.unchanged([before], false), false)
+  assert.equal(await trees.unchanged([before], true), true)
+})
+
+test('a registry package is walked once', async () => {
+  const trees = memo()
+  await put('src/lib.rs', 'a')
+  const before = await trees.tree(dir, true)
+  await put('src/lib.rs', 'b')
+  assert.equal(await trees.tree(dir, true), before)
+})
