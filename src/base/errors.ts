@@ -45,6 +45,9 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable
 
+/** Whether a text is one of the codes. */
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code)
+
 /** Upper bound for text that another machine sent us inside an error. */
 const maxForeignText = 400
 

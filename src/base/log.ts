@@ -35,3 +35,25 @@ export const silentLogger: Logger = {
   error: drop,
   child: () => silentLogger,
 }
+
+/** The same log, and every warning or error that carries a code is also told to `onTrouble`. */
+export function watchedLogger(inner: Logger, onTrouble: (code: string, message: string) => void): Logger {
+  const tell = (message: string, fields: Record<string, unknown> = {}): void => {
+    if (typeof fields.code !== 'string') return
+    const detail = fields.message ?? fields.error
+    onTrouble(fields.code, typeof detail === 'string' ? `${message}: ${detail}` : message)
+  }
+  return {
+    debug: (message, fields) => inner.debug(message, fields),
+    info: (message, fields) => inner.info(message, fields),
+    warn(message, fields) {
+      inner.warn(message, fields)
+      tell(message, fields)
+    },
+    error(message, fields) {
+      inner.error(message, fields)
+      tell(message, fields)
+    },
+    child: (scope) => watchedLogger(inner.child(scope), onTrouble),
+  }
+}

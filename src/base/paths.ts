@@ -1,4 +1,4 @@
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 
 /** Where one node keeps its things. All paths absolute. */
 export interface ShoalPaths {
@@ -20,13 +20,14 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
  * Follows the XDG base directories; `SHOAL_HOME=DIR` puts everything under one directory instead, so that several nodes
- * fit on one machine. Pure.
+ * fit on one machine. Pure; `SHOAL_HOME` must be absolute, see `absoluteHome`.
  */
 export function shoalPaths(env: Environment, home: string): ShoalPaths {
   const one = env.SHOAL_HOME
   const state = one ? join(one, 'state') : join(env.XDG_STATE_HOME || join(home, '.local/state'), 'shoal')
   const run = one ? join(one, 'run') : env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'shoal') : join(state, 'run')
-  const socket = env.SHOAL_SOCKET || join(run, 'shoal.sock')
+  // SHOAL_HOME wins: a socket may be left in the shell from another node's `shoal env`.
+  const socket = (one ? undefined : env.SHOAL_SOCKET) || join(run, 'shoal.sock')
   return {
     config: one ? join(one, 'config.toml') : join(env.XDG_CONFIG_HOME || join(home, '.config'), 'shoal/config.toml'),
     state,
@@ -38,4 +39,9 @@ export function shoalPaths(env: Environment, home: string): ShoalPaths {
     log: join(state, 'daemon.log'),
     shimDir: join(state, 'bin'),
   }
+}
+
+/** Makes `SHOAL_HOME` absolute, for this process and those that it starts elsewhere. To be called once, by a program. */
+export function absoluteHome(env: Record<string, string | undefined>): void {
+  if (env.SHOAL_HOME) env.SHOAL_HOME = resolve(env.SHOAL_HOME)
 }

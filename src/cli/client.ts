@@ -99,5 +99,12 @@ function connectError(error: unknown, socketPath: string): unknown {
   if (code === 'ECONNRESET' || code === 'EPIPE') {
     return new ShoalError('ERR_DAEMON_DOWN', 'the node went away before it answered', { cause: error })
   }
+  if (code === 'EINVAL' || code === 'ENAMETOOLONG') {
+    const hint = 'Set SHOAL_HOME or XDG_RUNTIME_DIR to a shorter directory.'
+    return new ShoalError('ERR_CONFIG', `the socket path is too long: ${socketPath}`, { hint, cause: error })
+  }
+  if (code !== undefined && !code.startsWith('ERR_')) {
+    return new ShoalError('ERR_DAEMON_DOWN', `${socketPath} cannot be reached (${code})`, { cause: error })
+  }
   return error
 }

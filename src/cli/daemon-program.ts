@@ -5,12 +5,12 @@ import { mkdir, open, readFile, rename, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { codeOf, ShoalError } from '../base/errors.ts'
+import { codeOf, isErrorCode, ShoalError } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
 import { answers } from './client.ts'
 import type { Io } from './io.ts'
 import { processRuns } from './process.ts'
-import { isErrorCode, replyValue } from './reply.ts'
+import { replyValue } from './reply.ts'
 
 /** The daemon's program file: TypeScript in a checkout, JavaScript in a published package. */
 export function daemonProgram(): string {

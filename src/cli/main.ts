@@ -1,9 +1,10 @@
 import { constants, homedir } from 'node:os'
-import { shoalPaths } from '../base/paths.ts'
+import { absoluteHome, shoalPaths } from '../base/paths.ts'
 import { daemonProgram } from './daemon-program.ts'
 import type { Io } from './io.ts'
 import { run } from './program.ts'
 
+absoluteHome(process.env)
 const stop = new AbortController()
 let stoppedBy: 'SIGINT' | 'SIGTERM' | undefined
 for (const name of ['SIGINT', 'SIGTERM'] as const) {

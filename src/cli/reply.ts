@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type ErrorCode, errorTable, foreignText, ShoalError } from '../base/errors.ts'
+import { foreignText, isErrorCode, ShoalError } from '../base/errors.ts'
 
 const replyShape = z.union([
   z.object({ ok: z.literal(true), value: z.unknown() }),
@@ -33,8 +33,4 @@ function describedError(error: { code: string; message: string; hint?: string | 
   const message = foreignText(error.message)
   if (isErrorCode(error.code)) return new ShoalError(error.code, message, options)
   return new ShoalError('ERR_INTERNAL', `${foreignText(error.code)}: ${message}`, options)
-}
-
-export function isErrorCode(code: string): code is ErrorCode {
-  return Object.hasOwn(errorTable, code)
 }

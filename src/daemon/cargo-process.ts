@@ -1,4 +1,4 @@
-import { readlinkSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { processEnvironment } from '../plan/environment.ts'
 import type { PlanNeeds } from '../plan/plan.ts'
 import type { ProcessTable } from '../watch/processes.ts'
@@ -27,5 +27,15 @@ export function workingDirectory(pid: number): string | undefined {
     return readlinkSync(`/proc/${pid}/cwd`)
   } catch {
     return undefined
+  }
+}
+
+/** Whether a process was stopped, as by Ctrl-Z; false where the system does not tell. */
+export function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return /^[Tt]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+  } catch {
+    return false
   }
 }

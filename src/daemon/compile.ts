@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
-import { codeOf, ShoalError } from '../base/errors.ts'
+import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { EarlyMetadata, Market, Placement, Task } from '../market/driver.ts'
 import { type Action, decodeResult, type Result } from '../plan/action.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { Planned, PlannedAction } from '../plan/plan.ts'
-import { answers, type DeclaredTree, declaredTrees, readsOf, valuesHold } from '../recall/evidence.ts'
+import { answers, type DeclaredTree, declaredTrees, readsOf, type Unshareable, valuesHold } from '../recall/evidence.ts'
 import type { Recalled } from '../recall/recall.ts'
 import { hexOf } from '../wire/cid.ts'
 import type { Collected } from './collect.ts'
@@ -38,7 +38,12 @@ export interface CompileNeeds extends DeliverNeeds {
       env: ReadonlyMap<string, string>,
       options: { expectedMs: number; signal: AbortSignal },
     ): Promise<Recalled | undefined>
-    remember(result: Result, action: Action, tree: CID, trees: readonly DeclaredTree[]): Promise<boolean>
+    remember(
+      result: Result,
+      action: Action,
+      tree: CID,
+      trees: readonly DeclaredTree[],
+    ): Promise<Unshareable | undefined>
   }
   market: Pick<Market, 'place' | 'fault'>
   task(planned: Planned): Task
@@ -54,7 +59,8 @@ export interface CompileNeeds extends DeliverNeeds {
   /** Remembers what the metadata of a unit reaches. */
   learn(planned: Planned, result: Result | undefined): Promise<void>
   announce(key: CID): void
-  inFlight: Map<string, Promise<unknown>>
+  /** Actions that are being worked on; each resolves when others need no longer wait for it. */
+  inFlight: Map<string, PromiseWithResolvers<void>>
   log: Logger
 }
 
@@ -92,16 +98,23 @@ async function alone<T>(
   const key = hexOf(planned.key)
   for (let other = needs.inFlight.get(key); other !== undefined; other = needs.inFlight.get(key)) {
     shim.yieldToken()
-    await Promise.race([other.catch(() => undefined), aborted(shim.signal)])
+    await Promise.race([other.promise, aborted(shim.signal)])
     shim.signal.throwIfAborted()
   }
-  const mine = work()
+  const mine = Promise.withResolvers<void>()
   needs.inFlight.set(key, mine)
   try {
-    return await mine
+    return await work()
   } finally {
-    needs.inFlight.delete(key)
+    letGo(planned, needs, mine)
   }
+}
+
+/** Others may go on with this action, each by itself. */
+function letGo(planned: PlannedAction, needs: CompileNeeds, mine = needs.inFlight.get(hexOf(planned.key))): void {
+  const key = hexOf(planned.key)
+  if (needs.inFlight.get(key) === mine) needs.inFlight.delete(key)
+  mine?.resolve()
 }
 
 async function passThrough(planned: Planned, shim: ShimLink, needs: CompileNeeds): Promise<UnitEnd> {
@@ -111,7 +124,7 @@ async function passThrough(planned: Planned, shim: ShimLink, needs: CompileNeeds
     onWaiting: () => shim.yieldToken(),
   })
   try {
-    const ran = await shim.run('')
+    const ran = await shim.run('', () => placement.kind === 'here' && placement.release())
     if (ran.code === 0) await needs.learn(planned, undefined)
   } finally {
     if (placement.kind === 'here') placement.release()
@@ -119,6 +132,9 @@ async function passThrough(planned: Planned, shim: ShimLink, needs: CompileNeeds
   const { crate, kind } = planned
   return { crate, kind, outcome: 'passed-through', where: 'here', reason, bytesIn: 0 }
 }
+
+/** What a lender that did its work well cannot help. */
+const ownDoing: ReadonlySet<string> = new Set(['ERR_PATH_BOUND', 'ERR_INPUT_MISSING'])
 
 /** One shareable unit on its way. */
 class Unit {
@@ -147,12 +163,15 @@ class Unit {
   async deliver(recalled: Recalled): Promise<boolean> {
     const { result, holders } = recalled
     try {
+      // What a macro makes need not come out the same again, so once its metadata is announced nothing may be missing.
+      const early = !this.#planned.usesMacros
       for (const output of byUrgency(result)) {
         this.#bytesIn += await this.#needs.fetch(output.cid, output.size, holders, this.#shim.signal)
-        if (output.kind !== 'metadata') continue
+        if (output.kind !== 'metadata' || !early) continue
         await this.#delivery.depInfo(result.depInfo)
         await this.#delivery.metadata(output.name, output.cid)
       }
+      if (!early) await this.#delivery.depInfo(result.depInfo)
       await this.#delivery.rest(result)
     } catch (error) {
       this.#fallBack(error, 'delivery')
@@ -166,15 +185,22 @@ class Unit {
 
   async compileSomewhere(): Promise<UnitEnd> {
     if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure()
-    await this.#needs.prepare(this.#planned)
+    const task = this.#needs.task(this.#planned)
+    const mayGoAway = task.mayGoAway && (await this.#offerInputs())
     const settled = new AbortController()
     const early: Promise<void>[] = []
     const signal = AbortSignal.any([settled.signal, this.#shim.signal])
-    const placement = await this.#needs.market.place(this.#needs.task(this.#planned), {
-      signal: this.#shim.signal,
-      onWaiting: () => this.#shim.yieldToken(),
-      onMetadata: (metadata) => early.push(this.#announceEarly(metadata, signal)),
-    })
+    const placement = await this.#needs.market.place(
+      { ...task, mayGoAway },
+      {
+        signal: this.#shim.signal,
+        onWaiting: () => this.#shim.yieldToken(),
+        onMetadata: (metadata) => {
+          // As in `deliver`: should the lender be lost, the same metadata must come out again.
+          if (!this.#planned.usesMacros) early.push(this.#announceEarly(metadata, signal))
+        },
+      },
+    )
     if (placement.kind === 'here') {
       settled.abort()
       await Promise.all(early)
@@ -189,8 +215,19 @@ class Unit {
       return this.end('compiled-mesh', placement.peer)
     } catch (error) {
       this.#fallBack(error, 'result from away')
-      this.#needs.market.fault(placement.peer)
+      if (!ownDoing.has(codeOf(error) ?? '')) this.#needs.market.fault(placement.peer)
       return await this.#afterFailure()
+    }
+  }
+
+  /** False when lenders could not fetch what the compile reads, as with a full disk. */
+  async #offerInputs(): Promise<boolean> {
+    try {
+      await this.#needs.prepare(this.#planned)
+      return true
+    } catch (error) {
+      this.#needs.log.warn('unit not offered', { code: toShoalError(error).code, message: toShoalError(error).message })
+      return false
     }
   }
 
@@ -231,9 +268,10 @@ class Unit {
   /** @throws ShoalError ERR_OUTPUT when the compile away looked at something that is different here */
   #checkReads(depInfo: string): void {
     const reads = readsOf(depInfo, this.#planned.action, declaredTrees(this.#planned))
-    if (reads === undefined) throw new ShoalError('ERR_OUTPUT', 'it read files that are no input')
+    if (reads === 'path-bound') throw new ShoalError('ERR_PATH_BOUND', 'it read a directory as text')
+    if (typeof reads === 'string') throw new ShoalError('ERR_INPUT_MISSING', `it cannot be shared: ${reads}`)
     if (!valuesHold(reads, this.#planned, this.#shim.invocation.env)) {
-      throw new ShoalError('ERR_OUTPUT', 'it read a variable that has another value here')
+      throw new ShoalError('ERR_INPUT_MISSING', 'it read a variable that has another value here')
     }
   }
 
@@ -241,7 +279,10 @@ class Unit {
     const outDir = this.#planned.roots.find((root) => root.name === 'out')?.path ?? ''
     const privateDir = join(outDir, `.shoal-${randomBytes(8).toString('hex')}`)
     try {
-      const ran = await this.#shim.run(privateDir)
+      const ran = await this.#shim.run(privateDir, () => {
+        placement.release()
+        letGo(this.#planned, this.#needs)
+      })
       placement.release()
       if (ran.code === 0 && !ran.truncated) await this.#keep(privateDir, ran)
     } finally {
@@ -268,9 +309,9 @@ class Unit {
 
   async #remember(result: Result): Promise<void> {
     const { action, tree, key } = this.#planned
-    const kept = await this.#needs.recall.remember(result, action, tree.cid, declaredTrees(this.#planned))
-    if (kept) this.#needs.announce(key)
-    else this.#reason = 'source-outside-package'
+    const reason = await this.#needs.recall.remember(result, action, tree.cid, declaredTrees(this.#planned))
+    if (reason === undefined) this.#needs.announce(key)
+    else this.#reason = reason
   }
 
   /** After a way that failed: if cargo has seen metadata already, the shim's safe rule applies. */

@@ -17,7 +17,7 @@ import {
   type RootName,
 } from '../plan/action.ts'
 import { rootToken } from '../plan/roots.ts'
-import type { DeclaredTree } from '../recall/evidence.ts'
+import type { DeclaredTree, Unshareable } from '../recall/evidence.ts'
 import { readCid } from '../wire/cid.ts'
 import { type Award, Outcome as Status } from '../wire/generated/market_pb.ts'
 
@@ -31,7 +31,7 @@ export interface LendNeeds {
   /** Runs it in a sandbox; everything that it reads is in the store by now. */
   run(action: Action, inputs: Inputs, options: Omit<WorkOptions, 'peer'>): Promise<Outcome>
   /** Keeps the result, so that this node can recall it and answer for it too. */
-  remember(result: Result, action: Action, tree: CID, trees: readonly DeclaredTree[]): Promise<boolean>
+  remember(result: Result, action: Action, tree: CID, trees: readonly DeclaredTree[]): Promise<Unshareable | undefined>
   log: Logger
 }
 

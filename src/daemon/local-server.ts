@@ -134,7 +134,7 @@ class Client {
   async #compile(frame: LocalFrame & { type: 'compile' }): Promise<void> {
     try {
       const invocation = await readInvocation(frame)
-      const shim = new ShimConnection(this.#socket, invocation, this.#debts)
+      const shim = new ShimConnection(this.#socket, invocation, frame.pid, this.#debts)
       this.#shim = shim
       await this.#needs.compile(shim)
     } catch (error) {

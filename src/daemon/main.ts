@@ -2,7 +2,7 @@ import { homedir } from 'node:os'
 import { readConfig } from '../base/config.ts'
 import { type ShoalError, toShoalError } from '../base/errors.ts'
 import { createLogger } from '../base/log.ts'
-import { shoalPaths } from '../base/paths.ts'
+import { absoluteHome, shoalPaths } from '../base/paths.ts'
 import { startNode } from './node.ts'
 import { setUp } from './setup.ts'
 
@@ -10,6 +10,7 @@ import { setUp } from './setup.ts'
  * The daemon's program. Without arguments it is the node, until a signal or a stop request. With `--once init|join` it
  * reads one request from standard input, changes this node's files and answers on standard output.
  */
+absoluteHome(process.env)
 const paths = shoalPaths(process.env, homedir())
 
 async function once(): Promise<void> {

@@ -3,8 +3,8 @@ import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { type Clock, type Random, systemClock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
-import { type ShoalError, toShoalError } from '../base/errors.ts'
-import type { Logger } from '../base/log.ts'
+import { isErrorCode, type ShoalError, toShoalError } from '../base/errors.ts'
+import { type Logger, watchedLogger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { createMarket } from '../market/driver.ts'
 import { encodeLink } from '../mesh/link.ts'
@@ -13,7 +13,7 @@ import { createMesh } from '../mesh/mesh.ts'
 import { type PlanNeeds, plan } from '../plan/plan.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
 import { librarySource, type Toolchain } from '../plan/toolchain.ts'
-import { TreeMemo } from '../plan/trees.ts'
+import { Trees } from '../plan/trees.ts'
 import { Recall } from '../recall/recall.ts'
 import { createBlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
@@ -80,16 +80,17 @@ export async function startNode(init: NodeInit): Promise<RunningNode> {
 type Closing = (() => Promise<void>)[]
 
 async function start(init: NodeInit, closing: Closing): Promise<{ requested: Promise<void> }> {
-  const { paths, config, log, env } = init
+  const { paths, config, env } = init
   const clock = init.clock ?? systemClock
   const random = init.random ?? Math.random
   const membership = await loadMembership(paths.state)
   const name = await readNodeName(paths, config.name)
   const health = new Health(clock)
-  const trouble = (error: ShoalError): void => {
-    log.warn('trouble', { code: error.code, message: error.message })
-    health.raise(error.code, error.message)
-  }
+  // Whatever is logged as a warning with a code shows in `status` too.
+  const log = watchedLogger(init.log, (code, message) => {
+    if (isErrorCode(code)) health.raise(code, message)
+  })
+  const trouble = ({ code, message }: ShoalError): void => log.warn('trouble', { code, message })
 
   const blocks = createBlockStore({
     dir: join(paths.cache, 'blocks'),
@@ -159,7 +160,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => sessions.close())
 
   const digests = new StatDigests()
-  const trees = new TreeMemo(digests)
+  const trees = new Trees(digests)
   const reach = new KnownReach(closures, digests)
   const planNeeds: PlanNeeds = {
     digests,
@@ -182,8 +183,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         task: (planned) => taskOf(planned, build),
         prepare: (planned) => supply.offerInputs(planned),
         fetch: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
-        unchanged: (planned) =>
-          trees.unchanged([planned.tree, ...(planned.build ? [planned.build] : [])], planned.immutable),
+        unchanged: (planned) => trees.unchanged(planned.build ? [planned.tree, planned.build] : [planned.tree]),
         collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
         discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
         learn: (planned, result) => reach.learn(planned, result, shim.invocation),

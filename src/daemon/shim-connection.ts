@@ -4,10 +4,13 @@ import { readEnvironment } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { expandArgFiles } from '../plan/rustc-args.ts'
 import { type CompileFrame, encodeLocalFrame, type LocalFrame } from '../wire/local.ts'
+import { isStopped } from './cargo-process.ts'
 import type { Ran, ShimLink } from './shim-link.ts'
 
 /** The shim gives up after 5 s of silence. */
 const beatMs = 1000
+/** How often a running shim is looked at. */
+const lookMs = 1000
 
 /** Jobserver tokens that shims left without, per cargo process: the next shim of that cargo repays one. */
 export class TokenDebts {
@@ -34,12 +37,15 @@ export class ShimConnection implements ShimLink {
   readonly #socket: Socket
   readonly #debts: TokenDebts
   readonly #gone = new AbortController()
-  readonly #beat: NodeJS.Timeout
+  readonly #pid: number
+  /** Heartbeats while it waits, looks at it while it runs rustc. */
+  #beat: NodeJS.Timeout
   #yielded = false
   #ran: { resolve(ran: Ran): void; reject(error: unknown): void } | undefined
 
-  constructor(socket: Socket, invocation: Invocation, debts: TokenDebts) {
+  constructor(socket: Socket, invocation: Invocation, pid: number, debts: TokenDebts) {
     this.invocation = invocation
+    this.#pid = pid
     this.signal = this.#gone.signal
     this.#socket = socket
     this.#debts = debts
@@ -57,6 +63,7 @@ export class ShimConnection implements ShimLink {
     }
     if (frame.type !== 'ran') throw new ShoalError('ERR_FRAME', `unexpected frame ${frame.type}`)
     const { code, wallMicros, truncated, stdout, stderr } = frame
+    clearInterval(this.#beat)
     this.#ran?.resolve({ code, wallMs: Math.round(wallMicros / 1000), truncated, stdout, stderr })
     this.#ran = undefined
   }
@@ -75,13 +82,19 @@ export class ShimConnection implements ShimLink {
     this.#send({ type: 'placed', path })
   }
 
-  async run(privateDir: string): Promise<Ran> {
+  async run(privateDir: string, onStall: () => void): Promise<Ran> {
     this.signal.throwIfAborted()
     return await new Promise<Ran>((resolve, reject) => {
       this.#ran = { resolve, reject }
       // From here on the shim listens to rustc, not to us: what it leaves unread, or we write after its last word, would
       // break the connection before that word is read.
       clearInterval(this.#beat)
+      this.#beat = setInterval(() => {
+        if (!isStopped(this.#pid)) return
+        clearInterval(this.#beat)
+        onStall()
+      }, lookMs)
+      this.#beat.unref()
       this.#send({ type: 'run', privateDir })
     })
   }

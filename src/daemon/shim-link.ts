@@ -22,8 +22,11 @@ export interface ShimLink {
   stderr(bytes: Uint8Array): void
   /** From now on this metadata lies in its final place and is announced: it must never change again. */
   placed(path: string): void
-  /** rustc as the shim's child. `privateDir` '' runs it exactly as cargo asked. Rejects when the shim is gone. */
-  run(privateDir: string): Promise<Ran>
+  /**
+   * rustc as the shim's child. `privateDir` '' runs it exactly as cargo asked. Rejects when the shim is gone.
+   * @param onStall called once when somebody stops the build (Ctrl-Z): nobody else should wait for it
+   */
+  run(privateDir: string, onStall: () => void): Promise<Ran>
   /** The unit is delivered: the shim ends with this code. */
   exit(code: number): void
   /** The shim runs rustc without the daemon. */

@@ -49,7 +49,7 @@ export async function assemble(
   events: PeerTableEvents,
 ): Promise<RunningMesh> {
   const { clock, log, interfaces } = needs
-  const host = await createHost({ ...init, identity, interfaces })
+  const host = await createHost({ ...init, identity, interfaces, log })
   const book = await AddressBook.load({ clock, log }, join(init.stateDir, 'members.json'))
   const parts = createParts(needs, { peerId: identity.peerId, name: init.name }, host, book, events)
   const seeds = [...(init.bootstrap ?? []), ...init.membership.seeds]

@@ -8,9 +8,10 @@ import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import type { Multiaddr } from '@multiformats/multiaddr'
-import { LevelDatastore } from 'datastore-level'
 import { createLibp2p } from 'libp2p'
 import { ShoalError, toShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { type IndexDb, openIndexDb } from '../store/index-db.ts'
 import { announceFilter, type Interfaces, isDialable, listenAddresses } from './addresses.ts'
 import type { Identity } from './identity.ts'
 import { type Membership, prologueOf } from './membership.ts'
@@ -47,6 +48,7 @@ export interface HostInit {
   /** Default: true. */
   mdns?: boolean
   interfaces: Interfaces
+  log: Logger
 }
 
 const MiB = 1024 * 1024
@@ -67,12 +69,12 @@ const peerAgeMs = 48 * hourMs
 export async function createHost(init: HostInit): Promise<Host> {
   const { identity, membership, interfaces } = init
   const listen = listenAddresses(init.listen ?? ['0.0.0.0'], init.port ?? 0)
-  const datastore = await openDatastore(join(init.stateDir, 'peers', membership.id), identity.peerId)
+  const db = await openDatastore(join(init.stateDir, 'peers', membership.id), identity.peerId, init.log)
   const node = await createLibp2p<HostServices>({
     start: false,
     privateKey: identity.privateKey,
     nodeInfo: { name: 'shoal', userAgent: 'shoal' },
-    datastore,
+    datastore: db.datastore,
     addresses: { listen, announceFilter: announceFilter(interfaces) },
     transports: [tcp({ backlog: 128 })],
     connectionEncrypters: [noise({ prologueBytes: prologueOf(membership) })],
@@ -104,7 +106,7 @@ export async function createHost(init: HostInit): Promise<Host> {
       ...(init.mdns === false ? {} : { mdns: mdns({ serviceTag: serviceTagOf(membership), interval: 20_000 }) }),
     },
   })
-  return Object.assign(node, { end: (deadlineMs: number) => end(node, datastore, deadlineMs) })
+  return Object.assign(node, { end: (deadlineMs: number) => end(node, db, deadlineMs) })
 }
 
 /**
@@ -179,21 +181,23 @@ function ownAddresses(components: {
   }
 }
 
-async function openDatastore(directory: string, self: string): Promise<LevelDatastore> {
-  const datastore = new LevelDatastore(directory)
+async function openDatastore(directory: string, self: string, log: Logger): Promise<IndexDb> {
+  // Addresses and records of others: what is damaged there is learnt again.
+  const db = await openIndexDb({ dir: directory, log })
+  const { datastore } = db
   try {
-    await datastore.open()
     // What this node announced in an earlier session would be renewed for ever; whoever still holds it announces again.
     for await (const key of datastore.queryKeys({ prefix: '/dht/provider' })) {
       if (key.name() === self) await datastore.delete(key)
     }
   } catch (error) {
-    throw new ShoalError('ERR_STORE', `${directory} cannot be opened`, { cause: error })
+    await db.close()
+    throw new ShoalError('ERR_STORE', `${directory} cannot be read`, { cause: error })
   }
-  return datastore
+  return db
 }
 
-async function end(node: Libp2p, datastore: LevelDatastore, deadlineMs: number): Promise<void> {
+async function end(node: Libp2p, db: IndexDb, deadlineMs: number): Promise<void> {
   const { promise: late, resolve } = Promise.withResolvers<void>()
   const timer = setTimeout(resolve, deadlineMs)
   const stopped = Promise.resolve(node.stop())
@@ -204,6 +208,6 @@ async function end(node: Libp2p, datastore: LevelDatastore, deadlineMs: number):
   } finally {
     clearTimeout(timer)
     for (const connection of node.getConnections()) connection.abort(new Error('the node is stopping'))
-    await datastore.close()
+    await db.close()
   }
 }

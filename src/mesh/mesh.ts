@@ -30,7 +30,7 @@ export interface Mesh {
   readonly peerId: string
   /** Multiaddrs at which others can reach this node, with its peerId; none unless started. */
   addresses(): string[]
-  /** @throws ShoalError ERR_CONFIG when it cannot listen, ERR_STORE when its database cannot be opened. */
+  /** @throws ShoalError ERR_CONFIG when it cannot listen, ERR_STORE or ERR_DAEMON_RUNNING when its database cannot be opened. */
   start(): Promise<void>
   /** Ends within five seconds, whatever the network does. A stopped mesh can be started again. */
   stop(): Promise<void>

@@ -15,6 +15,7 @@ const mechanics = new Set([
   'CARGO_TARGET_TMPDIR',
   'CARGO_SBOM_PATH',
   'RUSTC_WRAPPER',
+  'SHOAL',
   'SHOAL_SOCKET',
   'SHOAL_HOME',
   'PWD',

@@ -55,6 +55,16 @@ export function normaliseArgs(args: RustcArgs, roots: readonly Root[]): string[]
   return argv
 }
 
+/** Whether native libraries outside the package could be found by this compile; its action does not say so. */
+export function dropsNativeSearch(args: RustcArgs, roots: readonly Root[]): boolean {
+  return args.options.some(
+    ({ name, value }) =>
+      name === 'L' &&
+      value?.startsWith('native=') &&
+      !nameRoots(value, roots).startsWith(`native=${rootToken('build')}`),
+  )
+}
+
 /** The files that rustc will write, as names under the root `out`. */
 export function declaredOutputs(args: RustcArgs): [string, 'dep-info' | 'metadata' | 'link'][] {
   const stem = `${args.crateName}${args.codegen.get('extra-filename') ?? ''}`

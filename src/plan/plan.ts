@@ -6,11 +6,11 @@ import { type Reason, reasonToStay, type UnitKind, unitKind } from './classify.t
 import { type Dependency, findDependencies, type Reach, type UnitSource } from './dependencies.ts'
 import { actionEnvironment } from './environment.ts'
 import type { Invocation } from './invocation.ts'
-import { declaredOutputs, metadataPath, normaliseArgs } from './normalise.ts'
+import { declaredOutputs, dropsNativeSearch, metadataPath, normaliseArgs } from './normalise.ts'
 import { nameRoots, type Root } from './roots.ts'
 import { parseRustcArgs, type RustcArgs } from './rustc-args.ts'
 import type { StatDigests } from './stat-digests.ts'
-import type { DigestedTree, TreeMemo } from './trees.ts'
+import type { DigestedTree, Trees } from './trees.ts'
 import { hasUnusualPath, unitRoots } from './unit-roots.ts'
 
 export interface ToolchainId {
@@ -21,7 +21,7 @@ export interface ToolchainId {
 
 export interface PlanNeeds {
   digests: StatDigests
-  trees: TreeMemo
+  trees: Trees
   reach: Reach
   /** Undefined when it cannot be identified. `target`: triple, when another one than the host. */
   toolchain(invocation: Invocation, target: string | undefined): Promise<ToolchainId | undefined>
@@ -51,8 +51,8 @@ export interface PlannedAction extends PlanBase {
   actionBytes: Uint8Array
   /** The package directory as it is now. */
   tree: DigestedTree
-  /** True for a package of a registry, which nobody edits. */
-  immutable: boolean
+  /** True when it reaches a procedural macro, whose output need not be the same each time. */
+  usesMacros: boolean
   /** Every directory that a lender needs. */
   lent: DigestedTree[]
   build: DigestedTree | undefined
@@ -98,6 +98,9 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
   if (typeof source === 'string') return here(source)
   const argv = normaliseArgs(args, roots)
   if (typeof argv === 'string') return here(argv)
+  if (dropsNativeSearch(args, roots) && (await needs.trees.mentions(source.tree, bundlesNative))) {
+    return here('native-library')
+  }
   const { env, secret } = actionEnvironment(invocation.env, await needs.cargoEnvironment(invocation.cargoPid))
   if (secret !== undefined) return here('secret-in-environment')
   const toolchain = await needs.toolchain(invocation, args.target)
@@ -131,7 +134,7 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
     key: encoded.cid,
     actionBytes: encoded.bytes,
     tree: source.tree,
-    immutable: source.root === 'registry',
+    usesMacros,
     lent: [...trees.values()].map(({ tree }) => tree),
     build,
     inputs: encodeInputs({
@@ -148,6 +151,9 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
       source.tree.withheld && usesMacros ? 'withheld-files' : upstream.missing ? 'dependency-unknown' : undefined,
   }
 }
+
+/** `#[link(name = "x", kind = "static")]` bundles a library that no argument names. */
+const bundlesNative = /\bkind\s*=\s*"static/
 
 /** Where dependents will look for what this unit makes; undefined for units that nothing depends on. */
 function dependencyPath(outDir: string, args: RustcArgs, kind: UnitKind): string | undefined {

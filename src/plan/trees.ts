@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
@@ -85,42 +85,41 @@ async function statOrNothing(path: string): Promise<Stats | undefined> {
   }
 }
 
-/** Remembers the trees of packages that cannot change: those that cargo unpacked from a registry. */
-export class TreeMemo {
-  readonly #trees = new Map<string, Promise<DigestedTree>>()
+/**
+ * Digests directories. Each is walked every time, also the packages of a registry, which people do edit to find a bug; what
+ * was not touched since the last time is not read again.
+ */
+export class Trees {
   readonly #digests: StatDigests
 
   constructor(digests: StatDigests) {
     this.#digests = digests
   }
 
-  /** `immutable` packages are walked once per daemon. */
-  async tree(dir: string, immutable: boolean): Promise<DigestedTree> {
-    if (!immutable) return await digestTree(dir, this.#digests, false)
-    let known = this.#trees.get(dir)
-    if (known === undefined) {
-      known = digestTree(dir, this.#digests, true)
-      this.#trees.set(dir, known)
-      known.catch(() => this.#trees.delete(dir))
-    }
-    return await known
+  /** @param publicSource true for a package from a registry, of which nothing is withheld from lenders */
+  async tree(dir: string, publicSource: boolean): Promise<DigestedTree> {
+    return await digestTree(dir, this.#digests, publicSource)
   }
 
-  /**
-   * Whether the directories still hold what was digested. Files that were not touched are not read again.
-   * @param immutable as for `tree`
-   */
-  async unchanged(trees: readonly DigestedTree[], immutable: boolean): Promise<boolean> {
-    if (immutable) return true
+  /** What a build script left in its OUT_DIR; lent out whole. */
+  async outDir(dir: string): Promise<DigestedTree> {
+    return await digestTree(dir, this.#digests, true)
+  }
+
+  /** Whether the directories still hold what was digested. */
+  async unchanged(trees: readonly DigestedTree[]): Promise<boolean> {
     for (const { dir, cid } of trees) {
       if (!(await digestTree(dir, this.#digests, true)).cid.equals(cid)) return false
     }
     return true
   }
 
-  /** What a build script left in its OUT_DIR; walked each time, and lent out whole. */
-  async outDir(dir: string): Promise<DigestedTree> {
-    return await digestTree(dir, this.#digests, true)
+  /** Whether any Rust source of a tree holds a match of `pattern`. */
+  async mentions({ dir, tree }: DigestedTree, pattern: RegExp): Promise<boolean> {
+    for (const { path } of tree.files) {
+      if (path.endsWith('.rs') && pattern.test(await readFile(join(dir, path), 'utf8'))) return true
+    }
+    return false
   }
 }
 

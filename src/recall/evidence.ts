@@ -1,9 +1,14 @@
 import { posix } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import { type Action, decodeTrace, type Result, type Trace } from '../plan/action.ts'
+import type { Reason } from '../plan/classify.ts'
 import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
+import { looksSecret } from '../plan/environment.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { nameRoots } from '../plan/roots.ts'
+
+/** Why a result must not be shared, or kept. */
+export type Unshareable = Extract<Reason, 'source-outside-package' | 'path-bound' | 'secret-in-environment'>
 
 /** A directory that an action may read: where it lies, roots by name, and the files in it. */
 export interface DeclaredTree {
@@ -56,19 +61,27 @@ export function declaredTrees(planned: PlannedAction): DeclaredTree[] {
 
 /**
  * What rustc's dep-info (roots by name) says was read beyond the action itself.
- * @returns the variables for the trace, or undefined when a file was read that is no declared input, so that nothing can
- *   be said about where the result holds
+ * @returns the variables for the trace, or the reason why nothing can be said about where the result holds: a file was
+ *   read that is no declared input, a directory of this machine was read as text (it can be computed with and leave no trace
+ *   in the outputs), or a variable that looks like a secret
  */
-export function readsOf(depInfoText: string, action: Action, trees: readonly DeclaredTree[]): Trace['env'] | undefined {
+export function readsOf(
+  depInfoText: string,
+  action: Action,
+  trees: readonly DeclaredTree[],
+): Trace['env'] | Unshareable {
   let depInfo: DepInfo
   try {
     depInfo = parseDepInfo(depInfoText)
   } catch (error) {
-    if (codeOf(error) === 'ERR_DECODE') return undefined
+    if (codeOf(error) === 'ERR_DECODE') return 'source-outside-package'
     throw error
   }
   const declared = declaredFiles(action.cwd, trees)
-  if (!depInfo.files.every((file) => declared.has(plainPath(file)))) return undefined
+  if (!depInfo.files.every((file) => declared.has(plainPath(file)))) return 'source-outside-package'
+  // OUT_DIR is exempt: nearly always it only names the files that are included from there.
+  if (depInfo.env.some(([name, value]) => name !== 'OUT_DIR' && value?.includes('\0'))) return 'path-bound'
+  if (depInfo.env.some(([name, value]) => value !== null && looksSecret(name))) return 'secret-in-environment'
   const given = new Map(action.env)
   return depInfo.env.filter(([name, value]) => !given.has(name) || given.get(name) !== value)
 }

@@ -12,7 +12,7 @@ import {
 } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
-import { answers, type DeclaredTree, holdsHere, readsOf, readTrace } from './evidence.ts'
+import { answers, type DeclaredTree, holdsHere, readsOf, readTrace, type Unshareable } from './evidence.ts'
 
 /** A result that holds for an invocation, and where its blocks are. */
 export interface Recalled {
@@ -114,15 +114,20 @@ export class Recall {
   /**
    * Keeps a result whose outputs are in the store already, and what it was made from.
    * @param tree the package directory that was compiled
-   * @returns false when its dep-info names a file that is no declared input: then nothing is kept
+   * @returns the reason when it cannot be said where the result holds: then nothing is kept
    */
-  async remember(result: Result, action: Action, tree: CID, trees: readonly DeclaredTree[]): Promise<boolean> {
+  async remember(
+    result: Result,
+    action: Action,
+    tree: CID,
+    trees: readonly DeclaredTree[],
+  ): Promise<Unshareable | undefined> {
     const env = readsOf(result.depInfo, action, trees)
-    if (env === undefined) return false
+    if (typeof env === 'string') return env
     const cid = await this.#needs.blocks.put(encodeResult(result).bytes, dagCborCodec)
     const trace: Trace = { v: 1, action: result.action, tree, env, result: cid }
     await this.#needs.traces.add(hexOf(result.action), encodeTrace(trace).bytes)
-    return true
+    return undefined
   }
 
   /** What this node holds of the keys that a peer asks for: only results that are complete here. */

@@ -177,6 +177,8 @@ impl<'a> Run<'a> {
             let mut rustc = Command::new(&self.call.program);
             rustc
                 .args(args)
+                // A cargo that is started from inside this compile must not wait for the slot that this compile holds.
+                .env("SHOAL", "off")
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

@@ -125,6 +125,7 @@ export async function makeHost(t: TestContext, membership: Membership, stateDir?
     membership,
     stateDir: directory,
     listen: ['127.0.0.1'],
+    log: silentLogger,
     mdns: false,
     interfaces: () => ({}),
   })

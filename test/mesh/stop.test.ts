@@ -59,7 +59,7 @@ test('a port that is taken is named', async (t) => {
   const c = await makeMesh(t, membership, { listen: ['nowhere'] })
   await assert.rejects(c.mesh.start(), { code: 'ERR_CONFIG' })
   const d = await makeMesh(t, membership, { stateDir: a.stateDir })
-  await assert.rejects(d.mesh.start(), { code: 'ERR_STORE' })
+  await assert.rejects(d.mesh.start(), { code: 'ERR_DAEMON_RUNNING' })
 })
 
 test('stop() ends although a peer is frozen and does not read', { timeout: 60_000 }, async (t) => {

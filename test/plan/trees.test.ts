@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { StatDigests } from '../../src/plan/stat-digests.ts'
-import { filesOf, TreeMemo } from '../../src/plan/trees.ts'
+import { filesOf, Trees } from '../../src/plan/trees.ts'
 
 let dir: string
 beforeEach(async () => {
@@ -16,7 +16,7 @@ async function put(path: string, text: string): Promise<void> {
   await mkdir(dirname(join(dir, path)), { recursive: true })
   await writeFile(join(dir, path), text)
 }
-const memo = (): TreeMemo => new TreeMemo(new StatDigests())
+const memo = (): Trees => new Trees(new StatDigests())
 
 test('a tree is its files, whatever build directories and version control lie beside them', async () => {
   await put('src/lib.rs', 'a')
@@ -71,17 +71,25 @@ test('a change of the same length and time stamp is seen', async () => {
   await utimes(join(dir, 'src/lib.rs'), 1000, 1000)
   const before = await trees.tree(dir, false)
   assert.ok((await trees.tree(dir, false)).cid.equals(before.cid))
-  assert.equal(await trees.unchanged([before], false), true)
+  assert.equal(await trees.unchanged([before]), true)
   await put('src/lib.rs', 'bbbb')
   await utimes(join(dir, 'src/lib.rs'), 1000, 1000)
-  assert.equal(await trees.unchanged([before], false), false)
-  assert.equal(await trees.unchanged([before], true), true)
+  assert.equal(await trees.unchanged([before]), false)
 })
 
-test('a registry package is walked once', async () => {
+test('an edited registry package is another one', async () => {
   const trees = memo()
   await put('src/lib.rs', 'a')
   const before = await trees.tree(dir, true)
   await put('src/lib.rs', 'b')
-  assert.equal(await trees.tree(dir, true), before)
+  assert.ok(!(await trees.tree(dir, true)).cid.equals(before.cid))
+})
+
+test('mentions() looks into Rust sources only', async () => {
+  const trees = memo()
+  await put('src/lib.rs', '#[link(name = "x", kind = "static")] extern "C" {}')
+  await put('README.md', 'kind = "dylib"')
+  const tree = await trees.tree(dir, false)
+  assert.equal(await trees.mentions(tree, /kind = "static"/), true)
+  assert.equal(await trees.mentions(tree, /kind = "dylib"/), false)
 })

@@ -48,7 +48,7 @@ const planned: PlannedAction = {
   key,
   actionBytes: new Uint8Array(),
   tree,
-  immutable: false,
+  usesMacros: false,
   lent: [tree],
   build: undefined,
   inputs: encodeCbor(null),
@@ -62,7 +62,7 @@ const result: Result = {
   action: key,
   outputs: [{ name: 'libx-1.rmeta', kind: 'metadata', cid: cidOf(metadata), size: metadata.length }],
   stderr: new Uint8Array(),
-  depInfo: 'libx-1.rmeta: x/src/lib.rs\n# env-dep:COLOUR=red\n# env-dep:HOME_OF=\0workspace\0/h\n# env-dep:ABSENT\n',
+  depInfo: 'libx-1.rmeta: x/src/lib.rs\n# env-dep:COLOUR=red\n# env-dep:SIZE=9\n# env-dep:ABSENT\n',
   wallMs: 1,
 }
 const trees = [{ dir: '\0workspace\0/x', files: [{ path: 'src/lib.rs' }] }]
@@ -97,12 +97,12 @@ function recall(): { recall: Recall; blocks: Map<string, Uint8Array>; traces: Ma
 
 const env = new Map([
   ['COLOUR', 'red'],
-  ['HOME_OF', '/ws/h'],
+  ['SIZE', '9'],
 ])
 
 test('what was remembered is recalled where everything that was read is the same', async () => {
   const { recall: one, blocks } = recall()
-  assert.equal(await one.remember(result, action, tree.cid, trees), true)
+  assert.equal(await one.remember(result, action, tree.cid, trees), undefined)
   assert.equal(await one.own(planned, env), undefined, 'its output is not here yet')
   blocks.set(hexOf(cidOf(metadata)), metadata)
   assert.equal((await one.own(planned, env))?.result.depInfo, result.depInfo)
@@ -116,7 +116,7 @@ test('another value, a variable too many or too few, another tree: not recalled'
     new Map([...env, ['COLOUR', 'blue']]),
     new Map([['COLOUR', 'red']]),
     new Map([...env, ['ABSENT', '']]),
-    new Map([...env, ['HOME_OF', '/elsewhere/h']]),
+    new Map([...env, ['SIZE', '10']]),
   ]) {
     assert.equal(await one.own(planned, change), undefined)
   }
@@ -146,13 +146,24 @@ test('a trace or result that is damaged, of another action or with other outputs
 })
 
 test('a file outside the package makes a result unshareable', async () => {
-  assert.equal(readsOf('x: x/src/lib.rs /etc/hostname\n', action, trees), undefined)
-  assert.equal(readsOf('x: x/src/../../other/lib.rs\n', action, trees), undefined)
-  assert.equal(readsOf('no rule', action, trees), undefined)
+  assert.equal(readsOf('x: x/src/lib.rs /etc/hostname\n', action, trees), 'source-outside-package')
+  assert.equal(readsOf('x: x/src/../../other/lib.rs\n', action, trees), 'source-outside-package')
+  assert.equal(readsOf('no rule', action, trees), 'source-outside-package')
   assert.deepEqual(readsOf('x: x/src/../src/lib.rs\n# env-dep:CARGO_PKG_NAME=x\n', action, trees), [])
   const { recall: one, traces } = recall()
-  assert.equal(await one.remember({ ...result, depInfo: 'x: /etc/hostname\n' }, action, tree.cid, trees), false)
+  assert.equal(
+    await one.remember({ ...result, depInfo: 'x: /etc/hostname\n' }, action, tree.cid, trees),
+    'source-outside-package',
+  )
   assert.equal(traces.size, 0)
+})
+
+test('a directory read as text makes a result path-bound, OUT_DIR excepted; a secret keeps it here', () => {
+  const read = (line: string): unknown => readsOf(`x: x/src/lib.rs\n# env-dep:${line}\n`, action, trees)
+  assert.equal(read('CARGO_MANIFEST_DIR=\0workspace\0/x'), 'path-bound')
+  assert.deepEqual(read('OUT_DIR=\0build\0'), [['OUT_DIR', '\0build\0']])
+  assert.equal(read('MY_API_TOKEN=hunter2'), 'secret-in-environment')
+  assert.deepEqual(read('MY_API_TOKEN'), [['MY_API_TOKEN', null]])
 })
 
 test('members are told only of what is complete here', async () => {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
 import type { Command } from 'commander'
-import { codeOf, ShoalError } from '../../base/errors.ts'
+import { codeOf, ShoalError, toShoalError } from '../../base/errors.ts'
 import { answers, askNode } from '../client.ts'
 import { wrapperEnv } from '../daemon-program.ts'
 import { type Io, note } from '../io.ts'
@@ -31,7 +31,8 @@ async function build(io: Io, args: readonly string[]): Promise<number> {
   const from = performance.now()
   const child = spawn('cargo', [...toolchain, 'build', ...args.slice(toolchain.length)], {
     stdio: 'inherit',
-    env: { ...io.env, ...mesh },
+    // A wrapper that the shell still has set must not wait for a node that does not answer.
+    env: { ...io.env, ...(mesh ?? { SHOAL: 'off' }) },
   })
   const exited = once(child, 'exit')
   // Ctrl-C reaches cargo as a member of the terminal's foreground group; a plain stop request does not.
@@ -61,8 +62,8 @@ async function meshEnv(io: Io): Promise<Record<string, string> | undefined> {
     }
     note(io, 'shoal: the node is not running (`shoal up` starts it): plain cargo')
   } catch (error) {
-    if (!(error instanceof ShoalError)) throw error
-    note(io, `shoal: ${error.message}: plain cargo`)
+    // Whatever it is, it is no reason not to build.
+    note(io, `shoal: ${toShoalError(error).message}: plain cargo`)
   }
   return undefined
 }

@@ -81,7 +81,9 @@ export class DemoNode {
   async build(cwd: string, args: readonly string[], show: { live: boolean; say(text: string): void }): Promise<Report> {
     const argv = this.#command(['build', ...(show.live ? [] : ['--quiet']), ...args])
     const { signal } = this.#needs
-    const ended = await runChild(argv, { env: this.#env, cwd, signal, inherit: show.live })
+    // Incremental units are left to rustc: with them, the members would not be shared.
+    const env = { ...this.#env, CARGO_INCREMENTAL: '0' }
+    const ended = await runChild(argv, { env, cwd, signal, inherit: show.live })
     if (ended.code !== 0) {
       throw new ShoalError('ERR_INTERNAL', `the build on ${this.name} ended with ${ended.code}\n${ended.output}`)
     }
