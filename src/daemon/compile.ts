@@ -47,8 +47,8 @@ export interface CompileNeeds extends DeliverNeeds {
   }
   market: Pick<Market, 'place' | 'fault'>
   task(planned: Planned): Task
-  /** Lets lenders fetch what the compile reads. */
-  prepare(planned: PlannedAction): Promise<void>
+  /** Lets lenders fetch what the compile reads; false when nobody is there to do so. */
+  prepare(planned: PlannedAction): Promise<boolean>
   /** Makes a block available here from one of `from`; resolves with the bytes that crossed the network. */
   fetch(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
   /** Takes what rustc left in a private directory; the reason when it must not be shared. */
@@ -220,11 +220,10 @@ class Unit {
     }
   }
 
-  /** False when lenders could not fetch what the compile reads, as with a full disk. */
+  /** False when nobody could fetch what the compile reads: no member is connected, or the disk is full. */
   async #offerInputs(): Promise<boolean> {
     try {
-      await this.#needs.prepare(this.#planned)
-      return true
+      return await this.#needs.prepare(this.#planned)
     } catch (error) {
       this.#needs.log.warn('unit not offered', { code: toShoalError(error).code, message: toShoalError(error).message })
       return false

@@ -181,7 +181,11 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         recall,
         market,
         task: (planned) => taskOf(planned, build),
-        prepare: (planned) => supply.offerInputs(planned),
+        prepare: async (planned) => {
+          if (!mesh.peers().some((peer) => peer.connected)) return false
+          await supply.offerInputs(planned)
+          return true
+        },
         fetch: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
         unchanged: (planned) => trees.unchanged(planned.build ? [planned.tree, planned.build] : [planned.tree]),
         collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
