@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -58,6 +59,38 @@ describe('whatever happens to a node, the build ends as without Shoal', () => {
     await assertPlain(dir)
     await ben.start()
     await ada.waitForPeers(2)
+  })
+
+  test('a build that is stopped keeps no other build waiting', async () => {
+    const cyd = cluster.node('cyd')
+    const [stopped, other] = await Promise.all(
+      ['stopped/one', 'stopped/two'].map((as) => cluster.checkout('offline', as)),
+    )
+    const file = 'crates/functions/src/lib.rs'
+    for (const dir of [stopped, other]) {
+      assert.ok(dir)
+      await writeFile(join(dir, file), `${await readFile(join(dir, file), 'utf8')}\n// Compiled by nobody so far.\n`)
+    }
+    await Promise.all(['ada', 'ben'].map((name) => cluster.node(name).stop()))
+    const first = spawn('cargo', ['build', '--offline'], {
+      cwd: stopped,
+      env: await cyd.cargoEnv(),
+      detached: true,
+      stdio: 'ignore',
+    })
+    assert.ok(first.pid && other)
+    try {
+      await until(cyd, (row) => row.units.here > 0)
+      process.kill(-first.pid, 'SIGSTOP')
+      const ran = await cyd.cargo(other, 'build', '--offline')
+      assert.equal(ran.code, 0, ran.stderr)
+    } finally {
+      const gone = once(first, 'close')
+      process.kill(-first.pid, 'SIGKILL')
+      await gone
+    }
+    for (const name of ['ada', 'ben']) await cluster.node(name).start()
+    await cluster.node('ada').waitForPeers(2)
   })
 
   test('garbage on the local socket is refused by name and harms nobody', async () => {

@@ -8,7 +8,7 @@ import { writeRemapWrapper } from '../support/plain.ts'
 const example = fileURLToPath(new URL('../../examples/workspace', import.meta.url))
 
 test('examples/workspace: shared, recalled elsewhere, every rlib and rmeta as from plain rustc', async (t) => {
-  if (!(await cratesIoReachable(example))) return t.skip('crates.io not reachable')
+  if (!(await cratesIoReachable(example))) return t.skip('skipped: crates.io not reachable')
   const cluster = await Cluster.start(['ada', 'ben', 'cyd'])
   try {
     const wrapper = await writeRemapWrapper(cluster.dir)
