@@ -6,7 +6,7 @@ import type { Logger } from '../base/log.ts'
 import type { EarlyMetadata, Market, Placement, Task } from '../market/driver.ts'
 import { type Action, decodeResult, type Result } from '../plan/action.ts'
 import type { Invocation } from '../plan/invocation.ts'
-import type { Planned, PlannedAction } from '../plan/plan.ts'
+import type { Planned, PlannedAction, PlannedHere } from '../plan/plan.ts'
 import { answers, type DeclaredTree, declaredTrees, readsOf, type Unshareable, valuesHold } from '../recall/evidence.ts'
 import type { Recalled } from '../recall/recall.ts'
 import { hexOf } from '../wire/cid.ts'
@@ -117,8 +117,7 @@ function letGo(planned: PlannedAction, needs: CompileNeeds, mine = needs.inFligh
   mine?.resolve()
 }
 
-async function passThrough(planned: Planned, shim: ShimLink, needs: CompileNeeds): Promise<UnitEnd> {
-  const reason = planned.shareable ? '' : planned.reason
+async function passThrough(planned: PlannedHere, shim: ShimLink, needs: CompileNeeds): Promise<UnitEnd> {
   const placement = await needs.market.place(needs.task(planned), {
     signal: shim.signal,
     onWaiting: () => shim.yieldToken(),
@@ -129,7 +128,7 @@ async function passThrough(planned: Planned, shim: ShimLink, needs: CompileNeeds
   } finally {
     if (placement.kind === 'here') placement.release()
   }
-  const { crate, kind } = planned
+  const { crate, kind, reason } = planned
   return { crate, kind, outcome: 'passed-through', where: 'here', reason, bytesIn: 0 }
 }
 
@@ -177,9 +176,11 @@ class Unit {
       this.#fallBack(error, 'delivery')
       return false
     }
-    if (holders.length > 0) await this.#remember(result)
-    await this.#needs.learn(this.#planned, result)
     this.#shim.exit(0)
+    await this.#afterwards(async () => {
+      if (holders.length > 0) await this.#remember(result)
+      await this.#needs.learn(this.#planned, result)
+    })
     return true
   }
 
@@ -259,12 +260,25 @@ class Unit {
     }
     if (announced === undefined) await this.#delivery.depInfo(result.depInfo)
     await this.#delivery.rest(result)
-    await this.#remember(result)
-    await this.#needs.learn(this.#planned, result)
     this.#shim.exit(0)
+    await this.#afterwards(async () => {
+      await this.#remember(result)
+      await this.#needs.learn(this.#planned, result)
+    })
   }
 
-  /** @throws ShoalError ERR_OUTPUT when the compile away looked at something that is different here */
+  /** What follows when cargo has its unit: a disk that is full now costs the memory of it, not the unit. */
+  async #afterwards(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      const { code, message } = toShoalError(error)
+      this.#reason = code
+      this.#needs.log.warn('result not kept', { code, crate: this.#planned.crate, message })
+    }
+  }
+
+  /** @throws ShoalError ERR_PATH_BOUND, ERR_INPUT_MISSING when the compile away looked at something that is different here */
   #checkReads(depInfo: string): void {
     const reads = readsOf(depInfo, this.#planned.action, declaredTrees(this.#planned))
     if (reads === 'path-bound') throw new ShoalError('ERR_PATH_BOUND', 'it read a directory as text')
@@ -283,7 +297,7 @@ class Unit {
         letGo(this.#planned, this.#needs)
       })
       placement.release()
-      if (ran.code === 0 && !ran.truncated) await this.#keep(privateDir, ran)
+      if (ran.code === 0 && !ran.truncated) await this.#afterwards(() => this.#keep(privateDir, ran))
     } finally {
       placement.release()
       await this.#needs.discard(privateDir)

@@ -21,7 +21,7 @@ export class StatDigests {
   readonly #known = new Map<string, { signature: string; digest: FileDigest }>()
   readonly #freshMs: number
 
-  /** @param freshMs a file modified less than this ago is read again each time. Default 50. */
+  /** @param freshMs a file changed less than this ago (whatever its own time stamp says) is read again. Default 50. */
   constructor(freshMs = 50) {
     this.#freshMs = freshMs
   }
@@ -35,7 +35,7 @@ export class StatDigests {
     const known = this.#known.get(path)
     if (known?.signature === signature) return known.digest
     const digest = await read(path, Number(stat.size))
-    const ageMs = Date.now() - Number(stat.mtimeMs)
+    const ageMs = Date.now() - Number(stat.ctimeMs)
     if (ageMs >= this.#freshMs && digest.size === Number(stat.size)) {
       if (this.#known.size >= maxEntries) this.#known.clear()
       this.#known.set(path, { signature, digest })
