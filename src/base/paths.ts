@@ -14,6 +14,8 @@ export interface ShoalPaths {
   announce: string
   log: string
   shimDir: string
+  /** The library that notes what compiles read; need not exist. */
+  observer: string
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -38,6 +40,7 @@ export function shoalPaths(env: Environment, home: string): ShoalPaths {
     announce: join(dirname(socket), 'announce'),
     log: join(state, 'daemon.log'),
     shimDir: join(state, 'bin'),
+    observer: join(state, 'bin', 'libshoal-observer.so'),
   }
 }
 

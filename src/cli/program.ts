@@ -13,6 +13,7 @@ import { addPeers } from './commands/peers.ts'
 import { addReport } from './commands/report.ts'
 import { addStatus } from './commands/status.ts'
 import { addUp } from './commands/up.ts'
+import { addWhy } from './commands/why.ts'
 import { exitCodes, reportFailure } from './failure.ts'
 import type { Io } from './io.ts'
 
@@ -30,6 +31,7 @@ const commands: readonly AddCommand[] = [
   addStatus,
   addBuild,
   addReport,
+  addWhy,
   addCache,
   addDemo,
 ]

@@ -81,6 +81,32 @@ export const sessionsShape = z.looseObject({
   ),
 })
 
+const causeShape = z.looseObject({
+  what: z.string(),
+  name: z.string(),
+  recorded: z.string().nullable(),
+  here: z.string().nullable(),
+})
+export type Cause = z.output<typeof causeShape>
+
+export const whyShape = z.looseObject({
+  session: z.string(),
+  over: z.boolean(),
+  units: z.array(
+    z.looseObject({
+      crate: z.string(),
+      kind: z.string(),
+      outcome: z.enum(outcomeNames),
+      where: z.string(),
+      reason: z.string(),
+      meaning: z.string().optional(),
+      causes: z.array(causeShape),
+      because: z.array(z.array(z.looseObject({ crate: z.string(), kind: z.string(), cause: causeShape })).min(1)),
+    }),
+  ),
+})
+export type Why = z.output<typeof whyShape>
+
 export const cacheShape = cache
 
 export const inviteShape = z.looseObject({ link: z.string().startsWith('shoal1:').max(8192) })

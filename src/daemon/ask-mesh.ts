@@ -15,10 +15,10 @@ export async function askMesh(
   mesh: Mesh,
   clock: Clock,
   key: CID,
-  { budgetMs, signal }: { budgetMs: number; signal: AbortSignal },
+  { budgetMs, signal, work }: { budgetMs: number; signal: AbortSignal; work?: Uint8Array | undefined },
 ): Promise<Holding[]> {
   const ask = async (): Promise<Holding[]> => {
-    const answers = await mesh.ask([digestOf(key)], { budgetMs, enough: 1, signal })
+    const answers = await mesh.ask([digestOf(key)], { budgetMs, enough: 1, signal, works: [work] })
     return answers.map(({ peerId, traces }) => ({ peer: peerId, traces }))
   }
   const answers = await ask()

@@ -1,5 +1,5 @@
 import type { CID } from 'multiformats/cid'
-import { collectHere } from '../execute/collector.ts'
+import { collectHere, withoutIdentity } from '../execute/collector.ts'
 import { limits, type Result } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { nameRoots, type Root, sortRoots } from '../plan/roots.ts'
@@ -12,12 +12,15 @@ export interface CollectBlocks {
   putFile(path: string, options: { maxBytes: number }): Promise<{ cid: CID; size: number }>
 }
 
-export type Collected = { result: Result } | { reason: 'path-bound' | 'unsupported-option' }
+/** `bind`: the outputs hold paths of this machine, so that the result holds for them only. */
+export type Collected =
+  | { result: Result; bind: boolean; made: readonly { name: string; cid: CID; identity: string }[] }
+  | { reason: 'path-bound' | 'unsupported-option' }
 
 /**
- * Takes what rustc left in the shim's private directory as a result that can be shared: outputs into the store, paths by
- * the names of their roots.
- * @returns the reason instead when the result holds for this place only
+ * Takes what rustc left in the shim's private directory as a result: outputs into the store, paths by the names of their
+ * roots.
+ * @returns the reason instead when it cannot be kept
  * @throws ShoalError ERR_OUTPUT when an output is missing, and what the store throws
  */
 export async function collectResult(
@@ -30,25 +33,28 @@ export async function collectResult(
   const others = planned.roots.filter((root) => root.name !== 'out')
   const outDirs = planned.roots.filter((root) => root.name === 'out')
   const roots: Root[] = sortRoots([...others, ...outDirs, { name: 'out', path: privateDir }])
+  const unique = Buffer.from(privateDir)
   const collection = await collectHere({
     dir: privateDir,
     outputs: planned.action.outputs,
-    search: roots,
+    search: [privateDir, ...roots.map(({ path }) => path)],
     roots,
     blocks,
   })
-  if (collection.pathBound !== undefined) return { reason: 'path-bound' }
+  // The private directory is never used again, so what holds its name is of no use anywhere.
+  if (collection.found.some(({ bytes }) => bytes.equals(unique))) return { reason: 'path-bound' }
   const stderr = Buffer.from(nameRoots(withoutArtifacts(ran.stderr), roots))
   if (stderr.length > limits.result / 2) return { reason: 'unsupported-option' }
   const result: Result = {
-    v: 1,
+    v: 2,
     action: planned.key,
-    outputs: collection.outputs,
+    outputs: collection.outputs.map(withoutIdentity),
     stderr: new Uint8Array(stderr),
     depInfo: collection.depInfo,
     wallMs: ran.wallMs,
   }
-  return { result }
+  const made = collection.outputs.map(({ name, cid, identity }) => ({ name, cid, identity }))
+  return { result, bind: collection.pathBound !== undefined, made }
 }
 
 const artifactMark = '"$message_type":"artifact"'

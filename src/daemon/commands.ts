@@ -1,7 +1,9 @@
 import { z } from 'zod'
-import { ShoalError } from '../base/errors.ts'
+import { foreignText, ShoalError } from '../base/errors.ts'
+import { reasons } from '../plan/classify.ts'
 import { type Report, reportOf, type SessionSummary, summaryOf } from '../watch/report.ts'
 import type { Session } from '../watch/sessions.ts'
+import { nearNames, type Why, whyOf } from '../watch/why.ts'
 
 export interface CommandNeeds {
   status(): Promise<unknown>
@@ -18,6 +20,7 @@ export interface CommandNeeds {
 }
 
 const reportParams = z.object({ id: z.string().max(64).default('last') })
+const whyParams = z.object({ crate: z.string().min(1).max(256), session: z.string().max(64).default('last') })
 const settleParams = z.object({ pid: z.int().min(1) })
 
 /**
@@ -36,6 +39,8 @@ export async function runCommand(method: string, params: unknown, needs: Command
       return await needs.cacheStats()
     case 'report':
       return report(needs.sessions.find(read(reportParams, params).id))
+    case 'why':
+      return why(read(whyParams, params), needs)
     case 'sessions':
       return { sessions: needs.sessions.list().map((session): SessionSummary => summaryOf(session)) }
     case 'session-settle': {
@@ -53,6 +58,25 @@ export async function runCommand(method: string, params: unknown, needs: Command
 function report(session: Session | undefined): Report {
   if (session === undefined) throw new ShoalError('ERR_USAGE', 'no such build is remembered')
   return reportOf(session)
+}
+
+function why({ crate, session: id }: z.output<typeof whyParams>, { sessions }: CommandNeeds): Why {
+  const session = sessions.find(id)
+  if (session === undefined) {
+    const hint = 'Build something with the mesh first; `shoal report --list` shows what is remembered.'
+    throw new ShoalError('ERR_USAGE', id === 'last' ? 'no build is remembered yet' : 'no such build is remembered', {
+      hint,
+    })
+  }
+  const found = whyOf(session, crate, reasons)
+  if (found.units.length > 0) return found
+  const near = nearNames(session, crate)
+  throw new ShoalError('ERR_USAGE', `build ${session.id} compiled and recalled nothing called ${foreignText(crate)}`, {
+    hint:
+      near.length > 0
+        ? `Did you mean ${near.join(' or ')}?`
+        : 'cargo asks for nothing that is fresh; `shoal report --all` shows what it did ask for.',
+  })
 }
 
 function read<T>(schema: z.ZodType<T>, params: unknown): T {

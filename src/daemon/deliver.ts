@@ -9,7 +9,7 @@ import type { ShimLink } from './shim-link.ts'
 
 export interface DeliverNeeds {
   /** Puts a stored block at `path`: temporary file, rename, modified now. */
-  place(cid: CID, path: string): Promise<void>
+  place(cid: CID, path: string, mode: number): Promise<void>
   placeBytes(bytes: Uint8Array, path: string): Promise<void>
 }
 
@@ -52,20 +52,20 @@ export class Delivery {
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
     }
     const path = this.#target(name)
-    await this.#needs.place(cid, path)
+    await this.#needs.place(cid, path, 0o644)
     this.#shim.placed(path)
     this.#metadata = cid
     this.#shim.stderr(artifactLine(path, 'metadata'))
   }
 
   async rest(result: Result): Promise<void> {
-    for (const { name, kind, cid } of result.outputs) {
+    for (const { name, kind, cid, executable } of result.outputs) {
       if (kind === 'metadata') {
         await this.metadata(name, cid)
         continue
       }
       const path = this.#target(name)
-      await this.#needs.place(cid, path)
+      await this.#needs.place(cid, path, executable ? 0o755 : 0o644)
       this.#shim.stderr(artifactLine(path, kind))
     }
     if (result.stderr.length > 0) this.#shim.stderr(Buffer.from(this.#diagnostics(result)))

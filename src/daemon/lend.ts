@@ -1,9 +1,11 @@
 import type { CID } from 'multiformats/cid'
-import { foreignText, ShoalError, toShoalError } from '../base/errors.ts'
+import { codeOf, foreignText, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { admit } from '../execute/admission.ts'
-import type { Outcome } from '../execute/runner.ts'
+import type { Observed } from '../execute/observed.ts'
+import type { EarlyMetadata, Outcome } from '../execute/runner.ts'
 import type { WorkOptions } from '../market/guests.ts'
+import { marketLimits } from '../market/limits.ts'
 import type { WorkResult } from '../market/task.ts'
 import {
   type Action,
@@ -11,27 +13,39 @@ import {
   decodeInputs,
   decodeTree,
   encodeResult,
+  encodeTrace,
   type Inputs,
   limits,
+  type ReadSet,
   type Result,
   type RootName,
 } from '../plan/action.ts'
 import { rootToken } from '../plan/roots.ts'
-import type { DeclaredTree, Unshareable } from '../recall/evidence.ts'
-import { readCid } from '../wire/cid.ts'
+import { isBound } from '../recall/evidence.ts'
+import { declaredReadSet, type Unshareable } from '../recall/read-set.ts'
+import { cidOf, dagCborCodec, readCid } from '../wire/cid.ts'
 import { type Award, Outcome as Status } from '../wire/generated/market_pb.ts'
+import { type LentReadsNeeds, type LentTree, lentReads } from './lent-reads.ts'
 
-export interface LendNeeds {
+export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
   /** Disowns tasks of another mesh. */
   salt: string
   /** A block from here or from `from`, verified and kept. */
   bytes(cid: CID, options: { from: readonly string[]; maxBytes: number; signal: AbortSignal }): Promise<Uint8Array>
   /** Makes a block available here. */
   ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
+  /** Whether what a compile does can be observed here. */
+  observes(): boolean
+  /** The files that a toolchain's digest is over. */
+  covered(toolchain: string): ReadonlySet<string>
   /** Runs it in a sandbox; everything that it reads is in the store by now. */
-  run(action: Action, inputs: Inputs, options: Omit<WorkOptions, 'peer'>): Promise<Outcome>
+  run(
+    action: Action,
+    inputs: Inputs,
+    options: { signal: AbortSignal; onRmeta(rmeta: EarlyMetadata): void },
+  ): Promise<Outcome>
   /** Keeps the result, so that this node can recall it and answer for it too. */
-  remember(result: Result, action: Action, tree: CID, trees: readonly DeclaredTree[]): Promise<Unshareable | undefined>
+  remember(result: Result, reads: ReadSet): Promise<void>
   log: Logger
 }
 
@@ -44,18 +58,21 @@ const unusable: ReadonlySet<string> = new Set(['ERR_PATH_BOUND', 'ERR_OUTPUT', '
 
 /** Compiles one awarded unit for `peer`. Never throws: every trouble is an outcome that the builder can act upon. */
 export async function lend(award: Award, options: WorkOptions, needs: LendNeeds): Promise<WorkResult> {
-  const { peer, signal, onMetadata } = options
+  const { peer, signal } = options
   try {
     const action = decodeAction(award.action)
     if (action.salt !== needs.salt) throw new ShoalError('ERR_ADMISSION', 'action of another mesh')
     admit(action)
+    const lent = new LentUnit(action, cidOf(award.action, dagCborCodec), needs)
+    if (lent.usesMacros && !needs.observes()) throw unwatched('there is no observer here')
     const { inputs, trees } = await gather(readCid(award.inputs), peer, signal, needs)
-    const outcome = await needs.run(action, inputs, { signal, onMetadata })
-    if (outcome.kind === 'ok') {
-      const [own] = inputs.trees
-      if (own !== undefined) await needs.remember(outcome.result, action, own.tree, trees)
-      return ended(Status.OK, { result: encodeResult(outcome.result).bytes, wallMs: outcome.wallMs })
-    }
+    const early: Promise<void>[] = []
+    const outcome = await needs.run(action, inputs, {
+      signal,
+      onRmeta: (rmeta) => early.push(lent.announce(rmeta, { inputs, trees }, options)),
+    })
+    await Promise.all(early)
+    if (outcome.kind === 'ok') return await lent.deliver(outcome, { inputs, trees })
     needs.log.info('lent unit does not compile here', {
       peer,
       crate: action.crate,
@@ -70,21 +87,93 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
   }
 }
 
+/** What was laid out for a compile. */
+interface Laid {
+  inputs: Inputs
+  trees: readonly LentTree[]
+}
+
+/** One unit that is compiled for somebody else. */
+class LentUnit {
+  readonly usesMacros: boolean
+  readonly #action: Action
+  readonly #key: CID
+  readonly #needs: LendNeeds
+
+  constructor(action: Action, key: CID, needs: LendNeeds) {
+    this.usesMacros = action.deps.some(([name]) => !/\.(rmeta|rlib)$/.test(name))
+    this.#action = action
+    this.#key = key
+    this.#needs = needs
+  }
+
+  /** What a macro makes need not come out the same again: its metadata waits for the rest. */
+  async announce(rmeta: EarlyMetadata, laid: Laid, { onMetadata }: WorkOptions): Promise<void> {
+    if (this.usesMacros) return
+    const { name, cid, size, depInfo } = rmeta
+    try {
+      const reads = await this.#observed(rmeta.observed, depInfo, laid)
+      onMetadata({
+        name,
+        cid,
+        size,
+        depInfo,
+        trace: this.#trace(reads, cid, Buffer.byteLength(depInfo), marketLimits.depInfo),
+      })
+    } catch (error) {
+      // Early is only a favour.
+      this.#needs.log.info('metadata not announced', { code: codeOf(error), crate: this.#action.crate })
+    }
+  }
+
+  /** @throws ShoalError ERR_OUTPUT, ERR_LIMIT when it has a macro and cannot be said what that looked at */
+  async deliver({ result, observed, wallMs }: Outcome & { kind: 'ok' }, laid: Laid): Promise<WorkResult> {
+    const encoded = encodeResult(result)
+    const reads = await this.#observed(observed, result.depInfo, laid)
+    if (typeof reads === 'string' && this.usesMacros) throw unwatched(reads)
+    const trace = this.#trace(reads, encoded.cid, encoded.bytes.length, marketLimits.result)
+    if (trace.length === 0 && this.usesMacros) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
+    const kept = typeof reads === 'string' ? this.#declared(result.depInfo, laid) : reads
+    if (typeof kept !== 'string' && !isBound(kept)) await this.#needs.remember(result, kept)
+    return ended(Status.OK, { result: encoded.bytes, trace, wallMs })
+  }
+
+  async #observed(observed: Observed | undefined, depInfo: string, laid: Laid): Promise<ReadSet | Unshareable> {
+    if (observed === undefined) return 'unobserved'
+    const covered = this.#needs.covered(this.#action.toolchain)
+    const usesEnviron = (library: CID): Promise<boolean> => this.#needs.usesEnviron(library)
+    return await lentReads({ action: this.#action, ...laid, observed, depInfo }, { covered, usesEnviron })
+  }
+
+  /** A unit without macros reads what rustc says that it reads. */
+  #declared(depInfo: string, { inputs, trees }: Laid): ReadSet | Unshareable {
+    const [own] = inputs.trees
+    const [place] = trees
+    if (own === undefined || place === undefined) return 'unobserved'
+    const build = trees.filter(({ dir }) => dir === rootToken('build'))
+    return declaredReadSet(depInfo, ['tree', place.dir, own.tree], [place, ...build], {
+      action: this.#action,
+      roots: [],
+    })
+  }
+
+  /** Empty when there is nothing to say, or too much beside what else the frame carries. */
+  #trace(reads: ReadSet | Unshareable, result: CID, besideBytes: number, maxBytes: number): Uint8Array {
+    if (typeof reads === 'string') return nothing
+    const { bytes } = encodeTrace({ v: 2, action: this.#key, ...reads, result })
+    return bytes.length > limits.trace || bytes.length + besideBytes > maxBytes ? nothing : bytes
+  }
+}
+
 /** Fetches the input manifest and everything that it names. */
-async function gather(
-  cid: CID,
-  peer: string,
-  signal: AbortSignal,
-  needs: LendNeeds,
-): Promise<{ inputs: Inputs; trees: DeclaredTree[] }> {
+async function gather(cid: CID, peer: string, signal: AbortSignal, needs: LendNeeds): Promise<Laid> {
   const from = [peer]
   const inputs = decodeInputs(await needs.bytes(cid, { from, maxBytes: limits.inputs, signal }))
   const files: { cid: CID; size: number }[] = [...inputs.files]
-  const trees: DeclaredTree[] = []
-  for (const [index, { root, path, tree }] of inputs.trees.entries()) {
+  const trees: LentTree[] = []
+  for (const { root, path, tree } of inputs.trees) {
     const { files: held } = decodeTree(await needs.bytes(tree, { from, maxBytes: limits.tree, signal }))
-    // What else is lent is there for rustc to look at, not for the crate to include.
-    if (index === 0 || root === 'build') trees.push({ dir: placeIn(root, path), files: held })
+    trees.push({ dir: placeIn(root, path), files: held })
     files.push(...held)
   }
   const waiting = files[Symbol.iterator]()
@@ -97,6 +186,11 @@ async function gather(
 
 const placeIn = (root: RootName, path: string): string => (path === '' ? rootToken(root) : `${rootToken(root)}/${path}`)
 
+const unwatched = (why: string): ShoalError =>
+  new ShoalError('ERR_OUTPUT', `what its macros look at cannot be told: ${why}`)
+
+const nothing = new Uint8Array()
+
 function ended(outcome: Status, fields: Partial<WorkResult>): WorkResult {
-  return { outcome, code: '', message: '', result: new Uint8Array(), wallMs: 0, ...fields }
+  return { outcome, code: '', message: '', result: nothing, trace: nothing, wallMs: 0, ...fields }
 }

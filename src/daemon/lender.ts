@@ -1,16 +1,18 @@
+import { existsSync } from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
+import type { CID } from 'multiformats/cid'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Environment } from '../base/paths.ts'
 import type { Blocks } from '../execute/blocks.ts'
-import { Executor } from '../execute/executor.ts'
+import { type ExecuteOptions, Executor } from '../execute/executor.ts'
 import type { Outcome } from '../execute/runner.ts'
-import type { WorkOptions } from '../market/guests.ts'
 import type { LendTerms } from '../market/lender-events.ts'
 import type { Action, Inputs } from '../plan/action.ts'
+import { readDynamic } from '../plan/elf.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { ToolchainId } from '../plan/plan.ts'
 import { StatMemo } from '../plan/stat-memo.ts'
@@ -31,6 +33,8 @@ export interface LenderInit {
   cacheDir: string
   /** Where rustup keeps its toolchains. */
   rustupHome: string
+  /** The library that notes what a compile does; need not exist. */
+  observer: string
   config: Config
 }
 
@@ -43,15 +47,19 @@ export class Lender {
   readonly #toolchains: Toolchains
   readonly #executor: Executor
   readonly #rustupHome: string
+  readonly #observer: string
   readonly #ready = new Map<string, Toolchain>()
+  readonly #covered = new Map<string, ReadonlySet<string>>()
   #terms: LendTerms = { ...nothing }
 
   private constructor(needs: LenderNeeds, init: LenderInit, memo: StatMemo) {
     this.#needs = needs
     this.#rustupHome = init.rustupHome
+    this.#observer = init.observer
     this.#toolchains = new Toolchains({ memo, clock: needs.clock })
     this.#executor = new Executor(needs, {
       workDir: join(init.cacheDir, 'guests'),
+      observer: init.observer,
       processors: 1,
       limits: { memoryBytes: init.config.lend['memory-mib'] * MiB },
     })
@@ -104,8 +112,8 @@ export class Lender {
     const { rustc, env, cwd } = invocation
     try {
       const { sysroot, host } = await this.#toolchains.resolve(rustc, Object.fromEntries(env), cwd)
-      const { digest } = await this.#toolchains.identify(sysroot, target)
-      return { digest, host }
+      const { digest, files } = await this.#toolchains.identify(sysroot, target)
+      return { digest, host, sysroot, covered: this.#coveredBy(digest, files) }
     } catch (error) {
       const { code, message } = toShoalError(error)
       if (code !== 'ERR_TOOLCHAIN') throw error
@@ -114,12 +122,41 @@ export class Lender {
     }
   }
 
+  /** The files that the digest of a toolchain is over; empty when it is not ready here. */
+  covered(digest: string): ReadonlySet<string> {
+    const toolchain = this.#ready.get(digest)
+    return toolchain === undefined ? new Set() : this.#coveredBy(digest, toolchain.files)
+  }
+
+  /** Whether what a compile does can be observed here. */
+  observes(): boolean {
+    return existsSync(this.#observer)
+  }
+
+  /** Whether a library that is in the store can read the environment as a whole; true when that cannot be told. */
+  async usesEnviron(library: CID): Promise<boolean> {
+    const path = await this.#needs.blocks.path(library)
+    if (path === undefined) return true
+    try {
+      return (await readDynamic(path))?.usesEnviron !== false
+    } catch (error) {
+      if (codeOf(error) === undefined) throw error
+      return true
+    }
+  }
+
+  #coveredBy(digest: string, files: Toolchain['files']): ReadonlySet<string> {
+    const known = this.#covered.get(digest) ?? new Set(files.map(({ path }) => path))
+    this.#covered.set(digest, known)
+    return known
+  }
+
   /** @throws ShoalError ERR_TOOLCHAIN when the action's is not ready here, and what the executor throws */
-  async run(action: Action, inputs: Inputs, { signal, onMetadata }: Omit<WorkOptions, 'peer'>): Promise<Outcome> {
+  async run(action: Action, inputs: Inputs, options: Pick<ExecuteOptions, 'signal' | 'onRmeta'>): Promise<Outcome> {
     const toolchain = this.#ready.get(action.toolchain)
     if (toolchain === undefined) throw new ShoalError('ERR_TOOLCHAIN', 'not installed here')
     try {
-      return await this.#executor.run({ action, inputs, toolchain, signal, onRmeta: onMetadata })
+      return await this.#executor.run({ action, inputs, toolchain, ...options })
     } catch (error) {
       // Its files have changed, as after `rustup update`: it is no longer what the offers say.
       if (codeOf(error) === 'ERR_TOOLCHAIN') {

@@ -79,9 +79,11 @@ export class LocalServer {
       this.#sockets.delete(socket)
     })
     socket.on('data', (chunk) => {
+      if (client.turnedAway) return
       try {
         for (const frame of reader.push(chunk)) {
           client.receive(frame)
+          if (client.turnedAway) return
           clearTimeout(late)
         }
       } catch (error) {
@@ -97,6 +99,8 @@ class Client {
   readonly #socket: Socket
   readonly #needs: LocalServerNeeds
   readonly #debts: TokenDebts
+  /** It speaks another version: what else it sends means nothing here. */
+  turnedAway = false
   #kind: 'new' | 'shim' | 'cli' = 'new'
   #shim: ShimConnection | undefined
   #asked = false
@@ -112,7 +116,9 @@ class Client {
       if (frame.type !== 'hello') throw new ShoalError('ERR_FRAME', 'no hello')
       this.#kind = frame.client
       this.#socket.write(encodeLocalFrame({ type: 'welcome', version: localVersion }))
-      if (frame.version !== localVersion) this.#socket.end()
+      if (frame.version === localVersion) return
+      this.turnedAway = true
+      this.#socket.end()
       return
     }
     if (this.#shim !== undefined) {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -10,15 +11,20 @@ import { createMarket } from '../market/driver.ts'
 import { encodeLink } from '../mesh/link.ts'
 import { loadMembership } from '../mesh/membership.ts'
 import { createMesh } from '../mesh/mesh.ts'
+import { driverDigest } from '../plan/driver.ts'
 import { type PlanNeeds, plan } from '../plan/plan.ts'
+import { processorName } from '../plan/processor.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
 import { librarySource, type Toolchain } from '../plan/toolchain.ts'
 import { Trees } from '../plan/trees.ts'
+import { LocalView } from '../plan/view.ts'
+import { placeOf } from '../recall/evidence.ts'
 import { Recall } from '../recall/recall.ts'
 import { createBlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
 import { createClosureStore } from '../store/closures.ts'
 import { openIndexDb } from '../store/index-db.ts'
+import { createSubjectStore } from '../store/subjects.ts'
 import { createTraceStore } from '../store/traces.ts'
 import { Health } from '../watch/health.ts'
 import { History } from '../watch/history.ts'
@@ -27,17 +33,23 @@ import { Sessions } from '../watch/sessions.ts'
 import { removeAnnouncement, writeAnnouncement } from './announce.ts'
 import { askMesh } from './ask-mesh.ts'
 import { cargoEnvironments } from './cargo-process.ts'
+import { Causes } from './causes.ts'
 import { collectResult } from './collect.ts'
 import { runCommand } from './commands.ts'
-import { type CompileNeeds, compile } from './compile.ts'
+import { compile } from './compile.ts'
+import type { CompileNeeds } from './compile-needs.ts'
+import { EditedUnits } from './edited.ts'
 import { lend } from './lend.ts'
 import { Lender } from './lender.ts'
 import { LocalServer } from './local-server.ts'
+import { declaredReads, readsOfCompile } from './observed.ts'
 import { KnownReach } from './reach.ts'
 import { readNodeName } from './setup.ts'
 import { cacheView, peersView, statusView } from './status.ts'
+import { StaysHere } from './stays-here.ts'
 import { Supply } from './supply.ts'
-import { taskOf, Units } from './units.ts'
+import { stayingTask, Units } from './units.ts'
+import { stampAt, treeAt, unchanged, Works } from './work.ts'
 
 export interface NodeInit {
   paths: ShoalPaths
@@ -122,7 +134,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const rustupHome = env.RUSTUP_HOME || join(homedir(), '.rustup')
   const lender = await Lender.open(
     { blocks, clock, log: log.child('lend'), env, health },
-    { cacheDir: paths.cache, rustupHome, config },
+    { cacheDir: paths.cache, rustupHome, observer: paths.observer, config },
   )
   const market = createMarket(
     {
@@ -136,8 +148,11 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           salt: membership.id,
           bytes: (cid, fetchOptions) => supply.bytes(cid, fetchOptions),
           ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
+          observes: () => lender.observes(),
+          covered: (toolchain) => lender.covered(toolchain),
+          usesEnviron: (library) => lender.usesEnviron(library),
           run: (action, inputs, runOptions) => lender.run(action, inputs, runOptions),
-          remember: (result, action, tree, trees) => recall.remember(result, action, tree, trees),
+          remember: (result, reads) => recall.remember(result, reads),
           log: log.child('lend'),
         }),
     },
@@ -168,8 +183,20 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     reach,
     toolchain: (invocation, target) => lender.toolchain(invocation, target),
     cargoEnvironment: cargoEnvironments(processes),
+    driver: (path, sysroot) => driverDigest(path, sysroot, digests),
+    processor: () => processorName(),
   }
   const inFlight: CompileNeeds['inFlight'] = new Map()
+  const staysHere = new StaysHere()
+  const works = new Works(trees)
+  const edited = new EditedUnits(clock)
+  const causes = new Causes({
+    subjects: createSubjectStore({ datastore: index.datastore, log }),
+    blocks,
+    trees,
+    inputsOf: (planned) => works.inputsOf(planned),
+    log: log.child('causes'),
+  })
   const units: Units = new Units({
     sessions,
     market,
@@ -180,19 +207,42 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         plan: (invocation) => plan(invocation, membership.id, planNeeds),
         recall,
         market,
-        task: (planned) => taskOf(planned, build),
+        placeOf: (planned, variables) =>
+          placeOf(planned, variables, {
+            view: new LocalView(digests, variables.get('PATH') ?? ''),
+            tree: (dir) => treeAt(trees, dir),
+          }),
+        work: (planned) => works.of(planned, build),
+        claim: (work, expectedMs) => mesh.claim(work, expectedMs),
+        staying: () => stayingTask(build),
+        isEdited: (planned, missed) => edited.has(planned, missed),
+        withoutIncremental: () => undefined,
+        observer: () => (existsSync(paths.observer) ? paths.observer : ''),
+        stamp: () => stampAt(paths.run),
+        reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
+        staysHere,
+        declaredReads: (planned, depInfo, place) => declaredReads(planned, depInfo, place, trees),
         prepare: async (planned) => {
-          if (!mesh.peers().some((peer) => peer.connected)) return false
-          await supply.offerInputs(planned)
+          const inputs = works.inputsOf(planned)
+          if (inputs === undefined || !mesh.peers().some((peer) => peer.connected)) return false
+          await supply.offerInputs(planned, inputs)
           return true
         },
         fetch: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
-        unchanged: (planned) => trees.unchanged(planned.build ? [planned.tree, planned.build] : [planned.tree]),
+        unchanged: (planned) => unchanged(planned, trees, digests),
         collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
         discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
-        learn: (planned, result) => reach.learn(planned, result, shim.invocation),
+        learn: async (planned, result) => {
+          if (planned.shareable) causes.made(planned)
+          await reach.learn(planned, result, shim.invocation)
+        },
+        causes: (planned, missed) => causes.of(planned, missed),
         announce: (key) => mesh.announce(key),
-        place: (cid, path) => place([{ name: basename(path), cid }], { outDir: dirname(path), blocks }),
+        place: async (cid, path, mode) => {
+          await place([{ name: basename(path), cid, mode }], { outDir: dirname(path), blocks })
+          digests.prime(path, cid)
+        },
+        prime: (path, cid, identity) => digests.prime(path, cid, identity),
         placeBytes: (bytes, path) => placeBytes(basename(path), bytes, { outDir: dirname(path) }),
         inFlight,
         log: log.child('compile'),

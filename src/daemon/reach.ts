@@ -1,9 +1,9 @@
-import { resolve } from 'node:path'
+import { basename, resolve } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import type { Result } from '../plan/action.ts'
 import type { Reach, UnitSource } from '../plan/dependencies.ts'
 import type { Invocation } from '../plan/invocation.ts'
-import { metadataPath } from '../plan/normalise.ts'
+import { dependencyPath } from '../plan/normalise.ts'
 import type { Planned } from '../plan/plan.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { ClosureStore } from '../store/closures.ts'
@@ -44,18 +44,19 @@ export class KnownReach implements Reach {
 
   /** The unit is complete: from now on its metadata is known by content, in every build and after a restart. */
   async learn(planned: Planned, result: Result | undefined, invocation: Invocation): Promise<void> {
-    const { args, dependencies } = planned
-    if (dependencies === undefined) return
-    let metadata = result?.outputs.find((output) => output.kind === 'metadata')?.cid
+    const { args, reaches } = planned
+    if (reaches === undefined) return
+    const path = dependencyPath(resolve(invocation.cwd, args.outDir), args)
+    if (path === undefined) return
+    let metadata = result?.outputs.find(({ name }) => name === basename(path))?.cid
     if (metadata === undefined) {
       try {
-        const path = metadataPath(resolve(invocation.cwd, args.outDir), args)
         metadata = (await this.#digests.digest(path)).cid
       } catch (error) {
         if (codeOf(error) === 'ENOENT') return
         throw error
       }
     }
-    await this.#store.put(hexOf(metadata), dependencies)
+    await this.#store.put(hexOf(metadata), reaches)
   }
 }

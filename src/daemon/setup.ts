@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -8,7 +8,7 @@ import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { loadIdentity } from '../mesh/identity.ts'
 import { decodeLink } from '../mesh/link.ts'
 import { createMembership, loadMembership, type Membership, saveMembership } from '../mesh/membership.ts'
-import { buildShim } from '../shim/build.ts'
+import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
 
 const nodeName = z.string().min(1).max(64)
 const requestSchema = z.discriminatedUnion('action', [
@@ -56,8 +56,20 @@ export async function setUp(request: unknown, paths: ShoalPaths, env: Environmen
     touched.push(join(paths.state, 'mesh.json'))
   }
   const shim = await buildShim({ rustc: env.RUSTC || 'rustc', outDir: paths.shimDir })
-  if (shim.built) touched.push(shim.path)
+  const observer = await observerOrNone(paths, env)
+  for (const part of [shim, observer]) if (part?.built) touched.push(part.path)
   return { touched, mesh: { id: membership.id, name: membership.name }, shim: shim.path }
+}
+
+/** Compiles go on without it: then less is recalled, and the report says why. */
+async function observerOrNone(paths: ShoalPaths, env: Environment): Promise<BuiltShim | undefined> {
+  try {
+    return await buildObserver({ rustc: env.RUSTC || 'rustc', outDir: paths.shimDir })
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_SHIM_BUILD') throw error
+    await rm(paths.observer, { force: true })
+    return undefined
+  }
 }
 
 async function ownMesh(

@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net'
+import { basename } from 'node:path'
 import { ShoalError } from '../base/errors.ts'
 import { readEnvironment } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { expandArgFiles } from '../plan/rustc-args.ts'
 import { type CompileFrame, encodeLocalFrame, type LocalFrame } from '../wire/local.ts'
 import { isStopped } from './cargo-process.ts'
-import type { Ran, ShimLink } from './shim-link.ts'
+import type { Ran, RunOrder, ShimLink } from './shim-link.ts'
 
 /** The shim gives up after 5 s of silence. */
 const beatMs = 1000
@@ -82,7 +83,7 @@ export class ShimConnection implements ShimLink {
     this.#send({ type: 'placed', path })
   }
 
-  async run(privateDir: string, onStall: () => void): Promise<Ran> {
+  async run(order: RunOrder, onStall: () => void): Promise<Ran> {
     this.signal.throwIfAborted()
     return await new Promise<Ran>((resolve, reject) => {
       this.#ran = { resolve, reject }
@@ -95,7 +96,7 @@ export class ShimConnection implements ShimLink {
         onStall()
       }, lookMs)
       this.#beat.unref()
-      this.#send({ type: 'run', privateDir })
+      this.#send({ type: 'run', ...order })
     })
   }
 
@@ -134,8 +135,11 @@ export async function readInvocation(frame: CompileFrame): Promise<Invocation> {
       throw new ShoalError('ERR_UNSUPPORTED', 'a path or argument that is not UTF-8', { cause: error })
     }
   }
-  const [rustc = '', ...argv] = frame.argv.map(text)
+  const named = frame.argv.map(text)
+  const driver = basename(named[0] ?? '') === 'clippy-driver' ? named.shift() : undefined
+  const [rustc = '', ...argv] = named
   return {
+    driver,
     rustc,
     argv: await expandArgFiles(argv),
     cwd: text(frame.cwd),

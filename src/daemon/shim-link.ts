@@ -11,6 +11,16 @@ export interface Ran {
   stderr: Uint8Array
 }
 
+/** How the shim is to run rustc. */
+export interface RunOrder {
+  /** rustc's out-dir, new or empty, absolute; '' runs rustc straight into the out-dir that cargo named. */
+  privateDir: string
+  /** The library, absolute, that notes in the private directory what the compile reads; '' for none. */
+  observer: string
+  /** Whether `-C incremental` is left out: without it equal inputs give equal outputs. */
+  stripIncremental: boolean
+}
+
 /** One waiting shim, seen from the story in `compile.ts`. All calls are harmless once the shim is gone. */
 export interface ShimLink {
   invocation: Invocation
@@ -23,10 +33,10 @@ export interface ShimLink {
   /** From now on this metadata lies in its final place and is announced: it must never change again. */
   placed(path: string): void
   /**
-   * rustc as the shim's child. `privateDir` '' runs it exactly as cargo asked. Rejects when the shim is gone.
+   * rustc as the shim's child. Rejects when the shim is gone.
    * @param onStall called once when somebody stops the build (Ctrl-Z): nobody else should wait for it
    */
-  run(privateDir: string, onStall: () => void): Promise<Ran>
+  run(order: RunOrder, onStall: () => void): Promise<Ran>
   /** The unit is delivered: the shim ends with this code. */
   exit(code: number): void
   /** The shim runs rustc without the daemon. */

@@ -1,5 +1,6 @@
 import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
+import type { LentInputs } from '../plan/lent-inputs.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { type DigestedTree, filesOf } from '../plan/trees.ts'
 
@@ -54,9 +55,9 @@ export class Supply {
   }
 
   /** Lets a lender fetch everything that a unit's compile reads, from where it lies. */
-  async offerInputs(planned: PlannedAction): Promise<void> {
-    await this.#needs.blocks.put(planned.inputs.bytes, planned.inputs.cid.code)
-    for (const tree of planned.lent) await this.#offerTree(tree)
+  async offerInputs(planned: PlannedAction, { inputs, packages }: LentInputs): Promise<void> {
+    await this.#needs.blocks.put(inputs.bytes, inputs.cid.code)
+    for (const tree of packages) await this.#offerTree(tree)
     if (planned.build) await this.#offerTree(planned.build)
     for (const { cid, path } of planned.dependencies) this.#needs.blocks.lend(cid, path)
   }

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { codeOf } from '../base/errors.ts'
 import type { Market, Task } from '../market/driver.ts'
-import type { Planned } from '../plan/plan.ts'
+import type { Invocation } from '../plan/invocation.ts'
+import type { LentInputs } from '../plan/lent-inputs.ts'
+import type { PlannedAction } from '../plan/plan.ts'
 import type { OpenUnit, Session, Sessions } from '../watch/sessions.ts'
 import { workingDirectory } from './cargo-process.ts'
-import type { UnitEnd } from './compile.ts'
+import type { UnitEnd } from './compile-needs.ts'
 import type { ShimLink } from './shim-link.ts'
 
 export interface UnitsNeeds {
@@ -33,7 +35,8 @@ export class Units {
     try {
       const { where, ...end } = await this.#needs.compile(shim, build)
       const peer = where === 'here' ? {} : { peer: where }
-      unit.finish({ ...end, where: where === 'here' ? where : this.#needs.nameOf(where), bytesOut: 0, ...peer })
+      const named = { ...end, ...namesOf(shim.invocation), ...peer }
+      unit.finish({ ...named, where: where === 'here' ? where : this.#needs.nameOf(where), bytesOut: 0 })
     } catch (error) {
       const code = codeOf(error) ?? 'ERR_INTERNAL'
       if (this.#needs.cargoRuns(cargoPid)) {
@@ -41,6 +44,7 @@ export class Units {
         const reason = errorText(error)
         unit.finish({
           ...unknownUnit(shim),
+          ...namesOf(shim.invocation),
           outcome: 'compiled-here',
           where: 'here',
           reason,
@@ -82,42 +86,48 @@ function unknownUnit({ invocation }: ShimLink): { crate: string; kind: string } 
   return { crate: invocation.argv[at + 1] ?? '', kind: 'other' }
 }
 
+/** Its package, and what cargo wants its files to be called. */
+function namesOf({ argv, env }: Invocation): { package?: string; stem?: string } {
+  const [name, version] = [env.get('CARGO_PKG_NAME'), env.get('CARGO_PKG_VERSION')]
+  const crate = argv[argv.indexOf('--crate-name') + 1] ?? ''
+  const extra = argv.find((argument) => argument.startsWith('extra-filename='))?.slice('extra-filename='.length)
+  return {
+    ...(name === undefined ? {} : { package: `${name}@${version ?? ''}` }),
+    ...(extra === undefined ? {} : { stem: `${crate}${extra}`.slice(0, 256) }),
+  }
+}
+
 /** Bytes of source that a compile takes a millisecond for, until something better is known about a crate. */
 const sourceBytesPerMs = 100
 const leastMs = 250
 const mostMs = 60_000
 
-/** What the market has to know about a unit. Units that others cannot run come first: whole branches wait for them. */
-export function taskOf(planned: Planned, build: Uint8Array): Task {
+/** What the market has to know about a unit that stays here. Such units come first: whole branches wait for them. */
+export function stayingTask(build: Uint8Array): Task {
   const nothing = new Uint8Array()
-  if (!planned.shareable) {
-    const rank = Number.MAX_SAFE_INTEGER
-    return {
-      build,
-      toolchain: '',
-      host: '',
-      target: '',
-      expectedMs: 0,
-      rank,
-      mayGoAway: false,
-      action: nothing,
-      inputs: nothing,
-    }
-  }
+  const rank = Number.MAX_SAFE_INTEGER
+  const unknown = { toolchain: '', host: '', target: '', action: nothing, inputs: nothing }
+  return { ...unknown, build, expectedMs: 0, rank, mayGoAway: false }
+}
+
+/** The same for a unit that others may compile, if nothing in it speaks against that. */
+export function taskOf(planned: PlannedAction, lent: LentInputs, build: Uint8Array): Task {
   let sourceBytes = 0
-  for (const { path, size } of planned.tree.tree.files) if (path.endsWith('.rs')) sourceBytes += size
+  for (const { path, size } of lent.own.tree.files) if (path.endsWith('.rs')) sourceBytes += size
   const expectedMs = Math.min(mostMs, Math.max(leastMs, Math.round(sourceBytes / sourceBytesPerMs)))
+  const withheld = lent.own.withheld && planned.usesMacros
+  if (planned.notAway !== undefined || withheld) return { ...stayingTask(build), expectedMs }
   return {
     build,
     toolchain: planned.action.toolchain,
-    host: planned.host,
+    host: planned.toolchain.host,
     target: planned.action.target,
     expectedMs,
     // In the order in which cargo asked, which puts units with many dependents first. The longest first would be worse:
     // it keeps the small crates waiting that everything else is built upon.
     rank: 0,
-    mayGoAway: planned.notAway === undefined,
+    mayGoAway: true,
     action: planned.actionBytes,
-    inputs: planned.inputs.cid.bytes,
+    inputs: lent.inputs.cid.bytes,
   }
 }

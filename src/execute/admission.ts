@@ -72,6 +72,7 @@ const personal = new Set(
  * @throws ShoalError ERR_ADMISSION naming what was refused
  */
 export function admit(action: Action): Admitted {
+  if (action.driver !== null) refuse('driver', action.driver.toString())
   const args = readArguments(action.argv)
   const [crate, type] = [args.values.get('crate-name')?.[0], args.values.get('crate-type')?.[0]]
   if (crate === undefined || crate !== action.crate) refuse('crate name', crate ?? '')

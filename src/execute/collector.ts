@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import type { OutputKind } from '../plan/action.ts'
+import type { OutputKind, Result } from '../plan/action.ts'
 import { nameDepInfo } from '../plan/dep-info.ts'
 import type { Root } from '../plan/roots.ts'
+import { identityOf } from '../plan/stat-digests.ts'
 import { cidFromDigest, cidOf } from '../wire/cid.ts'
 import type { Blocks } from './blocks.ts'
 import { findNeedle, type Needle, overlap } from './needles.ts'
@@ -17,6 +18,14 @@ export interface Collected {
   kind: OutputKind
   cid: CID
   size: number
+  executable: boolean
+  /** As `identityOf` gives it: tells whether a file elsewhere is this very one. */
+  identity: string
+}
+
+/** An output as results name it. */
+export function withoutIdentity({ identity: _, ...output }: Collected): Result['outputs'][number] {
+  return output
 }
 
 export interface Collection {
@@ -26,6 +35,8 @@ export interface Collection {
   depInfo: string
   /** Name of the first output that holds a path of this machine. */
   pathBound: string | undefined
+  /** Which of the needles were found, at least one in each output that holds any. */
+  found: Needle[]
 }
 
 export interface CollectOptions {
@@ -71,7 +82,8 @@ export async function collectOutputs(options: CollectOptions): Promise<Collectio
     return {
       outputs: taken.flatMap(({ collected }) => collected ?? []),
       depInfo: taken.find(({ text }) => text !== undefined)?.text ?? '',
-      pathBound: opened[taken.findIndex(({ pathBound }) => pathBound)]?.name,
+      pathBound: opened[taken.findIndex(({ found }) => found !== undefined)]?.name,
+      found: taken.flatMap(({ found }) => found ?? []),
     }
   } finally {
     for (const { file } of opened) closeSync(file.fd)
@@ -82,7 +94,7 @@ interface Taken {
   collected?: Collected
   /** Of the `.d` file. */
   text?: string
-  pathBound: boolean
+  found: Needle | undefined
 }
 
 async function takeOutput(
@@ -90,23 +102,23 @@ async function takeOutput(
   options: CollectOptions,
 ): Promise<Taken> {
   if (kind !== 'dep-info') {
-    const { cid, size, pathBound } = await store(file, options)
-    return { collected: { name, kind, cid, size }, pathBound }
+    const { cid, size, found } = await store(file, options)
+    return { collected: { name, kind, cid, size, executable: file.executable, identity: file.identity }, found }
   }
   const text = await readDepInfo(file, options.roots)
-  return { text, pathBound: findNeedle(Buffer.from(text), options.needles) }
+  return { text, found: findNeedle(Buffer.from(text), options.needles) }
 }
 
 /**
  * The same for a compile that the shim ran here in a directory of its own: rustc's own links are fine, and an output that
  * holds a path of this machine is reported, not refused.
- * @param search the roots whose real paths make an output path-bound
+ * @param search the directories whose paths make an output path-bound, the worst first
  */
 export function collectHere(
-  options: Omit<CollectOptions, 'needles' | 'hostile'> & { search: readonly Root[] },
+  options: Omit<CollectOptions, 'needles' | 'hostile'> & { search: readonly string[] },
 ): Promise<Collection> {
   const { search, ...rest } = options
-  const needles = search.map((root) => ({ bytes: Buffer.from(root.path), whole: true }))
+  const needles = search.map((path) => ({ bytes: Buffer.from(path), whole: true }))
   return collectOutputs({ ...rest, needles, hostile: false })
 }
 
@@ -127,7 +139,8 @@ export async function takeFile(
 ): Promise<{ cid: CID; size: number; pathBound: boolean }> {
   const file = openPlain(path, options.maxBytes, options.hostile)
   try {
-    return await store(file, options)
+    const { cid, size, found } = await store(file, options)
+    return { cid, size, pathBound: found !== undefined }
   } finally {
     closeSync(file.fd)
   }
@@ -157,25 +170,27 @@ async function readDepInfo(file: PlainFile, roots: readonly Root[]): Promise<str
 async function store(
   file: PlainFile,
   { needles, blocks, hostile }: Pick<TakeOptions, 'needles' | 'blocks' | 'hostile'>,
-): Promise<{ cid: CID; size: number; pathBound: boolean }> {
+): Promise<{ cid: CID; size: number; found: Needle | undefined }> {
   const { path, size } = file
   if (size <= wholeBytes) {
     const bytes = await readWhole(file)
-    const pathBound = findNeedle(bytes, needles)
+    const found = findNeedle(bytes, needles)
     // What must not be used need not be kept.
-    return { cid: pathBound && hostile ? cidOf(bytes) : await blocks.put(bytes), size, pathBound }
+    return { cid: found && hostile ? cidOf(bytes) : await blocks.put(bytes), size, found }
   }
-  const { cid, pathBound } = await scan(file, needles)
-  if (pathBound && hostile) return { cid, size, pathBound }
+  const { cid, found } = await scan(file, needles)
+  if (found && hostile) return { cid, size, found }
   const stored = await blocks.putFile(path, { maxBytes: size })
   if (!stored.cid.equals(cid)) throw new ShoalError('ERR_OUTPUT', `${path} changed while it was read`)
-  return { cid, size, pathBound }
+  return { cid, size, found }
 }
 
 interface PlainFile {
   path: string
   fd: number
   size: number
+  executable: boolean
+  identity: string
 }
 
 /**
@@ -185,12 +200,14 @@ interface PlainFile {
 function openPlain(path: string, maxBytes: number, hostile: boolean): PlainFile {
   const fd = openUnfollowed(path)
   try {
-    const stat = fstatSync(fd)
+    const stat = fstatSync(fd, { bigint: true })
+    const size = Number(stat.size)
+    const mode = Number(stat.mode)
     if (!stat.isFile()) throw new ShoalError('ERR_OUTPUT', `${path} is not a regular file`)
-    const foreign = stat.nlink !== 1 || stat.uid !== process.getuid?.() || (stat.mode & 0o6000) !== 0
+    const foreign = stat.nlink !== 1n || Number(stat.uid) !== process.getuid?.() || (mode & 0o6000) !== 0
     if (hostile && foreign) throw new ShoalError('ERR_OUTPUT', `${path} is linked or privileged`)
-    if (stat.size > maxBytes) throw new ShoalError('ERR_LIMIT', `${path} holds ${stat.size} bytes, at most ${maxBytes}`)
-    return { path, fd, size: stat.size }
+    if (size > maxBytes) throw new ShoalError('ERR_LIMIT', `${path} holds ${size} bytes, at most ${maxBytes}`)
+    return { path, fd, size, executable: (mode & 0o100) !== 0, identity: identityOf(stat) }
   } catch (error) {
     closeSync(fd)
     throw error
@@ -229,11 +246,11 @@ async function readWhole({ fd, size, path }: PlainFile): Promise<Buffer> {
 async function scan(
   { fd, size, path }: PlainFile,
   needles: readonly Needle[],
-): Promise<{ cid: CID; pathBound: boolean }> {
+): Promise<{ cid: CID; found: Needle | undefined }> {
   const hash = createHash('sha256')
   const kept = overlap(needles)
   const buffer = Buffer.allocUnsafe(kept + pieceBytes)
-  let pathBound = false
+  let found: Needle | undefined
   let carried = 0
   for (let at = 0; at < size; ) {
     const bytesRead = await readAt(fd, buffer, carried, Math.min(pieceBytes, size - at), at)
@@ -241,12 +258,12 @@ async function scan(
     at += bytesRead
     hash.update(buffer.subarray(carried, carried + bytesRead))
     const filled = buffer.subarray(0, carried + bytesRead)
-    pathBound ||= findNeedle(filled, needles)
+    found ??= findNeedle(filled, needles)
     // A needle may lie across two pieces.
     carried = Math.min(kept, filled.length)
     filled.copyWithin(0, filled.length - carried)
   }
-  return { cid: cidFromDigest(hash.digest()), pathBound }
+  return { cid: cidFromDigest(hash.digest()), found }
 }
 
 const readLater = promisify(read)

@@ -28,6 +28,8 @@ export interface ExecutorInit {
   workDir: string
   /** Changes to `defaultLimits`. */
   limits?: Partial<GuestLimits>
+  /** The library that notes what a compile does; need not exist (yet). Default: nothing is observed. */
+  observer?: string
   /** How many processors the threads of one compile may keep busy. */
   processors: number
   /** Default: this Node.js on this system. */
@@ -123,6 +125,7 @@ export class Executor {
       action,
       inputs: options.inputs,
       toolchain: mounted,
+      observer: this.#init.observer,
       blocks: this.#needs.blocks,
       cache: this.#cache,
       workDir: this.#init.workDir,

@@ -7,9 +7,9 @@ export interface Needle {
 
 const inNames = /[\w.+@~-]/
 
-/** Whether one of the needles occurs. A needle at the very end counts. */
-export function findNeedle(haystack: Buffer, needles: readonly Needle[]): boolean {
-  return needles.some(({ bytes, whole }) => {
+/** The first of the needles that occurs, in their order. A needle at the very end counts. */
+export function findNeedle(haystack: Buffer, needles: readonly Needle[]): Needle | undefined {
+  return needles.find(({ bytes, whole }) => {
     if (bytes.length === 0) return false
     for (let at = haystack.indexOf(bytes); at >= 0; at = haystack.indexOf(bytes, at + 1)) {
       const next = haystack[at + bytes.length]

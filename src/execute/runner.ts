@@ -3,15 +3,23 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
-import { type Action, encodeAction, type Inputs, limits as objectLimits, type Result } from '../plan/action.ts'
+import {
+  type Action,
+  encodeAction,
+  type Inputs,
+  limits as objectLimits,
+  type Result,
+  rootNames,
+} from '../plan/action.ts'
 import { nameRoots, placeRoots, type Root, sortRoots } from '../plan/roots.ts'
 import { type Admitted, admit } from './admission.ts'
 import type { Blocks } from './blocks.ts'
-import { collectOutputs, takeDepInfo, takeFile } from './collector.ts'
+import { collectOutputs, takeDepInfo, takeFile, withoutIdentity } from './collector.ts'
 import { runGuest } from './guest.ts'
 import type { InputCache } from './input-cache.ts'
 import { Lines } from './lines.ts'
 import { findNeedle, type Needle } from './needles.ts'
+import { type Observed, startObserving, takeObservations } from './observed.ts'
 import type { MountedToolchain } from './runtime.ts'
 import { type GuestLimits, limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
 import { stageInputs } from './stage.ts'
@@ -23,12 +31,16 @@ export interface EarlyMetadata {
   size: number
   /** Text of the dep-info, which rustc completes before the metadata; roots by name, empty when none is declared. */
   depInfo: string
+  /** What was done by then; undefined when not all of it could be observed. */
+  observed: Observed | undefined
 }
 
 export interface RunInit {
   action: Action
   inputs: Inputs
   toolchain: MountedToolchain
+  /** The library that notes what a program does; undefined, or absent on disk: nothing is observed. */
+  observer: string | undefined
   blocks: Blocks
   cache: InputCache
   /** A directory of its own is made here. */
@@ -45,7 +57,8 @@ export interface RunInit {
 }
 
 export type Outcome =
-  | { kind: 'ok'; result: Result; wallMs: number }
+  /** `observed`: undefined when not all of it could be observed. */
+  | { kind: 'ok'; result: Result; observed: Observed | undefined; wallMs: number }
   /** rustc ended with another status than 0. Its words are for logs: only rustc on the builder's machine is shown to people. */
   | { kind: 'failed'; status: number; stderr: string; wallMs: number }
 
@@ -105,10 +118,8 @@ class Run {
       maxFiles: limits.inputFiles,
       signal,
     })
-    const inside: Root[] = [...staged, 'out' as const, 'toolchain' as const].map((name) => ({
-      name,
-      path: `${this.#marker}/${name}`,
-    }))
+    // Also those that are not laid out: a name left in place would end an argument where its NUL is.
+    const inside: Root[] = rootNames.map((name) => ({ name, path: `${this.#marker}/${name}` }))
     const roots = sortRoots(inside)
     this.#roots = roots
     const end = await this.#start(staged, roots).catch(async (error: unknown) => {
@@ -124,7 +135,8 @@ class Run {
     }
     if (end.stdout.length > 0)
       throw new ShoalError('ERR_OUTPUT', 'it wrote to standard output, which results do not carry')
-    return { kind: 'ok', result: await this.#result(roots, early, end.wallMs), wallMs: end.wallMs }
+    const result = await this.#result(roots, early, end.wallMs)
+    return { kind: 'ok', result, observed: this.#observed(), wallMs: end.wallMs }
   }
 
   #start(staged: readonly string[], roots: readonly Root[]) {
@@ -136,15 +148,16 @@ class Run {
     argv.push(...toolchain.remapAt(at('toolchain')))
     for (const [root, target] of action.remaps) argv.push('--remap-path-prefix', `${at(root)}=${target}`)
     const env = action.env.map(([name, value]) => [name, place(value)] as const)
+    const observing = startObserving(this.#init.observer, join(this.#dir, 'out'), this.#marker)
     return runGuest({
       command: limitCommand(setup, limits, processors),
       options: sandboxOptions({
         mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at('toolchain'))],
-        readOnly: staged.map((root) => ({ from: join(this.#dir, 'in', root), to: at(root) })),
+        readOnly: [...staged.map((root) => ({ from: join(this.#dir, 'in', root), to: at(root) })), ...observing.mounts],
         writable: { from: join(this.#dir, 'out'), to: at('out') },
         cwd: place(action.cwd),
         // Without it a crash of rustc leaves a file in the working directory.
-        env: [...env, ['RUSTC_ICE', '0']],
+        env: [...env, ...observing.env, ['RUSTC_ICE', '0']],
         tmpBytes: limits.tmpBytes,
         disableUserns: setup.disableUserns,
       }),
@@ -189,9 +202,14 @@ class Run {
             hostile: true,
           })
     if (findNeedle(Buffer.from(depInfo), this.#needles)) throw pathBoundError(depInfoName ?? name)
-    const rmeta = { name, cid, size, depInfo }
+    const rmeta = { name, cid, size, depInfo, observed: this.#observed() }
     onRmeta(rmeta)
     return rmeta
+  }
+
+  #observed(): Observed | undefined {
+    const events = takeObservations(join(this.#dir, 'out'))
+    return events && { events, roots: this.#roots, marker: this.#marker }
   }
 
   async #result(roots: readonly Root[], early: EarlyMetadata | undefined, wallMs: number): Promise<Result> {
@@ -214,7 +232,14 @@ class Run {
     const stderr = Buffer.from(nameRoots(decode(Buffer.concat(this.#diagnostics)), roots))
     if (stderr.length > maxDiagnostics) throw new ShoalError('ERR_LIMIT', `diagnostics of ${stderr.length} bytes`)
     if (findNeedle(stderr, this.#needles)) throw pathBoundError('standard error')
-    return { v: 1, action: encodeAction(action).cid, outputs, stderr: new Uint8Array(stderr), depInfo, wallMs }
+    return {
+      v: 2,
+      action: encodeAction(action).cid,
+      outputs: outputs.map(withoutIdentity),
+      stderr: new Uint8Array(stderr),
+      depInfo,
+      wallMs,
+    }
   }
 }
 

@@ -42,7 +42,7 @@ export type BuilderEffect =
   /** Compile it here; it holds a slot until `released`. */
   | { kind: 'here'; id: string; reason: HereReason }
   /** At most once per attempt. */
-  | { kind: 'metadata'; id: string; peer: string; rmeta: OutputRef; depInfo: Uint8Array }
+  | { kind: 'metadata'; id: string; peer: string; rmeta: OutputRef; depInfo: Uint8Array; trace: Uint8Array }
   /** Settled: a lender has compiled it. */
   | { kind: 'away'; id: string; peer: string; done: Done; awayMs: number }
   /** An attempt ended without a result; the unit waits again, before all others. */

@@ -283,9 +283,10 @@ export class Builder {
     unit.attempt.spared = false
     const rmeta = progress.phase === Phase.METADATA && !unit.attempt.announced ? progress.rmeta : undefined
     if (!rmeta || rmeta.cid.length > marketLimits.cid || rmeta.name.length > marketLimits.name) return
-    if (progress.depInfo.length > marketLimits.depInfo) return
+    const { depInfo, trace } = progress
+    if (depInfo.length > marketLimits.depInfo || trace.length > marketLimits.trace) return
     unit.attempt.announced = true
-    this.#effects.push({ kind: 'metadata', id, peer, rmeta, depInfo: progress.depInfo })
+    this.#effects.push({ kind: 'metadata', id, peer, rmeta, depInfo, trace })
   }
 
   #done(now: number, peer: string, done: Done): void {
@@ -293,7 +294,8 @@ export class Builder {
     const unit = this.#attemptOf(peer, id, done.epoch)
     if (!unit?.attempt) return
     this.#offers.giveBack(peer)
-    const sound = done.result.length > 0 && done.result.length <= marketLimits.result
+    const { result, trace } = done
+    const sound = result.length > 0 && result.length <= marketLimits.result && trace.length <= marketLimits.trace
     if (done.outcome === Outcome.OK && sound) {
       this.#breakers.succeed(peer)
       this.#effects.push({ kind: 'away', id, peer, done, awayMs: now - unit.attempt.awardedAt })

@@ -4,7 +4,7 @@ import { codeOf, foreignText, ShoalError, toShoalError } from '../base/errors.ts
 import type { Logger } from '../base/log.ts'
 import { readCid } from '../wire/cid.ts'
 import type { ControlFrame } from '../wire/generated/control_pb.ts'
-import type { OutputRef } from '../wire/generated/market_pb.ts'
+import type { ReturnReason } from './builder-events.ts'
 import { isMarketBody, type MarketBody, toHex } from './frames.ts'
 import { Guests, type Work } from './guests.ts'
 import { Ledger } from './ledger.ts'
@@ -52,6 +52,8 @@ export interface EarlyMetadata {
   size: number
   /** Text of the dep-info, roots by name. */
   depInfo: string
+  /** What the compile has looked at so far: a trace as it came, at most 512 KiB; empty when nothing watched it. */
+  trace: Uint8Array
 }
 
 export interface PlaceOptions {
@@ -66,10 +68,16 @@ export interface PlaceOptions {
 }
 
 export type Placement =
-  /** Compile it here; the slot is held until `release`, which may be called more than once. */
-  | { kind: 'here'; reason: HereReason; release(): void }
-  /** A lender says that it has compiled it. `result`: dag-cbor as it came, at most 4 MiB, not yet looked at. */
-  | { kind: 'away'; peer: string; result: Uint8Array; wallMs: number; awayMs: number }
+  /**
+   * Compile it here; the slot is held until `release`, which may be called more than once. `returned`: why the last
+   * attempt away ended without a result, if there was one.
+   */
+  | { kind: 'here'; reason: HereReason; returned: ReturnReason | undefined; release(): void }
+  /**
+   * A lender says that it has compiled it. `result`, at most 4 MiB, and `trace`, at most 512 KiB or empty: dag-cbor as it
+   * came, not yet looked at.
+   */
+  | { kind: 'away'; peer: string; result: Uint8Array; trace: Uint8Array; wallMs: number; awayMs: number }
 
 export interface MarketStats {
   /** `free`: neither own units nor guests; `lent`: guests. */
@@ -98,6 +106,7 @@ export interface Market {
 
 interface Pending {
   options: PlaceOptions
+  returned: ReturnReason | undefined
   settle(placement: Placement): void
 }
 
@@ -123,21 +132,25 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
         const { id, reason } = event
         const release = (): void => participant.tell({ kind: 'released', id })
         const unit = pending.get(id)
-        if (unit) unit.settle({ kind: 'here', reason, release })
+        if (unit) unit.settle({ kind: 'here', reason, returned: unit.returned, release })
         else release()
         break
       }
       case 'metadata':
-        call(() => announce(event.id, event.peer, event.rmeta, event.depInfo))
+        call(() => announce(event))
         break
       case 'away': {
         const { peer, done, awayMs } = event
-        pending.get(event.id)?.settle({ kind: 'away', peer, result: done.result, wallMs: done.wallMs, awayMs })
+        const { result, trace, wallMs } = done
+        pending.get(event.id)?.settle({ kind: 'away', peer, result, trace, wallMs, awayMs })
         break
       }
-      case 'returned':
+      case 'returned': {
+        const unit = pending.get(event.id)
+        if (unit) unit.returned = event.why
         log.info('unit came back', { peer: event.peer, why: event.why })
         break
+      }
       case 'run':
         guests.run(event.guest, event.peer, event.award)
         break
@@ -150,7 +163,7 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
     }
   }
 
-  function announce(id: string, peer: string, rmeta: OutputRef, depInfo: Uint8Array): void {
+  function announce({ id, peer, rmeta, depInfo, trace }: MarketEvent & { kind: 'metadata' }): void {
     const size = Number(rmeta.size)
     try {
       if (!Number.isSafeInteger(size)) throw new ShoalError('ERR_DECODE', 'size out of range')
@@ -160,6 +173,7 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
         cid: readCid(rmeta.cid),
         size,
         depInfo: new TextDecoder().decode(depInfo),
+        trace,
       }
       pending.get(id)?.options.onMetadata?.(early)
     } catch (error) {
@@ -203,7 +217,7 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
         participant.tell({ kind: 'withdraw', id })
         reject(signal?.reason)
       }
-      pending.set(id, { options, settle: resolve })
+      pending.set(id, { options, returned: undefined, settle: resolve })
       signal?.addEventListener('abort', abandon, { once: true })
       try {
         participant.tell({ kind: 'submit', id, task })

@@ -9,9 +9,11 @@ export interface WorkOptions {
   /** The builder. */
   peer: string
   signal: AbortSignal
-  /** The metadata is ready, and the dep-info before it complete. */
-  onMetadata(metadata: { name: string; cid: CID; size: number; depInfo: string }): void
+  /** The metadata is ready, and the dep-info before it complete. `trace`: encoded; empty when nothing watched the compile. */
+  onMetadata(metadata: { name: string; cid: CID; size: number; depInfo: string; trace: Uint8Array }): void
 }
+
+const none = new Uint8Array()
 
 export type Work = (award: Award, options: WorkOptions) => Promise<WorkResult>
 
@@ -50,9 +52,9 @@ export class Guests {
       result = await this.#work(award, {
         peer,
         signal,
-        onMetadata: ({ name, cid, size, depInfo }) => {
+        onMetadata: ({ name, cid, size, depInfo, trace }) => {
           const rmeta = { name, cid: cid.bytes, size: BigInt(size) }
-          this.#tell({ kind: 'metadata', guest, rmeta, depInfo: new TextEncoder().encode(depInfo) })
+          this.#tell({ kind: 'metadata', guest, rmeta, depInfo: new TextEncoder().encode(depInfo), trace })
         },
       })
     } catch (error) {
@@ -60,7 +62,7 @@ export class Guests {
       if (!signal.aborted) this.#log.warn('work failed', { peer, code: failure.code, message: failure.message })
       const code = codeOf(failure) ?? 'ERR_INTERNAL'
       const message = foreignText(failure.message)
-      result = { outcome: Outcome.ERROR, code, message, result: new Uint8Array(), wallMs: 0 }
+      result = { outcome: Outcome.ERROR, code, message, result: none, trace: none, wallMs: 0 }
     }
     this.#running.delete(guest)
     this.#tell({ kind: 'finished', guest, result })

@@ -1,6 +1,6 @@
-import type { Award, OutputRef, Tier } from '../wire/generated/market_pb.ts'
+import type { Award, Tier } from '../wire/generated/market_pb.ts'
 import type { MarketBody } from './frames.ts'
-import type { WorkResult } from './task.ts'
+import type { MetadataReady, WorkResult } from './task.ts'
 
 /** What this machine lends at present. */
 export interface LendTerms {
@@ -23,7 +23,7 @@ export type LenderInput =
   | { kind: 'own'; running: number }
   | { kind: 'frame'; peer: string; body: MarketBody }
   | { kind: 'peer'; peer: string; state: 'up' | 'lost' }
-  | { kind: 'metadata'; guest: string; rmeta: Pick<OutputRef, 'name' | 'cid' | 'size'>; depInfo: Uint8Array }
+  | ({ kind: 'metadata'; guest: string } & MetadataReady)
   /** The work has ended, by itself or because it was killed: nothing of it runs any more. */
   | { kind: 'finished'; guest: string; result: WorkResult }
   | { kind: 'stop' }

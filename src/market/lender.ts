@@ -5,7 +5,7 @@ import { clampU32, frame, fromHex, type MarketBody, toHex } from './frames.ts'
 import type { LenderEffect, LenderInput, LendTerms } from './lender-events.ts'
 import { marketLimits, timing } from './limits.ts'
 import { Offering } from './offering.ts'
-import type { WorkResult } from './task.ts'
+import type { MetadataReady, WorkResult } from './task.ts'
 
 /** A task of another node that runs here. It holds a slot until nothing of it runs any more. */
 interface Guest {
@@ -107,7 +107,7 @@ export class Lender {
         if (input.state === 'lost') this.#forget(now, input.peer)
         break
       case 'metadata':
-        this.#metadata(now, input.guest, input.rmeta, input.depInfo)
+        this.#metadata(now, input.guest, input)
         break
       case 'finished':
         this.#finish(now, input.guest, input.result)
@@ -226,17 +226,12 @@ export class Lender {
     this.#effects.push({ kind: 'kill', guest: key })
   }
 
-  #metadata(
-    now: number,
-    key: string,
-    rmeta: { name: string; cid: Uint8Array; size: bigint },
-    depInfo: Uint8Array,
-  ): void {
+  #metadata(now: number, key: string, { rmeta, depInfo, trace }: MetadataReady): void {
     const guest = this.#guests.get(key)
-    if (!guest || guest.killed) return
+    if (!guest || guest.killed || depInfo.length + trace.length > marketLimits.depInfo) return
     guest.beatAt = now + guest.beatMs
     const { task, epoch } = guest
-    this.#send(guest.peer, frame('progress', { task, epoch, phase: Phase.METADATA, rmeta, depInfo }))
+    this.#send(guest.peer, frame('progress', { task, epoch, phase: Phase.METADATA, rmeta, depInfo, trace }))
   }
 
   #finish(now: number, key: string, result: WorkResult): void {
@@ -244,8 +239,8 @@ export class Lender {
     if (!guest) return
     const { peer, task, epoch } = guest
     if (guest.killed?.tell) this.#send(peer, frame('cancelled', { task, epoch }))
-    else if (!guest.killed && result.result.length > marketLimits.result) {
-      const message = `result of ${result.result.length} bytes`
+    else if (!guest.killed && isTooLong(result)) {
+      const message = `result of ${result.result.length} bytes, trace of ${result.trace.length}`
       this.#send(peer, frame('done', { task, epoch, outcome: Outcome.UNUSABLE, code: 'ERR_LIMIT', message }))
     } else if (!guest.killed) this.#send(peer, frame('done', { ...result, task, epoch }))
     this.#release(now, key, guest, false)
@@ -361,6 +356,11 @@ export class Lender {
     this.#wakeAt = at
     this.#effects.push({ kind: 'wake', at })
   }
+}
+
+/** One frame carries both. */
+function isTooLong({ result, trace }: WorkResult): boolean {
+  return result.length + trace.length > marketLimits.result || trace.length > marketLimits.trace
 }
 
 function bidKey(peer: string, reservation: bigint): string {

@@ -37,8 +37,11 @@ export const marketLimits = {
   /** A unit that lost so many lenders may be what kills them. */
   lostLenders: 2,
   action: 1 << 20,
+  /** Of DONE: the result, and result and trace together. */
   result: 4 << 20,
+  /** Of PROGRESS: the dep-info, and dep-info and trace together. */
   depInfo: 2 << 20,
+  trace: 1 << 19,
   /** Input manifests named in one reservation. */
   inputs: 4,
   cid: 64,

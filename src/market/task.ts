@@ -1,4 +1,4 @@
-import type { Done } from '../wire/generated/market_pb.ts'
+import type { Done, OutputRef } from '../wire/generated/market_pb.ts'
 
 /** What the market has to know about a unit that waits for a place to compile. */
 export interface Task {
@@ -33,4 +33,13 @@ export type HereReason =
   | 'stopping'
 
 /** How a lender's work ends: the fields of a `Done` without its task and epoch. */
-export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'wallMs'>
+export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'trace' | 'wallMs'>
+
+/** The metadata of a unit that still compiles, as frames carry it. */
+export interface MetadataReady {
+  rmeta: Pick<OutputRef, 'name' | 'cid' | 'size'>
+  /** Text of the dep-info. */
+  depInfo: Uint8Array
+  /** What was looked at so far; empty when nothing watched it. */
+  trace: Uint8Array
+}

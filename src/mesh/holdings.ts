@@ -2,7 +2,15 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Clock } from '../base/clock.ts'
 import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import type { HoldingSchema, HoldingsAnswer, HoldingsQuery } from '../wire/generated/holdings_pb.ts'
+import type {
+  HoldingSchema,
+  HoldingsAnswer,
+  HoldingsDone,
+  HoldingsQuery,
+  HoldingsWait,
+  PendingWorkSchema,
+} from '../wire/generated/holdings_pb.ts'
+import type { Claims } from './claims.ts'
 import type { ControlMessage } from './control.ts'
 
 /** What a member holds under an action key: traces as canonical dag-cbor. */
@@ -24,8 +32,13 @@ export type HoldingsLookup = (keys: Uint8Array[], peerId: string) => Promise<Hol
 export interface AskOptions {
   /** How long to wait for the last answer. Default: 20. */
   budgetMs?: number
-  /** Stop waiting once so many holdings have come, for each 64 keys. Default: wait for everybody. */
+  /**
+   * Stop waiting once so many holdings have come, for each 64 keys. Default, and whenever a claimed work is asked about:
+   * wait for everybody.
+   */
   enough?: number
+  /** For each key the work key that this node has claimed, if any: its claim then says which peers to wait for. */
+  works?: readonly (Uint8Array | undefined)[]
   signal?: AbortSignal
 }
 
@@ -33,6 +46,7 @@ export interface HoldingsNeeds {
   clock: Clock
   log: Logger
   lookup: HoldingsLookup
+  claims: Claims
   /** Members that can be asked now. */
   peers(): string[]
   send(peerId: string, body: ControlMessage): boolean
@@ -40,10 +54,18 @@ export interface HoldingsNeeds {
 
 interface Question {
   keys: Set<string>
+  works: Set<string>
   unanswered: Set<string>
   found: RemoteHolding[]
   enough: number
   done(): void
+}
+
+type PendingWork = MessageInitShape<typeof PendingWorkSchema>
+
+interface Lookups {
+  underWay: number
+  waiting: { query: HoldingsQuery; pending: PendingWork[] }[]
 }
 
 const keyBytes = 32
@@ -51,13 +73,15 @@ const maxKeys = 64
 const maxTraces = 8
 const maxAnswerBytes = 1024 * 1024
 const maxConcurrentLookups = 4
+const maxWaitingLookups = 60
+const noWork = new Uint8Array()
 
 /** Asks connected members who has already compiled something, and answers the same question. */
 export class Holdings {
   readonly #needs: HoldingsNeeds
   readonly #questions = new Map<bigint, Question>()
-  /** Lookups under way, by the peer that asked. */
-  readonly #lookups = new Map<string, number>()
+  /** By the peer that asked. */
+  readonly #lookups = new Map<string, Lookups>()
   #id = 0n
   /** Queries and answers that broke a rule of the protocol, or came when nobody waited. */
   dropped = 0
@@ -70,31 +94,31 @@ export class Holdings {
   async ask(keys: readonly Uint8Array[], options: AskOptions = {}): Promise<RemoteHolding[]> {
     const { signal } = options
     signal?.throwIfAborted()
-    const batches: Uint8Array[][] = []
-    for (let at = 0; at < keys.length; at += maxKeys) batches.push(keys.slice(at, at + maxKeys))
-    const answers = await Promise.all(batches.map((batch) => this.#askBatch(batch, options)))
-    return answers.flat()
+    const batches: Promise<RemoteHolding[]>[] = []
+    for (let at = 0; at < keys.length; at += maxKeys) {
+      const works = options.works?.slice(at, at + maxKeys) ?? []
+      batches.push(this.#askBatch(keys.slice(at, at + maxKeys), works, options))
+    }
+    return (await Promise.all(batches)).flat()
   }
 
   /** A peer asks. Never throws: what cannot be answered is not answered. */
   onQuery(peerId: string, query: HoldingsQuery): void {
-    const underWay = this.#lookups.get(peerId) ?? 0
-    const malformed = query.keys.length > maxKeys || query.keys.some((key) => key.length !== keyBytes)
-    if (malformed || underWay >= maxConcurrentLookups) {
+    const { keys, works } = query
+    const lookups = this.#lookups.get(peerId) ?? { underWay: 0, waiting: [] }
+    const wellFormed =
+      keys.length <= maxKeys &&
+      keys.every((key) => key.length === keyBytes) &&
+      (works.length === 0 || works.length === keys.length) &&
+      works.every((work) => work.length === 0 || work.length === keyBytes)
+    if (!wellFormed || lookups.waiting.length >= maxWaitingLookups) {
       this.dropped += 1
       return
     }
-    this.#lookups.set(peerId, underWay + 1)
-    this.#answer(peerId, query)
-      .catch((error: unknown) => {
-        const { code, message } = toShoalError(error)
-        this.#needs.log.warn('holdings not answered', { peer: peerId, code, error: message })
-      })
-      .finally(() => {
-        const left = (this.#lookups.get(peerId) ?? 1) - 1
-        if (left > 0) this.#lookups.set(peerId, left)
-        else this.#lookups.delete(peerId)
-      })
+    this.#lookups.set(peerId, lookups)
+    // Now, not when the answer is sent: who goes on depends on what was known when the question came.
+    lookups.waiting.push({ query, pending: this.#pendingFor(peerId, works) })
+    this.#lookUpNext(peerId, lookups)
   }
 
   /** A peer answers. Keys that were not asked for are dropped. */
@@ -104,6 +128,10 @@ export class Holdings {
       this.dropped += 1
       return
     }
+    for (const { work, expectedMs } of answer.pending.slice(0, maxKeys)) {
+      if (question.works.has(hex(work))) this.#needs.claims.onPending(peerId, work, expectedMs)
+      else this.dropped += 1
+    }
     for (const { key, traces } of answer.holdings.slice(0, maxKeys)) {
       if (!question.keys.has(hex(key)) || traces.length > maxTraces) this.dropped += 1
       else question.found.push({ peerId, key, traces })
@@ -111,39 +139,106 @@ export class Holdings {
     if (question.unanswered.size === 0 || question.found.length >= question.enough) question.done()
   }
 
-  /** A peer is gone: nobody waits for its answer. */
+  /** A peer wants to hear when works of this node end. */
+  onWait(peerId: string, { works }: HoldingsWait): void {
+    if (this.#isWorkList(works)) for (const work of works) this.#needs.claims.onWait(peerId, work)
+  }
+
+  /** Works of a peer have ended. */
+  onDone(peerId: string, { works, held }: HoldingsDone): void {
+    if (this.#isWorkList(works)) for (const work of works) this.#needs.claims.onDone(peerId, work, held)
+  }
+
+  /** A peer is gone: nobody waits for its answer, nor for what it was at. */
   onDown(peerId: string): void {
+    this.#needs.claims.onDown(peerId)
+    const lookups = this.#lookups.get(peerId)
+    if (lookups !== undefined) lookups.waiting = []
     for (const question of this.#questions.values()) {
       if (question.unanswered.delete(peerId) && question.unanswered.size === 0) question.done()
     }
   }
 
-  async #askBatch(keys: Uint8Array[], options: AskOptions): Promise<RemoteHolding[]> {
+  async #askBatch(
+    keys: Uint8Array[],
+    claimed: readonly (Uint8Array | undefined)[],
+    options: AskOptions,
+  ): Promise<RemoteHolding[]> {
     const { budgetMs = 20, enough = Number.POSITIVE_INFINITY, signal } = options
     this.#id += 1n
     const id = this.#id
+    const ends: (() => void)[] = []
+    const works = keys.map((_key, index) => {
+      const work = claimed[index] ?? noWork
+      const end = this.#needs.claims.startAsk(work)
+      if (end === undefined) return noWork
+      ends.push(end)
+      return work
+    })
     const { promise, resolve } = Promise.withResolvers<void>()
-    const question: Question = { keys: new Set(keys.map(hex)), unanswered: new Set(), found: [], enough, done: resolve }
-    this.#questions.set(id, question)
-    for (const peerId of this.#needs.peers()) {
-      if (this.#needs.send(peerId, { case: 'holdingsQuery', value: { id, keys } })) question.unanswered.add(peerId)
+    const question: Question = {
+      keys: new Set(keys.map(hex)),
+      works: new Set(works.filter((work) => work !== noWork).map(hex)),
+      unanswered: new Set(),
+      found: [],
+      // Who holds something may hold it for other sources, while another is at these.
+      enough: ends.length > 0 ? Number.POSITIVE_INFINITY : enough,
+      done: resolve,
     }
-    if (question.unanswered.size === 0) resolve()
+    this.#questions.set(id, question)
     const cancelBudget = this.#needs.clock.after(budgetMs, resolve)
     signal?.addEventListener('abort', () => resolve(), { once: true })
     try {
+      const value = { id, keys, works: ends.length > 0 ? works : [] }
+      for (const peerId of this.#needs.peers()) {
+        if (this.#needs.send(peerId, { case: 'holdingsQuery', value })) question.unanswered.add(peerId)
+      }
+      if (question.unanswered.size === 0) resolve()
       await promise
       signal?.throwIfAborted()
       return question.found
     } finally {
       cancelBudget()
       this.#questions.delete(id)
+      for (const end of ends) end()
     }
   }
 
-  async #answer(peerId: string, query: HoldingsQuery): Promise<void> {
-    const holdings = fit(await this.#needs.lookup(query.keys, peerId))
-    this.#needs.send(peerId, { case: 'holdingsAnswer', value: { id: query.id, holdings } })
+  #pendingFor(peerId: string, works: readonly Uint8Array[]): PendingWork[] {
+    return works.flatMap((work) => {
+      const expectedMs = this.#needs.claims.onAsked(peerId, work)
+      return expectedMs === undefined ? [] : [{ work, expectedMs }]
+    })
+  }
+
+  #lookUpNext(peerId: string, lookups: Lookups): void {
+    if (lookups.underWay >= maxConcurrentLookups) return
+    const next = lookups.waiting.shift()
+    if (next === undefined) {
+      if (lookups.underWay === 0) this.#lookups.delete(peerId)
+      return
+    }
+    lookups.underWay += 1
+    this.#answer(peerId, next.query, next.pending)
+      .catch((error: unknown) => {
+        const { code, message } = toShoalError(error)
+        this.#needs.log.warn('holdings not answered', { peer: peerId, code, error: message })
+      })
+      .finally(() => {
+        lookups.underWay -= 1
+        this.#lookUpNext(peerId, lookups)
+      })
+  }
+
+  async #answer(peerId: string, { id, keys }: HoldingsQuery, pending: PendingWork[]): Promise<void> {
+    const holdings = fit(await this.#needs.lookup(keys, peerId))
+    this.#needs.send(peerId, { case: 'holdingsAnswer', value: { id, holdings, pending } })
+  }
+
+  #isWorkList(works: readonly Uint8Array[]): boolean {
+    const isOne = works.length <= maxKeys && works.every((work) => work.length === keyBytes)
+    if (!isOne) this.dropped += 1
+    return isOne
   }
 }
 

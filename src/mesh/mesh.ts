@@ -2,6 +2,7 @@ import { networkInterfaces } from 'node:os'
 import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
 import { assemble, type MeshInit, type RunningMesh } from './assemble.ts'
+import type { Claim } from './claims.ts'
 import type { ControlBody, ControlMessage } from './control.ts'
 import type { FetchOptions } from './exchange.ts'
 import type { AskOptions, RemoteHolding } from './holdings.ts'
@@ -46,7 +47,13 @@ export interface Mesh {
   onSuspect(handler: (peerId: string, suspect: boolean) => void): () => void
   /** From now on notices within four seconds when the peer falls silent, until the returned function is called. */
   watch(peerId: string): () => void
-  /** Asks all connected members which of these action keys they hold. */
+  /**
+   * This node is about to do a work, so that of the members that are at it only one goes on. Always ends with `done()`.
+   * @param work see `workKey`
+   * @param expectedMs how long the work takes here
+   */
+  claim(work: Uint8Array, expectedMs: number): Claim
+  /** Asks all connected members which of these action keys they hold, and whether they are at the same claimed works. */
   ask(keys: readonly Uint8Array[], options?: AskOptions): Promise<RemoteHolding[]>
   /** See `BlockExchange.fetchBlock`. */
   fetchBlock(cid: CID, options: FetchOptions): Promise<Uint8Array>
@@ -139,6 +146,10 @@ class MeshNode implements Mesh {
 
   watch(peerId: string): () => void {
     return this.#started().table.watch(peerId)
+  }
+
+  claim(work: Uint8Array, expectedMs: number): Claim {
+    return this.#started().claims.claim(work, expectedMs)
   }
 
   async ask(keys: readonly Uint8Array[], options: AskOptions = {}): Promise<RemoteHolding[]> {

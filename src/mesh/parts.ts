@@ -6,6 +6,7 @@ import type { AddressBook } from './address-book.ts'
 import type { Interfaces } from './addresses.ts'
 import { blockProtocol } from './block-frames.ts'
 import { BlockServer } from './block-server.ts'
+import { Claims } from './claims.ts'
 import { Dialler } from './dialler.ts'
 import { BlockExchange } from './exchange.ts'
 import { Holdings, type HoldingsLookup } from './holdings.ts'
@@ -32,6 +33,7 @@ export interface Parts {
   connected: Set<string>
   dialler: Dialler
   table: PeerTable
+  claims: Claims
   holdings: Holdings
   exchange: BlockExchange
   server: BlockServer
@@ -68,13 +70,22 @@ export function createParts(
     onFrame(peerId, body) {
       if (body.case === 'holdingsQuery') holdings.onQuery(peerId, body.value)
       else if (body.case === 'holdingsAnswer') holdings.onAnswer(peerId, body.value)
+      else if (body.case === 'holdingsWait') holdings.onWait(peerId, body.value)
+      else if (body.case === 'holdingsDone') holdings.onDone(peerId, body.value)
       else events.onFrame(peerId, body)
     },
+  })
+  const claims = new Claims({
+    clock,
+    self: self.peerId,
+    sendWait: (peerId, work) => table.send(peerId, { case: 'holdingsWait', value: { works: [work] } }),
+    sendDone: (peerId, work, held) => table.send(peerId, { case: 'holdingsDone', value: { works: [work], held } }),
   })
   const holdings = new Holdings({
     clock,
     log,
     lookup: needs.lookup,
+    claims,
     peers: () => table.up(),
     send: (peerId, body) => table.send(peerId, body),
   })
@@ -95,7 +106,7 @@ export function createParts(
     onFound: (peerId, addresses, wanted) => dialler.found(peerId, addresses, { wanted }),
   })
   const server = new BlockServer({ clock, log, source: needs.source })
-  return { connected, dialler, table, holdings, exchange, server, records }
+  return { connected, dialler, table, claims, holdings, exchange, server, records }
 }
 
 function openConnections(host: Host, peerId: string) {

@@ -17,6 +17,7 @@ export const rootNames = [
   'build',
   'out',
   'toolchain',
+  'target',
   'nowhere',
 ] as const
 export type RootName = (typeof rootNames)[number]
@@ -37,11 +38,13 @@ export const outputKinds = ['dep-info', 'metadata', 'link'] as const
 export type OutputKind = (typeof outputKinds)[number]
 
 const actionSchema = z.strictObject({
-  v: z.literal(1),
+  v: z.literal(2),
   /** Disowns every older result when changed: the mesh id. */
   salt: text,
   /** Digest of what the compiler loads, hex; see `plan/toolchain.ts`. */
   toolchain: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Content of the program that drives the compiler instead of rustc itself, such as clippy-driver; or null. */
+  driver: cidSchema.nullable(),
   /** Target triple. */
   target: text,
   crate: text,
@@ -52,7 +55,7 @@ const actionSchema = z.strictObject({
   cwd: text,
   /** `--remap-path-prefix` of every compile, in order: root → what it is called in the outputs. */
   remaps: z.array(z.tuple([root, text])).max(16),
-  /** Extern crates and all that they reach: file name under the root `deps` → content. Sorted. */
+  /** Extern crates and what they are known to reach: file name under the root `deps` → content. Sorted. */
   deps: z.array(z.tuple([relativePath, cidSchema])).max(16384),
   /** The build script's OUT_DIR as a tree manifest, or null. */
   build: cidSchema.nullable(),
@@ -79,10 +82,21 @@ const inputsSchema = z.strictObject({
 export type Inputs = z.output<typeof inputsSchema>
 
 const resultSchema = z.strictObject({
-  v: z.literal(1),
+  v: z.literal(2),
   /** The action key. */
   action: cidSchema,
-  outputs: z.array(z.strictObject({ name: relativePath, kind: z.enum(outputKinds), cid: cidSchema, size })).max(16),
+  outputs: z
+    .array(
+      z.strictObject({
+        name: relativePath,
+        kind: z.enum(outputKinds),
+        cid: cidSchema,
+        size,
+        /** Whether it can be executed: mode 0755, else 0644. */
+        executable: z.boolean(),
+      }),
+    )
+    .max(16),
   /** rustc's standard error without its artifact notifications; roots by name. */
   stderr: z.instanceof(Uint8Array),
   /** The text of the `.d` file; roots by name. */
@@ -91,19 +105,38 @@ const resultSchema = z.strictObject({
 })
 export type Result = z.output<typeof resultSchema>
 
+/**
+ * What can be said about something that a compile looked at.
+ *
+ * - `file`: a file with this content; `link`: a symbolic link with this text (digest of it)
+ * - `dir`: there is a directory; `list`: a directory with these entries (digest of names and kinds); `absent`: nothing
+ * - `program`: what a bare name finds along PATH, by content; null: nothing
+ * - `tree`: everything in a directory, a tree manifest
+ * - `environ`: the environment as a whole; `bound`: the real paths of the roots
+ */
+export const readKinds = ['file', 'link', 'dir', 'list', 'absent', 'program', 'tree', 'environ', 'bound'] as const
+export type ReadKind = (typeof readKinds)[number]
+
+const readsFields = {
+  /** Kind, path (roots by name, or absolute), digest where the kind has one. Sorted by path. */
+  reads: z.array(z.tuple([z.enum(readKinds), text, cidSchema.nullable()])).max(32768),
+  /** Variables that were looked at beyond the action's own: value with roots by name, null for "was not set". Sorted. */
+  env: z.array(z.tuple([text, text.nullable()])).max(4096),
+}
+
 const traceSchema = z.strictObject({
-  v: z.literal(1),
+  v: z.literal(2),
   action: cidSchema,
-  /** The package directory as it was, a tree manifest. */
-  tree: cidSchema,
-  /** Variables that the crate read beyond the action's own: value, or null for "was not set". Sorted. */
-  env: z.array(z.tuple([text, text.nullable()])).max(1024),
+  ...readsFields,
   result: cidSchema,
 })
 /** A constructive trace: action key + what the compile read → result. */
 export type Trace = z.output<typeof traceSchema>
+export type Read = Trace['reads'][number]
+/** What a compile looked at beyond what its action says. */
+export type ReadSet = Pick<Trace, 'reads' | 'env'>
 
-export const limits = { action: 1 << 20, tree: 16 << 20, inputs: 4 << 20, result: 4 << 20, trace: 1 << 18 } as const
+export const limits = { action: 1 << 20, tree: 16 << 20, inputs: 4 << 20, result: 4 << 20, trace: 1 << 19 } as const
 
 export const encodeAction = (action: Action): Encoded => encodeCbor(action)
 export const decodeAction = (bytes: Uint8Array): Action => decodeCbor(bytes, actionSchema, limits.action)

@@ -31,7 +31,11 @@ export const reasons = {
   'withheld-files': 'its package holds files that are not lent out',
   'too-large': 'its inputs are too large to be named',
   'path-bound': 'its outputs hold paths of this machine',
-  'source-changed': 'its package changed while it was compiled',
+  'source-changed': 'its sources changed while it was compiled',
+  'split-debuginfo': 'debug information goes into files of its own',
+  'writes-elsewhere': 'something in it writes files beside its outputs',
+  'uses-network': 'something in it uses the network',
+  unobserved: 'what it reads could not be observed',
 } as const
 export type Reason = keyof typeof reasons
 
@@ -41,41 +45,58 @@ const disturbing = ['RUSTC_FORCE_RUSTC_VERSION', 'RUSTC_OVERRIDE_VERSION_STRING'
 /** Options that are understood and either kept in the action or known not to matter. */
 const handled = new Set(
   (
-    'A C D F L W allow cap-lints cfg check-cfg codegen color crate-name crate-type deny diagnostic-width edition emit ' +
-    'error-format extern forbid force-warn json out-dir target warn l O g'
+    'A C D F L W Z allow cap-lints cfg check-cfg codegen color crate-name crate-type deny diagnostic-width edition emit ' +
+    'error-format extern forbid force-warn json out-dir target test warn l O g'
   ).split(' '),
 )
 
-/** Codegen options whose meaning lies on this machine. */
-const hereOnly = new Set(['linker', 'link-arg', 'link-args', 'linker-plugin-lto', 'profile-use', 'profile-generate'])
+/** Codegen options that name things of this machine: fine for a recall, which looks at them, but not for a lender. */
+const hereOnly = new Set(['linker', 'link-arg', 'link-args', 'linker-plugin-lto', 'profile-use'])
+/** Targets whose linked files have names that Shoal does not know. */
+const unknownNames = /windows|emscripten|cuda|uefi/
 
 export function unitKind(args: RustcArgs): UnitKind {
   if (args.test) return 'test'
   if (args.crateName === 'build_script_build' || args.crateName.startsWith('build_script_')) return 'build-script'
-  const [type] = args.crateTypes
-  if (args.crateTypes.length !== 1 || type === undefined) return 'other'
-  if (type === 'lib' || type === 'rlib') return 'lib'
+  const types = args.crateTypes.length === 0 ? ['bin'] : args.crateTypes
+  if (types.includes('lib') || types.includes('rlib')) return 'lib'
+  const [type] = types
   if (type === 'proc-macro' || type === 'bin' || type === 'dylib' || type === 'cdylib' || type === 'staticlib')
     return type
   return 'other'
+}
+
+/** Whether a linker runs. */
+export function links(args: RustcArgs): boolean {
+  if (!args.emit.includes('link')) return false
+  if (args.test || args.crateTypes.length === 0) return true
+  return args.crateTypes.some((type) => type !== 'lib' && type !== 'rlib' && type !== 'staticlib')
 }
 
 /**
  * Whether an invocation can be named as an action at all; the reason if not. Looks at arguments and environment only.
  */
 export function reasonToStay(args: RustcArgs, env: ReadonlyMap<string, string>): Reason | undefined {
-  if (unitKind(args) !== 'lib') return 'kind'
   if (args.sources.length !== 1 || !args.sources[0]?.endsWith('.rs')) return 'unsupported-option'
   if (args.options.some((option) => !handled.has(option.name))) return 'unsupported-option'
-  if (args.codegen.has('incremental')) return 'incremental'
-  if (args.codegen.get('target-cpu') === 'native') return 'native-cpu'
-  for (const key of args.codegen.keys()) if (hereOnly.has(key)) return 'unsupported-option'
-  if ((args.codegen.get('split-debuginfo') ?? 'off') !== 'off') return 'unsupported-option'
-  if (!args.emit.includes('metadata')) return 'unsupported-emit'
+  if (args.codegen.has('profile-generate') || args.codegen.has('save-temps')) return 'unsupported-option'
+  if ((args.codegen.get('split-debuginfo') ?? 'off') !== 'off') return 'split-debuginfo'
   if (args.emit.some((kind) => kind !== 'dep-info' && kind !== 'metadata' && kind !== 'link')) return 'unsupported-emit'
   if (!args.emit.includes('dep-info')) return 'unsupported-emit'
   if (args.target?.includes('.json') || args.target?.includes('/')) return 'unsupported-option'
-  if (!args.codegen.get('extra-filename')) return 'unsupported-option'
+  if (args.target !== undefined && unknownNames.test(args.target)) return 'unsupported-option'
   if (disturbing.some((name) => env.has(name))) return 'environment'
+  return undefined
+}
+
+/** Why a unit is not compiled by others, as far as its arguments tell. */
+export function reasonNotAway(args: RustcArgs, driver: string | undefined): Reason | undefined {
+  if (driver !== undefined || args.test || links(args)) return 'kind'
+  if (args.crateTypes.some((type) => type !== 'lib' && type !== 'rlib')) return 'kind'
+  if (args.crateTypes.length !== 1 || !args.codegen.get('extra-filename')) return 'kind'
+  if (!args.emit.includes('metadata')) return 'unsupported-emit'
+  if (args.codegen.get('target-cpu') === 'native') return 'native-cpu'
+  for (const key of args.codegen.keys()) if (hereOnly.has(key)) return 'unsupported-option'
+  if (args.options.some(({ name }) => name === 'Z')) return 'unsupported-option'
   return undefined
 }

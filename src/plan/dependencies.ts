@@ -1,11 +1,10 @@
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { hexOf } from '../wire/cid.ts'
 import type { RootName } from './action.ts'
 import type { RustcArgs } from './rustc-args.ts'
 import type { StatDigests } from './stat-digests.ts'
-import type { DigestedTree } from './trees.ts'
 
 /** A crate that a compile can load: metadata or a procedural macro. */
 export interface Dependency {
@@ -21,7 +20,8 @@ export interface UnitSource {
   root: RootName
   /** Under the root; '' for the root itself. */
   path: string
-  tree: DigestedTree
+  /** Absolute. */
+  dir: string
 }
 
 /** Remembers what a crate that was compiled through Shoal reaches, and what it was made from. */
@@ -40,28 +40,41 @@ export interface Reach {
 
 const isMacro = (name: string): boolean => /\.(so|dylib|dll)$/.test(name)
 
+export interface FoundDependencies {
+  /** Sorted by name. */
+  dependencies: Dependency[]
+  /** Whether everything that the externs reach is among them. */
+  complete: boolean
+  /** Directories in which rustc looks for crates, absolute. */
+  directories: string[]
+}
+
 /**
- * Direct externs and everything that they reach, with the contents that lie here now. A procedural macro reaches nothing:
- * rustc loads it without its own dependencies. Sorted by name.
- * @returns undefined when the reach of some extern is not known, or a file of it is gone
+ * Direct externs and everything that they are known to reach, with the contents that lie here now. A procedural macro
+ * reaches nothing: rustc loads it without its own dependencies.
+ * @returns undefined when an extern is gone
  */
 export async function findDependencies(
   args: RustcArgs,
+  cwd: string,
   digests: StatDigests,
   reach: Reach,
-): Promise<Dependency[] | undefined> {
+): Promise<FoundDependencies | undefined> {
   const directories = new Set<string>()
   for (const { name, value } of args.options) {
-    if (name === 'L' && value?.startsWith('dependency=')) directories.add(value.slice('dependency='.length))
+    if (name === 'L' && value?.startsWith('dependency=')) {
+      directories.add(resolve(cwd, value.slice('dependency='.length)))
+    }
   }
   const found = new Map<string, Dependency>()
+  let complete = true
 
   const add = async (name: string, candidates: string[]): Promise<Dependency | undefined> => {
     const known = found.get(name)
     if (known !== undefined) return known
     for (const path of candidates) {
       try {
-        const dependency = { name, path, ...(await digests.digest(path)) }
+        const dependency = { name, path, ...(digests.known(path) ?? (await digests.digest(path))) }
         found.set(name, dependency)
         return dependency
       } catch (error) {
@@ -70,20 +83,29 @@ export async function findDependencies(
     }
     return undefined
   }
+  const reached = async (direct: Dependency): Promise<readonly string[] | undefined> => {
+    if (!direct.name.endsWith('.rlib')) return await reach.get(hexOf(direct.cid), direct.path)
+    const path = direct.path.replace(/\.rlib$/, '.rmeta')
+    const metadata = await digests.digest(path).catch(() => undefined)
+    return await reach.get(hexOf((metadata ?? direct).cid), path)
+  }
 
   for (const { path } of args.externs) {
     if (path === undefined) continue
-    directories.add(dirname(path))
-    const direct = await add(basename(path), [path])
+    const extern = resolve(cwd, path)
+    directories.add(dirname(extern))
+    const direct = await add(basename(extern), [extern])
     if (direct === undefined) return undefined
     if (isMacro(direct.name)) continue
-    if (!direct.name.endsWith('.rmeta')) return undefined
-    const names = await reach.get(hexOf(direct.cid), path)
-    if (names === undefined) return undefined
-    for (const name of names) {
-      const paths = [...directories].map((directory) => join(directory, name))
-      if ((await add(name, paths)) === undefined) return undefined
+    const names = await reached(direct)
+    if (names === undefined) complete = false
+    for (const name of names ?? []) {
+      // Whoever links needs what whoever compiled needed only the metadata of.
+      const wanted = direct.name.endsWith('.rlib') ? name.replace(/\.rmeta$/, '.rlib') : name
+      const paths = [...directories].map((directory) => join(directory, wanted))
+      if ((await add(wanted, paths)) === undefined) complete = false
     }
   }
-  return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const dependencies = [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  return { dependencies, complete, directories: [...directories] }
 }

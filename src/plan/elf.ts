@@ -11,6 +11,8 @@ export interface DynamicObject {
   needed: string[]
   /** `DT_RUNPATH`, or else `DT_RPATH`, split; `$ORIGIN` unexpanded. */
   runpath: string[]
+  /** Whether it refers to `environ`: then it can look at all variables without asking for one. */
+  usesEnviron: boolean
 }
 
 /** Largest table read: the dynamic strings of LLVM are 2.5 MB. */
@@ -89,6 +91,7 @@ async function readTags(file: FileHandle, dynamic: Segment, segments: Segment[])
   return {
     needed: tags.filter((entry) => entry.tag === tag.needed).map((entry) => text(entry.value)),
     runpath: paths === undefined ? [] : text(paths).split(':').filter(Boolean),
+    usesEnviron: strings.includes('\0environ\0') || strings.includes('\0__environ\0'),
   }
 }
 

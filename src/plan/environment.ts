@@ -14,7 +14,10 @@ const mechanics = new Set([
   'DYLD_FALLBACK_LIBRARY_PATH',
   'CARGO_TARGET_TMPDIR',
   'CARGO_SBOM_PATH',
+  // Differs between `cargo build` and `cargo build -p`; who looks at it has that in the trace.
+  'CARGO_PRIMARY_PACKAGE',
   'RUSTC_WRAPPER',
+  'RUSTC_WORKSPACE_WRAPPER',
   'SHOAL',
   'SHOAL_SOCKET',
   'SHOAL_HOME',
@@ -23,8 +26,7 @@ const mechanics = new Set([
   '_',
 ])
 /** Set by cargo for every unit; taken even when cargo's own environment cannot be read. */
-const always =
-  /^(CARGO_PKG_\w+|CARGO_CRATE_NAME|CARGO_BIN_NAME|CARGO_MANIFEST_DIR|CARGO_MANIFEST_PATH|CARGO_PRIMARY_PACKAGE|OUT_DIR)$/
+const always = /^(CARGO_PKG_\w+|CARGO_CRATE_NAME|CARGO_BIN_NAME|CARGO_MANIFEST_DIR|CARGO_MANIFEST_PATH|OUT_DIR)$/
 /** Part of every action, whoever set them. */
 const ambient = ['RUSTC_BOOTSTRAP', 'MACOSX_DEPLOYMENT_TARGET', 'SDKROOT']
 

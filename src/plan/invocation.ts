@@ -1,5 +1,7 @@
 /** One rustc command as cargo issued it and the shim reported it. */
 export interface Invocation {
+  /** The clippy-driver that runs in rustc's place, as cargo named it. */
+  driver: string | undefined
   /** rustc as cargo named it. */
   rustc: string
   /** Arguments after the program, argument files expanded. */

@@ -1,27 +1,34 @@
 import { basename, join } from 'node:path'
-import type { Reason } from './classify.ts'
+import type { OutputKind } from './action.ts'
+import { links, type Reason } from './classify.ts'
 import { nameRoots, type Root, rootToken } from './roots.ts'
 import type { RustcArgs } from './rustc-args.ts'
 
 /** Options that shape what a terminal shows and nothing else. */
 const forTheTerminal = new Set(['diagnostic-width', 'color'])
 
+export interface NormaliseContext {
+  roots: readonly Root[]
+  /** Names the processor of this machine; undefined when that cannot be told. */
+  processor(): string | undefined
+}
+
 /**
  * rustc's arguments as they are on every machine: roots by name, externs and dependency directories under the root `deps`,
- * options for the terminal left out.
+ * options for the terminal and the incremental directory left out.
  * @returns the arguments, or the reason why they cannot be named
  */
-export function normaliseArgs(args: RustcArgs, roots: readonly Root[]): string[] | Reason {
+export function normaliseArgs(args: RustcArgs, { roots, processor }: NormaliseContext): string[] | Reason {
   const argv: string[] = []
   const push = (name: string, value?: string): void => {
     argv.push(name.length === 1 ? `-${name}` : `--${name}`)
     if (value !== undefined) argv.push(value)
   }
   const deps = rootToken('deps')
-  const bundles = args.options.some((option) => option.name === 'l' && /^static\b/.test(option.value ?? ''))
+  const keepsSearchPaths = bundlesOrLinks(args)
   let dependencies = false
   for (const { name, value } of args.options) {
-    if (forTheTerminal.has(name)) continue
+    if (forTheTerminal.has(name) || (name === 'C' && value?.startsWith('incremental='))) continue
     if (value === undefined) {
       push(name)
       continue
@@ -31,51 +38,78 @@ export function normaliseArgs(args: RustcArgs, roots: readonly Root[]): string[]
       push(name, equals < 0 ? value : `${value.slice(0, equals)}=${deps}/${basename(value.slice(equals + 1))}`)
       continue
     }
+    if (name === 'C' && value === 'target-cpu=native') {
+      const cpu = processor()
+      if (cpu === undefined) return 'native-cpu'
+      push(name, `target-cpu=native:${cpu}`)
+      continue
+    }
     if (name !== 'L') {
       push(name, nameRoots(value, roots))
       continue
     }
     const equals = value.indexOf('=')
-    const kind = equals < 0 ? '' : value.slice(0, equals)
-    const path = value.slice(equals + 1)
-    if (kind === 'dependency') {
+    if (value.startsWith('dependency=')) {
       // One flag for all of them: in an action every dependency lies in one directory.
       if (!dependencies) push('L', `dependency=${deps}`)
       dependencies = true
       continue
     }
-    if (kind !== 'native') return 'unsupported-option'
-    const named = nameRoots(path, roots)
-    if (named.startsWith(rootToken('build'))) push('L', `native=${named}`)
+    const named = nameRoots(value.slice(equals + 1), roots)
+    const kind = equals < 0 ? '' : value.slice(0, equals + 1)
     // Native libraries of other packages matter to whoever links, and to this unit only if it bundles one.
-    else if (bundles) return 'native-library'
+    if (keepsSearchPaths || kind !== 'native=' || named.startsWith(rootToken('build'))) push('L', `${kind}${named}`)
   }
   const [source] = args.sources
   argv.push(nameRoots(source ?? '', roots))
   return argv
 }
 
-/** Whether native libraries outside the package could be found by this compile; its action does not say so. */
-export function dropsNativeSearch(args: RustcArgs, roots: readonly Root[]): boolean {
-  return args.options.some(
-    ({ name, value }) =>
-      name === 'L' &&
-      value?.startsWith('native=') &&
-      !nameRoots(value, roots).startsWith(`native=${rootToken('build')}`),
-  )
+/** Whether the order in which libraries are searched for can matter to this unit. */
+function bundlesOrLinks(args: RustcArgs): boolean {
+  const bundles = args.options.some((option) => option.name === 'l' && /^static\b/.test(option.value ?? ''))
+  return bundles || links(args) || args.crateTypes.includes('staticlib')
+}
+
+/** Directories with native libraries that the action does not name: what is found in one is not described by it. */
+export function unnamedSearchPaths(args: RustcArgs, roots: readonly Root[]): string[] {
+  if (bundlesOrLinks(args)) return []
+  return args.options.flatMap(({ name, value }) => {
+    if (name !== 'L' || !value?.startsWith('native=')) return []
+    const path = value.slice('native='.length)
+    return nameRoots(path, roots).startsWith(rootToken('build')) ? [] : [path]
+  })
 }
 
 /** The files that rustc will write, as names under the root `out`. */
-export function declaredOutputs(args: RustcArgs): [string, 'dep-info' | 'metadata' | 'link'][] {
-  const stem = `${args.crateName}${args.codegen.get('extra-filename') ?? ''}`
-  const outputs: [string, 'dep-info' | 'metadata' | 'link'][] = []
+export function declaredOutputs(args: RustcArgs): [string, OutputKind][] {
+  const stem = outputStem(args)
+  const outputs: [string, OutputKind][] = []
   if (args.emit.includes('dep-info')) outputs.push([`${stem}.d`, 'dep-info'])
   if (args.emit.includes('metadata')) outputs.push([`lib${stem}.rmeta`, 'metadata'])
-  if (args.emit.includes('link')) outputs.push([`lib${stem}.rlib`, 'link'])
-  return outputs
+  if (!args.emit.includes('link')) return outputs
+  const types = args.test || args.crateTypes.length === 0 ? ['bin'] : args.crateTypes
+  const names = new Set(types.map((type) => linkedName(type, stem, args.target ?? '')))
+  return [...outputs, ...[...names].map((name): [string, OutputKind] => [name, 'link'])]
 }
 
-/** Where rustc puts the metadata of a unit that emits some. */
-export function metadataPath(outDir: string, args: RustcArgs): string {
-  return join(outDir, `lib${args.crateName}${args.codegen.get('extra-filename') ?? ''}.rmeta`)
+function linkedName(type: string, stem: string, target: string): string {
+  if (type === 'lib' || type === 'rlib') return `lib${stem}.rlib`
+  if (type === 'staticlib') return `lib${stem}.a`
+  const wasm = target.startsWith('wasm')
+  if (type === 'bin') return wasm ? `${stem}.wasm` : stem
+  if (wasm) return `${stem}.wasm`
+  const apple = target === '' ? process.platform === 'darwin' : target.includes('apple')
+  return `lib${stem}${apple ? '.dylib' : '.so'}`
+}
+
+const outputStem = (args: RustcArgs): string => `${args.crateName}${args.codegen.get('extra-filename') ?? ''}`
+
+/** Where the file lies that dependents are compiled against: metadata where there is some, else what they link. */
+export function dependencyPath(outDir: string, args: RustcArgs): string | undefined {
+  const outputs = declaredOutputs(args)
+  const metadata = outputs.find(([, kind]) => kind === 'metadata')
+  const library = outputs.find(([name, kind]) => kind === 'link' && /\.(rlib|so|dylib)$/.test(name))
+  const name = (metadata ?? library)?.[0]
+  return name === undefined ? undefined : join(outDir, name)
 }

@@ -1,13 +1,13 @@
-import { isAbsolute, join, relative, resolve } from 'node:path'
+import { isAbsolute, relative, resolve } from 'node:path'
+import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
-import type { Encoded } from '../wire/cbor.ts'
-import { type Action, type ActionKey, encodeAction, encodeInputs, type RootName } from './action.ts'
-import { type Reason, reasonToStay, type UnitKind, unitKind } from './classify.ts'
+import { type Action, type ActionKey, encodeAction, type RootName } from './action.ts'
+import { type Reason, reasonNotAway, reasonToStay, type UnitKind, unitKind } from './classify.ts'
 import { type Dependency, findDependencies, type Reach, type UnitSource } from './dependencies.ts'
 import { actionEnvironment } from './environment.ts'
 import type { Invocation } from './invocation.ts'
-import { declaredOutputs, dropsNativeSearch, metadataPath, normaliseArgs } from './normalise.ts'
-import { nameRoots, type Root } from './roots.ts'
+import { declaredOutputs, dependencyPath, normaliseArgs, unnamedSearchPaths } from './normalise.ts'
+import { nameRoots, type Root, rootToken, sortRoots } from './roots.ts'
 import { parseRustcArgs, type RustcArgs } from './rustc-args.ts'
 import type { StatDigests } from './stat-digests.ts'
 import type { DigestedTree, Trees } from './trees.ts'
@@ -17,6 +17,10 @@ export interface ToolchainId {
   /** Digest of what a compile loads, hex. */
   digest: string
   host: string
+  /** Absolute, links resolved. */
+  sysroot: string
+  /** Files that the digest is over, relative to the sysroot. */
+  covered: ReadonlySet<string>
 }
 
 export interface PlanNeeds {
@@ -27,14 +31,18 @@ export interface PlanNeeds {
   toolchain(invocation: Invocation, target: string | undefined): Promise<ToolchainId | undefined>
   /** The environment that the cargo with this process id was started with. */
   cargoEnvironment(pid: number): Promise<ReadonlyMap<string, string> | undefined>
+  /** Names a program that drives the compiler, by content; it may be a proxy for the one in the sysroot. */
+  driver(path: string, sysroot: string): Promise<CID>
+  /** Names the processor of this machine; undefined when that cannot be told. */
+  processor(): string | undefined
 }
 
 interface PlanBase {
   crate: string
   kind: UnitKind
   args: RustcArgs
-  /** What the unit's metadata will reach; undefined when not known. */
-  dependencies: Dependency[] | undefined
+  /** What the unit's metadata will reach; undefined when not all of it is known. */
+  reaches: Dependency[] | undefined
 }
 
 /** rustc simply runs here. */
@@ -49,20 +57,25 @@ export interface PlannedAction extends PlanBase {
   action: Action
   key: ActionKey
   actionBytes: Uint8Array
-  /** The package directory as it is now. */
-  tree: DigestedTree
+  /** The package directory. */
+  source: UnitSource
+  /** Packages whose sources rustc looks into besides. */
+  upstream: UnitSource[]
   /** True when it reaches a procedural macro, whose output need not be the same each time. */
   usesMacros: boolean
-  /** Every directory that a lender needs. */
-  lent: DigestedTree[]
+  /** OUT_DIR as it is now. */
   build: DigestedTree | undefined
-  inputs: Encoded
   roots: Root[]
   dependencies: Dependency[]
+  /** Directories in which rustc looks for crates, absolute. */
+  dependencyDirs: string[]
+  /** Directories with native libraries that the action does not name. */
+  unnamedDirs: string[]
+  /** What `-C incremental` names, absolute. The action is the same compile without it. */
+  incremental: string | undefined
   /** A reason to keep the compile (not the recall) on this machine. */
   notAway: Reason | undefined
-  /** Triple of the machine that the toolchain runs on. */
-  host: string
+  toolchain: ToolchainId
 }
 
 export type Planned = PlannedHere | PlannedAction
@@ -73,50 +86,43 @@ export type Planned = PlannedHere | PlannedAction
  * @throws ShoalError ERR_UNSUPPORTED when the arguments are not understood at all
  */
 export async function plan(invocation: Invocation, salt: string, needs: PlanNeeds): Promise<Planned> {
+  const { cwd, env: variables } = invocation
   const args = parseRustcArgs(invocation.argv)
-  const outDir = resolve(invocation.cwd, args.outDir)
-  const { roots, remaps } = unitRoots(invocation, outDir)
-  const kind = unitKind(args)
-  const asDependency = dependencyPath(outDir, args, kind)
-  const dependencies = args.emit.includes('metadata')
-    ? await findDependencies(args, needs.digests, needs.reach)
-    : undefined
-  const source = asDependency === undefined ? 'kind' : await findSource(invocation, roots, needs)
-  if (asDependency !== undefined) {
-    needs.reach.expect(asDependency, {
-      names: dependencies?.map(({ name }) => name),
-      source: typeof source === 'string' ? undefined : source,
-    })
-  }
-  const base: PlanBase = { crate: args.crateName, kind, args, dependencies }
-  const here = (reason: Reason): PlannedHere => ({ ...base, shareable: false, reason })
+  const outDir = resolve(cwd, args.outDir)
+  const found = await findDependencies(args, cwd, needs.digests, needs.reach)
+  const reaches = found?.complete === true ? found.dependencies : undefined
+  const { roots: named, remaps } = unitRoots(invocation, outDir)
+  const source = findSource(invocation, named)
+  const path = dependencyPath(outDir, args)
+  if (path !== undefined) needs.reach.expect(path, { names: reaches?.map(({ name }) => name), source })
 
-  const stay = reasonToStay(args, invocation.env)
+  const base: PlanBase = { crate: args.crateName, kind: unitKind(args), args, reaches }
+  const here = (reason: Reason): PlannedHere => ({ ...base, shareable: false, reason })
+  const stay = reasonToStay(args, variables)
   if (stay !== undefined) return here(stay)
-  if (hasUnusualPath(roots)) return here('unusual-path')
-  if (dependencies === undefined) return here('dependency-unknown')
-  if (typeof source === 'string') return here(source)
-  const argv = normaliseArgs(args, roots)
-  if (typeof argv === 'string') return here(argv)
-  if (dropsNativeSearch(args, roots) && (await needs.trees.mentions(source.tree, bundlesNative))) {
-    return here('native-library')
-  }
-  const { env, secret } = actionEnvironment(invocation.env, await needs.cargoEnvironment(invocation.cargoPid))
+  if (hasUnusualPath(named) || source === undefined) return here('unusual-path')
+  if (found === undefined) return here('dependency-unknown')
+  const { env, secret } = actionEnvironment(variables, await needs.cargoEnvironment(invocation.cargoPid))
   if (secret !== undefined) return here('secret-in-environment')
   const toolchain = await needs.toolchain(invocation, args.target)
   if (toolchain === undefined) return here('toolchain-unknown')
+  const roots = sortRoots([...named, { name: 'toolchain', path: toolchain.sysroot }])
+  const argv = normaliseArgs(args, { roots, processor: needs.processor })
+  if (typeof argv === 'string') return here(argv)
   const build = await outDirTree(roots, needs)
   if (typeof build === 'string') return here(build)
 
+  const { dependencies, directories } = found
   const action: Action = {
-    v: 1,
+    v: 2,
     salt,
     toolchain: toolchain.digest,
+    driver: invocation.driver === undefined ? null : await needs.driver(invocation.driver, toolchain.sysroot),
     target: args.target ?? toolchain.host,
     crate: args.crateName,
     argv,
     env: env.map(([name, value]) => [name, nameRoots(value, roots)]),
-    cwd: nameRoots(invocation.cwd, roots),
+    cwd: nameRoots(cwd, roots),
     remaps,
     deps: dependencies.map(({ name, cid }) => [name, cid]),
     build: build?.cid ?? null,
@@ -124,42 +130,35 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
   }
   const encoded = encodeAction(action)
   const upstream = upstreamSources(remaps, dependencies, needs)
-  const trees = new Map([source, ...upstream.sources].map((tree) => [`${tree.root}/${tree.path}`, tree]))
-  const usesMacros = dependencies.some(({ name }) => !name.endsWith('.rmeta'))
+  const incremental = args.codegen.get('incremental')
   return {
     ...base,
-    dependencies,
     shareable: true,
     action,
     key: encoded.cid,
     actionBytes: encoded.bytes,
-    tree: source.tree,
-    usesMacros,
-    lent: [...trees.values()].map(({ tree }) => tree),
+    source,
+    upstream: upstream.sources,
+    usesMacros: dependencies.some(({ name }) => !/\.(rmeta|rlib)$/.test(name)),
     build,
-    inputs: encodeInputs({
-      v: 1,
-      trees: [
-        ...[...trees.values()].map(({ root, path, tree }) => ({ root, path, tree: tree.lendable.cid })),
-        ...(build ? [{ root: 'build' as const, path: '' as const, tree: build.cid }] : []),
-      ],
-      files: dependencies.map(({ name, cid, size }) => ({ root: 'deps', path: name, cid, size })),
-    }),
     roots,
-    host: toolchain.host,
+    dependencies,
+    dependencyDirs: directories,
+    unnamedDirs: unnamedSearchPaths(args, roots).map((dir) => resolve(cwd, dir)),
+    incremental: incremental === undefined ? undefined : resolve(cwd, incremental),
     notAway:
-      source.tree.withheld && usesMacros ? 'withheld-files' : upstream.missing ? 'dependency-unknown' : undefined,
+      reasonNotAway(args, invocation.driver) ??
+      (found.complete && !upstream.missing ? undefined : 'dependency-unknown') ??
+      (argv.some(isForeignSearchPath) ? 'native-library' : undefined),
+    toolchain,
   }
 }
 
-/** `#[link(name = "x", kind = "static")]` bundles a library that no argument names. */
-const bundlesNative = /\bkind\s*=\s*"static/
-
-/** Where dependents will look for what this unit makes; undefined for units that nothing depends on. */
-function dependencyPath(outDir: string, args: RustcArgs, kind: UnitKind): string | undefined {
-  if (args.emit.includes('metadata')) return metadataPath(outDir, args)
-  if (kind !== 'proc-macro') return undefined
-  return join(outDir, `lib${args.crateName}${args.codegen.get('extra-filename') ?? ''}.so`)
+/** A directory with native libraries that no lender is given. */
+function isForeignSearchPath(argument: string, at: number, argv: readonly string[]): boolean {
+  if (argv[at - 1] !== '-L') return false
+  const path = argument.replace(/^\w+=/, '')
+  return !path.startsWith(rootToken('deps')) && !path.startsWith(rootToken('build'))
 }
 
 /**
@@ -178,21 +177,11 @@ function upstreamSources(
   return { sources: known, missing: known.length < sources.length }
 }
 
-/** The package directory as it is now, and where it lies; the reason when it cannot be named. */
-async function findSource(
-  invocation: Invocation,
-  roots: readonly Root[],
-  needs: PlanNeeds,
-): Promise<UnitSource | Reason> {
+/** Where the package lies; undefined when that has no name. */
+function findSource(invocation: Invocation, roots: readonly Root[]): UnitSource | undefined {
   const dir = invocation.env.get('CARGO_MANIFEST_DIR') ?? invocation.cwd
   const place = placeUnder(dir, roots)
-  if (place === undefined) return 'unusual-path'
-  try {
-    return { ...place, tree: await needs.trees.tree(dir, place.root === 'registry') }
-  } catch (error) {
-    if (codeOf(error) === 'ERR_LIMIT') return 'too-large'
-    throw error
-  }
+  return place && { ...place, dir }
 }
 
 /** OUT_DIR may be absent when a build script wrote nothing; it never holds anything that must be withheld. */
@@ -210,7 +199,7 @@ async function outDirTree(roots: readonly Root[], needs: PlanNeeds): Promise<Dig
 
 function placeUnder(dir: string, roots: readonly Root[]): { root: RootName; path: string } | undefined {
   for (const { name, path } of roots) {
-    if (name === 'out' || name === 'build') continue
+    if (name === 'out' || name === 'build' || name === 'target' || name === 'toolchain') continue
     const inside = relative(path, dir)
     if (inside === '' || (!inside.startsWith('..') && !isAbsolute(inside))) return { root: name, path: inside }
   }

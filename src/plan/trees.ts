@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
@@ -112,14 +112,6 @@ export class Trees {
       if (!(await digestTree(dir, this.#digests, true)).cid.equals(cid)) return false
     }
     return true
-  }
-
-  /** Whether any Rust source of a tree holds a match of `pattern`. */
-  async mentions({ dir, tree }: DigestedTree, pattern: RegExp): Promise<boolean> {
-    for (const { path } of tree.files) {
-      if (path.endsWith('.rs') && pattern.test(await readFile(join(dir, path), 'utf8'))) return true
-    }
-    return false
   }
 }
 

@@ -1,6 +1,7 @@
 import type { RootName } from './action.ts'
 import type { Invocation } from './invocation.ts'
 import { type Root, sortRoots } from './roots.ts'
+import { targetDirectory } from './target-dir.ts'
 
 /** The roots of one invocation, and how each is called in the outputs. */
 export interface UnitRoots {
@@ -30,6 +31,8 @@ function rootOf(from: string, target: string): RootName | undefined {
  */
 export function unitRoots(invocation: Invocation, outDir: string): UnitRoots {
   const roots: Root[] = [{ name: 'out', path: outDir }]
+  const target = targetDirectory(outDir)
+  if (target !== undefined) roots.push({ name: 'target', path: target })
   const remaps: [RootName, string][] = []
   for (const { from, to } of invocation.remaps) {
     const name = rootOf(from, to)

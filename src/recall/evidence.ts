@@ -1,37 +1,133 @@
-import { posix } from 'node:path'
+import { createHash } from 'node:crypto'
+import { join, normalize } from 'node:path'
+import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
-import { type Action, decodeTrace, type Result, type Trace } from '../plan/action.ts'
-import type { Reason } from '../plan/classify.ts'
-import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
-import { looksSecret } from '../plan/environment.ts'
+import { type Action, decodeTrace, type Read, type ReadSet, type Result, type Trace } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
-import { nameRoots } from '../plan/roots.ts'
+import { nameRoots, placeRoots, type Root, rootToken } from '../plan/roots.ts'
+import { agrees, type View } from '../plan/view.ts'
+import { cidFromDigest } from '../wire/cid.ts'
 
-/** Why a result must not be shared, or kept. */
-export type Unshareable = Extract<Reason, 'source-outside-package' | 'path-bound' | 'secret-in-environment'>
+/** Where a trace is held against what is there. */
+export interface Place {
+  action: Action
+  roots: readonly Root[]
+  /** Where the root `deps` is: any of these. */
+  dependencyDirs: readonly string[]
+  env: ReadonlyMap<string, string>
+  view: View
+  /** A directory as a whole; undefined when it cannot be digested. */
+  tree(dir: string): Promise<CID | undefined>
+}
 
-/** A directory that an action may read: where it lies, roots by name, and the files in it. */
-export interface DeclaredTree {
-  dir: string
-  files: readonly { path: string }[]
+/** The first thing in which a trace and a place differ. */
+export interface Difference {
+  kind: Read[0] | 'variable'
+  /** Path with roots by name, or the name of a variable or program. */
+  name: string
+  /** As text, for people; null: absent. */
+  recorded: string | null
+  here: string | null
+}
+
+/** The place of an invocation on this machine. */
+export function placeOf(
+  planned: PlannedAction,
+  env: ReadonlyMap<string, string>,
+  { view, tree }: Pick<Place, 'view' | 'tree'>,
+): Place {
+  const { action, roots, dependencyDirs } = planned
+  return { action, roots, dependencyDirs, env, view, tree }
 }
 
 /**
- * Whether a trace's recorded reads are what a compile would read here and now: the same package directory, the same
- * values of the variables that the crate looked at.
+ * Holds what a compile looked at against what it would see here and now.
+ * @returns undefined when all of it is the same: then it would come out the same
  */
-export function holdsHere(trace: Trace, planned: PlannedAction, env: ReadonlyMap<string, string>): boolean {
-  if (!trace.action.equals(planned.key) || !trace.tree.equals(planned.tree.cid)) return false
-  return valuesHold(trace.env, planned, env)
+export async function firstDifference({ reads, env }: ReadSet, place: Place): Promise<Difference | undefined> {
+  for (const [name, recorded] of env) {
+    const value = place.env.get(name)
+    const here = value === undefined ? null : nameRoots(value, place.roots)
+    if (here !== recorded) return { kind: 'variable', name, recorded, here }
+  }
+  for (const read of reads) {
+    const difference = await differenceOf(read, place)
+    if (difference !== undefined) return difference
+  }
+  return undefined
 }
 
-/** Whether variables have the values here that a compile saw (null: was not set), roots by name. */
-export function valuesHold(reads: Trace['env'], planned: PlannedAction, env: ReadonlyMap<string, string>): boolean {
-  return reads.every(([name, recorded]) => {
-    const here = env.get(name)
-    if (here === undefined || recorded === null) return here === undefined && recorded === null
-    return nameRoots(here, planned.roots) === recorded
-  })
+async function differenceOf(read: Read, place: Place): Promise<Difference | undefined> {
+  const [kind, name, recorded] = read
+  const text = (cid: CID | null | undefined): string | null => cid?.toString() ?? null
+  if (kind === 'environ' || kind === 'bound' || kind === 'tree') {
+    const here = await digestAt(kind, name, place)
+    return here !== undefined && recorded?.equals(here)
+      ? undefined
+      : { kind, name, recorded: text(recorded), here: text(here) }
+  }
+  for (const path of pathsOf(name, place)) {
+    const looked = place.view.see(kind, path)
+    const seen = looked instanceof Promise ? await looked : looked
+    if (agrees(seen, read)) return undefined
+    if (seen !== undefined)
+      return { kind, name, recorded: text(recorded), here: seen === 'there' ? 'there' : text(seen) }
+  }
+  return {
+    kind,
+    name,
+    recorded: kind === 'absent' ? null : (text(recorded) ?? 'there'),
+    here: kind === 'absent' ? 'there' : null,
+  }
+}
+
+async function digestAt(kind: 'environ' | 'bound' | 'tree', name: string, place: Place): Promise<CID | undefined> {
+  if (kind === 'environ') return environmentDigest(place)
+  if (kind === 'bound') return rootsDigest(place)
+  return await place.tree(placeRoots(name, place.roots))
+}
+
+const inDeps = `${rootToken('deps')}/`
+
+/** Where a named path may lie here; nothing when its root is not known. */
+function pathsOf(name: string, { roots, dependencyDirs }: Place): string[] {
+  if (name.startsWith(inDeps)) return dependencyDirs.map((dir) => join(dir, name.slice(inDeps.length)))
+  const path = placeRoots(name, roots)
+  return path.includes('\0') ? [] : [path]
+}
+
+/** A path with roots by name; what lies in a directory of crates is under `deps`. */
+export function namePath(path: string, { roots, dependencyDirs }: Pick<Place, 'roots' | 'dependencyDirs'>): string {
+  const plain = normalize(path)
+  const directory = dependencyDirs.find((dir) => plain.startsWith(`${dir}/`))
+  return directory === undefined ? nameRoots(path, roots) : inDeps + plain.slice(directory.length + 1)
+}
+
+/** Variables that differ from one shell or one unit to the next. */
+const volatile =
+  /^(PWD|OLDPWD|SHLVL|_|TERM\w*|COLORTERM|WINDOWID|COLUMNS|LINES|SSH_\w+|XDG_SESSION\w*|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|RUSTC_WRAPPER|SHOAL\w*|LD_PRELOAD)$/
+
+/** Of the environment as a whole, but for what changes with every shell. */
+export function environmentDigest({ env, roots }: Pick<Place, 'env' | 'roots'>): CID {
+  const lines = [...env]
+    .filter(([name]) => !volatile.test(name))
+    .map(([name, value]) => `${name}=${nameRoots(value, roots)}`)
+  return cidFromDigest(createHash('sha256').update(lines.sort().join('\0')).digest())
+}
+
+/** Of where everything lies. */
+export function rootsDigest({ roots }: Pick<Place, 'roots'>): CID {
+  const lines = roots.map(({ name, path }) => `${name}=${path}`)
+  return cidFromDigest(createHash('sha256').update(lines.sort().join('\0')).digest())
+}
+
+/** Whether a result holds for one place only, because it has paths of that place in it. */
+export const isBound = ({ reads }: Pick<ReadSet, 'reads'>): boolean => reads.some(([kind]) => kind === 'bound')
+
+/** A result found to hold for its place only. */
+export function bindTo(set: ReadSet, place: Place): ReadSet {
+  if (set.reads.some(([kind]) => kind === 'bound')) return set
+  return { ...set, reads: [['bound', '', rootsDigest(place)], ...set.reads] }
 }
 
 /** A trace from disk or from a peer; undefined when it is not one. */
@@ -45,62 +141,9 @@ export function readTrace(bytes: Uint8Array): Trace | undefined {
 }
 
 /** Whether a result is one of this action: its key, and exactly the declared outputs that are not rendered here. */
-export function answers(result: Result, planned: PlannedAction): boolean {
+export function answers(result: Result, planned: Pick<PlannedAction, 'key' | 'action'>): boolean {
   if (!result.action.equals(planned.key)) return false
   const declared = planned.action.outputs.filter(([, kind]) => kind !== 'dep-info')
   if (declared.length !== result.outputs.length) return false
   return declared.every(([name, kind]) => result.outputs.some((output) => output.name === name && output.kind === kind))
-}
-
-/** The package and OUT_DIR of a planned unit. */
-export function declaredTrees(planned: PlannedAction): DeclaredTree[] {
-  return [planned.tree, planned.build]
-    .filter((digested) => digested !== undefined)
-    .map(({ dir, tree }) => ({ dir: nameRoots(dir, planned.roots), files: tree.files }))
-}
-
-/**
- * What rustc's dep-info (roots by name) says was read beyond the action itself.
- * @returns the variables for the trace, or the reason why nothing can be said about where the result holds: a file was
- *   read that is no declared input, a directory of this machine was read as text (it can be computed with and leave no trace
- *   in the outputs), or a variable that looks like a secret
- */
-export function readsOf(
-  depInfoText: string,
-  action: Action,
-  trees: readonly DeclaredTree[],
-): Trace['env'] | Unshareable {
-  let depInfo: DepInfo
-  try {
-    depInfo = parseDepInfo(depInfoText)
-  } catch (error) {
-    if (codeOf(error) === 'ERR_DECODE') return 'source-outside-package'
-    throw error
-  }
-  const declared = declaredFiles(action.cwd, trees)
-  if (!depInfo.files.every((file) => declared.has(plainPath(file)))) return 'source-outside-package'
-  // OUT_DIR is exempt: nearly always it only names the files that are included from there.
-  if (depInfo.env.some(([name, value]) => name !== 'OUT_DIR' && value?.includes('\0'))) return 'path-bound'
-  if (depInfo.env.some(([name, value]) => value !== null && looksSecret(name))) return 'secret-in-environment'
-  const given = new Map(action.env)
-  return depInfo.env.filter(([name, value]) => !given.has(name) || given.get(name) !== value)
-}
-
-/** `include_str!("../README.md")` is listed as `src/../README.md`. */
-function plainPath(path: string): string {
-  return path.includes('..') ? posix.normalize(path) : path
-}
-
-/** Every way in which a dep-info file can name a declared input. */
-function declaredFiles(cwd: string, trees: readonly DeclaredTree[]): Set<string> {
-  const declared = new Set<string>()
-  for (const { dir, files } of trees) {
-    for (const { path } of files) {
-      const full = `${dir}/${path}`
-      declared.add(full)
-      // rustc names files below its working directory as they were given: relative.
-      if (full.startsWith(`${cwd}/`)) declared.add(full.slice(cwd.length + 1))
-    }
-  }
-  return declared
 }

@@ -1,24 +1,32 @@
 import type { CID } from 'multiformats/cid'
-import { codeOf } from '../base/errors.ts'
+import { codeOf, ShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import {
-  type Action,
   decodeResult,
   encodeResult,
   encodeTrace,
   limits,
+  type ReadSet,
   type Result,
   type Trace,
 } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
-import { answers, type DeclaredTree, holdsHere, readsOf, readTrace, type Unshareable } from './evidence.ts'
+import { answers, type Difference, firstDifference, isBound, type Place, readTrace } from './evidence.ts'
 
 /** A result that holds for an invocation, and where its blocks are. */
 export interface Recalled {
   result: Result
+  /** What it was made from. */
+  reads: ReadSet
   /** Peers that said they hold it; empty when everything is here. */
   holders: readonly string[]
+}
+
+/** Nothing kept here holds. */
+export interface Missed {
+  /** How the kept trace that came nearest differs; undefined when there is none. */
+  difference: Difference | undefined
 }
 
 /** What a peer says it holds of an action key. */
@@ -39,7 +47,10 @@ export interface RecallNeeds {
     remove(keyHex: string, trace: Uint8Array): Promise<void>
   }
   /** Asks the mesh who has done this; returns what came in time. */
-  ask(key: CID, options: { budgetMs: number; signal: AbortSignal }): Promise<readonly Holding[]>
+  ask(
+    key: CID,
+    options: { budgetMs: number; signal: AbortSignal; work: Uint8Array | undefined },
+  ): Promise<readonly Holding[]>
   fetch(cid: CID, options: { from: readonly string[]; maxBytes: number; signal: AbortSignal }): Promise<Uint8Array>
   log: Logger
 }
@@ -59,50 +70,56 @@ export class Recall {
     this.#needs = needs
   }
 
-  /** A result kept here, complete, that holds for this invocation. */
-  async own(planned: PlannedAction, env: ReadonlyMap<string, string>): Promise<Recalled | undefined> {
+  /** A result kept here, complete, that holds for this place. */
+  async own(planned: PlannedAction, place: Place): Promise<Recalled | Missed> {
     const keyHex = hexOf(planned.key)
+    let nearest: { difference: Difference; agreed: number } | undefined
     for (const bytes of await this.#needs.traces.traces(keyHex)) {
       const trace = readTrace(bytes)
-      if (trace === undefined) {
+      if (trace === undefined || !trace.action.equals(planned.key)) {
         this.#needs.log.warn('unreadable trace dropped', { code: 'ERR_DECODE', crate: planned.crate })
         await this.#needs.traces.remove(keyHex, bytes)
         continue
       }
-      if (!holdsHere(trace, planned, env)) continue
-      const result = await this.#result(trace, planned)
-      if (result !== undefined) return { result, holders: [] }
+      const difference = await firstDifference(trace, place)
+      if (difference !== undefined) {
+        const agreed = agreedBefore(trace, difference)
+        if (nearest === undefined || agreed > nearest.agreed) nearest = { difference, agreed }
+        continue
+      }
+      const result = await this.#complete(trace)
+      if (result !== undefined && answers(result, planned)) return { result, reads: trace, holders: [] }
     }
-    return undefined
+    return { difference: nearest?.difference }
   }
 
   /**
    * A result that some peer holds; its blocks are still to be fetched from `holders`.
-   * @param options expectedMs: what compiling it would take
+   * @param options expectedMs: what compiling it would take; work: names what is claimed meanwhile, 32 bytes
    */
   async mesh(
     planned: PlannedAction,
-    env: ReadonlyMap<string, string>,
-    { expectedMs, signal }: { expectedMs: number; signal: AbortSignal },
+    place: Place,
+    { expectedMs, signal, work }: { expectedMs: number; signal: AbortSignal; work: Uint8Array | undefined },
   ): Promise<Recalled | undefined> {
     const budgetMs = Math.min(mostAskMs, Math.max(leastAskMs, expectedMs / 2))
-    const holdings = await this.#needs.ask(planned.key, { budgetMs, signal })
+    const holdings = await this.#needs.ask(planned.key, { budgetMs, signal, work })
     const holders = new Map<string, { trace: Trace; peers: string[] }>()
     for (const { peer, traces } of holdings) {
       for (const bytes of traces) {
         const trace = readTrace(bytes)
-        if (trace === undefined || !holdsHere(trace, planned, env)) continue
-        const name = hexOf(trace.result)
+        if (trace === undefined || !trace.action.equals(planned.key) || isBound(trace)) continue
+        const name = Buffer.from(bytes).toString('base64')
         const known = holders.get(name)
-        if (known === undefined) holders.set(name, { trace, peers: [peer] })
-        else known.peers.push(peer)
+        if (known !== undefined) known.peers.push(peer)
+        else if ((await firstDifference(trace, place)) === undefined) holders.set(name, { trace, peers: [peer] })
       }
     }
     for (const { trace, peers } of holders.values()) {
       try {
         const bytes = await this.#needs.fetch(trace.result, { from: peers, maxBytes: limits.result, signal })
         const result = decodeResult(bytes)
-        if (answers(result, planned)) return { result, holders: peers }
+        if (answers(result, planned)) return { result, reads: trace, holders: peers }
       } catch (error) {
         signal.throwIfAborted()
         this.#needs.log.info('result could not be fetched', { code: codeOf(error), crate: planned.crate })
@@ -113,21 +130,15 @@ export class Recall {
 
   /**
    * Keeps a result whose outputs are in the store already, and what it was made from.
-   * @param tree the package directory that was compiled
-   * @returns the reason when it cannot be said where the result holds: then nothing is kept
+   * @throws ShoalError ERR_LIMIT when it was made from too much to be named, and what the store throws
    */
-  async remember(
-    result: Result,
-    action: Action,
-    tree: CID,
-    trees: readonly DeclaredTree[],
-  ): Promise<Unshareable | undefined> {
-    const env = readsOf(result.depInfo, action, trees)
-    if (typeof env === 'string') return env
-    const cid = await this.#needs.blocks.put(encodeResult(result).bytes, dagCborCodec)
-    const trace: Trace = { v: 1, action: result.action, tree, env, result: cid }
-    await this.#needs.traces.add(hexOf(result.action), encodeTrace(trace).bytes)
-    return undefined
+  async remember(result: Result, { reads, env }: ReadSet): Promise<void> {
+    const encoded = encodeResult(result)
+    const trace: Trace = { v: 2, action: result.action, reads, env, result: encoded.cid }
+    const { bytes } = encodeTrace(trace)
+    if (bytes.length > limits.trace) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
+    await this.#needs.blocks.put(encoded.bytes, dagCborCodec)
+    await this.#needs.traces.add(hexOf(result.action), bytes)
   }
 
   /** What this node holds of the keys that a peer asks for: only results that are complete here. */
@@ -137,17 +148,12 @@ export class Recall {
       const traces: Uint8Array[] = []
       for (const bytes of await this.#needs.traces.traces(Buffer.from(key).toString('hex'))) {
         const trace = readTrace(bytes)
-        if (trace === undefined || Buffer.compare(digestOf(trace.action), key) !== 0) continue
+        if (trace === undefined || isBound(trace) || Buffer.compare(digestOf(trace.action), key) !== 0) continue
         if ((await this.#complete(trace)) !== undefined) traces.push(bytes)
       }
       if (traces.length > 0) held.push({ key, traces })
     }
     return held
-  }
-
-  async #result(trace: Trace, planned: PlannedAction): Promise<Result | undefined> {
-    const result = await this.#complete(trace)
-    return result !== undefined && answers(result, planned) ? result : undefined
   }
 
   async #complete(trace: Trace): Promise<Result | undefined> {
@@ -163,4 +169,10 @@ export class Recall {
     for (const output of result.outputs) if (!(await this.#needs.blocks.has(output.cid))) return undefined
     return result
   }
+}
+
+/** How much of a trace holds before the first thing that does not. */
+function agreedBefore({ env, reads }: ReadSet, { kind, name }: Difference): number {
+  if (kind === 'variable') return env.findIndex(([known]) => known === name)
+  return env.length + reads.findIndex((read) => read[0] === kind && read[1] === name)
 }

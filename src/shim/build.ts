@@ -1,13 +1,47 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, mkdtemp, open, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { codeOf, foreignText, ShoalError } from '../base/errors.ts'
 
 const run = promisify(execFile)
-const name = 'shoal-rustc'
-const flags = ['--edition=2021', '-O', '-C', 'panic=abort', '-C', 'strip=symbols', '--crate-name=shoal_rustc']
+
+/** What a file is compiled from, and how. */
+interface Recipe {
+  name: string
+  /** The crate's root, relative to this directory; its modules lie beside it. */
+  root: string
+  flags: readonly string[]
+  /** Whether the file does what it is for; tried before it is put in place. */
+  works?: (path: string, options: Run) => Promise<boolean>
+}
+
+interface Run {
+  rustc: string
+  signal: AbortSignal | undefined
+}
+
+const common = ['--edition=2021', '-C', 'panic=abort', '-C', 'strip=symbols'] as const
+
+const shim: Recipe = {
+  name: 'shoal-rustc',
+  root: 'shim.rs',
+  flags: [...common, '-O', '--crate-name=shoal_rustc'],
+}
+
+const observer: Recipe = {
+  name: 'libshoal-observer.so',
+  root: 'observer/observer.rs',
+  flags: [
+    ...[...common, '--crate-type=cdylib', '--crate-name=shoal_observer'],
+    ...['-C', 'opt-level=s', '-C', 'lto', '-C', 'codegen-units=1'],
+    // No start-up code of the C compiler; a symbol that is nowhere is to be found out here and not in a compile; before
+    // glibc 2.34 `dlsym` was in a library of its own.
+    ...['-C', 'link-args=-nostartfiles -Wl,-z,defs -Wl,--as-needed -ldl -lc'],
+  ],
+  works: observes,
+}
 
 export interface BuildShimOptions {
   /** The compiler to build with, a path or a name on PATH. */
@@ -19,7 +53,7 @@ export interface BuildShimOptions {
 
 export interface BuiltShim {
   path: string
-  /** sha-256 of the shim's sources and flags, in hex: what the binary does. */
+  /** sha-256 of the sources and flags, in hex: what the binary does. */
   digest: string
   /** False when the one that was there is still right. */
   built: boolean
@@ -36,19 +70,43 @@ interface Sidecar {
  * Put in place by a rename: builds that run meanwhile keep the one they started.
  * @throws ShoalError ERR_SHIM_BUILD when there is no usable rustc or no linker
  */
-export async function buildShim({ rustc, outDir, signal }: BuildShimOptions): Promise<BuiltShim> {
-  const options = signal === undefined ? {} : { signal }
-  const path = join(outDir, name)
-  const digest = await sourceDigest()
-  const version = (await call(rustc, ['-vV'], options)).stdout
+export function buildShim(options: BuildShimOptions): Promise<BuiltShim> {
+  return build(shim, options)
+}
+
+export interface BuildObserverOptions extends BuildShimOptions {
+  /** Where it is to run; this machine by default. */
+  platform?: { os: string; arch: string }
+}
+
+/**
+ * Compiles the library that notes what a compile reads, like `buildShim`, as `${outDir}/libshoal-observer.so`.
+ * @returns undefined where there is none: it knows glibc on Linux, on x86-64 and arm64. macOS removes such libraries from the
+ *   environment of its protected programs, and the linker is one of them.
+ * @throws ShoalError ERR_SHIM_BUILD when it cannot be compiled (rustc before 1.88, no linker) or does not attach to this rustc (one
+ *   that is linked statically, or with another libc): compiles go on without
+ */
+export async function buildObserver(options: BuildObserverOptions): Promise<BuiltShim | undefined> {
+  const { os, arch } = options.platform ?? { os: process.platform, arch: process.arch }
+  if (os !== 'linux' || (arch !== 'x64' && arch !== 'arm64')) return undefined
+  return await build(observer, options)
+}
+
+async function build(recipe: Recipe, { rustc, outDir, signal }: BuildShimOptions): Promise<BuiltShim> {
+  const options = { rustc, signal }
+  const path = join(outDir, recipe.name)
+  const digest = await sourceDigest(recipe)
+  const version = (await call(['-vV'], options)).stdout
   const wanted = { digest, rustc: `${rustc}\n${version}` }
   if (await isCurrent(path, wanted)) return { path, digest, built: false }
 
   await mkdir(outDir, { recursive: true })
-  const work = await mkdtemp(join(outDir, `.${name}-`))
+  const work = await mkdtemp(join(outDir, `.${recipe.name}-`))
   try {
-    const binary = join(work, name)
-    await call(rustc, [source('shim.rs'), ...flags, '-o', binary], options)
+    const binary = join(work, recipe.name)
+    await call([source(recipe.root), ...recipe.flags, '-o', binary], options)
+    if (recipe.works !== undefined && !(await recipe.works(binary, options)))
+      throw new ShoalError('ERR_SHIM_BUILD', `${recipe.name} does not work with ${rustc}`)
     const sidecar: Sidecar = { ...wanted, binary: sha256(await readFile(binary)) }
     await writeFile(join(work, 'sidecar'), JSON.stringify(sidecar))
     await rename(binary, path)
@@ -59,11 +117,29 @@ export async function buildShim({ rustc, outDir, signal }: BuildShimOptions): Pr
   return { path, digest, built: true }
 }
 
-async function call(rustc: string, args: string[], options: { signal?: AbortSignal }): Promise<{ stdout: string }> {
+/** Whether rustc says the same under the observer as without, and was observed. */
+async function observes(path: string, options: Run): Promise<boolean> {
+  const log = join(dirname(path), 'log')
+  await writeFile(log, '')
+  await truncate(log, 1 << 20)
+  const env = { ...process.env, LD_PRELOAD: path, SHOAL_OBSERVE: log }
+  const plain = await call(['-vV'], options)
+  const observed = await call(['-vV'], options, env)
+  if (observed.stdout !== plain.stdout || observed.stderr !== plain.stderr) return false
+  await using file = await open(log)
+  const { buffer } = await file.read(Buffer.alloc(8), 0, 8, 0)
+  return buffer.toString('latin1') === 'shoalob1'
+}
+
+async function call(
+  args: string[],
+  { rustc, signal }: Run,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<{ stdout: string; stderr: string }> {
   try {
-    return await run(rustc, args, options)
+    return await run(rustc, args, signal === undefined ? { env } : { env, signal })
   } catch (error) {
-    options.signal?.throwIfAborted()
+    signal?.throwIfAborted()
     if (codeOf(error) === 'ENOENT') throw new ShoalError('ERR_SHIM_BUILD', `no ${rustc} found`, { cause: error })
     const stderr =
       typeof error === 'object' && error !== null && 'stderr' in error ? String(error.stderr) : String(error)
@@ -83,11 +159,12 @@ async function isCurrent(path: string, wanted: Omit<Sidecar, 'binary'>): Promise
   }
 }
 
-/** Covers `shim.rs`, the modules it names, and the flags. */
-async function sourceDigest(): Promise<string> {
-  const main = await readFile(source('shim.rs'), 'utf8')
+/** Covers the crate's root, the modules it names, and the flags. */
+async function sourceDigest({ root, flags }: Recipe): Promise<string> {
+  const main = await readFile(source(root), 'utf8')
   const hash = createHash('sha256').update(JSON.stringify([flags, main]))
-  for (const [, module] of main.matchAll(/^mod (\w+);$/gm)) hash.update(await readFile(source(`${module}.rs`)))
+  for (const [, module] of main.matchAll(/^mod (\w+);$/gm))
+    hash.update(await readFile(source(join(dirname(root), `${module}.rs`))))
   return hash.digest('hex')
 }
 

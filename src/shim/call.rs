@@ -6,13 +6,15 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::args::takes_next;
+
 /// A directory that no machine has.
 const NOWHERE: &str = "/nonexistent/shoal";
 
 /// One compile as cargo issued it.
 pub struct Call {
-    /// rustc, as cargo named it.
-    pub program: OsString,
+    /// rustc, as cargo named it; after clippy-driver if that runs in its place.
+    pub program: Vec<OsString>,
     pub args: Vec<OsString>,
     /// The arguments with an `@argfile` replaced by its lines.
     pub expanded: Vec<OsString>,
@@ -29,10 +31,15 @@ impl Call {
         if off || env::var_os("CARGO_CFG_TARGET_ARCH").is_some() {
             return None;
         }
-        let (program, args) = argv.split_first()?;
-        if Path::new(program).file_name()? != "rustc" {
+        let named = |at: usize, name: &str| {
+            argv.get(at)
+                .is_some_and(|arg| Path::new(arg).file_name() == Some(OsStr::new(name)))
+        };
+        let driven = named(0, "clippy-driver");
+        if !named(driven.into(), "rustc") {
             return None;
         }
+        let (program, args) = argv.split_at(1 + usize::from(driven));
         let mut expanded = Vec::with_capacity(args.len());
         for arg in args {
             match arg.as_bytes().strip_prefix(b"@") {
@@ -53,7 +60,7 @@ impl Call {
         let out_dir = PathBuf::from(option(&expanded, "--out-dir")?);
         let cwd = env::current_dir().ok()?;
         Some(Call {
-            program: program.clone(),
+            program: program.to_vec(),
             args: args.to_vec(),
             expanded,
             out_dir,
@@ -125,17 +132,12 @@ impl Call {
 
     /// The positional `.rs` argument.
     fn crate_root(&self) -> Option<&OsString> {
-        let takes_value = |arg: &[u8]| {
-            arg.starts_with(b"-")
-                && !arg.contains(&b'=')
-                && !matches!(arg, b"-O" | b"-g" | b"-v" | b"--test" | b"--verbose")
-        };
-        let mut previous: &[u8] = b"";
+        let mut value = false;
         self.expanded.iter().find(|arg| {
+            let is_value = value;
+            value = !value && takes_next(arg);
             let arg = arg.as_bytes();
-            let found = arg.ends_with(b".rs") && !arg.starts_with(b"-") && !takes_value(previous);
-            previous = arg;
-            found
+            arg.ends_with(b".rs") && !arg.starts_with(b"-") && !is_value
         })
     }
 }

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use crate::call::{var, Call};
 use crate::jobserver::{self, Jobserver};
-use crate::run::Outcome;
+use crate::run::{Order, Outcome};
 use crate::shown::Shown;
 
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const MAX_FRAME: usize = 16 << 20;
 const FIRST_FRAME: Duration = Duration::from_secs(2);
 const NEXT_FRAME: Duration = Duration::from_secs(5);
@@ -79,8 +79,8 @@ pub fn read_announce(socket: &Path) -> Option<Vec<(OsString, OsString)>> {
 pub enum Verdict {
     /// The daemon delivered: end with this code.
     Exit(i32),
-    /// Run rustc here, into this directory if one is given, and report.
-    Run(Option<PathBuf>),
+    /// Run rustc here, in this way, and report.
+    Run(Order),
     /// Run rustc here as if there were no daemon.
     Alone,
 }
@@ -132,15 +132,8 @@ impl Daemon {
                 }
                 STDOUT => shown.stdout(bytes_in(&body)?),
                 STDERR => shown.stderr(bytes_in(&body)?),
-                PLACED => shown.add_placed(path_in(&body)?),
-                RUN => {
-                    let private = bytes_in(&body)?;
-                    return Some(Verdict::Run(if private.is_empty() {
-                        None
-                    } else {
-                        Some(path_in(&body)?)
-                    }));
-                }
+                PLACED => shown.add_placed(path_of(bytes_in(&body)?)?),
+                RUN => return Some(Verdict::Run(order_in(&body)?)),
                 EXIT => {
                     let code = i32::from_be_bytes(body.try_into().ok()?);
                     shown.flush();
@@ -226,7 +219,7 @@ fn put_list<T>(body: &mut Vec<u8>, items: &[T], mut item: impl FnMut(&mut Vec<u8
 fn compile(call: &Call, has_jobserver: bool) -> Vec<u8> {
     let mut body = Vec::new();
     put(&mut body, call.cwd.as_os_str().as_bytes());
-    let argv: Vec<&OsString> = [&call.program].into_iter().chain(&call.args).collect();
+    let argv: Vec<&OsString> = call.program.iter().chain(&call.args).collect();
     put_list(&mut body, &argv, |body, arg| put(body, arg.as_bytes()));
     let env: Vec<(OsString, OsString)> = env::vars_os().collect();
     put_list(&mut body, &env, |body, (key, value)| {
@@ -253,12 +246,37 @@ fn ran(outcome: &Outcome) -> Vec<u8> {
 
 /// A body that is one `bytes` and nothing more.
 fn bytes_in(body: &[u8]) -> Option<&[u8]> {
-    let length = u32::from_be_bytes(body.get(..4)?.try_into().ok()?);
-    (length as usize == body.len() - 4).then_some(&body[4..])
+    let (bytes, rest) = split_bytes(body)?;
+    rest.is_empty().then_some(bytes)
 }
 
-/// A body that is one absolute path. rustc takes no argument that is not UTF-8.
-fn path_in(body: &[u8]) -> Option<PathBuf> {
-    let path = Path::new(std::str::from_utf8(bytes_in(body)?).ok()?);
+/// One `bytes`, and what follows it.
+fn split_bytes(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = u32::from_be_bytes(body.get(..4)?.try_into().ok()?);
+    let rest = &body[4..];
+    Some((rest.get(..length as usize)?, &rest[length as usize..]))
+}
+
+fn order_in(body: &[u8]) -> Option<Order> {
+    let (private, rest) = split_bytes(body)?;
+    let (observer, flags) = split_bytes(rest)?;
+    let path = |bytes: &[u8]| match bytes {
+        [] => Some(None),
+        bytes => path_of(bytes).map(Some),
+    };
+    Some(Order {
+        private: path(private)?,
+        observer: path(observer)?,
+        without_incremental: match flags {
+            [0] => false,
+            [1] => true,
+            _ => return None,
+        },
+    })
+}
+
+/// An absolute path. rustc takes no argument that is not UTF-8.
+fn path_of(bytes: &[u8]) -> Option<PathBuf> {
+    let path = Path::new(std::str::from_utf8(bytes).ok()?);
     path.is_absolute().then(|| path.to_path_buf())
 }

@@ -1,23 +1,34 @@
 //! rustc here, as this process's child: its output relayed as it comes, its files put in place.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
 use crate::call::Call;
+use crate::observe;
 use crate::shown::{write_to, Shown};
+use crate::start::{own_name, Start};
 use crate::text::{artifact_in, in_dep_info, Paths};
 
 /// Two of these and the rest of RAN fit into a frame.
 const KEEP: usize = (8 << 20) - 64;
-const E2BIG: i32 = 7;
+/// SIGILL, SIGABRT, SIGBUS, SIGSEGV, and a program that could not be loaded.
+const CRASHED: [i32; 5] = [-4, -6, -7, -11, 127];
+
+/// How rustc is to be run. The default is as cargo asked.
+#[derive(Default)]
+pub struct Order {
+    /// rustc's out-dir, apart from the real one.
+    pub private: Option<PathBuf>,
+    /// The library that notes in the private directory what the compile reads.
+    pub observer: Option<PathBuf>,
+    pub without_incremental: bool,
+}
 
 /// What one run of rustc came to. Codes are negative for a death by that signal.
 pub struct Outcome {
@@ -25,6 +36,8 @@ pub struct Outcome {
     pub rustc: i32,
     /// How this process is to end: not 0 if what rustc made must not be used.
     pub exit: i32,
+    /// The private directory, if this run used it.
+    pub private: Option<PathBuf>,
     pub wall_micros: u64,
     pub stdout: Kept,
     pub stderr: Kept,
@@ -45,11 +58,12 @@ impl Kept {
     }
 }
 
-/// Runs rustc with the remaps of the call, into `private` if given, and puts what it made in place. None if it did not start.
+/// Runs rustc with the remaps of the call, as ordered, and puts what it made in place. None if it did not start.
 ///
 /// With a file placed already, the run always goes into a directory apart, and nothing is put beside a file that differs
-/// from what was placed: the outcome is then a failure, and the placed file is gone.
-pub fn run_rustc(call: &Call, private: Option<&Path>, shown: Shown) -> Option<Outcome> {
+/// from what was placed: the outcome is then a failure, and the placed file is gone. Such a file was made without
+/// `-C incremental`, which is part of what a crate is to its dependents; so that is left out here too.
+pub fn run_rustc(call: &Call, order: &Order, shown: Shown) -> Option<Outcome> {
     // Whatever is found in it later was made by this run: a directory that holds something is not used.
     let make = |dir: &Path| {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
@@ -57,7 +71,10 @@ pub fn run_rustc(call: &Call, private: Option<&Path>, shown: Shown) -> Option<Ou
             .is_ok_and(|mut entries| entries.next().is_none())
     };
     let mut own = None;
-    let mut dir = private.filter(|dir| make(dir)).map(Path::to_path_buf);
+    let mut dir = order.private.clone().filter(|dir| make(dir));
+    let observer = order.observer.as_deref().zip(dir.as_deref());
+    let observed = observer.and_then(|(observer, dir)| observe::environment(observer, dir));
+    let without_incremental = order.without_incremental || !shown.placed.is_empty();
     if dir.is_none() && !shown.placed.is_empty() {
         let apart = own_name(&call.cwd.join(&call.out_dir), "run");
         // What a killed process of the same id may have left.
@@ -65,16 +82,25 @@ pub fn run_rustc(call: &Call, private: Option<&Path>, shown: Shown) -> Option<Ou
         own = Some(apart).filter(|dir| make(dir));
         dir = own.clone();
     }
-    let outcome = Run::new(call, dir, shown).finish();
+    let used = dir.clone().filter(|_| own.is_none());
+    let mut run = Run::new(call, dir, without_incremental, shown);
+    run.observed = observed;
+    let outcome = run.finish();
     if let Some(dir) = own {
         let _ = fs::remove_dir_all(dir);
     }
-    outcome
+    outcome.map(|outcome| Outcome {
+        private: used,
+        ..outcome
+    })
 }
 
 struct Run<'a> {
     call: &'a Call,
     private: Option<PathBuf>,
+    without_incremental: bool,
+    /// The variables with which this run is observed.
+    observed: Option<observe::Variables>,
     out_dir: PathBuf,
     paths: Paths,
     shown: Shown,
@@ -91,7 +117,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(call: &'a Call, private: Option<PathBuf>, shown: Shown) -> Self {
+    fn new(
+        call: &'a Call,
+        private: Option<PathBuf>,
+        without_incremental: bool,
+        shown: Shown,
+    ) -> Self {
         let pair = private
             .as_deref()
             .and_then(Path::to_str)
@@ -102,6 +133,8 @@ impl<'a> Run<'a> {
         Run {
             call,
             private,
+            without_incremental,
+            observed: None,
             out_dir: call.cwd.join(&call.out_dir),
             paths,
             shown,
@@ -115,6 +148,9 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> Option<Outcome> {
         let mut outcome = self.rustc()?;
+        if self.observed.is_some() && CRASHED.contains(&outcome.rustc) {
+            return self.repeat_unobserved();
+        }
         if let Some(dir) = self.private.clone() {
             self.place_rest(&dir, outcome.rustc == 0);
         }
@@ -122,7 +158,7 @@ impl<'a> Run<'a> {
         if self.stuck && outcome.rustc == 0 && placed.is_empty() {
             // A full disk or the like. rustc in the very out-dir gets through, or says what is wrong.
             self.shown.lines.append(&mut self.forwarded);
-            return Run::new(self.call, None, self.shown).finish();
+            return Run::new(self.call, None, self.without_incremental, self.shown).finish();
         }
         for path in placed {
             if self.differs || self.stuck || !self.equal.contains(&self.call.cwd.join(&path)) {
@@ -133,9 +169,36 @@ impl<'a> Run<'a> {
         Some(outcome)
     }
 
+    /// A crash may be the observer's doing, or that of a disk too full for its notes. What this run has announced counts as
+    /// placed, and there is nothing to collect.
+    fn repeat_unobserved(mut self) -> Option<Outcome> {
+        if let Some(dir) = &self.private {
+            let _ = fs::remove_dir_all(dir);
+        }
+        let announced = self
+            .done
+            .iter()
+            .filter(|done| done.extension().is_some_and(|kind| kind == "rmeta"))
+            .map(|done| self.out_dir.join(done))
+            .filter(|path| !self.equal.contains(path));
+        self.shown.placed.extend(announced);
+        self.shown.lines.append(&mut self.forwarded);
+        let order = Order {
+            without_incremental: self.without_incremental,
+            ..Order::default()
+        };
+        run_rustc(self.call, &order, self.shown)
+    }
+
     fn rustc(&mut self) -> Option<Outcome> {
         let started = Instant::now();
-        let (mut child, argfile) = self.start()?;
+        let start = Start {
+            call: self.call,
+            private: self.private.as_deref(),
+            without_incremental: self.without_incremental,
+            observed: self.observed.as_ref(),
+        };
+        let (mut child, argfile) = start.rustc()?;
         let stdout = child.stdout.take()?;
         let relay = thread::spawn(move || relay_stdout(stdout));
         let mut reader = BufReader::with_capacity(1 << 16, child.stderr.take()?);
@@ -159,52 +222,11 @@ impl<'a> Run<'a> {
         Some(Outcome {
             rustc: code,
             exit: code,
+            private: None,
             wall_micros,
             stdout,
             stderr,
         })
-    }
-
-    /// Starts rustc. A command line that our flags made too long goes through a file, as cargo does it.
-    fn start(&self) -> Option<(Child, Option<PathBuf>)> {
-        let remaps: Vec<OsString> = self
-            .call
-            .remaps
-            .iter()
-            .map(|(from, to)| format!("--remap-path-prefix={from}={to}").into())
-            .collect();
-        let spawn = |args: &[OsString]| {
-            let mut rustc = Command::new(&self.call.program);
-            rustc
-                .args(args)
-                // A cargo that is started from inside this compile must not wait for the slot that this compile holds.
-                .env("SHOAL", "off")
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-        };
-        let (given, full) = match &self.private {
-            Some(dir) => {
-                let full = with_out_dir(&self.call.expanded, dir);
-                (full.clone(), full)
-            }
-            None => (self.call.args.clone(), self.call.expanded.clone()),
-        };
-        match spawn(&[given, remaps.clone()].concat()) {
-            Ok(child) => Some((child, None)),
-            Err(error) if error.raw_os_error() == Some(E2BIG) => {
-                let args = [full, remaps].concat();
-                if args.iter().any(|arg| arg.as_bytes().contains(&b'\n')) {
-                    return None;
-                }
-                let path = own_name(&self.out_dir, "args");
-                fs::write(&path, args.join(OsStr::new("\n")).as_bytes()).ok()?;
-                let at_file = [OsStr::new("@"), path.as_os_str()].into_iter().collect();
-                Some((spawn(&[at_file]).ok()?, Some(path)))
-            }
-            Err(_) => None,
-        }
     }
 
     /// One line of stderr on its way to cargo. What it announces is in place before it goes on.
@@ -237,7 +259,6 @@ impl<'a> Run<'a> {
         if self.done.iter().any(|done| done == output) {
             return true;
         }
-        self.done.push(output.to_path_buf());
         let (from, to) = (private.join(output), self.out_dir.join(output));
         let same_path = |path: &PathBuf| self.call.cwd.join(path) == to;
         if self.shown.placed.iter().any(same_path) {
@@ -249,6 +270,7 @@ impl<'a> Run<'a> {
                 artifact_in(line).is_some_and(|path| self.call.cwd.join(path) == to)
             };
             let announce = !self.shown.lines.iter().any(announced);
+            self.done.push(output.to_path_buf());
             self.equal.push(to);
             return announce;
         }
@@ -261,6 +283,9 @@ impl<'a> Run<'a> {
         self.stuck = made.and_then(|()| fs::rename(&temporary, &to)).is_err();
         // A rename onto another link of the same file does nothing and leaves both names.
         let _ = fs::remove_file(&temporary);
+        if !self.stuck {
+            self.done.push(output.to_path_buf());
+        }
         !self.stuck
     }
 
@@ -282,6 +307,9 @@ impl<'a> Run<'a> {
             let Ok(output) = path.strip_prefix(&private) else {
                 continue;
             };
+            if output == Path::new(observe::READS) {
+                continue;
+            }
             if path.is_dir() {
                 if succeeded && !self.differs {
                     self.stuck |= fs::create_dir_all(self.out_dir.join(output)).is_err();
@@ -298,28 +326,6 @@ impl<'a> Run<'a> {
             }
         }
     }
-}
-
-/// A path in this directory that is this process's own. Starting with a dot, it is no library to rustc.
-fn own_name(dir: &Path, what: &str) -> PathBuf {
-    dir.join(format!(".shoal-{}-{what}", process::id()))
-}
-
-fn with_out_dir(args: &[OsString], dir: &Path) -> Vec<OsString> {
-    let mut next = false;
-    let with = |arg: &OsString| {
-        if std::mem::take(&mut next) {
-            return dir.into();
-        }
-        next = arg == "--out-dir";
-        if arg.as_bytes().starts_with(b"--out-dir=") {
-            return [OsStr::new("--out-dir="), dir.as_os_str()]
-                .into_iter()
-                .collect();
-        }
-        arg.clone()
-    };
-    args.iter().map(with).collect()
 }
 
 fn same_bytes(one: &Path, other: &Path) -> bool {

@@ -2,11 +2,14 @@
 //! obeys. On any trouble it runs rustc itself, with the same remap flags, so that the bytes are the same. It never prints
 //! a word of its own and ends as rustc ended. protocols/local.md is the specification.
 
+mod args;
 mod call;
 mod daemon;
 mod jobserver;
+mod observe;
 mod run;
 mod shown;
+mod start;
 mod text;
 
 use std::env;
@@ -19,6 +22,7 @@ use std::time::Duration;
 use call::Call;
 use daemon::{Daemon, Verdict};
 use jobserver::Jobserver;
+use run::Order;
 use shown::Shown;
 
 const TOKEN_WAIT: Duration = Duration::from_secs(10);
@@ -43,25 +47,25 @@ fn main() {
             .unwrap_or(Verdict::Alone),
         None => Verdict::Alone,
     };
-    let private = match verdict {
+    let order = match verdict {
         Verdict::Exit(code) => end(code),
-        Verdict::Run(private) => private,
+        Verdict::Run(order) => order,
         Verdict::Alone => {
             daemon = None;
-            None
+            Order::default()
         }
     };
     let token = jobs.as_mut().and_then(|jobs| jobs.take_back(TOKEN_WAIT));
     if let (Some(daemon), Some(state)) = (daemon.as_mut(), token) {
         daemon.token(state);
     }
-    let Some(outcome) = run::run_rustc(&call, private.as_deref(), shown) else {
+    let Some(outcome) = run::run_rustc(&call, &order, shown) else {
         exec(&argv)
     };
     let told = daemon
         .as_mut()
         .is_some_and(|daemon| daemon.ran(&outcome).is_some());
-    if let (Some(dir), false) = (&private, told) {
+    if let (Some(dir), false) = (&outcome.private, told) {
         let _ = fs::remove_dir_all(dir);
     }
     end(outcome.exit);

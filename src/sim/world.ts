@@ -228,7 +228,14 @@ class World implements FaultTarget {
     const key = guest + node.name
     const finish = (outcome: WorkResult['outcome']): void => {
       if (!this.#running.delete(key)) return
-      const result = { outcome, code: '', message: '', result: simResult(action), wallMs: Math.round(action.ms) }
+      const result = {
+        outcome,
+        code: '',
+        message: '',
+        result: simResult(action),
+        trace: new Uint8Array(),
+        wallMs: Math.round(action.ms),
+      }
       node.participant.tellLender({ kind: 'finished', guest, result })
     }
     this.#running.set(key, { lender: node, builder: peer, task, epoch: award.epoch, finish, orphanedFor: 0 })

@@ -7,14 +7,14 @@ import { readValue } from './index-db.ts'
 import { KeyedQueues } from './queues.ts'
 
 const maxTraces = 8
-const maxTraceBytes = 1 << 18
-const maxEntryBytes = 1 << 20
+const maxTraceBytes = 1 << 19
+const maxEntryBytes = 1 << 21
 const prefix = '/traces/'
 
 const entrySchema = z.array(z.instanceof(Uint8Array)).max(maxTraces)
 
 /**
- * Traces by action key (hex sha2-256), newest first, at most 8 and 1 MiB a key. They are kept as bytes: whoever decodes
+ * Traces by action key (hex sha2-256), newest first, at most 8 and 2 MiB a key. They are kept as bytes: whoever decodes
  * one and finds it broken calls `remove`.
  */
 export interface TraceStore {
@@ -22,7 +22,7 @@ export interface TraceStore {
   traces(keyHex: string): Promise<Uint8Array[]>
   /**
    * Adds a trace, or makes it the newest when it is there; the oldest go when there are too many.
-   * @throws ShoalError ERR_LIMIT for more than 256 KiB, ERR_DISK_FULL, ERR_STORE
+   * @throws ShoalError ERR_LIMIT for more than 512 KiB, ERR_DISK_FULL, ERR_STORE
    */
   add(keyHex: string, trace: Uint8Array): Promise<void>
   /** Removes one trace; all of the key's when none is given. */

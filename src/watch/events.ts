@@ -7,6 +7,20 @@ export type Outcome = (typeof outcomes)[number]
 const text = z.string().max(4096)
 const count = z.int().min(0)
 
+const causeSchema = z.strictObject({
+  /** The kind of thing that differs: `file`, `variable`, `dependency`… */
+  what: text,
+  name: text,
+  /** The value it had when the nearest kept result was made, and the value now; null: was not there. */
+  recorded: text.nullable(),
+  here: text.nullable(),
+  /** Of a dependency: the `stem` of the unit that makes it. */
+  unit: text.optional(),
+})
+
+/** One thing in which a unit differed from the nearest result that was kept. */
+export type CauseEvent = z.output<typeof causeSchema>
+
 const unitSchema = z.strictObject({
   session: z.string().min(1).max(64),
   crate: text,
@@ -28,6 +42,12 @@ const unitSchema = z.strictObject({
   peer: text.optional(),
   /** Error code of the way that was tried first and failed; absent when the first way worked. */
   fallback: text.optional(),
+  /** `name@version` of the package that it belongs to. */
+  package: text.optional(),
+  /** What its files are called, without prefix and suffix: unlike the crate's name unique within a build. */
+  stem: text.optional(),
+  /** Why no kept result served; absent when one did, or when that was not looked into. */
+  causes: z.array(causeSchema).max(8).optional(),
 })
 
 /** One finished unit of a session. */
@@ -49,7 +69,7 @@ const recordSchema = z.discriminatedUnion('type', [
 /** One line of the session history. */
 export type SessionRecord = z.output<typeof recordSchema>
 
-/** Longest line that is looked at; a unit's line is some 300 bytes. */
+/** Longest line that is looked at; a unit's line is some 400 bytes. */
 const maxLineBytes = 1 << 16
 
 /** One line of the history, without its line end. */

@@ -1,4 +1,4 @@
-import { type Outcome, outcomes } from './events.ts'
+import { type CauseEvent, type Outcome, outcomes } from './events.ts'
 import type { Session } from './sessions.ts'
 
 /** One row of a report. */
@@ -15,6 +15,10 @@ export interface ReportUnit {
   bytesOut: number
   /** Error code of the way that was tried first and failed. */
   fallback?: string
+  /** `name@version` of its package. */
+  package?: string
+  /** In what it differed from the nearest result that was kept. */
+  causes?: CauseEvent[]
 }
 
 /** What another member did for a session. */
@@ -65,16 +69,19 @@ export function reportOf(session: Session): Report {
     units: [],
   }
   for (const unit of session.units) {
-    const { crate, kind, outcome, where, reason, ms, bytesIn, bytesOut, fallback } = unit
+    const { crate, kind, outcome, where, reason, ms, bytesIn, bytesOut } = unit
     // The wall clock may be set back during a build; a unit never starts before its session.
     const startMs = Math.max(0, unit.startedAt - session.startedAt)
     report.wallMs = Math.max(report.wallMs, startMs + ms)
     totals[outcome] += 1
     report.bytesIn += bytesIn
     report.bytesOut += bytesOut
-    if (fallback !== undefined) report.fallbacks += 1
+    if (unit.fallback !== undefined) report.fallbacks += 1
     const row: ReportUnit = { crate, kind, outcome, where, reason, startMs, ms, bytesIn, bytesOut }
-    report.units.push(fallback === undefined ? row : { ...row, fallback })
+    if (unit.fallback !== undefined) row.fallback = unit.fallback
+    if (unit.package !== undefined) row.package = unit.package
+    if (unit.causes !== undefined) row.causes = unit.causes
+    report.units.push(row)
     if (outcome === 'compiled-mesh' || outcome === 'recalled-mesh') addToPeer(peers, where, outcome, ms)
   }
   report.peers = [...peers.values()].toSorted((a, b) => b.ms - a.ms || (a.name < b.name ? -1 : 1))

@@ -156,6 +156,8 @@ export class Sessions {
 
   #record(open: OpenSession, unit: UnitEvent): void {
     const kept = { ...unit, crate: clip(unit.crate), where: clip(unit.where), reason: clip(unit.reason) }
+    if (unit.package !== undefined) kept.package = clip(unit.package)
+    if (unit.stem !== undefined) kept.stem = clip(unit.stem)
     open.session.units.push(kept)
     this.#needs.history.append({ type: 'unit', unit: kept })
     this.#needs.onUnit?.(kept)

@@ -2,7 +2,7 @@ import { ShoalError } from '../base/errors.ts'
 import { BodyReader, BodyWriter } from './local-body.ts'
 
 /** The version of the local protocol that this code speaks; protocols/local.md. */
-export const localVersion = 1
+export const localVersion = 2
 
 /** Bytes of type and payload of one frame, at most. */
 export const maxLocalFrame = 16 * 1024 * 1024
@@ -71,7 +71,8 @@ export type LocalFrame =
   | { type: 'welcome'; version: number }
   | { type: 'release'; repay: boolean }
   | { type: 'stdout' | 'stderr'; data: Uint8Array }
-  | { type: 'run'; privateDir: string }
+  /** `observer` '' for none; `stripIncremental`: without the `-C incremental` among the arguments. */
+  | { type: 'run'; privateDir: string; observer: string; stripIncremental: boolean }
   | { type: 'exit'; code: number }
   | { type: 'beat' }
   | { type: 'refuse'; reason: string }
@@ -116,7 +117,7 @@ function writeBody(body: BodyWriter, frame: LocalFrame): BodyWriter {
     case 'stderr':
       return body.bytes(frame.data)
     case 'run':
-      return body.text(frame.privateDir)
+      return body.text(frame.privateDir).text(frame.observer).flag(frame.stripIncremental)
     case 'exit':
       return body.i32(frame.code)
     case 'beat':
@@ -176,7 +177,7 @@ function decodeBody(code: number, body: BodyReader): LocalFrame {
     case codes.stderr:
       return { type: 'stderr', data: body.bytes() }
     case codes.run:
-      return { type: 'run', privateDir: body.text() }
+      return { type: 'run', privateDir: body.text(), observer: body.text(), stripIncremental: body.flag() }
     case codes.exit:
       return { type: 'exit', code: body.i32() }
     case codes.beat:

@@ -1,11 +1,11 @@
-import { rm } from 'node:fs/promises'
+import { cp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Cluster, capture, cratesIoReachable, lastReport } from '../support/cluster.ts'
+import { Cluster, capture, cratesIoReachable, lastReport, type TestNode } from '../support/cluster.ts'
 
 /**
- * Figures side by side with plain cargo, as ratios of medians in one run. `npm run bench -- [--runs N] [--example NAME]`.
- * Baseline and subject take turns, so that a machine that drifts drifts for both.
+ * Figures side by side with plain cargo, as ratios of medians in one run. `npm run bench -- [--runs N] [--example NAME]
+ * [--sccache PATH]`. Baselines and subjects take turns, so that a machine that drifts drifts for all.
  */
 const argument = (name: string, otherwise: string): string => {
   const at = process.argv.indexOf(`--${name}`)
@@ -13,19 +13,54 @@ const argument = (name: string, otherwise: string): string => {
 }
 const runs = Number(argument('runs', '3'))
 const wanted = argument('example', 'workspace')
-const reachable = await cratesIoReachable(fileURLToPath(new URL('../../examples/workspace', import.meta.url)))
+const sccache = argument('sccache', 'sccache')
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const reachable = await cratesIoReachable(here('../../examples/workspace'))
 const example = wanted === 'workspace' && !reachable ? 'offline' : wanted
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+const at = (values: number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0
+const median = (values: number[]): number => at(values, 0.5)
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
 
+async function must(program: string, args: string[], options: Parameters<typeof capture>[2]): Promise<void> {
+  const ran = await capture(program, args, options)
+  if (ran.code !== 0) throw new Error(ran.stderr)
+}
+
+/** Milliseconds from an empty target directory. */
 async function timed(dir: string, env: NodeJS.ProcessEnv): Promise<number> {
   await rm(join(dir, 'target'), { recursive: true, force: true })
   const from = performance.now()
-  const ran = await capture('cargo', ['build', '--offline'], { cwd: dir, env })
-  if (ran.code !== 0) throw new Error(ran.stderr)
+  await must('cargo', ['build', '--offline'], { cwd: dir, env })
   return performance.now() - from
+}
+
+/** The environment of a build by the floor, which copies from beside the target directory. */
+async function floorEnv(dir: string, plain: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
+  const program = join(dir, '..', 'floor')
+  await must('rustc', ['-O', '--edition=2021', here('floor.rs'), '-o', program], {})
+  const saved = join(dir, '..', 'saved')
+  await cp(join(dir, 'target'), saved, { recursive: true })
+  return { ...plain, RUSTC_WRAPPER: program, FLOOR_TARGET: join(dir, 'target'), FLOOR_SAVED: saved }
+}
+
+async function sccacheEnv(dir: string, plain: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv | undefined> {
+  const env = {
+    ...plain,
+    RUSTC_WRAPPER: sccache,
+    SCCACHE_DIR: join(dir, '..', 'sccache'),
+    SCCACHE_SERVER_UDS: join(dir, '..', 'sccache.sock'),
+  }
+  const ran = await capture(sccache, ['--start-server'], { env }).catch(() => undefined)
+  return ran?.code === 0 ? env : undefined
+}
+
+async function emptyStore(node: TestNode): Promise<void> {
+  await node.stop()
+  for (const part of ['blocks', 'index']) await rm(join(node.home, 'cache', part), { recursive: true, force: true })
+  await node.start()
 }
 
 async function measure(): Promise<void> {
@@ -35,35 +70,43 @@ async function measure(): Promise<void> {
     const dir = await cluster.checkout(example, 'bench')
     const plainEnv = { ...process.env, CARGO_INCREMENTAL: '0' }
     const shoalEnv = await node.cargoEnv()
-    const plain: number[] = []
-    const cold: number[] = []
-    const warm: number[] = []
-    const hits: number[] = []
-    const alone: number[] = []
     await timed(dir, plainEnv)
+    const floor = await floorEnv(dir, plainEnv)
+    const other = await sccacheEnv(dir, plainEnv)
+    if (other !== undefined) await timed(dir, other)
+    const [plain, alone, cold, warm, copied, cached]: number[][] = [[], [], [], [], [], []]
+    const hits: number[] = []
+    const cpu: number[] = []
     for (let run = 0; run < runs; run++) {
-      plain.push(await timed(dir, plainEnv))
+      plain?.push(await timed(dir, plainEnv))
       await node.stop()
-      alone.push(await timed(dir, shoalEnv))
-      await rm(join(node.home, 'cache/blocks'), { recursive: true, force: true })
-      await rm(join(node.home, 'cache/index'), { recursive: true, force: true })
-      await node.start()
-      cold.push(await timed(dir, shoalEnv))
+      alone?.push(await timed(dir, shoalEnv))
+      await emptyStore(node)
+      cold?.push(await timed(dir, shoalEnv))
       await lastReport(node)
-      warm.push(await timed(dir, shoalEnv))
+      warm?.push(await timed(dir, shoalEnv))
       const { units } = await node.json<{ units: { outcome: string; ms: number }[] }>('report', 'last')
-      hits.push(median(units.filter((unit) => unit.outcome === 'recalled-here').map((unit) => unit.ms)))
+      const recalled = units.filter((unit) => unit.outcome === 'recalled-here')
+      hits.push(...recalled.map((unit) => unit.ms))
+      cpu.push(recalled.length / units.length)
+      copied?.push(await timed(dir, floor))
+      if (other !== undefined) cached?.push(await timed(dir, other))
     }
-    const base = median(plain)
+    if (other !== undefined) await capture(sccache, ['--stop-server'], { env: other })
+    const base = median(plain ?? [])
     say(`examples/${example}, medians of ${runs}, plain cargo ${seconds(base)}`)
-    const row = (what: string, values: number[], budget: string): boolean =>
-      say(
-        `  ${what.padEnd(34)} ${seconds(median(values)).padStart(9)}  ${(median(values) / base).toFixed(3)} x  (budget ${budget})`,
-      )
-    row('cold, empty mesh', cold, '1.03 x')
-    row('no daemon', alone, '+ 0.2 s in all')
-    row('from nothing, libs recalled here', warm, 'other kinds are still compiled')
-    say(`  one recalled unit, median ${median(hits)} ms (budget 3 ms)`)
+    const row = (what: string, values: number[] | undefined, budget: string, against = base): void => {
+      if (values === undefined || values.length === 0) return
+      const ratio = (median(values) / against).toFixed(3)
+      say(`  ${what.padEnd(36)} ${seconds(median(values)).padStart(9)}  ${ratio} x  (${budget})`)
+    }
+    row('cold, empty mesh', cold, 'budget 1.03 x plain')
+    row('no daemon', alone, 'budget plain + 0.2 s in all')
+    row('floor: copies of the right files', copied, 'of plain')
+    row('from nothing, all recalled here', warm, 'budget 2 x the floor', median(copied ?? []))
+    row('sccache, warm', cached, 'x ours; wanted 10 or more', median(warm ?? []))
+    say(`  units recalled in a warm build      ${(100 * median(cpu)).toFixed(0)} %`)
+    say(`  one recalled unit, parallel build   p50 ${median(hits)} ms, p99 ${at(hits, 0.99)} ms (budget 3 and 15 ms)`)
   } finally {
     await cluster.close()
   }

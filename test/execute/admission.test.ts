@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { codeOf } from '../../src/base/errors.ts'
 import { admit } from '../../src/execute/admission.ts'
 import type { Action } from '../../src/plan/action.ts'
+import { cidOf } from '../../src/wire/cid.ts'
 
 const argv = (
   '--crate-name serde --edition=2021 \0registry\0/index.crates.io-1949cf8c/serde-1.0.1/src/lib.rs --error-format=json ' +
@@ -15,9 +16,10 @@ const argv = (
 ).split(' ')
 
 const good: Action = {
-  v: 1,
+  v: 2,
   salt: 's',
   toolchain: 'a'.repeat(64),
+  driver: null,
   target: 'x86_64-unknown-linux-gnu',
   crate: 'serde',
   argv,
@@ -79,6 +81,7 @@ const dangerous = [
   ['-C', 'incremental=/x'],
   ['-C', 'save-temps'],
   ['-C', 'target-cpu=native'],
+  ['-C', 'target-cpu=native:0123456789abcdef0123456789abcdef'],
   ['-C', 'target-cpu=help'],
   ['-C', 'split-debuginfo=unpacked'],
   ['-C', 'linker-plugin-lto=/x.so'],
@@ -157,6 +160,7 @@ test('admit() refuses whatever is missing or does not fit together', () => {
   refuses({ argv: [...argv, '--cfg'] }, 'option without value')
   refuses({ crate: 'other' }, 'crate')
   refuses({ target: 'wasm32-unknown-unknown' }, 'target')
+  refuses({ driver: cidOf(Buffer.from('clippy-driver')) }, 'driver')
   refuses({ outputs: good.outputs.slice(1) }, 'an output less')
   refuses({ outputs: [...good.outputs.slice(0, 2), ['../libserde-8be3e1d8.rlib', 'link']] }, 'another name')
   refuses({ argv: argv.map((a) => (a === 'extra-filename=-8be3e1d8' ? 'extra-filename=-other' : a)) }, 'extra-filename')

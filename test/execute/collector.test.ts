@@ -124,13 +124,13 @@ test('collectOutputs() takes the declared files and names the roots in the .d fi
   const collection = await collectOutputs({ ...options(), dir, roots, outputs: declared })
   assert.equal(collection.depInfo, '\0out\0/liba.rlib: \0workspace\0/src/lib.rs\n')
   assert.deepEqual(
-    collection.outputs.map(({ name, kind, size }) => [name, kind, size]),
+    collection.outputs.map(({ name, kind, size, executable }) => [name, kind, size, executable]),
     [
-      ['liba.rmeta', 'metadata', 4],
-      ['liba.rlib', 'link', 7],
+      ['liba.rmeta', 'metadata', 4, false],
+      ['liba.rlib', 'link', 7, false],
     ],
   )
-  assert.equal(collection.pathBound, undefined)
+  assert.deepEqual([collection.pathBound, collection.found], [undefined, []])
   await assert.rejects(collectOutputs({ ...options(), maxBytes: 70, dir, roots, outputs: declared }), {
     code: 'ERR_LIMIT',
   })
@@ -142,11 +142,26 @@ test('collectOutputs() takes the declared files and names the roots in the .d fi
   await assert.rejects(collectOutputs({ ...options(), dir, roots, outputs: declared.slice(1) }), refused)
 })
 
+test('collectOutputs() says which outputs can be executed', async () => {
+  for (const name of ['a', 'b', 'c']) writeFileSync(join(dir, name), name)
+  chmodSync(join(dir, 'a'), 0o755)
+  chmodSync(join(dir, 'b'), 0o700)
+  // What only others may start is not what rustc or a linker makes for its owner.
+  chmodSync(join(dir, 'c'), 0o655)
+  const outputs = (['a', 'b', 'c'] as const).map((name) => [name, 'link'] as const)
+  const collection = await collectOutputs({ ...options(), dir, roots: [], outputs })
+  assert.deepEqual(
+    collection.outputs.map(({ executable }) => executable),
+    [true, true, false],
+  )
+})
+
 test('collectHere() keeps a path-bound output and says which it is', async () => {
-  const search: Root[] = [{ name: 'workspace', path: '/home/ann/ws' }]
+  const search = ['/home/ann/ws']
+  const roots: Root[] = [{ name: 'workspace', path: '/home/ann/ws' }]
   writeFileSync(join(dir, 'liba.rmeta'), 'in /home/ann/ws-2 and /home/ann/wsx')
   writeFileSync(join(dir, 'liba.rlib'), 'made in /home/ann/ws\0')
-  const here = { dir, outputs: declared.slice(1), roots: search, search, blocks }
+  const here = { dir, outputs: declared.slice(1), roots, search, blocks }
   const collection = await collectHere(here)
   assert.equal(collection.pathBound, 'liba.rlib')
   assert.equal(collection.outputs.length, 2)
@@ -156,8 +171,32 @@ test('collectHere() keeps a path-bound output and says which it is', async () =>
   assert.equal((await collectHere({ ...here, outputs: declared.slice(1, 2) })).pathBound, undefined)
 })
 
+test('collectHere() tells which directory was found, the worst of several in one output', async () => {
+  const search = ['/ws/target/.shoal-1', '/ws', '/toolchain']
+  const found = async (): Promise<string[]> =>
+    (await collectHere({ dir, outputs: declared, roots: [], search, blocks })).found.map(({ bytes }) => `${bytes}`)
+  writeFileSync(join(dir, 'a.d'), 'x: /ws/src/lib.rs\n')
+  writeFileSync(join(dir, 'liba.rmeta'), 'nothing of this machine')
+  writeFileSync(join(dir, 'liba.rlib'), 'with /toolchain, /ws/src and /ws/target/.shoal-1/x')
+  assert.deepEqual(await found(), ['/ws', '/ws/target/.shoal-1'])
+  writeFileSync(join(dir, 'a.d'), 'x: src/lib.rs\n')
+  writeFileSync(join(dir, 'liba.rlib'), Buffer.alloc(65 << 20, 'ab'))
+  assert.deepEqual(await found(), [])
+  writeFileSync(join(dir, 'liba.rlib'), Buffer.concat([Buffer.alloc(65 << 20, 'ab'), Buffer.from('/toolchain')]))
+  assert.deepEqual(await found(), ['/toolchain'])
+})
+
 test('findNeedle() counts a whole path only where it ends', () => {
   const whole = [{ bytes: Buffer.from('/a/b'), whole: true }]
   for (const text of ['/a/b', 'x/a/b/c', '"/a/b"', '/a/bc /a/b:']) assert.ok(findNeedle(Buffer.from(text), whole), text)
   for (const text of ['/a/bc', '/a/b-2', '/a/b.rs', '/a', '']) assert.ok(!findNeedle(Buffer.from(text), whole), text)
+})
+
+test('findNeedle() returns the first of the needles, wherever it stands', () => {
+  const [one, two] = [Buffer.from('one'), Buffer.from('two')].map((bytes) => ({ bytes, whole: false }))
+  assert.ok(one && two)
+  assert.equal(findNeedle(Buffer.from('two one'), [one, two]), one)
+  assert.equal(findNeedle(Buffer.from('two one'), [two, one]), two)
+  assert.equal(findNeedle(Buffer.from('two'), [one, two]), two)
+  assert.equal(findNeedle(Buffer.from('none'), [{ bytes: Buffer.alloc(0), whole: false }]), undefined)
 })

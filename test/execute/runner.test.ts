@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { after, describe, test } from 'node:test'
 import type { EarlyMetadata } from '../../src/execute/runner.ts'
+import { decodeResult, encodeResult } from '../../src/plan/action.ts'
 import { placeRoots } from '../../src/plan/roots.ts'
 import { type Files, Lender, okResult, type Prepared } from './support.ts'
 
@@ -26,6 +27,11 @@ async function sameBytes(prepared: Prepared): Promise<Map<string, Uint8Array>> {
     result.outputs.map(({ kind }) => kind),
     prepared.action.outputs.map(([, kind]) => kind).filter((kind) => kind !== 'dep-info'),
   )
+  assert.deepEqual(
+    result.outputs.map(({ executable }) => executable),
+    result.outputs.map(() => false),
+  )
+  assert.equal(decodeResult(encodeResult(result).bytes).depInfo, result.depInfo)
   return away
 }
 
@@ -72,6 +78,15 @@ describe('an action in the sandbox', { skip }, () => {
     assert.ok(result.depInfo.includes(' \0build\0/gen.rs'))
     assert.ok(result.depInfo.includes('# env-dep:OUT_DIR=\0build\0\n'))
     assert.equal(placeRoots(result.depInfo, [{ name: 'out', path: '/o' }]).startsWith('/o/generated-'), true)
+  })
+
+  test('has a place for every root that a variable may name', async () => {
+    for (const root of ['target', 'nowhere']) {
+      const unit = (source: string) =>
+        lender.prepare({ crate: 'places', files: { 'src/lib.rs': source }, env: [['DIR', `\0${root}\0/debug`]] })
+      assert.equal(okResult(await lender.run(await unit('pub fn f() {}'))).outputs.length, 2)
+      await assert.rejects(lender.run(await unit('pub const DIR: &str = env!("DIR");')), { code: 'ERR_PATH_BOUND' })
+    }
   })
 
   test('loads a proc-macro', async () => {

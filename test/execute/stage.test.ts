@@ -45,9 +45,10 @@ beforeEach(() => {
 })
 
 const action: Action = {
-  v: 1,
+  v: 2,
   salt: '',
   toolchain: '0'.repeat(64),
+  driver: null,
   target: 't',
   crate: 'c',
   argv: ['-L', 'dependency=\0deps\0'],
@@ -162,7 +163,7 @@ test('inputs that are not those of the action are refused', async () => {
   await assert.rejects(stage({}, { build: empty }), refused)
   await assert.rejects(stage({ trees: [{ root: 'build', path: 'x', tree: empty }] }, { build: empty }), refused)
   await assert.rejects(stage({ trees: [{ root: 'deps', path: '', tree: empty }] }), refused)
-  for (const root of ['out', 'toolchain'] as const) {
+  for (const root of ['out', 'toolchain', 'target', 'nowhere'] as const) {
     await assert.rejects(stage({ files: [await file(root, 'x', '')] }), refused)
   }
 })

@@ -124,9 +124,10 @@ export class Lender {
     return {
       unit,
       action: {
-        v: 1,
+        v: 2,
         salt: 'test',
         toolchain: this.toolchain.digest,
+        driver: null,
         target: this.toolchain.target,
         crate: unit.crate,
         argv,

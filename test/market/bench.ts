@@ -6,7 +6,7 @@ import type { BuilderEffect, BuilderInput } from '../../src/market/builder-event
 import { frame, type MarketBody } from '../../src/market/frames.ts'
 import { Lender } from '../../src/market/lender.ts'
 import type { LenderEffect, LenderInput, LendTerms } from '../../src/market/lender-events.ts'
-import type { Task } from '../../src/market/task.ts'
+import type { Task, WorkResult } from '../../src/market/task.ts'
 import { type OfferSchema, Outcome, type ReserveSchema, Tier } from '../../src/wire/generated/market_pb.ts'
 
 type Bodies = { [B in MarketBody as B['case']]: B['value'] }
@@ -223,7 +223,12 @@ export class LenderBench extends Bench<LenderInput, LenderEffect> {
   }
 
   finish(guest: string, outcome: Outcome = Outcome.OK): LenderEffect[] {
-    const result = { outcome, code: '', message: '', result: new Uint8Array([7]), wallMs: 5 }
-    return this.tell({ kind: 'finished', guest, result })
+    return this.tell({ kind: 'finished', guest, result: workResult({ outcome }) })
   }
+}
+
+/** What a lender's work ends with, unless said otherwise. */
+export function workResult(change: Partial<WorkResult> = {}): WorkResult {
+  const [result, trace] = [new Uint8Array([7]), new Uint8Array()]
+  return { outcome: Outcome.OK, code: '', message: '', result, trace, wallMs: 5, ...change }
 }

@@ -149,11 +149,16 @@ describe('a unit that comes back', () => {
     })
   }
 
-  it('with OK but without a result, or with one that is too large, is compiled here', () => {
-    for (const size of [0, (4 << 20) + 1]) {
+  it('with OK but without a result, or with a result or a trace that is too large, is compiled here', () => {
+    for (const [size, traceSize] of [
+      [0, 0],
+      [(4 << 20) + 1, 0],
+      [1, (1 << 19) + 1],
+    ] as const) {
       const bench = busy()
       const { task, epoch } = bench.away('ana')
-      const body = frame('done', { task, epoch, outcome: Outcome.OK, result: new Uint8Array(size) })
+      const [result, trace] = [new Uint8Array(size), new Uint8Array(traceSize)]
+      const body = frame('done', { task, epoch, outcome: Outcome.OK, result, trace })
       assert.equal(bench.of('returned', bench.receive('ana', body))[0]?.why, 'error')
     }
   })

@@ -245,9 +245,13 @@ describe('a builder', () => {
     const bench = busy()
     const { task, epoch } = bench.away('ana')
     const rmeta = { name: 'liba.rmeta', cid: new Uint8Array(36), size: 9n }
-    const body = frame('progress', { task, epoch, phase: Phase.METADATA, rmeta, depInfo: new Uint8Array([3]) })
+    const ready = { task, epoch, phase: Phase.METADATA, rmeta, depInfo: new Uint8Array([3]) }
+    const tooLong = frame('progress', { ...ready, trace: new Uint8Array((1 << 19) + 1) })
+    assert.equal(bench.of('metadata', bench.receive('ana', tooLong)).length, 0)
+    const body = frame('progress', { ...ready, trace: new Uint8Array([4]) })
     const [metadata] = bench.of('metadata', bench.receive('ana', body))
     assert.deepEqual([metadata?.id, metadata?.peer, metadata?.rmeta.name], [idOf(1), 'ana', 'liba.rmeta'])
+    assert.deepEqual(metadata?.trace, new Uint8Array([4]))
     assert.equal(bench.of('metadata', bench.receive('ana', body)).length, 0)
   })
 

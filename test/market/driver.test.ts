@@ -12,7 +12,7 @@ import type { WorkResult } from '../../src/market/task.ts'
 import { cidOf } from '../../src/wire/cid.ts'
 import { type ControlFrame, ControlFrameSchema } from '../../src/wire/generated/control_pb.ts'
 import { type Award, Outcome, Phase } from '../../src/wire/generated/market_pb.ts'
-import { build, makeTask, taskBytes, terms } from './bench.ts'
+import { build, makeTask, taskBytes, terms, workResult } from './bench.ts'
 
 interface Node {
   name: string
@@ -90,8 +90,8 @@ class Bench {
   }
 
   end(change: Partial<WorkResult> = {}): void {
-    const result = Uint8Array.from(Buffer.from('result'))
-    this.#result.resolve({ outcome: Outcome.OK, code: '', message: '', result, wallMs: 12, ...change })
+    const text = (of: string): Uint8Array => Uint8Array.from(Buffer.from(of))
+    this.#result.resolve(workResult({ result: text('result'), trace: text('trace'), wallMs: 12, ...change }))
   }
 
   fail(error: Error): void {
@@ -141,15 +141,16 @@ describe('place()', () => {
     assert.equal(options.peer, 'ana')
     assert.deepEqual(award.action, new Uint8Array([42]))
     assert.deepEqual(bob.market.stats().slots, { total: 1, free: 0, lent: 1 })
-    options.onMetadata({ name: 'liba.rmeta', cid, size: 9, depInfo: 'a: b' })
-    const { peer, name, cid: sent, size, depInfo } = await early
+    options.onMetadata({ name: 'liba.rmeta', cid, size: 9, depInfo: 'a: b', trace: new Uint8Array([5]) })
+    const { peer, name, cid: sent, size, depInfo, trace } = await early
     assert.deepEqual([peer, name, sent.toString(), size, depInfo], ['bob', 'liba.rmeta', cid.toString(), 9, 'a: b'])
+    assert.deepEqual(trace, new Uint8Array([5]))
     bench.end()
     const placement = await placed
     assert.ok(placement.kind === 'away')
     assert.deepEqual(
-      [placement.peer, Buffer.from(placement.result).toString(), placement.wallMs],
-      ['bob', 'result', 12],
+      [placement.peer, Buffer.from(placement.result).toString(), Buffer.from(placement.trace).toString()],
+      ['bob', 'result', 'trace'],
     )
     const mine = ana.market.stats()
     assert.equal(mine.counts.away, 1)
@@ -203,6 +204,7 @@ describe('place()', () => {
     blocker.release()
     const placement = await placed
     assert.ok(placement.kind === 'here')
+    assert.deepEqual([placement.reason, placement.returned], ['came-back', 'error'])
     assert.deepEqual(ana.market.stats().counts.returned, { error: 1 })
   })
 
@@ -213,7 +215,8 @@ describe('place()', () => {
     }
     const placed = ana.market.place(makeTask(), { onWaiting: fail, onMetadata: fail })
     const { options } = await bench.started
-    options.onMetadata({ name: 'liba.rmeta', cid: cidOf(new Uint8Array([1])), size: 9, depInfo: '' })
+    const trace = new Uint8Array()
+    options.onMetadata({ name: 'liba.rmeta', cid: cidOf(new Uint8Array([1])), size: 9, depInfo: '', trace })
     bench.end()
     assert.equal((await placed).kind, 'away')
   })

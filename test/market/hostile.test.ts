@@ -8,7 +8,7 @@ import type { MarketEvent } from '../../src/market/participant.ts'
 import { Participant } from '../../src/market/participant.ts'
 import { VirtualTime } from '../../src/sim/virtual-time.ts'
 import { ControlFrameSchema } from '../../src/wire/generated/control_pb.ts'
-import { build, idOf, makeTask, taskBytes, terms, toolchainBytes } from './bench.ts'
+import { build, idOf, makeTask, taskBytes, terms, toolchainBytes, workResult } from './bench.ts'
 
 const u32 = fc.oneof(fc.nat({ max: 3 }), fc.constantFrom(0xffffffff, 0x80000000, 2000), fc.nat())
 const u64 = fc.oneof(fc.bigInt({ min: 0n, max: 6n }), fc.constantFrom(2n ** 64n - 1n, 2n ** 63n))
@@ -43,12 +43,12 @@ const anyBody: fc.Arbitrary<MarketBody> = fc.oneof(
     .map((value) => frame('award', value)),
   fc.record({ reservation: u64 }).map((value) => frame('gone', value)),
   fc
-    .record({ task: bytes, epoch: u32, phase: enumValue, rmeta, depInfo: bytes })
+    .record({ task: bytes, epoch: u32, phase: enumValue, rmeta, depInfo: bytes, trace: bytes })
     .map(({ rmeta: ref, phase, ...value }) =>
       frame('progress', { ...value, phase: phase as 0, ...(ref && { rmeta: ref }) }),
     ),
   fc
-    .record({ task: bytes, epoch: u32, outcome: enumValue, code: text, message: text, result: bytes, wallMs: u32 })
+    .record({ task: bytes, epoch: u32, outcome: enumValue, code: text, message: text, result: bytes, trace: bytes })
     .map((value) => frame('done', { ...value, outcome: value.outcome as 0 })),
   fc.record({ task: bytes, epoch: u32 }).map((value) => frame('cancel', value)),
   fc.record({ task: bytes, epoch: u32 }).map((value) => frame('cancelled', value)),
@@ -117,8 +117,7 @@ class Victim {
 
   finish(guest: string | undefined): void {
     if (guest === undefined || !this.guests.delete(guest)) return
-    const result = { outcome: 1, code: '', message: '', result: new Uint8Array([1]), wallMs: 1 } as const
-    this.participant.tellLender({ kind: 'finished', guest, result })
+    this.participant.tellLender({ kind: 'finished', guest, result: workResult() })
   }
 
   release(): void {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { frame } from '../../src/market/frames.ts'
 import { timing } from '../../src/market/limits.ts'
 import { Outcome, Phase, Tier } from '../../src/wire/generated/market_pb.ts'
-import { build, LenderBench, taskBytes, terms, toolchainBytes } from './bench.ts'
+import { build, LenderBench, taskBytes, terms, toolchainBytes, workResult } from './bench.ts'
 
 function lends(slots: number, lendSlots = slots): LenderBench {
   const bench = new LenderBench(slots, lendSlots)
@@ -283,9 +283,13 @@ describe('a guest', () => {
     const bench = lends(1)
     const guest = bench.guest('ana', 1)
     const rmeta = { name: 'liba.rmeta', cid: new Uint8Array(36), size: 9n }
-    const effects = bench.tell({ kind: 'metadata', guest, rmeta, depInfo: new Uint8Array([3]) })
-    const [progress] = bench.sent('progress', effects)
-    assert.deepEqual([progress?.phase, progress?.rmeta?.name, progress?.depInfo[0]], [Phase.METADATA, 'liba.rmeta', 3])
+    const ready = { kind: 'metadata', guest, rmeta, depInfo: new Uint8Array([3]) } as const
+    const [progress] = bench.sent('progress', bench.tell({ ...ready, trace: new Uint8Array([4]) }))
+    assert.deepEqual([progress?.phase, progress?.rmeta?.name], [Phase.METADATA, 'liba.rmeta'])
+    assert.deepEqual([progress?.depInfo[0], progress?.trace[0]], [3, 4])
+    const large = new Uint8Array(2 << 20)
+    assert.equal(bench.sent('progress', bench.tell({ ...ready, depInfo: large, trace: new Uint8Array(1) })).length, 0)
+    assert.equal(bench.sent('progress', bench.tell({ ...ready, depInfo: large, trace: new Uint8Array() })).length, 1)
   })
 
   it('starts once, however often its award comes', () => {
@@ -374,11 +378,22 @@ describe('a guest', () => {
     assert.equal(bench.lender.audience, 0)
   })
 
-  it('with a result that is too large to send ends as unusable', () => {
-    const bench = lends(1)
-    const guest = bench.guest('ana', 1)
-    const result = { outcome: Outcome.OK, code: '', message: '', result: new Uint8Array((4 << 20) + 1), wallMs: 1 }
-    const [done] = bench.sent('done', bench.tell({ kind: 'finished', guest, result }))
-    assert.deepEqual([done?.outcome, done?.code], [Outcome.UNUSABLE, 'ERR_LIMIT'])
+  it('with a result or a trace that is too large to send ends as unusable', () => {
+    const most = 4 << 20
+    for (const [result, trace, usable] of [
+      [most, 0, true],
+      [most - 5, 5, true],
+      [most + 1, 0, false],
+      [most, 1, false],
+      [1, 1 << 19, true],
+      [1, (1 << 19) + 1, false],
+    ] as const) {
+      const bench = lends(1)
+      const guest = bench.guest('ana', 1)
+      const ended = workResult({ result: new Uint8Array(result), trace: new Uint8Array(trace) })
+      const [done] = bench.sent('done', bench.tell({ kind: 'finished', guest, result: ended }))
+      const outcome = usable ? [Outcome.OK, ''] : [Outcome.UNUSABLE, 'ERR_LIMIT']
+      assert.deepEqual([done?.outcome, done?.code], outcome, `${result} and ${trace} bytes`)
+    }
   })
 })

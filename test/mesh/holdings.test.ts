@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { Claims } from '../../src/mesh/claims.ts'
 import type { ControlMessage } from '../../src/mesh/control.ts'
 import { type Holding, Holdings, type HoldingsLookup } from '../../src/mesh/holdings.ts'
 import { createMembership } from '../../src/mesh/membership.ts'
@@ -77,15 +78,17 @@ test('an answer that would be too large keeps the first trace of every key', asy
   assert.ok(bytes > 1_000_000 && bytes <= 1024 * 1024, `${bytes} bytes`)
 })
 
-function alone(lookup: HoldingsLookup): { holdings: Holdings; sent: ControlMessage[]; log: LogBook } {
+function alone(lookup: HoldingsLookup): { holdings: Holdings; claims: Claims; sent: ControlMessage[]; log: LogBook } {
   const sent: ControlMessage[] = []
   const log = new LogBook()
   const send = (_peer: string, body: ControlMessage): boolean => {
     sent.push(body)
     return true
   }
-  const holdings = new Holdings({ clock: new ManualClock(), log, lookup, peers: () => ['p', 'q'], send })
-  return { holdings, sent, log }
+  const clock = new ManualClock()
+  const claims = new Claims({ clock, self: 'm', sendWait: () => true, sendDone: () => undefined })
+  const holdings = new Holdings({ clock, log, lookup, claims, peers: () => ['p', 'q'], send })
+  return { holdings, claims, sent, log }
 }
 
 const message = <T extends object>(body: T) => body as T & { $typeName: never }
@@ -99,7 +102,7 @@ test('answers of others than the asked, for other keys or a second time are drop
     ['holdingsQuery', 'holdingsQuery'],
   )
   const answer = (peer: string, id: bigint, held: Holding[]): void => {
-    holdings.onAnswer(peer, message({ id, holdings: held.map(message) }) as never)
+    holdings.onAnswer(peer, message({ id, holdings: held.map(message), pending: [] }) as never)
   }
   answer('stranger', 1n, [{ key, traces: [] }])
   answer('p', 9n, [{ key, traces: [] }])
@@ -120,13 +123,71 @@ test('malformed queries are not looked up, and a failing look-up is not an answe
     lookups += 1
     return Promise.reject(new Error('broken'))
   })
-  const query = (keys: Uint8Array[]): void => holdings.onQuery('p', message({ id: 1n, keys }) as never)
+  const query = (keys: Uint8Array[], works: Uint8Array[] = []): void =>
+    holdings.onQuery('p', message({ id: 1n, keys, works }) as never)
   query([someBytes(31)])
   query(Array.from({ length: 65 }, () => someBytes(32)))
+  query([someBytes(32)], [someBytes(32), someBytes(32)])
+  query([someBytes(32)], [someBytes(31)])
   assert.equal(lookups, 0)
-  for (let turn = 0; turn < 6; turn += 1) query([someBytes(32)])
-  assert.equal(lookups, 4)
   assert.equal(holdings.dropped, 4)
+  query([someBytes(32)], [new Uint8Array()])
+  assert.equal(lookups, 1)
   await log.code('ERR_INTERNAL')
   assert.deepEqual(sent, [])
+})
+
+test('four queries of a peer are looked up at a time, sixty more wait, the rest is dropped', async () => {
+  const gate = Promise.withResolvers<void>()
+  let lookups = 0
+  const { holdings, sent } = alone(async () => {
+    lookups += 1
+    await gate.promise
+    return []
+  })
+  for (let id = 1n; id <= 70n; id += 1n)
+    holdings.onQuery('p', message({ id, keys: [someBytes(32)], works: [] }) as never)
+  assert.equal(lookups, 4)
+  assert.equal(holdings.dropped, 6)
+  holdings.onQuery('q', message({ id: 1n, keys: [someBytes(32)], works: [] }) as never)
+  assert.equal(lookups, 5)
+  gate.resolve()
+  while (sent.length < 65) await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(lookups, 65)
+})
+
+test('works that are not claimed, or not asked about, play no part', async () => {
+  const { holdings, claims, sent } = alone(async () => [])
+  const [key, other, mine, unclaimed] = [someBytes(32), someBytes(32), someBytes(32), someBytes(32)]
+  const claim = claims.claim(mine, 1000)
+  const plain = holdings.ask([key], { budgetMs: 60_000, works: [unclaimed] })
+  const asking = holdings.ask([key, other], { budgetMs: 60_000, works: [undefined, mine] })
+  const queries = sent.map((body) => (body.case === 'holdingsQuery' ? body.value.works : undefined))
+  const none = new Uint8Array()
+  assert.deepEqual(queries, [[], [], [none, mine], [none, mine]])
+  for (const peer of ['p', 'q']) {
+    const pending = [unclaimed, mine].map((work) => ({ work, expectedMs: 700 }))
+    holdings.onAnswer(peer, message({ id: 2n, holdings: [], pending }) as never)
+    holdings.onAnswer(peer, message({ id: 1n, holdings: [], pending: [] }) as never)
+  }
+  await Promise.all([plain, asking])
+  assert.equal(holdings.dropped, 2)
+  const expected = ['p', 'q'].map((peerId) => ({ peerId, expectedMs: 700 }))
+  assert.deepEqual(claim.pending, expected)
+  claims.claim(unclaimed, 1)
+  holdings.onWait('p', message({ works: [someBytes(31)] }) as never)
+  holdings.onDone('p', message({ works: Array.from({ length: 65 }, () => mine), held: true }) as never)
+  assert.equal(holdings.dropped, 4)
+})
+
+test('with a claimed work the answers of all are waited for', async () => {
+  const { holdings, claims } = alone(async () => [])
+  const [key, mine] = [someBytes(32), someBytes(32)]
+  const claim = claims.claim(mine, 1000)
+  const asking = holdings.ask([key], { budgetMs: 60_000, enough: 1, works: [mine] })
+  holdings.onAnswer('p', message({ id: 1n, holdings: [message({ key, traces: [key] })], pending: [] }) as never)
+  await new Promise((resolve) => setImmediate(resolve))
+  holdings.onAnswer('q', message({ id: 1n, holdings: [], pending: [{ work: mine, expectedMs: 5 }] }) as never)
+  assert.equal((await asking).length, 1)
+  assert.deepEqual(claim.pending, [{ peerId: 'q', expectedMs: 5 }])
 })

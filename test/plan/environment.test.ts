@@ -14,6 +14,7 @@ test('only what cargo itself added belongs to an action', () => {
     ...cargo,
     ['CARGO_PKG_NAME', 'x'],
     ['CARGO_MAKEFLAGS', '-j --jobserver-fds=8,9'],
+    ['CARGO_PRIMARY_PACKAGE', '1'],
     ['LD_LIBRARY_PATH', '/t/lib'],
     ['OUT_DIR', '/t/out'],
     ['FROM_BUILD_SCRIPT', '1'],

@@ -5,42 +5,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { codeOf } from '../../src/base/errors.ts'
-import { reasonToStay, unitKind } from '../../src/plan/classify.ts'
 import { expandArgFiles, parseRustcArgs } from '../../src/plan/rustc-args.ts'
-
-/** As cargo 1.95 calls rustc for a library of the registry. */
-export const libArgs = [
-  '--crate-name',
-  'anyhow',
-  '--edition=2021',
-  '/home/a/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/anyhow-1.0.104/src/lib.rs',
-  '--error-format=json',
-  '--json=diagnostic-rendered-ansi,artifacts,future-incompat',
-  '--diagnostic-width=120',
-  '--crate-type',
-  'lib',
-  '--emit=dep-info,metadata,link',
-  '-C',
-  'embed-bitcode=no',
-  '-C',
-  'debuginfo=2',
-  '--cfg',
-  'feature="std"',
-  '--check-cfg',
-  'cfg(docsrs,test)',
-  '-C',
-  'metadata=4cf5bb9fd6810878',
-  '-C',
-  'extra-filename=-f85147e1c9d68eab',
-  '--out-dir',
-  '/home/a/ws/target/debug/deps',
-  '-L',
-  'dependency=/home/a/ws/target/debug/deps',
-  '--extern',
-  'priv,noprelude:serde=/home/a/ws/target/debug/deps/libserde-11.rmeta',
-  '--cap-lints',
-  'allow',
-]
+import { libArgs } from './support.ts'
 
 test('a library compile of cargo is understood', () => {
   const args = parseRustcArgs(libArgs)
@@ -52,8 +18,6 @@ test('a library compile of cargo is understood', () => {
   assert.deepEqual(args.externs, [
     { name: 'priv,noprelude:serde', path: '/home/a/ws/target/debug/deps/libserde-11.rmeta' },
   ])
-  assert.equal(unitKind(args), 'lib')
-  assert.equal(reasonToStay(args, new Map()), undefined)
 })
 
 test('both spellings of an option mean the same', () => {
@@ -81,28 +45,6 @@ test('parsing never throws anything but ERR_UNSUPPORTED', () => {
       }
     }),
   )
-})
-
-for (const [change, reason] of [
-  [['-C', 'incremental=/t'], 'incremental'],
-  [['-C', 'target-cpu=native'], 'native-cpu'],
-  [['-C', 'linker=/bin/false'], 'unsupported-option'],
-  [['-C', 'link-arg=-s'], 'unsupported-option'],
-  [['-Z', 'threads=8'], 'unsupported-option'],
-  [['--target', './my.json'], 'unsupported-option'],
-  [['--emit=asm'], 'unsupported-emit'],
-  [['--crate-type', 'cdylib'], 'kind'],
-  [['--test'], 'kind'],
-  [['second.rs'], 'unsupported-option'],
-  [['--sysroot', '/x'], 'unsupported-option'],
-] as const) {
-  test(`${change.join(' ')} keeps a unit here: ${reason}`, () => {
-    assert.equal(reasonToStay(parseRustcArgs([...libArgs, ...change]), new Map()), reason)
-  })
-}
-
-test('a variable that changes rustc itself keeps a unit here', () => {
-  assert.equal(reasonToStay(parseRustcArgs(libArgs), new Map([['RUSTC_LOG', 'info']])), 'environment')
 })
 
 test('argument files are read as rustc reads them', async () => {

@@ -84,12 +84,3 @@ test('an edited registry package is another one', async () => {
   await put('src/lib.rs', 'b')
   assert.ok(!(await trees.tree(dir, true)).cid.equals(before.cid))
 })
-
-test('mentions() looks into Rust sources only', async () => {
-  const trees = memo()
-  await put('src/lib.rs', '#[link(name = "x", kind = "static")] extern "C" {}')
-  await put('README.md', 'kind = "dylib"')
-  const tree = await trees.tree(dir, false)
-  assert.equal(await trees.mentions(tree, /kind = "static"/), true)
-  assert.equal(await trees.mentions(tree, /kind = "dylib"/), false)
-})

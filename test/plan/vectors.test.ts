@@ -8,8 +8,10 @@ import {
   decodeResult,
   decodeTrace,
   decodeTree,
+  encodeTrace,
   limits,
   type RootName,
+  readKinds,
 } from '../../src/plan/action.ts'
 import { nameRoots, placeRoots, sortRoots } from '../../src/plan/roots.ts'
 import { encodeCbor } from '../../src/wire/cbor.ts'
@@ -24,13 +26,17 @@ const decoders = {
 }
 type ObjectType = keyof typeof decoders
 
-interface Refused {
+interface Vector {
   name: string
   type: ObjectType
   /** Hex. */
   cbor: string
 }
-interface Golden extends Refused {
+interface Refused extends Vector {
+  /** Hex of the same without its mistake, to show that nothing else is wrong with it. */
+  mended?: string
+}
+interface Golden extends Vector {
   /** A CID is written `{"/": CID}`, bytes are written `{"/": {"bytes": base64}}`. */
   object: unknown
   cid: string
@@ -56,8 +62,10 @@ function revive(value: unknown): unknown {
 
 const objects = load<Golden[]>('objects.json')
 
-test('there is an example of every object', () => {
+test('there is an example of every object, and of every kind of read', () => {
   assert.deepEqual(new Set(objects.map(({ type }) => type)), new Set(Object.keys(decoders)))
+  const traces = objects.filter(({ type }) => type === 'trace').map(({ cbor }) => decodeTrace(Buffer.from(cbor, 'hex')))
+  assert.deepEqual(new Set(traces.flatMap(({ reads }) => reads.map(([kind]) => kind))), new Set(readKinds))
 })
 
 for (const { name, type, object, cbor, cid } of objects) {
@@ -77,17 +85,33 @@ for (const { name, type, object, cbor, cid } of objects) {
   })
 }
 
-for (const { name, type, cbor } of load<Refused[]>('refused.json')) {
+for (const { name, type, cbor, mended } of load<Refused[]>('refused.json')) {
   test(`${type}: ${name} is refused`, () => {
     assert.throws(() => decoders[type](Buffer.from(cbor, 'hex')), withCode('ERR_DECODE'))
+    if (mended !== undefined) assert.ok(decoders[type](Buffer.from(mended, 'hex')))
   })
 }
 
 test('what is longer than its limit is refused before it is parsed', () => {
-  assert.deepEqual(limits, { action: 1 << 20, tree: 16 << 20, inputs: 4 << 20, result: 4 << 20, trace: 1 << 18 })
+  assert.deepEqual(limits, { action: 1 << 20, tree: 16 << 20, inputs: 4 << 20, result: 4 << 20, trace: 1 << 19 })
   for (const type of ['action', 'tree', 'inputs', 'result', 'trace'] as const) {
     assert.throws(() => decoders[type](Buffer.alloc(limits[type] + 1)), /at most/)
   }
+})
+
+test('a trace holds no more reads and variables than its lists may', () => {
+  const [least] = objects.filter(({ type, name }) => type === 'trace' && name === 'a compile that looked at nothing')
+  const trace = decodeTrace(Buffer.from(least?.cbor ?? '', 'hex'))
+  const reads = (count: number) =>
+    encodeTrace({ ...trace, reads: Array.from({ length: count }, () => ['absent', '', null]) })
+  assert.equal(decodeTrace(reads(32768).bytes).reads.length, 32768)
+  assert.throws(() => decodeTrace(reads(32769).bytes), withCode('ERR_DECODE'))
+  const env = (count: number) => encodeTrace({ ...trace, env: Array.from({ length: count }, () => ['A', null]) })
+  assert.equal(decodeTrace(env(4096).bytes).env.length, 4096)
+  assert.throws(() => decodeTrace(env(4097).bytes), withCode('ERR_DECODE'))
+  const path = (length: number) => encodeTrace({ ...trace, reads: [['absent', 'x'.repeat(length), null]] })
+  assert.ok(decodeTrace(path(1 << 17).bytes))
+  assert.throws(() => decodeTrace(path((1 << 17) + 1).bytes), withCode('ERR_DECODE'))
 })
 
 test('roots are named and placed as written down', () => {

@@ -2,175 +2,281 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { CID } from 'multiformats/cid'
 import { silentLogger } from '../../src/base/log.ts'
-import { type Action, encodeResult, encodeTrace, type Result, type Trace } from '../../src/plan/action.ts'
-import type { PlannedAction } from '../../src/plan/plan.ts'
-import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
-import type { DigestedTree } from '../../src/plan/trees.ts'
-import { readsOf } from '../../src/recall/evidence.ts'
-import { Recall } from '../../src/recall/recall.ts'
-import { encodeCbor } from '../../src/wire/cbor.ts'
-import { cidOf, hexOf } from '../../src/wire/cid.ts'
+import { encodeResult, encodeTrace, limits, type ReadSet, type Result, type Trace } from '../../src/plan/action.ts'
+import { type Place, rootsDigest } from '../../src/recall/evidence.ts'
+import { type Holding, Recall, type RecallNeeds } from '../../src/recall/recall.ts'
+import { cidOf, dagCborCodec, hexOf } from '../../src/wire/cid.ts'
+import { content, metadata, placeIn, planned, result } from './support.ts'
 
-const action: Action = {
-  v: 1,
-  salt: 'mesh',
-  toolchain: 'a'.repeat(64),
-  target: 'x86_64-unknown-linux-gnu',
-  crate: 'x',
-  argv: [],
-  env: [['CARGO_PKG_NAME', 'x']],
-  cwd: '\0workspace\0',
-  remaps: [],
-  deps: [],
-  build: null,
-  outputs: [
-    ['x-1.d', 'dep-info'],
-    ['libx-1.rmeta', 'metadata'],
-  ],
-}
-const key = encodeCbor(action).cid
-const treeBytes = encodeCbor({ v: 1, files: [{ path: 'src/lib.rs', cid: cidOf(Buffer.from('fn')), size: 2 }] })
-const tree: DigestedTree = {
-  ...treeBytes,
-  tree: { v: 1, files: [{ path: 'src/lib.rs', cid: cidOf(Buffer.from('fn')), size: 2 }] },
-  dir: '/ws/x',
-  lendable: treeBytes,
-  lendableTree: { v: 1, files: [] },
-  withheld: false,
-}
-const planned: PlannedAction = {
-  crate: 'x',
-  kind: 'lib',
-  args: parseRustcArgs([]),
-  dependencies: [],
-  shareable: true,
-  action,
-  key,
-  actionBytes: new Uint8Array(),
-  tree,
-  usesMacros: false,
-  lent: [tree],
-  build: undefined,
-  inputs: encodeCbor(null),
-  roots: [{ name: 'workspace', path: '/ws' }],
-  notAway: undefined,
-  host: action.target,
-}
-const metadata = Buffer.from('metadata')
-const result: Result = {
-  v: 1,
-  action: key,
-  outputs: [{ name: 'libx-1.rmeta', kind: 'metadata', cid: cidOf(metadata), size: metadata.length }],
-  stderr: new Uint8Array(),
-  depInfo: 'libx-1.rmeta: x/src/lib.rs\n# env-dep:COLOUR=red\n# env-dep:SIZE=9\n# env-dep:ABSENT\n',
-  wallMs: 1,
-}
-const trees = [{ dir: '\0workspace\0/x', files: [{ path: 'src/lib.rs' }] }]
+const keyHex = hexOf(planned.key)
+const signal = new AbortController().signal
+const work = Buffer.alloc(32, 7)
+const options = { expectedMs: 100, signal, work }
 
-function recall(): { recall: Recall; blocks: Map<string, Uint8Array>; traces: Map<string, Uint8Array[]> } {
+interface Fixture {
+  recall: Recall
+  blocks: Map<string, Uint8Array>
+  traces: Map<string, Uint8Array[]>
+  /** What was asked of the mesh and fetched from it. */
+  asked: { budgetMs: number; work: Uint8Array | undefined }[]
+  fetched: { cid: string; from: readonly string[]; maxBytes: number }[]
+}
+
+/** A node; its peers hold these traces, and each the blocks of the result. */
+function node(holdings: readonly Holding[] = [], fetch?: RecallNeeds['fetch']): Fixture {
   const blocks = new Map<string, Uint8Array>()
   const traces = new Map<string, Uint8Array[]>()
-  const put = async (bytes: Uint8Array, codec: number): Promise<CID> => {
-    blocks.set(hexOf(cidOf(bytes)), bytes)
-    return cidOf(bytes, codec)
-  }
-  return {
-    blocks,
-    traces,
-    recall: new Recall({
-      blocks: { get: async (cid) => blocks.get(hexOf(cid)), has: async (cid) => blocks.has(hexOf(cid)), put },
-      traces: {
-        traces: async (hex) => traces.get(hex) ?? [],
-        add: async (hex, trace) => void traces.set(hex, [trace, ...(traces.get(hex) ?? [])]),
-        remove: async (hex, trace) =>
-          void traces.set(
-            hex,
-            (traces.get(hex) ?? []).filter((other) => other !== trace),
-          ),
+  const asked: Fixture['asked'] = []
+  const fetched: Fixture['fetched'] = []
+  const recall = new Recall({
+    blocks: {
+      get: async (cid) => blocks.get(hexOf(cid)),
+      has: async (cid) => blocks.has(hexOf(cid)),
+      put: async (bytes, codec) => {
+        blocks.set(hexOf(cidOf(bytes)), bytes)
+        return cidOf(bytes, codec)
       },
-      ask: async () => [],
-      fetch: async () => new Uint8Array(),
-      log: silentLogger,
-    }),
-  }
+    },
+    traces: {
+      traces: async (hex) => traces.get(hex) ?? [],
+      add: async (hex, trace) => void traces.set(hex, [trace, ...(traces.get(hex) ?? [])]),
+      remove: async (hex, trace) => {
+        const others = (traces.get(hex) ?? []).filter((other) => Buffer.compare(other, trace) !== 0)
+        traces.set(hex, others)
+      },
+    },
+    ask: async (_key, { budgetMs, work }) => {
+      asked.push({ budgetMs, work })
+      return holdings
+    },
+    fetch: async (cid, { from, maxBytes, signal }) => {
+      fetched.push({ cid: cid.toString(), from, maxBytes })
+      return fetch === undefined ? encodeResult(result).bytes : await fetch(cid, { from, maxBytes, signal })
+    },
+    log: silentLogger,
+  })
+  return { recall, blocks, traces, asked, fetched }
 }
 
-const env = new Map([
-  ['COLOUR', 'red'],
-  ['SIZE', '9'],
-])
+/** Sees a schema of this content and nothing else. */
+const placeWith = (schema: CID | undefined, change: Partial<Place> = {}): Place =>
+  placeIn('', {
+    env: new Map([['COLOUR', 'red']]),
+    view: {
+      see: (kind, path) => {
+        if (path !== '/ws/schema.json') return kind === 'absent' ? 'there' : undefined
+        return kind === 'file' ? schema : undefined
+      },
+      what: () => undefined,
+    },
+    ...change,
+  })
+const place = placeWith(content('schema'))
+const reads: ReadSet = {
+  reads: [
+    ['absent', '\0workspace\0/none', null],
+    ['file', '\0workspace\0/schema.json', content('schema')],
+  ],
+  env: [
+    ['COLOUR', 'red'],
+    ['UNSET', null],
+  ],
+}
+const traceOf = (of: Result, set = reads): Trace => ({
+  v: 2,
+  action: planned.key,
+  ...set,
+  result: encodeResult(of).cid,
+})
+const bytesOf = (trace: Trace): Uint8Array => encodeTrace(trace).bytes
+
+/** A node that has compiled the unit. */
+async function remembering(set = reads): Promise<Fixture> {
+  const fixture = node()
+  await fixture.recall.remember(result, set)
+  fixture.blocks.set(hexOf(cidOf(metadata)), metadata)
+  return fixture
+}
 
 test('what was remembered is recalled where everything that was read is the same', async () => {
-  const { recall: one, blocks } = recall()
-  assert.equal(await one.remember(result, action, tree.cid, trees), undefined)
-  assert.equal(await one.own(planned, env), undefined, 'its output is not here yet')
-  blocks.set(hexOf(cidOf(metadata)), metadata)
-  assert.equal((await one.own(planned, env))?.result.depInfo, result.depInfo)
+  const { recall } = await remembering()
+  const recalled = await recall.own(planned, place)
+  assert.ok('result' in recalled)
+  assert.deepEqual(recalled.holders, [])
+  assert.deepEqual(encodeResult(recalled.result).bytes, encodeResult(result).bytes)
+  assert.deepEqual(bytesOf(traceOf(recalled.result, recalled.reads)), bytesOf(traceOf(result)))
 })
 
-test('another value, a variable too many or too few, another tree: not recalled', async () => {
-  const { recall: one, blocks } = recall()
-  await one.remember(result, action, tree.cid, trees)
-  blocks.set(hexOf(cidOf(metadata)), metadata)
-  for (const change of [
-    new Map([...env, ['COLOUR', 'blue']]),
-    new Map([['COLOUR', 'red']]),
-    new Map([...env, ['ABSENT', '']]),
-    new Map([...env, ['SIZE', '10']]),
-  ]) {
-    assert.equal(await one.own(planned, change), undefined)
+test('what was never compiled differs in nothing', async () => {
+  assert.deepEqual(await node().recall.own(planned, place), { difference: undefined })
+})
+
+test('what differs is told', async () => {
+  const { recall } = await remembering()
+  for (const [other, kind, name] of [
+    [placeWith(content('another')), 'file', '\0workspace\0/schema.json'],
+    [placeWith(undefined), 'file', '\0workspace\0/schema.json'],
+    [placeWith(content('schema'), { env: new Map([['COLOUR', 'blue']]) }), 'variable', 'COLOUR'],
+    [placeWith(content('schema'), { env: new Map() }), 'variable', 'COLOUR'],
+    [placeWith(content('schema'), { roots: [] }), 'absent', '\0workspace\0/none'],
+  ] as const) {
+    const missed = await recall.own(planned, other)
+    assert.ok('difference' in missed)
+    assert.deepEqual([missed.difference?.kind, missed.difference?.name], [kind, name])
   }
-  const other = { ...planned, tree: { ...tree, cid: cidOf(Buffer.from('another tree'), 0x71) } }
-  assert.equal(await one.own(other, env), undefined)
-  assert.ok(await one.own(planned, env))
 })
 
-test('a trace or result that is damaged, of another action or with other outputs is a miss', async () => {
-  const { recall: one, blocks, traces } = recall()
+test('of several traces the one that holds here counts, and the newest tells what differs', async () => {
+  const fixture = await remembering()
+  const other = { ...result, wallMs: 2 }
+  await fixture.recall.remember(other, { ...reads, env: [['COLOUR', 'blue']] })
+  const [red, blue] = await Promise.all(
+    ['red', 'blue'].map((colour) =>
+      fixture.recall.own(planned, placeWith(content('schema'), { env: new Map([['COLOUR', colour]]) })),
+    ),
+  )
+  assert.ok(red && blue && 'result' in red && 'result' in blue)
+  assert.deepEqual([red.result.wallMs, blue.result.wallMs], [1, 2])
+  const missed = await fixture.recall.own(planned, placeWith(content('schema'), { env: new Map() }))
+  assert.ok('difference' in missed)
+  assert.equal(missed.difference?.recorded, 'blue')
+})
+
+test('a result that is incomplete here is not recalled, and not said to differ', async () => {
+  const { recall, blocks } = node()
+  await recall.remember(result, reads)
+  assert.deepEqual(await recall.own(planned, place), { difference: undefined })
   blocks.set(hexOf(cidOf(metadata)), metadata)
-  const wrong: Result[] = [
-    { ...result, action: cidOf(Buffer.from('other'), 0x71) },
+  assert.ok('result' in (await recall.own(planned, place)))
+  blocks.delete(hexOf(encodeResult(result).cid))
+  assert.deepEqual(await recall.own(planned, place), { difference: undefined })
+})
+
+test('a result that is damaged, of another action or with other outputs is a miss', async () => {
+  const { recall, blocks, traces } = node()
+  blocks.set(hexOf(cidOf(metadata)), metadata)
+  for (const bad of [
+    { ...result, action: cidOf(Buffer.from('other'), dagCborCodec) },
     { ...result, outputs: [] },
     { ...result, outputs: result.outputs.map((output) => ({ ...output, name: 'libevil.rmeta' })) },
-  ]
-  for (const bad of wrong) {
-    const { bytes, cid } = encodeResult(bad)
-    blocks.set(hexOf(cid), bytes)
-    const trace: Trace = { v: 1, action: key, tree: tree.cid, env: [], result: cid }
-    traces.set(hexOf(key), [encodeTrace(trace).bytes])
-    assert.equal(await one.own(planned, env), undefined)
+  ]) {
+    blocks.set(hexOf(encodeResult(bad).cid), encodeResult(bad).bytes)
+    traces.set(keyHex, [bytesOf(traceOf(bad))])
+    assert.deepEqual(await recall.own(planned, place), { difference: undefined })
   }
-  traces.set(hexOf(key), [Buffer.from('not a trace')])
-  assert.equal(await one.own(planned, env), undefined)
-  assert.deepEqual(traces.get(hexOf(key)), [], 'what cannot be read is removed')
+  blocks.set(hexOf(encodeResult(result).cid), Buffer.from('damaged'))
+  traces.set(keyHex, [bytesOf(traceOf(result))])
+  assert.deepEqual(await recall.own(planned, place), { difference: undefined })
 })
 
-test('a file outside the package makes a result unshareable', async () => {
-  assert.equal(readsOf('x: x/src/lib.rs /etc/hostname\n', action, trees), 'source-outside-package')
-  assert.equal(readsOf('x: x/src/../../other/lib.rs\n', action, trees), 'source-outside-package')
-  assert.equal(readsOf('no rule', action, trees), 'source-outside-package')
-  assert.deepEqual(readsOf('x: x/src/../src/lib.rs\n# env-dep:CARGO_PKG_NAME=x\n', action, trees), [])
-  const { recall: one, traces } = recall()
-  assert.equal(
-    await one.remember({ ...result, depInfo: 'x: /etc/hostname\n' }, action, tree.cid, trees),
-    'source-outside-package',
-  )
-  assert.equal(traces.size, 0)
+test('a trace that cannot be read, or of another action, is removed', async () => {
+  const { recall, traces } = await remembering()
+  const good = traces.get(keyHex) ?? []
+  const other = bytesOf({ ...traceOf(result), action: content('other') })
+  traces.set(keyHex, [Buffer.from('not a trace'), other, ...good])
+  assert.ok('result' in (await recall.own(planned, place)))
+  assert.deepEqual(traces.get(keyHex), good)
 })
 
-test('a directory read as text makes a result path-bound, OUT_DIR excepted; a secret keeps it here', () => {
-  const read = (line: string): unknown => readsOf(`x: x/src/lib.rs\n# env-dep:${line}\n`, action, trees)
-  assert.equal(read('CARGO_MANIFEST_DIR=\0workspace\0/x'), 'path-bound')
-  assert.deepEqual(read('OUT_DIR=\0build\0'), [['OUT_DIR', '\0build\0']])
-  assert.equal(read('MY_API_TOKEN=hunter2'), 'secret-in-environment')
-  assert.deepEqual(read('MY_API_TOKEN'), [['MY_API_TOKEN', null]])
+test('what was made from too much to be named is not kept', async () => {
+  const { recall, blocks, traces } = node()
+  const many = (count: number): ReadSet => ({
+    reads: Array.from({ length: count }, (_, at) => ['file', `/${at}`.padEnd(100), content('x')]),
+    env: [],
+  })
+  const fits = Math.floor(limits.trace / bytesOf(traceOf(result, many(100))).length) * 90
+  await recall.remember(result, many(fits))
+  assert.equal(traces.size, 1)
+  traces.clear()
+  blocks.clear()
+  await assert.rejects(recall.remember(result, many(fits * 2)), { code: 'ERR_LIMIT' })
+  assert.deepEqual([traces.size, blocks.size], [0, 0])
+})
+
+test('what is bound to this place is recalled here, and nobody is told of it', async () => {
+  const bound: ReadSet = { ...reads, reads: [['bound', '', rootsDigest(place)], ...reads.reads] }
+  const { recall } = await remembering(bound)
+  assert.ok('result' in (await recall.own(planned, place)))
+  const elsewhere = placeWith(content('schema'), { roots: [{ name: 'workspace', path: '/ws' }] })
+  const missed = await recall.own(planned, elsewhere)
+  assert.ok('difference' in missed)
+  assert.equal(missed.difference?.kind, 'bound')
+  assert.deepEqual(await recall.holdings([Buffer.from(keyHex, 'hex')]), [])
 })
 
 test('members are told only of what is complete here', async () => {
-  const { recall: one, blocks } = recall()
-  await one.remember(result, action, tree.cid, trees)
-  const digest = Buffer.from(hexOf(key), 'hex')
-  assert.deepEqual(await one.holdings([digest]), [])
+  const { recall, blocks, traces } = node()
+  await recall.remember(result, reads)
+  const digest = Buffer.from(keyHex, 'hex')
+  assert.deepEqual(await recall.holdings([digest]), [])
   blocks.set(hexOf(cidOf(metadata)), metadata)
-  assert.equal((await one.holdings([digest, Buffer.alloc(32)])).length, 1)
+  const other = bytesOf({ ...traceOf(result), action: content('other') })
+  traces.set(keyHex, [other, Buffer.from('not a trace'), ...(traces.get(keyHex) ?? [])])
+  assert.deepEqual(await recall.holdings([Buffer.alloc(32), digest]), [
+    { key: digest, traces: [bytesOf(traceOf(result))] },
+  ])
+})
+
+test('what a peer holds is recalled from whoever holds it', async () => {
+  const trace = bytesOf(traceOf(result))
+  const { recall, fetched } = node([
+    { peer: 'ann', traces: [trace] },
+    { peer: 'bob', traces: [Buffer.from('garbage'), trace] },
+  ])
+  const recalled = await recall.mesh(planned, place, options)
+  assert.deepEqual(recalled?.holders, ['ann', 'bob'])
+  assert.deepEqual(bytesOf(traceOf(recalled.result, recalled.reads)), bytesOf(traceOf(result)))
+  assert.equal(recalled.result.depInfo, result.depInfo)
+  assert.deepEqual(fetched, [
+    { cid: encodeResult(result).cid.toString(), from: ['ann', 'bob'], maxBytes: limits.result },
+  ])
+})
+
+test('a trace of a peer that does not hold here, of another action, or bound to its place is not followed', async () => {
+  for (const trace of [
+    traceOf(result, { ...reads, env: [['COLOUR', 'blue']] }),
+    traceOf(result, { ...reads, reads: [['file', '\0workspace\0/schema.json', content('another')]] }),
+    { ...traceOf(result), action: content('other') },
+    traceOf(result, { ...reads, reads: [['bound', '', rootsDigest(place)]] }),
+  ]) {
+    const { recall, fetched } = node([{ peer: 'ann', traces: [bytesOf(trace)] }])
+    assert.equal(await recall.mesh(planned, place, options), undefined)
+    assert.deepEqual(fetched, [])
+  }
+})
+
+test('a result that cannot be fetched or answers something else is passed over for the next', async () => {
+  const other = { ...result, wallMs: 2 }
+  const wrong = { ...result, outputs: [] }
+  const holdings = [
+    { peer: 'gone', traces: [bytesOf(traceOf(result))] },
+    { peer: 'liar', traces: [bytesOf(traceOf(wrong))] },
+    { peer: 'good', traces: [bytesOf(traceOf(other))] },
+  ]
+  const { recall } = node(holdings, async (_cid, { from }) => {
+    if (from[0] === 'gone') throw Object.assign(new Error('gone'), { code: 'ERR_PEER_LOST' })
+    return encodeResult(from[0] === 'liar' ? wrong : other).bytes
+  })
+  const recalled = await recall.mesh(planned, place, options)
+  assert.deepEqual([recalled?.holders, recalled?.result.wallMs], [['good'], 2])
+})
+
+test('an aborted recall ends at once', async () => {
+  const stop = new AbortController()
+  const { recall, fetched } = node([{ peer: 'ann', traces: [bytesOf(traceOf(result))] }], async () => {
+    stop.abort(new Error('no longer wanted'))
+    throw new Error('cut')
+  })
+  await assert.rejects(recall.mesh(planned, place, { ...options, signal: stop.signal }), /no longer wanted/)
+  assert.equal(fetched.length, 1)
+})
+
+test('peers are waited for half as long as a compile would take, within bounds', async () => {
+  const { recall, asked } = node()
+  for (const expectedMs of [0, 100, 600, 10_000]) await recall.mesh(planned, place, { ...options, expectedMs })
+  assert.deepEqual(
+    asked.map(({ budgetMs }) => budgetMs),
+    [50, 50, 300, 1000],
+  )
+  assert.deepEqual(new Set(asked.map(({ work }) => work)), new Set([work]), 'and told what is at work here')
 })

@@ -5,8 +5,8 @@ import { mkdir, readFile, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
-import type { LocalFrame } from '../../src/wire/local.ts'
-import { Bench, type Peer } from './support.ts'
+import { type LocalFrame, localVersion } from '../../src/wire/local.ts'
+import { Bench, type Peer, runFrame } from './support.ts'
 
 let bench: Bench
 before(async () => {
@@ -176,10 +176,11 @@ describe('a compile that the daemon leaves alone ends as with remap flags alone'
       second(peer)
     }
   const ends: Act = (peer) => void peer.socket.end()
-  const welcomes = frames({ type: 'welcome', version: 1 }, { type: 'beat' })
+  const welcomes = frames({ type: 'welcome', version: localVersion }, { type: 'beat' })
   const quick: [string, Act][] = [
     ['gone before a word', (peer) => peer.leave()],
-    ['another version', frames({ type: 'welcome', version: 2 })],
+    ['an older version', frames({ type: 'welcome', version: localVersion - 1 }, runFrame())],
+    ['a newer version', frames({ type: 'welcome', version: localVersion + 1 }, runFrame())],
     ['refused at once', frames({ type: 'refuse', reason: 'busy' })],
     ['noise', (peer) => void peer.socket.write('HTTP/1.1 400 Bad Request\r\n\r\n')],
     ['an empty frame', sends(0, 0, 0, 0)],
@@ -187,7 +188,10 @@ describe('a compile that the daemon leaves alone ends as with remap flags alone'
     ['refused later', both(welcomes, frames({ type: 'refuse', reason: 'x' }))],
     ['an unknown frame', both(welcomes, sends(0, 0, 0, 1, 0xff))],
     ['a length that lies', both(welcomes, sends(0, 0, 0, 6, 0x84, 0, 0, 0, 9, 1))],
-    ['a relative directory', both(welcomes, frames({ type: 'run', privateDir: 'here' }))],
+    ['a relative directory', both(welcomes, frames(runFrame('here')))],
+    ['a relative observer', both(welcomes, frames(runFrame('', { observer: 'here' })))],
+    ['an order of version 1', both(welcomes, sends(0, 0, 0, 5, 0x85, 0, 0, 0, 0))],
+    ['an order with an unknown flag', both(welcomes, sends(0, 0, 0, 10, 0x85, 0, 0, 0, 0, 0, 0, 0, 0, 2))],
     ['a code that is short', both(welcomes, sends(0, 0, 0, 2, 0x86, 0))],
     ['gone later', both(welcomes, ends)],
     ['gone in a line', both(both(welcomes, frames({ type: 'stderr', data: Buffer.from('{"$mess') })), ends)],

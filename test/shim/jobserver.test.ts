@@ -4,7 +4,7 @@ import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { codeOf } from '../../src/base/errors.ts'
-import { Bench, type StartOptions } from './support.ts'
+import { Bench, runFrame, type StartOptions } from './support.ts'
 
 let bench: Bench
 let pipe: Pipe
@@ -110,7 +110,7 @@ for (const [kind, options] of kinds) {
       peer.send({ type: 'release', repay: false })
       await peer.expect('token')
       assert.equal(pipe.drain(), 1)
-      peer.send({ type: 'run', privateDir: '' })
+      peer.send(runFrame())
       pipe.put(3)
       assert.equal((await peer.expect('token')).state, 'taken')
       assert.equal((await peer.expect('ran')).code, 0)

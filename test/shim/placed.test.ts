@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
-import { Bench, type Ended, type Peer } from './support.ts'
+import { Bench, type Ended, type Peer, runFrame } from './support.ts'
 
 let bench: Bench
 before(async () => {
@@ -40,12 +40,9 @@ async function compileAfterPlaced(
 
 const lost: [string, (peer: Peer) => void][] = [
   ['the daemon goes', (peer) => void peer.socket.end()],
-  [
-    'the daemon has it run here',
-    (peer) => peer.send({ type: 'run', privateDir: join(bench.dir, `private-${runs++}`) }),
-  ],
-  ['the daemon has it run here, without a directory', (peer) => peer.send({ type: 'run', privateDir: '' })],
-  ['the directory is not empty', (peer) => peer.send({ type: 'run', privateDir: bench.workspace })],
+  ['the daemon has it run here', (peer) => peer.send(runFrame(join(bench.dir, `private-${runs++}`)))],
+  ['the daemon has it run here, without a directory', (peer) => peer.send(runFrame())],
+  ['the directory is not empty', (peer) => peer.send(runFrame(bench.workspace))],
 ]
 let runs = 0
 

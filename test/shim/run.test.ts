@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
-import { Bench, rustc } from './support.ts'
+import { Bench, runFrame, rustc } from './support.ts'
 
 let bench: Bench
 before(async () => {
@@ -248,7 +248,7 @@ describe('a compile the daemon has run here', () => {
     const daemon = await bench.listen()
     const { ended } = bench.start(bench.lib())
     const { peer } = await daemon.greet()
-    peer.send({ type: 'run', privateDir })
+    peer.send(runFrame(privateDir))
     // Opens when rustc has the file open for reading.
     const writer = await open(gate, 'w')
     peer.leave()
@@ -271,7 +271,7 @@ describe('a compile the daemon has run here', () => {
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
       const started = bench.start(bench.lib())
       const { peer } = await daemon.greet()
-      peer.send({ type: 'run', privateDir: join(privateDir, signal) })
+      peer.send(runFrame(join(privateDir, signal)))
       const writer = await open(gate, 'w')
       const child = await readFile(`/proc/${started.pid}/task/${started.pid}/children`, 'utf8')
       process.kill(Number(child.trim()), signal)

@@ -10,12 +10,19 @@ import {
   encodeLocalFrame,
   FrameReader,
   type LocalFrame,
+  localVersion,
   type RanFrame,
 } from '../../src/wire/local.ts'
 
 /** The directory of the real rustc: no rustup proxy in between, so that HOME can be anything. */
 export const toolchain = join(execFileSync('rustc', ['--print=sysroot'], { encoding: 'utf8' }).trim(), 'bin')
 export const rustc = join(toolchain, 'rustc')
+
+export type RunFrame = Extract<LocalFrame, { type: 'run' }>
+
+export const runFrame = (privateDir = '', more: Partial<RunFrame> = {}): RunFrame => {
+  return { type: 'run', privateDir, observer: '', stripIncremental: false, ...more }
+}
 
 export interface Ended {
   code: number | null
@@ -231,7 +238,7 @@ export class TestDaemon {
     const peer = await this.accept()
     await peer.expect('hello')
     const compile = await peer.expect('compile')
-    peer.send({ type: 'welcome', version: 1 })
+    peer.send({ type: 'welcome', version: localVersion })
     return { peer, compile }
   }
 
@@ -285,8 +292,8 @@ export class Peer {
   }
 
   /** Has rustc run at the shim's and takes its report. */
-  async run(privateDir = ''): Promise<RanFrame> {
-    this.send({ type: 'run', privateDir })
+  async run(privateDir = '', more: Partial<RunFrame> = {}): Promise<RanFrame> {
+    this.send(runFrame(privateDir, more))
     return this.expect('ran')
   }
 

@@ -1,11 +1,23 @@
 import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
+/** Leaves `-C incremental=DIR` out, in the two spellings that cargo has. */
+const strip = `kept=() codegen=
+for argument in "$@"; do
+  case "$codegen$argument" in
+    -C) codegen=-C ;;
+    -Cincremental=*) codegen= ;;
+    *) [ -n "$codegen" ] && kept+=("$codegen"); kept+=("$argument"); codegen= ;;
+  esac
+done
+set -- "\${kept[@]}"
+`
+
 /**
  * A wrapper that only adds the path prefixes which Shoal hides in every compile, written down here a second time: what
  * it makes is what rustc makes of the same invocation with the same flags, without any of Shoal's code.
  */
-const script = `#!/bin/bash
+const script = (stripIncremental: boolean): string => `#!/bin/bash
 rustc="$1"
 shift
 name= source= previous=
@@ -30,14 +42,17 @@ case "$PWD" in
     *) flags+=("--remap-path-prefix=$PWD=.") ;;
   esac ;;
 esac
-[ -n "$OUT_DIR" ] && flags+=("--remap-path-prefix=$OUT_DIR=/cargo/build-dir/\${OUT_DIR##*/build/}")
+${stripIncremental ? strip : ''}[ -n "$OUT_DIR" ] && flags+=("--remap-path-prefix=$OUT_DIR=/cargo/build-dir/\${OUT_DIR##*/build/}")
 exec "$rustc" "$@" "\${flags[@]}"
 `
 
-/** @returns the wrapper's path, for `RUSTC_WRAPPER` */
-export async function writeRemapWrapper(dir: string): Promise<string> {
+/**
+ * @param options stripIncremental: compile what cargo wants compiled incrementally as if it did not; default false
+ * @returns the wrapper's path, for `RUSTC_WRAPPER`
+ */
+export async function writeRemapWrapper(dir: string, options: { stripIncremental?: boolean } = {}): Promise<string> {
   const path = join(dir, 'remap-only')
-  await writeFile(path, script)
+  await writeFile(path, script(options.stripIncremental ?? false))
   await chmod(path, 0o755)
   return path
 }

@@ -35,7 +35,7 @@ const frame: fc.Arbitrary<LocalFrame> = fc.oneof(
   fc.record({ type: type('welcome'), version: u16 }),
   fc.record({ type: type('release'), repay: fc.boolean() }),
   fc.record({ type: type('stdout', 'stderr'), data: bytes }),
-  fc.record({ type: type('run'), privateDir: text }),
+  fc.record({ type: type('run'), privateDir: text, observer: text, stripIncremental: fc.boolean() }),
   fc.record({ type: type('exit'), code: i32 }),
   fc.record({ type: type('beat') }),
   fc.record({ type: type('refuse'), reason: text }),
@@ -121,6 +121,8 @@ describe('FrameReader', () => {
     ['an unknown kind of client', '0000000d 01 0001 00000005 73686f616c 02'],
     ['an unknown token state', '00000002 04 04'],
     ['a flag that is neither', '00000002 82 02'],
+    ['an order of version 1', '00000005 85 00000000'],
+    ['an order with an unknown flag', '0000000a 85 00000000 00000000 02'],
     ['bytes that run over the end', '00000006 83 00000002 61'],
     ['bytes after the end', '00000002 87 00'],
     ['text that is not UTF-8', '00000006 89 00000001 ff'],
@@ -143,7 +145,8 @@ describe('encodeLocalFrame()', () => {
     const hex = (frame: LocalFrame) => encodeLocalFrame(frame).toString('hex')
     assert.equal(hex({ type: 'hello', version: 1, client: 'shim' }), '0000000d0100010000000573686f616c00')
     assert.equal(hex({ type: 'exit', code: -9 }), '0000000586fffffff7')
-    assert.equal(hex({ type: 'run', privateDir: '/p' }), '0000000785000000022f70')
+    const order = { privateDir: '/p', observer: '/o', stripIncremental: true }
+    assert.equal(hex({ type: 'run', ...order }), '0000000e85000000022f70000000022f6f01')
     assert.equal(hex({ type: 'token', state: 'debt' }), '000000020403')
     const remaps = [{ from: Buffer.from('f'), to: Buffer.from('t') }]
     const compile = {

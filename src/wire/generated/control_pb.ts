@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { HoldingsAnswer, HoldingsQuery } from "./holdings_pb.ts";
+import type { HoldingsAnswer, HoldingsDone, HoldingsQuery, HoldingsWait } from "./holdings_pb.ts";
 import { file_holdings } from "./holdings_pb.ts";
 import type { Award, Bid, Building, Cancel, Cancelled, Decline, Done, Gone, Goodbye, Offer, Progress, Reserve } from "./market_pb.ts";
 import { file_market } from "./market_pb.ts";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSKSBQoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABImCghidWlsZGluZxgKIAEoCzISLnNob2FsLnYxLkJ1aWxkaW5nSAASIAoFb2ZmZXIYCyABKAsyDy5zaG9hbC52MS5PZmZlckgAEiQKB3Jlc2VydmUYDCABKAsyES5zaG9hbC52MS5SZXNlcnZlSAASJAoHZGVjbGluZRgNIAEoCzIRLnNob2FsLnYxLkRlY2xpbmVIABIcCgNiaWQYDiABKAsyDS5zaG9hbC52MS5CaWRIABIgCgVhd2FyZBgPIAEoCzIPLnNob2FsLnYxLkF3YXJkSAASHgoEZ29uZRgQIAEoCzIOLnNob2FsLnYxLkdvbmVIABImCghwcm9ncmVzcxgRIAEoCzISLnNob2FsLnYxLlByb2dyZXNzSAASHgoEZG9uZRgSIAEoCzIOLnNob2FsLnYxLkRvbmVIABIiCgZjYW5jZWwYEyABKAsyEC5zaG9hbC52MS5DYW5jZWxIABIoCgljYW5jZWxsZWQYFCABKAsyEy5zaG9hbC52MS5DYW5jZWxsZWRIABIkCgdnb29kYnllGBUgASgLMhEuc2hvYWwudjEuR29vZGJ5ZUgAQgYKBGJvZHkiPwoFSGVsbG8SEwoLdmVyc2lvbl9taW4YASABKA0SEwoLdmVyc2lvbl9tYXgYAiABKA0SDAoEbmFtZRgDIAEoCSIVCgRQaW5nEg0KBW5vbmNlGAEgASgEIhUKBFBvbmcSDQoFbm9uY2UYASABKARiBnByb3RvMw", [file_holdings, file_market]);
+  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSL0BQoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSABCBgoEYm9keSI/CgVIZWxsbxITCgt2ZXJzaW9uX21pbhgBIAEoDRITCgt2ZXJzaW9uX21heBgCIAEoDRIMCgRuYW1lGAMgASgJIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market]);
 
 /**
  * @generated from message shoal.v1.ControlFrame
@@ -55,6 +55,18 @@ export type ControlFrame = Message<"shoal.v1.ControlFrame"> & {
      */
     value: HoldingsAnswer;
     case: "holdingsAnswer";
+  } | {
+    /**
+     * @generated from field: shoal.v1.HoldingsWait holdings_wait = 6;
+     */
+    value: HoldingsWait;
+    case: "holdingsWait";
+  } | {
+    /**
+     * @generated from field: shoal.v1.HoldingsDone holdings_done = 7;
+     */
+    value: HoldingsDone;
+    case: "holdingsDone";
   } | {
     /**
      * @generated from field: shoal.v1.Building building = 10;

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdings.proto.
  */
 export const file_holdings: GenFile = /*@__PURE__*/
-  fileDesc("Cg5ob2xkaW5ncy5wcm90bxIIc2hvYWwudjEiKQoNSG9sZGluZ3NRdWVyeRIKCgJpZBgBIAEoBBIMCgRrZXlzGAIgAygMIkEKDkhvbGRpbmdzQW5zd2VyEgoKAmlkGAEgASgEEiMKCGhvbGRpbmdzGAIgAygLMhEuc2hvYWwudjEuSG9sZGluZyImCgdIb2xkaW5nEgsKA2tleRgBIAEoDBIOCgZ0cmFjZXMYAiADKAxiBnByb3RvMw");
+  fileDesc("Cg5ob2xkaW5ncy5wcm90bxIIc2hvYWwudjEiOAoNSG9sZGluZ3NRdWVyeRIKCgJpZBgBIAEoBBIMCgRrZXlzGAIgAygMEg0KBXdvcmtzGAMgAygMImkKDkhvbGRpbmdzQW5zd2VyEgoKAmlkGAEgASgEEiMKCGhvbGRpbmdzGAIgAygLMhEuc2hvYWwudjEuSG9sZGluZxImCgdwZW5kaW5nGAMgAygLMhUuc2hvYWwudjEuUGVuZGluZ1dvcmsiJgoHSG9sZGluZxILCgNrZXkYASABKAwSDgoGdHJhY2VzGAIgAygMIjAKC1BlbmRpbmdXb3JrEgwKBHdvcmsYASABKAwSEwoLZXhwZWN0ZWRfbXMYAiABKA0iHQoMSG9sZGluZ3NXYWl0Eg0KBXdvcmtzGAEgAygMIisKDEhvbGRpbmdzRG9uZRINCgV3b3JrcxgBIAMoDBIMCgRoZWxkGAIgASgIYgZwcm90bzM");
 
 /**
  * @generated from message shoal.v1.HoldingsQuery
@@ -29,6 +29,13 @@ export type HoldingsQuery = Message<"shoal.v1.HoldingsQuery"> & {
    * @generated from field: repeated bytes keys = 2;
    */
   keys: Uint8Array[];
+
+  /**
+   * Nothing, or one for each key: the 32-byte work key when the sender is about to do it itself, else empty.
+   *
+   * @generated from field: repeated bytes works = 3;
+   */
+  works: Uint8Array[];
 };
 
 /**
@@ -53,6 +60,13 @@ export type HoldingsAnswer = Message<"shoal.v1.HoldingsAnswer"> & {
    * @generated from field: repeated shoal.v1.Holding holdings = 2;
    */
   holdings: Holding[];
+
+  /**
+   * What the sender is at, of the works that were asked about, and the asker is to wait for.
+   *
+   * @generated from field: repeated shoal.v1.PendingWork pending = 3;
+   */
+  pending: PendingWork[];
 };
 
 /**
@@ -85,4 +99,73 @@ export type Holding = Message<"shoal.v1.Holding"> & {
  */
 export const HoldingSchema: GenMessage<Holding> = /*@__PURE__*/
   messageDesc(file_holdings, 2);
+
+/**
+ * @generated from message shoal.v1.PendingWork
+ */
+export type PendingWork = Message<"shoal.v1.PendingWork"> & {
+  /**
+   * @generated from field: bytes work = 1;
+   */
+  work: Uint8Array;
+
+  /**
+   * From now on, as far as can be foreseen.
+   *
+   * @generated from field: uint32 expected_ms = 2;
+   */
+  expectedMs: number;
+};
+
+/**
+ * Describes the message shoal.v1.PendingWork.
+ * Use `create(PendingWorkSchema)` to create a new message.
+ */
+export const PendingWorkSchema: GenMessage<PendingWork> = /*@__PURE__*/
+  messageDesc(file_holdings, 3);
+
+/**
+ * The sender waits for these works, at most 64; HoldingsDone follows for each.
+ *
+ * @generated from message shoal.v1.HoldingsWait
+ */
+export type HoldingsWait = Message<"shoal.v1.HoldingsWait"> & {
+  /**
+   * @generated from field: repeated bytes works = 1;
+   */
+  works: Uint8Array[];
+};
+
+/**
+ * Describes the message shoal.v1.HoldingsWait.
+ * Use `create(HoldingsWaitSchema)` to create a new message.
+ */
+export const HoldingsWaitSchema: GenMessage<HoldingsWait> = /*@__PURE__*/
+  messageDesc(file_holdings, 4);
+
+/**
+ * These works, at most 64, have ended at the sender.
+ *
+ * @generated from message shoal.v1.HoldingsDone
+ */
+export type HoldingsDone = Message<"shoal.v1.HoldingsDone"> & {
+  /**
+   * @generated from field: repeated bytes works = 1;
+   */
+  works: Uint8Array[];
+
+  /**
+   * Ask again: there may be a result. Otherwise there is none.
+   *
+   * @generated from field: bool held = 2;
+   */
+  held: boolean;
+};
+
+/**
+ * Describes the message shoal.v1.HoldingsDone.
+ * Use `create(HoldingsDoneSchema)` to create a new message.
+ */
+export const HoldingsDoneSchema: GenMessage<HoldingsDone> = /*@__PURE__*/
+  messageDesc(file_holdings, 5);
 

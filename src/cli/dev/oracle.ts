@@ -1,0 +1,3 @@
+import { run } from './tools.ts'
+
+process.exitCode = await run(process.execPath, ['test/oracle/main.ts', ...process.argv.slice(2)])

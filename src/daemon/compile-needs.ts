@@ -1,0 +1,99 @@
+import type { CID } from 'multiformats/cid'
+import type { Logger } from '../base/log.ts'
+import type { Market, Task } from '../market/driver.ts'
+import type { Claim } from '../mesh/claims.ts'
+import type { ReadSet, Result } from '../plan/action.ts'
+import type { Invocation } from '../plan/invocation.ts'
+import type { Planned, PlannedAction } from '../plan/plan.ts'
+import type { Cause } from '../recall/cause.ts'
+import type { Difference, Place } from '../recall/evidence.ts'
+import type { Unshareable } from '../recall/read-set.ts'
+import type { Missed, Recalled } from '../recall/recall.ts'
+import type { Collected } from './collect.ts'
+import type { DeliverNeeds } from './deliver.ts'
+import type { Ran } from './shim-link.ts'
+import type { StaysHere } from './stays-here.ts'
+
+export type UnitOutcome = 'recalled-here' | 'recalled-mesh' | 'compiled-here' | 'compiled-mesh' | 'passed-through'
+
+/** How one unit ended, for the report. */
+export interface UnitEnd {
+  crate: string
+  kind: string
+  outcome: UnitOutcome
+  /** The peer that compiled it or served it; 'here' otherwise. */
+  where: string
+  reason: string
+  bytesIn: number
+  /** Error code of a way that was tried and did not work out. */
+  fallback?: string
+  /** Why no kept result served, when that was looked into. */
+  causes?: Cause[]
+}
+
+/** What a unit that was not recalled is made from. */
+export interface Work {
+  /** Hex: the action and the package as it is now; the same work has the same key everywhere. */
+  key: string
+  /** The same as 32 bytes; undefined when it cannot be named for others. */
+  shared: Uint8Array | undefined
+  task: Task
+}
+
+export interface CompileNeeds extends DeliverNeeds {
+  plan(invocation: Invocation): Promise<Planned>
+  placeOf(planned: PlannedAction, env: ReadonlyMap<string, string>): Place
+  recall: {
+    own(planned: PlannedAction, place: Place): Promise<Recalled | Missed>
+    mesh(
+      planned: PlannedAction,
+      place: Place,
+      options: { expectedMs: number; signal: AbortSignal; work: Uint8Array | undefined },
+    ): Promise<Recalled | undefined>
+    remember(result: Result, reads: ReadSet): Promise<void>
+  }
+  market: Pick<Market, 'place' | 'fault'>
+  /** Looks at everything that the unit is made from. */
+  work(planned: PlannedAction): Promise<Work>
+  /** Tells other members that this node is about to do some work, and hears who is at it already. */
+  claim(work: Uint8Array, expectedMs: number): Claim
+  /** What the market has to know about a unit that stays here. */
+  staying(): Task
+  /** Whether somebody is working on this very unit, so that rustc with its incremental directory is the best answer. */
+  isEdited(planned: PlannedAction, missed: Difference | undefined): Promise<boolean>
+  /** The unit was made without the incremental directory that cargo asked for. */
+  withoutIncremental(planned: PlannedAction, invocation: Invocation): void
+  /** Lets lenders fetch what the compile reads; false when nobody is there to do so. */
+  prepare(planned: PlannedAction): Promise<boolean>
+  /** Makes a block available here from one of `from`; resolves with the bytes that crossed the network. */
+  fetch(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
+  /** Path of the observer's library; '' when there is none. */
+  observer(): string
+  /** The time of the file system's clock, ms. */
+  stamp(): number
+  /** Takes what rustc left in a private directory; the reason when it must not be kept. */
+  collect(planned: PlannedAction, privateDir: string, ran: Ran): Promise<Collected>
+  /** What a compile here looked at. */
+  reads(
+    planned: PlannedAction,
+    place: Place,
+    compiled: { privateDir: string; depInfo: string; since: number },
+  ): Promise<ReadSet | Unshareable>
+  /** Actions of which it is known that nobody else can compile them, by what they look at. */
+  staysHere: Pick<StaysHere, 'add' | 'reason'>
+  /** What a compile away looked at, by its dep-info. */
+  declaredReads(planned: PlannedAction, depInfo: string, place: Place): Promise<ReadSet | Unshareable>
+  /** Whether what the action describes is still so. */
+  unchanged(planned: PlannedAction): Promise<boolean>
+  discard(privateDir: string): Promise<void>
+  /** The file at `path` has this content, if it still is the one that was looked at. */
+  prime(path: string, cid: CID, identity: string): void
+  /** Remembers what the metadata of a unit reaches. */
+  learn(planned: Planned, result: Result | undefined): Promise<void>
+  /** In what a unit differs from the nearest that is kept; to be asked when cargo has its unit. */
+  causes(planned: PlannedAction, missed: Missed): Promise<Cause[]>
+  announce(key: CID): void
+  /** Actions that are being worked on; each resolves when others need no longer wait for it. */
+  inFlight: Map<string, PromiseWithResolvers<void>>
+  log: Logger
+}

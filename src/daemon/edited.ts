@@ -1,0 +1,70 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import type { Clock } from '../base/clock.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import { isWithin } from '../plan/read-set.ts'
+import { rootToken } from '../plan/roots.ts'
+import type { Difference } from '../recall/evidence.ts'
+
+const run = promisify(execFile)
+const settledMs = 2000
+const deadlineMs = 1000
+
+/** Which units somebody is working on: rustc with its incremental directory is the best answer for these. */
+export class EditedUnits {
+  readonly #clock: Clock
+  /** By checkout: files that version control sees changed, absolute. */
+  readonly #changed = new Map<string, { since: number; files: Promise<string[]> }>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** @param missed how the nearest kept trace differs */
+  async has(planned: PlannedAction, missed: Difference | undefined): Promise<boolean> {
+    // cargo asks again for what lies there already: it, or what it is built upon, was changed.
+    if (wasMadeBefore(planned)) return true
+    const { root, path, dir } = planned.source
+    if (root === 'registry' || root === 'git') return false
+    const own = path === '' ? rootToken(root) : `${rootToken(root)}/${path}`
+    if (missed !== undefined && (missed.kind === 'file' || missed.kind === 'tree') && isWithin(missed.name, own))
+      return true
+    const checkout = checkoutOf(dir)
+    if (checkout === undefined) return false
+    return (await this.#changedIn(checkout)).some((file) => isWithin(file, dir))
+  }
+
+  async #changedIn(checkout: string): Promise<string[]> {
+    const now = this.#clock.now()
+    const known = this.#changed.get(checkout)
+    if (known !== undefined && now - known.since < settledMs) return await known.files
+    const files = changedFiles(checkout)
+    if (this.#changed.size > 64) this.#changed.clear()
+    this.#changed.set(checkout, { since: now, files })
+    return await files
+  }
+}
+
+function wasMadeBefore({ action, roots }: PlannedAction): boolean {
+  const outDir = roots.find(({ name }) => name === 'out')?.path
+  const depInfo = action.outputs.find(([, kind]) => kind === 'dep-info')?.[0]
+  return outDir !== undefined && depInfo !== undefined && existsSync(join(outDir, depInfo))
+}
+
+function checkoutOf(dir: string): string | undefined {
+  for (let at = dir; at !== dirname(at); at = dirname(at)) if (existsSync(join(at, '.git'))) return at
+  return undefined
+}
+
+/** Nothing where git is missing, slow or at odds with the checkout: this is a guess about what comes next, no more. */
+async function changedFiles(checkout: string): Promise<string[]> {
+  try {
+    const options = { timeout: deadlineMs, maxBuffer: 4 << 20, env: { ...process.env, GIT_OPTIONAL_LOCKS: '0' } }
+    const { stdout } = await run('git', ['-C', checkout, 'status', '--porcelain=v1', '-z'], options)
+    return stdout.split('\0').flatMap((entry) => (entry.length > 3 ? [join(checkout, entry.slice(3))] : []))
+  } catch {
+    return []
+  }
+}

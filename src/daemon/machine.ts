@@ -1,0 +1,82 @@
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+
+/** What this machine is doing besides what we asked of it. */
+export interface Machine {
+  /** Processors. */
+  cores: number
+  /** How many of them were busy on average since the last call; 0 at the first. Work of low priority does not count. */
+  busyCores(): number
+  /** Memory that a program could have now, bytes. */
+  freeMemoryBytes(): number
+  /** False when nothing tells of a battery. */
+  onBattery(): boolean
+}
+
+/** @param powerDir where Linux shows batteries and mains adapters */
+export function systemMachine(platform: NodeJS.Platform, powerDir = '/sys/class/power_supply'): Machine {
+  let last: Times | undefined
+  return {
+    cores: cpus().length,
+    busyCores() {
+      const times = processorTimes()
+      const since = last ?? times
+      last = times
+      const total = times.total - since.total
+      return total <= 0 ? 0 : ((times.busy - since.busy) / total) * times.cores
+    },
+    freeMemoryBytes: () => process.availableMemory(),
+    onBattery: () => (platform === 'darwin' ? batteryByPmset() : batteryBySysfs(powerDir)),
+  }
+}
+
+interface Times {
+  busy: number
+  total: number
+  cores: number
+}
+
+function processorTimes(): Times {
+  const times = { busy: 0, total: 0, cores: 0 }
+  for (const { times: spent } of cpus()) {
+    const busy = spent.user + spent.sys + spent.irq
+    times.busy += busy
+    times.total += busy + spent.nice + spent.idle
+    times.cores += 1
+  }
+  return times
+}
+
+/** A battery of a mouse (scope `Device`) does not run the machine. */
+function batteryBySysfs(dir: string): boolean {
+  return names(dir).some((name) => {
+    const value = (file: string): string | undefined => line(join(dir, name, file))
+    return value('type') === 'Battery' && value('scope') !== 'Device' && value('status') === 'Discharging'
+  })
+}
+
+function names(dir: string): string[] {
+  try {
+    return readdirSync(dir)
+  } catch {
+    return []
+  }
+}
+
+function line(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
+
+function batteryByPmset(): boolean {
+  try {
+    return execFileSync('pmset', ['-g', 'batt'], { encoding: 'utf8', timeout: 1000 }).includes("'Battery Power'")
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,107 @@
+import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, isAbsolute, join } from 'node:path'
+import { codeOf } from '../base/errors.ts'
+import type { ReadSet } from '../plan/action.ts'
+import { readDynamic } from '../plan/elf.ts'
+import { decodeObservations, type Observation, observationFile } from '../plan/observation.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import { isWithin, selectReads } from '../plan/read-set.ts'
+import { nameRoots, rootToken } from '../plan/roots.ts'
+import type { Trees } from '../plan/trees.ts'
+import type { Place } from '../recall/evidence.ts'
+import { type DeclaredTree, declaredReadSet, readSetOf, type Unshareable } from '../recall/read-set.ts'
+
+export interface CompiledHere {
+  planned: PlannedAction
+  place: Place
+  /** The directory that rustc wrote to. */
+  privateDir: string
+  /** Text of the dep-info, roots by name. */
+  depInfo: string
+  /** When it began, by the clock of the file system: ms. */
+  since: number
+}
+
+/**
+ * What a compile that ran here looked at: as the observer saw it; without one, the package as a whole, as long as nothing
+ * in the unit can look elsewhere unseen.
+ */
+export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Promise<ReadSet | Unshareable> {
+  const { planned, place, privateDir, depInfo, since } = compiled
+  const build = declaredBuild(planned)
+  const events = await observations(privateDir)
+  if (events !== undefined) {
+    const selected = selectReads(events, scopeOf(planned, place.env, privateDir))
+    const readsEnvironment = await anyUsesEnviron(selected.loaded, planned)
+    return await readSetOf({ selected, depInfo, build, since, readsEnvironment }, place)
+  }
+  if (planned.usesMacros || planned.notAway === 'kind') return 'unobserved'
+  return await declaredReads(planned, depInfo, place, trees)
+}
+
+/** The read set of a unit that reads its package and nothing else, as far as rustc's dep-info tells. */
+export async function declaredReads(
+  planned: PlannedAction,
+  depInfo: string,
+  place: Place,
+  trees: Trees,
+): Promise<ReadSet | Unshareable> {
+  const own = await trees.tree(planned.source.dir, planned.source.root === 'registry')
+  const name = nameRoots(own.dir, planned.roots)
+  const build = declaredBuild(planned)
+  const declared = [{ dir: name, files: own.tree.files }, ...(build ? [build] : [])]
+  return declaredReadSet(depInfo, ['tree', name, own.cid], declared, place)
+}
+
+export function declaredBuild({ build }: PlannedAction): DeclaredTree | undefined {
+  return build && { dir: rootToken('build'), files: build.tree.files }
+}
+
+async function observations(privateDir: string): Promise<Observation[] | undefined> {
+  try {
+    const { attached, complete, events } = decodeObservations(await readFile(join(privateDir, observationFile)))
+    return attached && complete ? events : undefined
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string): Parameters<typeof selectReads>[1] {
+  const { toolchain, dependencies, dependencyDirs, unnamedDirs, build } = planned
+  const { sysroot, covered } = toolchain
+  const temporary = [env.get('TMPDIR'), '/tmp', '/var/tmp', tmpdir()].filter(
+    (dir) => dir !== undefined && isAbsolute(dir),
+  )
+  return {
+    products: [privateDir],
+    temporary: [...new Set(temporary.filter((dir) => dir !== undefined))],
+    dependencyDirs,
+    dependencies: new Set(dependencies.map(({ name }) => name)),
+    covered: (path) => {
+      if (build !== undefined && isWithin(path, build.dir)) return true
+      if (!isWithin(path, sysroot)) return false
+      const inside = path.slice(sysroot.length + 1)
+      return covered.has(inside) || isDirectoryOf(covered, inside)
+    },
+    unnamedDirs,
+    programDirs: new Set((env.get('PATH') ?? '').split(':').filter(isAbsolute)),
+  }
+}
+
+/** Whether it is the sysroot or a directory of it that holds files of the toolchain. */
+function isDirectoryOf(covered: ReadonlySet<string>, inside: string): boolean {
+  if (inside === '') return true
+  for (const path of covered) if (path.startsWith(`${inside}/`)) return true
+  return false
+}
+
+/** Only what units load from outside the compiler: procedural macros. */
+async function anyUsesEnviron(loaded: readonly string[], { dependencyDirs }: PlannedAction): Promise<boolean> {
+  for (const path of loaded) {
+    if (!dependencyDirs.includes(dirname(path))) continue
+    if ((await readDynamic(path))?.usesEnviron !== false) return true
+  }
+  return false
+}

@@ -1,0 +1,275 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import type { CID } from 'multiformats/cid'
+import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
+import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
+import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
+import type { Reason } from '../plan/classify.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
+import type { Missed, Recalled } from '../recall/recall.ts'
+import { cidOf, dagCborCodec } from '../wire/cid.ts'
+import { readsAway, type Told } from './away.ts'
+import type { CompileNeeds, UnitEnd, UnitOutcome } from './compile-needs.ts'
+import { Delivery } from './deliver.ts'
+import type { Ran, ShimLink } from './shim-link.ts'
+
+/** What a lender that did its work well cannot help. */
+const ownDoing: ReadonlySet<string> = new Set(['ERR_PATH_BOUND', 'ERR_INPUT_MISSING'])
+
+/** One unit on its way: the steps of the story in `compile.ts`. */
+export class Unit {
+  readonly #planned: PlannedAction
+  readonly #shim: ShimLink
+  readonly #needs: CompileNeeds
+  readonly #delivery: Delivery
+  readonly #place: Place
+  #bytesIn = 0
+  #fallback: string | undefined
+  #reason = ''
+  /** What a compile here left, in the store by now. */
+  #made: readonly { name: string; cid: CID; identity: string }[] = []
+
+  constructor(planned: PlannedAction, shim: ShimLink, needs: CompileNeeds) {
+    this.#planned = planned
+    this.#shim = shim
+    this.#needs = needs
+    this.#delivery = new Delivery(planned, shim, needs)
+    this.#place = needs.placeOf(planned, shim.invocation.env)
+  }
+
+  end(outcome: UnitOutcome, where: string): UnitEnd {
+    const { crate, kind } = this.#planned
+    const end: UnitEnd = { crate, kind, outcome, where, reason: this.#reason, bytesIn: this.#bytesIn }
+    return this.#fallback === undefined ? end : { ...end, fallback: this.#fallback }
+  }
+
+  /** @returns undefined when the unit was delivered from what is kept here */
+  async recallOwn(): Promise<Missed | undefined> {
+    const own = await this.#needs.recall.own(this.#planned, this.#place)
+    if (!('result' in own)) return own
+    return (await this.#deliver(own)) ? undefined : { difference: undefined }
+  }
+
+  /** Whether cargo was told of metadata: then there is no way but to deliver that very unit. */
+  get isAnnounced(): boolean {
+    return this.#delivery.announcedMetadata !== undefined
+  }
+
+  /** @param work names what is claimed meanwhile */
+  async recallFromMesh(expectedMs: number, work: Uint8Array | undefined): Promise<UnitEnd | undefined> {
+    const { signal } = this.#shim
+    const theirs = await this.#needs.recall.mesh(this.#planned, this.#place, { expectedMs, signal, work })
+    if (theirs === undefined || !(await this.#deliver(theirs))) return undefined
+    return this.end('recalled-mesh', theirs.holders[0] ?? '')
+  }
+
+  /** Metadata first, so that dependents start while the rest is still coming. False: try the next way. */
+  async #deliver({ result, reads, holders }: Recalled): Promise<boolean> {
+    try {
+      // What a macro makes need not come out the same again, so once its metadata is announced nothing may be missing.
+      const early = !this.#planned.usesMacros
+      for (const output of byUrgency(result)) {
+        this.#bytesIn += await this.#needs.fetch(output.cid, output.size, holders, this.#shim.signal)
+        if (output.kind !== 'metadata' || !early) continue
+        await this.#delivery.depInfo(result.depInfo)
+        await this.#delivery.metadata(output.name, output.cid)
+      }
+      if (this.#delivery.announcedMetadata === undefined) await this.#delivery.depInfo(result.depInfo)
+      await this.#delivery.rest(result)
+    } catch (error) {
+      this.#fallBack(error, 'delivery')
+      return false
+    }
+    this.#shim.exit(0)
+    await this.#afterwards(async () => {
+      if (holders.length > 0) await this.#remember(result, reads)
+      await this.#done(result)
+    })
+    return true
+  }
+
+  async compileSomewhere(task: Task, letGo: () => void): Promise<UnitEnd> {
+    if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure(letGo)
+    const mayGoAway = task.mayGoAway && this.#staysHere === undefined && (await this.#offerInputs())
+    const settled = new AbortController()
+    const early: Promise<void>[] = []
+    const signal = AbortSignal.any([settled.signal, this.#shim.signal])
+    const placement = await this.#needs.market.place(
+      { ...task, mayGoAway },
+      {
+        signal: this.#shim.signal,
+        onWaiting: () => this.#shim.yieldToken(),
+        onMetadata: (metadata) => {
+          // As in `deliver`: should the lender be lost, the same metadata must come out again.
+          if (!this.#planned.usesMacros) early.push(this.#announceEarly(metadata, signal))
+        },
+      },
+    )
+    if (placement.kind === 'here') {
+      settled.abort()
+      await Promise.all(early)
+      if (placement.reason === 'came-back') this.#fallback = 'ERR_PEER_LOST'
+      if (placement.returned === 'unusable') this.#needs.staysHere.add(this.#planned.key, 'unobserved')
+      if (this.#delivery.announcedMetadata === undefined) return await this.#compileHere(placement, letGo)
+      placement.release()
+      return await this.#afterFailure(letGo)
+    }
+    try {
+      await Promise.all(early)
+      await this.#acceptFromAway(placement)
+      return this.end('compiled-mesh', placement.peer)
+    } catch (error) {
+      this.#fallBack(error, 'result from away')
+      if (!ownDoing.has(codeOf(error) ?? '')) this.#needs.market.fault(placement.peer)
+      return await this.#afterFailure(letGo)
+    }
+  }
+
+  /** Why nobody else can compile it, if that is known. */
+  get #staysHere(): Reason | undefined {
+    return this.#needs.staysHere.reason(this.#planned.key)
+  }
+
+  /** False when nobody could fetch what the compile reads: no member is connected, or the disk is full. */
+  async #offerInputs(): Promise<boolean> {
+    try {
+      return await this.#needs.prepare(this.#planned)
+    } catch (error) {
+      this.#needs.log.warn('unit not offered', { code: toShoalError(error).code, message: toShoalError(error).message })
+      return false
+    }
+  }
+
+  async #announceEarly(metadata: EarlyMetadata, signal: AbortSignal): Promise<void> {
+    const { peer, name, cid, size, depInfo } = metadata
+    try {
+      const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
+      if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
+      await this.#checkReads(metadata)
+      this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal)
+      if (this.#delivery.announcedMetadata !== undefined || signal.aborted) return
+      await this.#delivery.depInfo(depInfo)
+      await this.#delivery.metadata(name, cid)
+    } catch (error) {
+      // Early is only a favour to cargo: the complete result decides.
+      this.#needs.log.info('early metadata not used', { code: codeOf(error), crate: this.#planned.crate })
+    }
+  }
+
+  async #acceptFromAway({ peer, result: bytes, trace }: Placement & { kind: 'away' }): Promise<void> {
+    const result = decodeResult(bytes)
+    if (!answers(result, this.#planned)) throw new ShoalError('ERR_OUTPUT', 'result of another action')
+    const reads = await this.#checkReads({ cid: cidOf(bytes, dagCborCodec), trace, depInfo: result.depInfo })
+    const metadata = result.outputs.find((output) => output.kind === 'metadata')
+    const announced = this.#delivery.announcedMetadata
+    if (announced !== undefined && (metadata === undefined || !metadata.cid.equals(announced))) {
+      throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
+    }
+    for (const output of byUrgency(result)) {
+      this.#bytesIn += await this.#needs.fetch(output.cid, output.size, [peer], this.#shim.signal)
+    }
+    if (announced === undefined) await this.#delivery.depInfo(result.depInfo)
+    await this.#delivery.rest(result)
+    this.#shim.exit(0)
+    await this.#afterwards(async () => {
+      await this.#remember(result, reads)
+      await this.#done(result)
+    })
+  }
+
+  /** What follows when cargo has its unit: a disk that is full now costs the memory of it, not the unit. */
+  async #afterwards(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      const { code, message } = toShoalError(error)
+      this.#reason = code
+      this.#needs.log.warn('result not kept', { code, crate: this.#planned.crate, message })
+    }
+  }
+
+  /** @throws as `readsAway` */
+  async #checkReads(told: Told): Promise<ReadSet> {
+    return await readsAway(told, { planned: this.#planned, place: this.#place }, this.#needs)
+  }
+
+  async #compileHere(placement: Placement & { kind: 'here' }, letGo: () => void): Promise<UnitEnd> {
+    const outDir = this.#planned.roots.find((root) => root.name === 'out')?.path ?? ''
+    const privateDir = join(outDir, `.shoal-${randomBytes(8).toString('hex')}`)
+    this.#reason = this.#staysHere ?? ''
+    try {
+      const since = this.#needs.stamp()
+      const order = { privateDir, observer: this.#needs.observer(), stripIncremental: true }
+      const ran = await this.#shim.run(order, () => {
+        placement.release()
+        letGo()
+      })
+      placement.release()
+      if (ran.code === 0 && !ran.truncated) await this.#afterwards(() => this.#keep(privateDir, since, ran))
+    } finally {
+      placement.release()
+      await this.#needs.discard(privateDir)
+    }
+    // With the private directory gone, the outputs in place have the time stamps that dependents will find.
+    for (const { name, cid, identity } of this.#made) this.#needs.prime(join(outDir, name), cid, identity)
+    return this.end('compiled-here', 'here')
+  }
+
+  async #keep(privateDir: string, since: number, ran: Ran): Promise<void> {
+    const collected = await this.#needs.collect(this.#planned, privateDir, ran)
+    if ('reason' in collected) {
+      this.#reason = collected.reason
+      await this.#done(undefined)
+      return
+    }
+    const { result, bind } = collected
+    this.#made = collected.made
+    const reads = await this.#needs.reads(this.#planned, this.#place, { privateDir, depInfo: result.depInfo, since })
+    if (typeof reads === 'string') this.#reason = reads
+    else if (!(await this.#needs.unchanged(this.#planned))) this.#reason = 'source-changed'
+    else await this.#remember(result, bind ? bindTo(reads, this.#place) : reads)
+    await this.#done(this.#reason === 'source-changed' ? undefined : result)
+  }
+
+  async #remember(result: Result, reads: ReadSet): Promise<void> {
+    await this.#needs.recall.remember(result, reads)
+    if (isBound(reads)) this.#reason = 'path-bound'
+    else this.#needs.announce(this.#planned.key)
+  }
+
+  /** The unit is there, whoever made it. */
+  async #done(result: Result | undefined): Promise<void> {
+    if (this.#planned.incremental !== undefined) this.#needs.withoutIncremental(this.#planned, this.#shim.invocation)
+    await this.#needs.learn(this.#planned, result)
+  }
+
+  /** After a way that failed: if cargo has seen metadata already, the shim's safe rule applies. */
+  async #afterFailure(letGo: () => void): Promise<UnitEnd> {
+    if (this.#delivery.announcedMetadata !== undefined) {
+      this.#shim.refuse('the lender was lost after its metadata was announced')
+      return this.end('compiled-here', 'here')
+    }
+    const placement = await this.#needs.market.place(this.#needs.staying(), {
+      signal: this.#shim.signal,
+      onWaiting: () => this.#shim.yieldToken(),
+    })
+    if (placement.kind !== 'here') throw new ShoalError('ERR_INTERNAL', 'a unit that stays was placed away')
+    return await this.#compileHere(placement, letGo)
+  }
+
+  #fallBack(error: unknown, what: string): void {
+    this.#shim.signal.throwIfAborted()
+    this.#fallback = codeOf(error) ?? 'ERR_INTERNAL'
+    this.#needs.log.warn(`${what} not used`, {
+      code: this.#fallback,
+      crate: this.#planned.crate,
+      message: error instanceof Error ? error.message : String(error),
+    })
+  }
+}
+
+/** Metadata before everything else. */
+function byUrgency(result: Result): Result['outputs'] {
+  return [...result.outputs].sort((a, b) => Number(b.kind === 'metadata') - Number(a.kind === 'metadata'))
+}

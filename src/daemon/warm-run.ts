@@ -1,0 +1,147 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { statSync, writeFileSync } from 'node:fs'
+import { mkdir, realpath, rm } from 'node:fs/promises'
+import { setPriority } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { codeOf } from '../base/errors.ts'
+import type { Environment } from '../base/paths.ts'
+import type { Invocation } from '../plan/invocation.ts'
+
+const run = promisify(execFile)
+const niceness = 19
+/** The first to go when memory runs out. */
+const outOfMemoryScore = '1000'
+/** What ties a process to the cargo that started it. */
+const jobserver = new Set(['CARGO_MAKEFLAGS', 'MAKEFLAGS', 'MFLAGS'])
+/** Everything as it is, and nothing of it writable. */
+const asItIs = ['--ro-bind', '/', '/', '--dev-bind', '/dev', '/dev', '--unshare-pid', '--die-with-parent']
+
+/** One compile whose incremental directory is wanted, and nothing else of it. */
+export interface WarmRun {
+  invocation: Invocation
+  /** Where cargo has it written to; absolute. */
+  outDir: string
+  /** What `-C incremental` names, absolute. */
+  incremental: string
+  /** All crates that it is compiled against, absolute; undefined when not all are known. */
+  dependencies: readonly string[] | undefined
+  /** Whether rustc would start a linker. */
+  links: boolean
+}
+
+export interface WarmRunInit {
+  /** New directory for whatever else rustc writes; gone afterwards. */
+  scratch: string
+  /** As `findBubblewrap` found it. */
+  bubblewrap: string | undefined
+  /** Kills the compile at once. */
+  signal: AbortSignal
+}
+
+/**
+ * Runs rustc as cargo asked for it, at the lowest priority, with its outputs in `scratch`. The path of the out-dir is part of
+ * what rustc compares when it looks for what can be used again (with debug information all object code hangs on it), so
+ * `scratch` is mounted over that path, for this process alone; nothing else can be written to but the incremental directory.
+ * Where nothing can be mounted rustc gets another out-dir: what it checked can be used again then, what it generated cannot.
+ * @returns whether rustc succeeded; resolves when nothing of it runs any more
+ */
+export async function runWarm(unit: WarmRun, init: WarmRunInit): Promise<boolean> {
+  const { scratch, signal } = init
+  const out = join(scratch, 'out')
+  const temporary = join(scratch, 'tmp')
+  try {
+    for (const dir of [out, temporary, unit.incremental]) await mkdir(dir, { recursive: true })
+    const [program, ...args] = await commandOf(unit, init, out)
+    if (signal.aborted) return false
+    const { cwd, env } = unit.invocation
+    const child = spawn(program, args, {
+      cwd,
+      env: { ...environmentOf(env), TMPDIR: temporary },
+      stdio: 'ignore',
+      detached: true,
+    })
+    return await endOf(child, signal)
+  } finally {
+    await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+async function commandOf(unit: WarmRun, init: WarmRunInit, out: string): Promise<[string, ...string[]]> {
+  const { driver, rustc, cwd, argv, remaps } = unit.invocation
+  const flags = remaps.map(({ from, to }) => `--remap-path-prefix=${from}=${to}`)
+  // Nobody wants the program; its object code is in the incremental directory before the linker starts.
+  if (unit.links) flags.push('-Clinker=true')
+  const program = driver === undefined ? [rustc] : [driver, rustc]
+  if (init.bubblewrap === undefined || unit.dependencies === undefined) {
+    const [first = '', ...rest] = [...program, ...withOutDir(argv, out), ...flags]
+    return [first, ...rest]
+  }
+  // Mount points must be real paths.
+  const outDir = await realpath(unit.outDir)
+  const incremental = await realpath(unit.incremental)
+  const mounts = ['--bind', init.scratch, init.scratch, '--bind', out, outDir]
+  for (const path of unit.dependencies) {
+    const dependency = await realpath(path)
+    if (dirname(dependency) === outDir) mounts.push('--ro-bind', dependency, dependency)
+  }
+  mounts.push('--bind', incremental, incremental)
+  return [init.bubblewrap, ...asItIs, ...mounts, '--chdir', cwd, '--', ...program, ...argv, ...flags]
+}
+
+function withOutDir(argv: readonly string[], dir: string): string[] {
+  return argv.map((argument, at) => {
+    if (argv[at - 1] === '--out-dir') return dir
+    return argument.startsWith('--out-dir=') ? `--out-dir=${dir}` : argument
+  })
+}
+
+function environmentOf(env: Invocation['env']): Record<string, string> {
+  const kept = [...env].filter(([name]) => !jobserver.has(name))
+  // As the shim does it: a cargo that is started from inside this compile is none of ours.
+  return { ...Object.fromEntries(kept), SHOAL: 'off' }
+}
+
+async function endOf(child: ChildProcess, signal: AbortSignal): Promise<boolean> {
+  const { pid } = child
+  const ended = new Promise<boolean>((resolve) => {
+    child.once('error', () => resolve(false))
+    child.once('exit', (code) => resolve(code === 0))
+  })
+  if (pid === undefined) return await ended
+  const kill = (): void => quietly(() => process.kill(-pid, 'SIGKILL'))
+  // At once, so that whatever it starts inherits both.
+  quietly(() => setPriority(pid, niceness))
+  quietly(() => writeFileSync(`/proc/${pid}/oom_score_adj`, outOfMemoryScore))
+  signal.addEventListener('abort', kill, { once: true })
+  if (signal.aborted) kill()
+  try {
+    return await ended
+  } finally {
+    signal.removeEventListener('abort', kill)
+  }
+}
+
+/** For what is done to a process that may be gone already. */
+function quietly(act: () => void): void {
+  try {
+    act()
+  } catch (error) {
+    if (!['ESRCH', 'ENOENT', 'ERR_SYSTEM_ERROR', 'EPERM'].includes(codeOf(error) ?? '')) throw error
+  }
+}
+
+/** The bubblewrap of this machine, absolute; undefined when there is none or it may not mount. */
+export async function findBubblewrap(env: Environment): Promise<string | undefined> {
+  const directories = (env.PATH ?? '/usr/bin:/bin').split(':').filter((directory) => directory.startsWith('/'))
+  const path = directories.map((dir) => join(dir, 'bwrap')).find((file) => isFile(file))
+  if (path === undefined) return undefined
+  try {
+    await run(path, [...asItIs, '--', 'true'], { env: { PATH: env.PATH }, timeout: 10_000 })
+    return path
+  } catch {
+    return undefined
+  }
+}
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false

@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto'
+import { statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { CID } from 'multiformats/cid'
+import { codeOf } from '../base/errors.ts'
+import { workKey } from '../mesh/claims.ts'
+import { type LentInputs, lentInputs } from '../plan/lent-inputs.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import type { StatDigests } from '../plan/stat-digests.ts'
+import type { Trees } from '../plan/trees.ts'
+import { digestOf } from '../wire/cid.ts'
+import type { Work } from './compile-needs.ts'
+import { stayingTask, taskOf } from './units.ts'
+
+/** What units that were not recalled are made from, each looked at once. */
+export class Works {
+  readonly #trees: Trees
+  readonly #inputs = new WeakMap<PlannedAction, LentInputs>()
+
+  constructor(trees: Trees) {
+    this.#trees = trees
+  }
+
+  async of(planned: PlannedAction, build: Uint8Array): Promise<Work> {
+    let inputs: LentInputs
+    try {
+      inputs = await lentInputs(planned, this.#trees)
+    } catch (error) {
+      if (codeOf(error) === undefined) throw error
+      // Too much, or gone: the unit stays here, and rustc will say what is wrong.
+      return { key: randomUUID(), shared: undefined, task: stayingTask(build) }
+    }
+    this.#inputs.set(planned, inputs)
+    const shared = workKey(digestOf(planned.key), digestOf(inputs.own.cid))
+    return { key: Buffer.from(shared).toString('hex'), shared, task: taskOf(planned, inputs, build) }
+  }
+
+  /** @returns what `of` found */
+  inputsOf(planned: PlannedAction): LentInputs | undefined {
+    return this.#inputs.get(planned)
+  }
+}
+
+/** The package directory as one digest; undefined when it is gone or holds too much. */
+export async function treeAt(trees: Trees, dir: string): Promise<CID | undefined> {
+  try {
+    return (await trees.tree(dir, true)).cid
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return undefined
+  }
+}
+
+/**
+ * The time by which files that change from now on can be told: the file system's own clock, which goes in steps.
+ * @param dir an existing directory
+ */
+export function stampAt(dir: string): number {
+  const path = join(dir, 'clock')
+  writeFileSync(path, randomUUID())
+  return statSync(path).ctimeMs
+}
+
+/** Whether what an action describes by content is still the same: its dependencies and its OUT_DIR. */
+export async function unchanged(
+  { build, dependencies }: PlannedAction,
+  trees: Trees,
+  digests: StatDigests,
+): Promise<boolean> {
+  for (const { path, cid } of dependencies) {
+    if (!(digests.known(path) ?? (await digests.digest(path))).cid.equals(cid)) return false
+  }
+  return build === undefined || (await trees.unchanged([build]))
+}

@@ -1,0 +1,103 @@
+import { open } from 'node:fs/promises'
+
+/** The file that the observer writes, beside the outputs of a compile. */
+export const observationFile = '.shoal-reads'
+
+/** Bytes of that file when it is made: all holes. */
+export const observationBytes = 8 << 20
+
+const kinds = ['open', 'stat', 'list', 'link', 'exec', 'write', 'env', 'load', 'net', 'attach'] as const
+
+/** Something that a compile, or a program that it started, did. protocols/observer.md says when each is noted. */
+export interface Observation {
+  kind: (typeof kinds)[number]
+  /** Absolute, not normalised. The name alone for `env`, and for what is looked up along a path. */
+  path: string
+  /** 0 when it was found, else the system's error number. */
+  errno: number
+  /** Not asked by the compiler itself but by other code inside of it; `env` only. */
+  macro: boolean
+}
+
+export interface Observations {
+  /** Some program wrote to the file at all. */
+  attached: boolean
+  /** What was read is among the events. False when some of it may be missing. */
+  complete: boolean
+  /** In the order in which they were first noted, without repetitions. */
+  events: Observation[]
+}
+
+const magic = 'shoalob1'
+const header = { cursor: 8, flags: 16, expected: 24, attached: 32, bytes: 64 } as const
+const areaStart = header.bytes + 8 * 8192
+const recordHeader = 12
+const maxPath = 4096
+const maxArea = observationBytes - areaStart
+
+/**
+ * Reads what the observer wrote. Bytes after the last record need not be there. Never throws: bytes that the observer would not
+ * write make the observations incomplete, and what precedes them is returned.
+ */
+export function decodeObservations(bytes: Uint8Array): Observations {
+  const none = { attached: false, complete: false, events: [] }
+  if (bytes.length < areaStart) return none
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (Buffer.from(bytes.subarray(0, magic.length)).toString('latin1') !== magic) return none
+
+  const used = view.getBigUint64(header.cursor, true)
+  const started = view.getBigInt64(header.expected, true)
+  const attached = view.getBigInt64(header.attached, true)
+  const end = areaStart + Number(used)
+  // One program was started by whoever made the file, the others by programs that were observed.
+  const everybody = attached > started
+  const whole = view.getBigUint64(header.flags, true) === 0n && end <= bytes.length && everybody
+  const records = decodeRecords(view, Math.min(end, bytes.length))
+  return { attached: true, complete: whole && records.complete, events: records.events }
+}
+
+/**
+ * Decodes what a file holds, and reads no more of it than was written.
+ * @throws the file system's error when it cannot be read
+ */
+export async function readObservations(path: string): Promise<Observations> {
+  await using file = await open(path)
+  const head = Buffer.alloc(header.bytes)
+  const { bytesRead } = await file.read(head, 0, head.length, 0)
+  const used = bytesRead === head.length ? head.readBigUInt64LE(header.cursor) : 0n
+  const bytes = Buffer.alloc(areaStart + Math.min(Number(used), maxArea))
+  const read = await file.read(bytes, 0, bytes.length, 0)
+  return decodeObservations(bytes.subarray(0, read.bytesRead))
+}
+
+function decodeRecords(view: DataView, end: number): { complete: boolean; events: Observation[] } {
+  const events = new Map<string, Observation>()
+  let readable = true
+  let at = areaStart
+  while (at + recordHeader <= end) {
+    const total = view.getUint32(at, true)
+    const length = view.getUint16(at + 4, true)
+    const possible = total % 8 === 0 && length <= maxPath && recordHeader + length <= total && at + total <= end
+    // Zero: who reserved the record never finished it, and where the next one begins is not known.
+    if (total === 0 || !possible) break
+    const event = decodeEvent(view, at, length)
+    if (event === undefined) readable = false
+    else events.set(JSON.stringify(event), event)
+    at += total
+  }
+  return { complete: readable && at === end, events: [...events.values()] }
+}
+
+function decodeEvent(view: DataView, at: number, length: number): Observation | undefined {
+  const kind = kinds[view.getUint8(at + 8) - 1]
+  const origin = view.getUint8(at + 9)
+  const path = textOf(new Uint8Array(view.buffer, view.byteOffset + at + recordHeader, length))
+  if (kind === undefined || origin > 1 || path === undefined) return undefined
+  return { kind, path, errno: view.getUint16(at + 6, true), macro: origin === 1 }
+}
+
+/** Undefined for what is no UTF-8: such a name cannot be written into a trace. */
+function textOf(bytes: Uint8Array): string | undefined {
+  const text = Buffer.from(bytes).toString('utf8')
+  return Buffer.from(text, 'utf8').equals(bytes) ? text : undefined
+}

@@ -1,0 +1,133 @@
+import { basename, dirname, normalize } from 'node:path'
+import type { ReadKind } from './action.ts'
+import type { Reason } from './classify.ts'
+import type { Observation } from './observation.ts'
+
+/** Where a compile ran, for telling what it was given from what it looked for. Paths are absolute. */
+export interface ReadScope {
+  /** Directories for what it makes: its out-dir and those for temporary files. */
+  products: readonly string[]
+  /** Directories for temporary files of everybody: what others left there is looked at like anything else. */
+  temporary: readonly string[]
+  /** Directories in which rustc looks for crates, and those that the action names. */
+  dependencyDirs: readonly string[]
+  dependencies: ReadonlySet<string>
+  /** Whether the action says what this is: a file of the toolchain or of OUT_DIR. */
+  covered(path: string): boolean
+  /** Directories with native libraries that the action does not name. */
+  unnamedDirs: readonly string[]
+  /** The directories of PATH. */
+  programDirs: ReadonlySet<string>
+}
+
+/** Something that was looked at; `stat` stands for "exists", as a file with its content or as a directory. */
+export interface Look {
+  kind: Exclude<ReadKind, 'tree' | 'environ' | 'bound'> | 'stat'
+  /** Absolute, or a bare name for `program`. */
+  path: string
+  /** Of a program that was looked for by a path: what that look is when the name leads elsewhere. */
+  otherwise?: Look
+}
+
+export interface SelectedReads {
+  looks: Look[]
+  /** Names of variables, and whether somebody other than the compiler asked. */
+  variables: Map<string, { macro: boolean }>
+  /** Libraries that were loaded into the compiler while it ran. */
+  loaded: string[]
+  /** Why nothing can be said about where the result holds. */
+  problem: Extract<Reason, 'unobserved' | 'writes-elsewhere' | 'uses-network' | 'native-library'> | undefined
+}
+
+const absent = new Set([2, 20])
+const notALink = 22
+/** Every process looks at these, and nothing of them reaches an output. */
+const ofTheSystem =
+  /^\/(proc\/(self|thread-self|\d+)(\/|$)|proc\/filesystems$|proc\/sys\/vm\/|sys\/fs\/cgroup(\/|$)|dev\/(null|zero|full|u?random|tty|pts\/\d+|fd\/|std|shm\/?$)|sys\/kernel\/mm\/transparent_hugepage\/)/
+
+/** Sorts what was observed into what the action does not say yet. Looks at no file. */
+export function selectReads(events: readonly Observation[], scope: ReadScope): SelectedReads {
+  const made = new Set<string>()
+  const looks = new Map<string, Look>()
+  const variables: SelectedReads['variables'] = new Map()
+  const loaded: string[] = []
+  let problem: SelectedReads['problem']
+  const isMade = (path: string): boolean => {
+    for (let at = path; at !== '/' && at !== '.'; at = dirname(at)) if (made.has(at)) return true
+    return false
+  }
+  const look = (kind: Look['kind'], path: string): void => {
+    looks.set(`${kind} ${path}`, { kind, path })
+  }
+  const lookForProgram = (otherwise: Look): void => {
+    const name = basename(normalize(otherwise.path))
+    looks.set(`program ${otherwise.kind} ${otherwise.path}`, { kind: 'program', path: name, otherwise })
+  }
+
+  for (const { kind, path, errno, macro } of events) {
+    if (kind === 'env') {
+      variables.set(path, { macro: macro || variables.get(path)?.macro === true })
+      continue
+    }
+    if (kind === 'attach') continue
+    if (kind === 'net') {
+      problem ??= 'uses-network'
+      continue
+    }
+    if (!path.startsWith('/')) {
+      if (kind === 'exec' && path !== '') look('program', path)
+      continue
+    }
+    const plain = normalize(path).replace(/(?<=.)\/$/, '')
+    if (ofTheSystem.test(plain)) continue
+    if (kind === 'write') {
+      if (errno !== 0) continue
+      if ([...scope.products, ...scope.temporary].some((dir) => isWithin(plain, dir))) made.add(plain)
+      else problem ??= 'writes-elsewhere'
+      continue
+    }
+    if (kind === 'load') loaded.push(plain)
+    if (isMade(plain) || scope.products.some((dir) => isWithin(plain, dir)) || scope.temporary.includes(plain)) continue
+    if (scope.covered(plain)) continue
+    if (scope.unnamedDirs.some((dir) => isWithin(plain, dir) && plain !== dir)) problem ??= 'native-library'
+    if (scope.dependencyDirs.includes(dirname(plain))) {
+      // Which files there are is cargo's doing: what counts is which of them were loaded.
+      const opened = errno === 0 && (kind === 'open' || kind === 'load')
+      if (opened && !scope.dependencies.has(basename(plain))) look('file', path)
+      continue
+    }
+    if (scope.dependencyDirs.includes(plain)) continue
+    const found = kindOfLook(kind, errno)
+    const mayBeProgram = scope.programDirs.has(dirname(plain)) && kind !== 'list' && kind !== 'load'
+    if (found !== undefined && mayBeProgram) lookForProgram({ kind: found, path })
+    else if (found !== undefined) look(found, path)
+    else if (mayBeProgram) look('program', basename(plain))
+    else problem ??= 'unobserved'
+  }
+  return { looks: withoutImplied([...looks.values()]), variables, loaded, problem }
+}
+
+/** Undefined when the failure tells nothing of what is there. */
+function kindOfLook(
+  kind: 'open' | 'stat' | 'list' | 'link' | 'exec' | 'load',
+  errno: number,
+): Look['kind'] | undefined {
+  if (absent.has(errno)) return 'absent'
+  if (errno === notALink && kind === 'link') return 'stat'
+  if (errno !== 0) return undefined
+  return kind === 'list' || kind === 'link' ? kind : 'stat'
+}
+
+/** That a directory exists is implied by everything found in it. */
+function withoutImplied(looks: Look[]): Look[] {
+  const parents = new Set<string>()
+  for (const { kind, path } of looks) {
+    if (kind === 'absent' || kind === 'program') continue
+    for (let at = dirname(path); at !== '/' && at !== '.' && !parents.has(at); at = dirname(at)) parents.add(at)
+    if (kind === 'list') parents.add(path)
+  }
+  return looks.filter(({ kind, path }) => kind !== 'stat' || !parents.has(path))
+}
+
+export const isWithin = (path: string, dir: string): boolean =>
+  path === dir || (path.startsWith(dir) && path[dir.length] === '/')

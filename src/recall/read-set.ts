@@ -1,0 +1,173 @@
+import { posix } from 'node:path'
+import { codeOf } from '../base/errors.ts'
+import type { Read, ReadSet } from '../plan/action.ts'
+import type { Reason } from '../plan/classify.ts'
+import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
+import { looksSecret } from '../plan/environment.ts'
+import type { Look, SelectedReads } from '../plan/read-set.ts'
+import { nameRoots, rootToken } from '../plan/roots.ts'
+import { agrees } from '../plan/view.ts'
+import { environmentDigest, namePath, type Place, rootsDigest } from './evidence.ts'
+
+/** Why nothing can be said about where a result holds. */
+export type Unshareable = Extract<
+  Reason,
+  | 'unobserved'
+  | 'writes-elsewhere'
+  | 'uses-network'
+  | 'native-library'
+  | 'secret-in-environment'
+  | 'source-changed'
+  | 'source-outside-package'
+>
+
+/** A directory that an action may read: where it lies, roots by name, and the files in it. */
+export interface DeclaredTree {
+  dir: string
+  files: readonly { path: string }[]
+}
+
+export interface ObservedCompile {
+  selected: SelectedReads
+  /** Text of the dep-info, roots by name. */
+  depInfo: string
+  /** OUT_DIR, which the action describes. */
+  build: DeclaredTree | undefined
+  /** Whatever changed after this may not be what was read: wall clock, ms. */
+  since: number
+  /** Whether a library that was loaded into the compiler can read the environment as a whole. */
+  readsEnvironment: boolean
+}
+
+/**
+ * What the compiler itself asks for and what cannot change an output: where temporary files go, how messages look, what
+ * helps its developers, where programs are (each program that ran is noted by itself).
+ */
+const harmless =
+  /^(PATH|TERM|COLORTERM|NO_COLOR|FORCE_COLOR|CLICOLOR\w*|COLUMNS|LINES|TMPDIR|TMP|TEMP|TEMPDIR|LANG|LANGUAGE|LC_\w+|LOCPATH|NLSPATH|POSIXLY_CORRECT|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|CI|RUST_BACKTRACE|RUST_LIB_BACKTRACE|RUST_MIN_STACK|RUSTC_ICE|RUSTC_LOG\w*|RUST_LOG\w*|RUSTC_CTFE_BACKTRACE|RUSTC_GRAPHVIZ_FONT|LD_LIBRARY_PATH|LD_PRELOAD|COLLECT_\w+|SHOAL\w*|GCC_COLORS|GCC_URLS|TERM_URLS|MALLOC_\w+|GLIBC_TUNABLES|_RJEM_MALLOC_CONF|MALLOC_CONF|CARGO_PRIMARY_PACKAGE|CARGO_TERM_\w+)$/
+
+/** The read set of a compile that was observed; the reason when it must not be kept. */
+export async function readSetOf(observed: ObservedCompile, place: Place): Promise<ReadSet | Unshareable> {
+  const { selected, since } = observed
+  if (selected.problem !== undefined) return selected.problem
+  const depInfo = readDepInfo(observed.depInfo)
+  if (depInfo === undefined) return 'unobserved'
+
+  const named = new Map<string, Read>()
+  for (const look of selected.looks) {
+    const some = await readsOf(look, place, since)
+    if (some === 'changed') return 'source-changed'
+    for (const read of some) named.set(`${read[0]} ${read[1]}`, read)
+  }
+  const reads = [...named.values()]
+  if (!seesAll(depInfo, reads, observed.build, place)) return 'unobserved'
+  if (observed.readsEnvironment) reads.push(['environ', '', environmentDigest(place)])
+  return finish(reads, new Map([...observedVariables(selected, place), ...depInfo.env]), depInfo, place)
+}
+
+/**
+ * The read set of a compile that could not be observed, as rustc's dep-info tells it: the package as a whole.
+ * @param trees the package and OUT_DIR
+ */
+export function declaredReadSet(
+  depInfoText: string,
+  packageTree: Read,
+  trees: readonly DeclaredTree[],
+  place: Pick<Place, 'action' | 'roots'>,
+): ReadSet | Unshareable {
+  const depInfo = readDepInfo(depInfoText)
+  if (depInfo === undefined) return 'unobserved'
+  const declared = new Set(trees.flatMap(({ dir, files }) => files.map(({ path }) => `${dir}/${path}`)))
+  const inside = depInfo.files.every((file) => declared.has(fullPath(file, place)))
+  if (!inside) return 'source-outside-package'
+  return finish([packageTree], new Map(depInfo.env), depInfo, place)
+}
+
+function finish(
+  reads: Read[],
+  variables: Map<string, string | null>,
+  depInfo: DepInfo,
+  place: Pick<Place, 'action' | 'roots'>,
+): ReadSet | Unshareable {
+  // A directory that was read as text can be computed with and leave no trace in the outputs. OUT_DIR is exempt: nearly
+  // always it only names the files that are included from there.
+  const bound = depInfo.env.some(([name, value]) => name !== 'OUT_DIR' && value?.includes('\0'))
+  if (bound) reads.push(['bound', '', rootsDigest(place)])
+  const given = new Map(place.action.env)
+  const env: ReadSet['env'] = []
+  for (const [name, value] of variables) {
+    if (given.has(name) && given.get(name) === value) continue
+    if (value !== null && looksSecret(name)) return 'secret-in-environment'
+    env.push([name, value])
+  }
+  reads.sort((a, b) => (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : a[0] < b[0] ? -1 : 1))
+  return { reads, env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
+}
+
+async function readsOf(look: Look, place: Place, since: number): Promise<Read[] | 'changed'> {
+  const { path } = look
+  let { kind } = look
+  if (kind === 'program') return await readsOfProgram(look, place, since)
+  // A link is its text, wherever it leads.
+  if (kind !== 'link') {
+    const what = place.view.what(path, since)
+    if (what === undefined) return []
+    // What was absent and is there now, or the other way round, came or went meanwhile.
+    if ((kind === 'absent') !== (what.kind === 'absent')) return 'changed'
+    if (what.changed && (what.kind === 'file' || kind === 'list')) return 'changed'
+    if (kind === 'stat') kind = what.kind
+  }
+  const seen = await place.view.see(kind, path)
+  return seen === undefined ? 'changed' : [[kind, namePath(path, place), seen === 'there' ? null : seen]]
+}
+
+/**
+ * A program holds wherever its name leads to the same content. What was looked for by a path in a directory of PATH can also
+ * be no program at all, or one that another directory hides: then the path is what counts.
+ */
+async function readsOfProgram({ path, otherwise }: Look, place: Place, since: number): Promise<Read[] | 'changed'> {
+  const seen = await place.view.see('program', path)
+  const program: Read = ['program', path, seen === undefined || seen === 'there' ? null : seen]
+  if (otherwise === undefined) return [program]
+  if (seen !== undefined) {
+    const searched = otherwise.kind === 'absent' || agrees(await place.view.see('file', otherwise.path), program)
+    return searched ? [program] : await readsOf(otherwise, place, since)
+  }
+  const reads = await readsOf(otherwise, place, since)
+  return reads === 'changed' ? reads : [program, ...reads]
+}
+
+function* observedVariables({ variables }: SelectedReads, { env, roots }: Place): Generator<[string, string | null]> {
+  for (const [name, { macro }] of variables) {
+    if (!macro && harmless.test(name)) continue
+    const value = env.get(name)
+    yield [name, value === undefined ? null : nameRoots(value, roots)]
+  }
+}
+
+function readDepInfo(text: string): DepInfo | undefined {
+  try {
+    return parseDepInfo(text)
+  } catch (error) {
+    if (codeOf(error) === 'ERR_DECODE') return undefined
+    throw error
+  }
+}
+
+/** Whether the observer saw every file that rustc says it read. */
+function seesAll(depInfo: DepInfo, reads: readonly Read[], build: DeclaredTree | undefined, place: Place): boolean {
+  const seen = new Set(reads.map(([, name]) => posix.normalize(name)))
+  const generated = rootToken('build')
+  return depInfo.files.every((file) => {
+    const path = fullPath(file, place)
+    if (path.startsWith(`${generated}/`))
+      return build?.files.some((each) => `${build.dir}/${each.path}` === path) === true
+    return seen.has(path)
+  })
+}
+
+/** rustc names files below its working directory as they were given: relative. `..` is left in. */
+function fullPath(file: string, { action }: Pick<Place, 'action'>): string {
+  const absolute = file.startsWith('/') || file.startsWith('\0')
+  return posix.normalize(absolute ? file : `${action.cwd}/${file}`)
+}

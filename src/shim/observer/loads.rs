@@ -1,0 +1,220 @@
+//! Which libraries the process has, and whose code a call came from.
+
+use core::ffi::{c_char, c_int, c_long, c_void};
+use core::ptr::null;
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+use crate::hook::Next;
+use crate::linux::{absence, bytes, Str, AT_FDCWD, EINVAL};
+use crate::log::{self, note, LOAD};
+use crate::paths::absolute;
+
+#[repr(C)]
+struct Segment {
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    address: usize,
+    physical: usize,
+    file_size: usize,
+    size: usize,
+    align: usize,
+}
+
+/// `struct dl_phdr_info`.
+#[repr(C)]
+struct Object {
+    base: usize,
+    name: *const u8,
+    segments: *const Segment,
+    segment_count: u16,
+    loaded: u64,
+    unloaded: u64,
+}
+
+type Visit = unsafe extern "C" fn(*const Object, usize, *mut c_void) -> c_int;
+
+extern "C" {
+    fn dl_iterate_phdr(visit: Visit, data: *mut c_void) -> c_int;
+}
+
+const INTERPRETER: u32 = 3;
+const LOADABLE: u32 = 1;
+
+/// First and last address of the compiler's own code: the program, librustc_driver, libLLVM.
+static TRUSTED: [[AtomicUsize; 2]; 8] = [const { [AtomicUsize::new(0), AtomicUsize::new(0)] }; 8];
+static TRUSTED_COUNT: AtomicUsize = AtomicUsize::new(0);
+static LOOKED: AtomicBool = AtomicBool::new(false);
+static COMPILER: AtomicBool = AtomicBool::new(false);
+/// The compiler and its macros share one standard library: a call from there says nothing.
+static SHARED_STD: AtomicBool = AtomicBool::new(false);
+static OWN_NAME: AtomicPtr<u8> = AtomicPtr::new(null::<u8>().cast_mut());
+static OWN_LOADER: AtomicPtr<u8> = AtomicPtr::new(null::<u8>().cast_mut());
+/// Objects that were noted, and how many had been unloaded by then.
+static NOTED: AtomicU64 = AtomicU64::new(0);
+static UNLOADED: AtomicU64 = AtomicU64::new(0);
+
+/// Reads from what the program started with who is the compiler here.
+pub unsafe fn look_around() {
+    dl_iterate_phdr(look_at, &mut 0u64 as *mut u64 as *mut c_void);
+    LOOKED.store(true, Release);
+}
+
+unsafe extern "C" fn look_at(object: *const Object, _: usize, count: *mut c_void) -> c_int {
+    let object = &*object;
+    let index = count.cast::<u64>();
+    let name = base_name(bytes(object.name));
+    let (low, high) = extent(object);
+    let here = look_around as *const () as usize;
+    if *index == 0 {
+        if let Some(segment) = segments(object).iter().find(|segment| segment.kind == INTERPRETER) {
+            OWN_LOADER.store((object.base + segment.address) as *mut u8, Relaxed);
+        }
+    } else if (low..high).contains(&here) {
+        OWN_NAME.store(object.name.cast_mut(), Relaxed);
+    }
+    if name.starts_with(b"librustc_driver") {
+        COMPILER.store(true, Relaxed);
+    }
+    if *index == 0 || name.starts_with(b"librustc_driver") || name.starts_with(b"libLLVM") {
+        if let Some([from, to]) = TRUSTED.get(TRUSTED_COUNT.load(Relaxed)) {
+            from.store(low, Relaxed);
+            to.store(high, Relaxed);
+            TRUSTED_COUNT.fetch_add(1, Relaxed);
+        }
+    }
+    note_shared_std(name);
+    *index += 1;
+    NOTED.store(*index, Relaxed);
+    UNLOADED.store(object.unloaded, Relaxed);
+    0
+}
+
+fn note_shared_std(name: &[u8]) {
+    if name.starts_with(b"libstd-") {
+        SHARED_STD.store(true, Relaxed);
+    }
+}
+
+unsafe fn segments(object: &Object) -> &[Segment] {
+    core::slice::from_raw_parts(object.segments, usize::from(object.segment_count))
+}
+
+unsafe fn extent(object: &Object) -> (usize, usize) {
+    let loadable = || segments(object).iter().filter(|segment| segment.kind == LOADABLE);
+    let low = loadable().map(|segment| segment.address).min().unwrap_or(0);
+    let high = loadable().map(|segment| segment.address + segment.size).max().unwrap_or(0);
+    (object.base + low, object.base + high)
+}
+
+fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
+pub fn is_compiler() -> bool {
+    COMPILER.load(Relaxed)
+}
+
+/// The path under which the loader knows this library.
+pub fn own_name<'a>() -> &'a [u8] {
+    unsafe { bytes(OWN_NAME.load(Relaxed)) }
+}
+
+/// The loader that the program asked for; null if it asked for none.
+pub fn own_loader() -> *const u8 {
+    OWN_LOADER.load(Relaxed)
+}
+
+/// 0: the compiler itself, or a program that is no compiler. 1: anything else in a compiler, such as a macro.
+pub fn origin(caller: usize) -> u8 {
+    // Nothing else is loaded yet.
+    if !LOOKED.load(Acquire) || !is_compiler() {
+        return 0;
+    }
+    let own = TRUSTED.iter().any(|[from, to]| (from.load(Relaxed)..to.load(Relaxed)).contains(&caller));
+    u8::from(!own || SHARED_STD.load(Relaxed))
+}
+
+pub unsafe fn note_all() {
+    note_from_index(0);
+}
+
+/// Everything loaded since the last time.
+pub unsafe extern "C" fn note_new() {
+    if log::on() {
+        note_from_index(NOTED.load(Relaxed));
+    }
+}
+
+struct Walk {
+    index: u64,
+    from: u64,
+}
+
+unsafe fn note_from_index(from: u64) {
+    let mut walk = Walk { index: 0, from };
+    dl_iterate_phdr(note_object, &mut walk as *mut Walk as *mut c_void);
+    NOTED.store(walk.index, Relaxed);
+}
+
+unsafe extern "C" fn note_object(object: *const Object, _: usize, walk: *mut c_void) -> c_int {
+    let (object, walk) = (&*object, &mut *walk.cast::<Walk>());
+    // New objects come last, unless one before them went.
+    if UNLOADED.swap(object.unloaded, Relaxed) != object.unloaded {
+        walk.from = 0;
+    }
+    let name = bytes(object.name);
+    if walk.index >= walk.from && name.contains(&b'/') && name != own_name() {
+        note_shared_std(base_name(name));
+        absolute(AT_FDCWD, object.name.cast(), &mut |path| note(LOAD, 0, path));
+    }
+    walk.index += 1;
+    0
+}
+
+#[used]
+#[link_section = "shoal_next"]
+static DLOPEN: Next = Next::new("dlopen\0");
+#[used]
+#[link_section = "shoal_next"]
+static DLMOPEN: Next = Next::new("dlmopen\0");
+
+type Open = unsafe extern "C" fn(Str, c_int) -> *mut c_void;
+
+before! {
+    dlopen, before_dlopen;
+    dlmopen, before_dlmopen;
+}
+
+/// A name without a slash is looked up along the paths of the caller, which must not become this library.
+unsafe extern "C" fn before_dlopen(name: Str, _flags: c_int) -> usize {
+    let text = bytes(name.cast());
+    if text.contains(&b'/') && text.first() != Some(&b'$') {
+        return open_path as *const () as usize;
+    }
+    if !text.is_empty() {
+        note(LOAD, 0, text);
+    }
+    DLOPEN.target()
+}
+
+unsafe extern "C" fn open_path(name: Str, flags: c_int) -> *mut c_void {
+    note_new();
+    let handle = core::mem::transmute::<usize, Open>(DLOPEN.target())(name, flags);
+    let errno = match handle.is_null() {
+        false => 0,
+        true => Some(absence(AT_FDCWD, name.cast())).filter(|errno| *errno != 0).unwrap_or(EINVAL),
+    };
+    absolute(AT_FDCWD, name, &mut |path| note(LOAD, errno, path));
+    note_new();
+    handle
+}
+
+/// Another namespace has its own libc, which this library does not stand in front of.
+unsafe extern "C" fn before_dlmopen(_space: c_long, _name: *const c_char) -> usize {
+    log::unseen();
+    DLMOPEN.target()
+}

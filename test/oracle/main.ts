@@ -1,0 +1,66 @@
+import { parseArgs } from 'node:util'
+import { Cluster, capture } from '../support/cluster.ts'
+import { type CommandName, commandLines, type Finding, Oracle, type OracleOptions, type Stage } from './oracle.ts'
+import { copyCargoHome, subjects } from './subjects.ts'
+
+/**
+ * Every command of every subject with a node and without, and whatever differs. Ends with 1 when anything does.
+ * `npm run oracle -- [--subject NAME]… [--command NAME]… [--stage NAME]… [--incremental]`
+ */
+const { values } = parseArgs({
+  options: {
+    subject: { type: 'string', multiple: true },
+    command: { type: 'string', multiple: true },
+    stage: { type: 'string', multiple: true },
+    incremental: { type: 'boolean', default: false },
+  },
+})
+
+const say = (text: string): boolean => process.stdout.write(`${text}\n`)
+const stages: readonly Stage[] = ['cold', 'warm', 'moved', 'edited']
+
+function chosen<T extends string>(known: readonly T[], wanted: readonly string[] | undefined, what: string): T[] {
+  const unknown = wanted?.find((name) => !known.some((candidate) => candidate === name))
+  if (unknown !== undefined) throw new Error(`no ${what} ${unknown}; there are ${known.join(', ')}`)
+  return known.filter((name) => wanted?.includes(name) ?? true)
+}
+
+function show({ subject, stage, command, differences, units, recalled }: Finding): void {
+  const verdict = differences.length === 0 ? 'same' : `${differences.length} DIFFER`
+  const share = units === 0 ? '' : `${recalled} of ${units} recalled`
+  say(`${subject.padEnd(12)} ${stage.padEnd(7)} ${command.padEnd(8)} ${verdict.padEnd(12)} ${share}`.trimEnd())
+  for (const line of differences.slice(0, 20)) say(`    ${line}`)
+  if (differences.length > 20) say(`    and ${differences.length - 20} more`)
+}
+
+async function main(): Promise<number> {
+  const names = subjects.map(({ name }) => name)
+  const wanted = chosen(names, values.subject, 'subject')
+  const clippy = (await capture('cargo', ['clippy', '--version'])).code === 0
+  const known = (Object.keys(commandLines) as CommandName[]).filter((name) => clippy || name !== 'clippy')
+  const findings: Finding[] = []
+  for (const subject of subjects.filter(({ name }) => wanted.includes(name))) {
+    // A node of its own: what was compiled for one subject must not make another one warm.
+    const cluster = await Cluster.start(['one'])
+    try {
+      const options: OracleOptions = {
+        commands: chosen(known, values.command, 'command'),
+        stages: chosen(stages, values.stage, 'stage'),
+        incremental: values.incremental ? 'default' : '0',
+        twice: true,
+        otherCargoHome: await copyCargoHome(cluster.dir),
+      }
+      for (const finding of await Oracle.run(cluster, subject, options)) {
+        findings.push(finding)
+        show(finding)
+      }
+    } finally {
+      await cluster.close()
+    }
+  }
+  const differing = findings.filter(({ differences }) => differences.length > 0).length
+  say(`${findings.length - differing} passed, ${differing} failed`)
+  return differing === 0 ? 0 : 1
+}
+
+process.exitCode = await main()

@@ -1,0 +1,213 @@
+import type { Mutation } from './fixture.ts'
+import { app, buildScript, files, macroSource, type macros } from './fixture-inputs.ts'
+
+const seen = (name: keyof typeof macros): string[] => [`sees_${name} lib`, 'app bin']
+
+export const inputMutations: readonly Mutation[] = [
+  {
+    title: 'the source of a program',
+    files: { 'app/src/main.rs': app.replace('"one"', '"two"') },
+    touches: ['app bin'],
+    says: { main: 'two' },
+  },
+  {
+    title: 'a module',
+    files: { 'paint/src/part.rs': 'pub const VALUE: &str = "two";\n' },
+    touches: ['paint lib', 'app bin'],
+    says: { part: 'two' },
+  },
+  {
+    title: 'a second file for a module appears',
+    files: { 'paint/src/part/mod.rs': 'pub const VALUE: &str = "two";\n' },
+    touches: [],
+    fails: /E0761/,
+  },
+  { title: 'a module disappears', files: { 'paint/src/part.rs': null }, touches: [], fails: /E0583/ },
+  {
+    title: 'an included source',
+    files: { 'paint/src/extra.rs': 'const EXTRA: &str = "two";\n' },
+    touches: ['paint lib'],
+    says: { extra: 'two' },
+  },
+  {
+    title: 'an included text',
+    files: { 'paint/motto.txt': 'two' },
+    touches: ['paint lib'],
+    says: { motto: 'two' },
+  },
+  {
+    title: 'included bytes',
+    files: { 'paint/blob.bin': '22' },
+    touches: ['paint lib'],
+    says: { bytes: '2' },
+  },
+  {
+    title: 'an included text outside the package',
+    files: { 'shared/outside.txt': 'two' },
+    touches: ['paint lib'],
+    says: { 'outside-text': 'two' },
+  },
+  {
+    title: 'a module outside the package',
+    files: { 'shared/outside.rs': 'pub const VALUE: &str = "two";\n' },
+    touches: ['paint lib'],
+    says: { 'outside-module': 'two' },
+  },
+  {
+    title: 'option_env!: a variable that was not set is set',
+    env: { PAINT_OPTION: 'two' },
+    touches: ['paint lib'],
+    says: { option: 'two' },
+  },
+  {
+    title: 'option_env!: a variable is set to nothing',
+    env: { PAINT_OPTION: '' },
+    touches: ['paint lib'],
+    says: { option: '' },
+  },
+  {
+    title: 'env!: a variable of the [env] table',
+    files: { '.cargo/config.toml': '[env]\nPAINT_ENV = "two"\n' },
+    touches: ['paint lib'],
+    says: { env: 'two' },
+  },
+  {
+    title: 'a version in the manifest',
+    files: { 'paint/Cargo.toml': String(files['paint/Cargo.toml']).replace('0.1.0', '0.2.0') },
+    touches: ['paint lib'],
+    says: { version: '0.2.0' },
+  },
+  {
+    title: 'a description in the manifest',
+    files: { 'paint/Cargo.toml': String(files['paint/Cargo.toml']).replace('"one"', '"two"') },
+    touches: ['paint lib'],
+    says: { description: 'two' },
+  },
+  {
+    title: 'a feature',
+    args: ['build', '--offline', '--features', 'app/gloss'],
+    touches: ['paint lib'],
+    says: { gloss: 'true' },
+  },
+  { title: 'a cfg', env: { RUSTFLAGS: '--cfg paint_cfg' }, touches: ['paint lib'], says: { cfg: 'true' } },
+  {
+    title: 'a setting of the profile',
+    env: { CARGO_PROFILE_DEV_DEBUG_ASSERTIONS: 'false' },
+    touches: ['paint lib', 'app bin'],
+    says: { optimised: 'true' },
+  },
+  {
+    title: 'the content of OUT_DIR',
+    files: { 'built/generated.txt': 'two' },
+    touches: ['built lib'],
+    says: { generated: 'two' },
+  },
+  {
+    title: 'a variable from a build script',
+    files: { 'built/env.txt': 'two' },
+    touches: ['built lib'],
+    says: { 'built-env': 'two' },
+  },
+  {
+    title: 'a cfg from a build script',
+    files: { 'built/cfg.txt': 'on' },
+    touches: ['built lib'],
+    says: { 'built-cfg': 'true' },
+  },
+  {
+    title: 'a build script',
+    files: { 'built/build.rs': buildScript.replace('"one"', '"two"') },
+    touches: ['build_script_build build-script', 'built lib'],
+    says: { 'built-by': 'two' },
+  },
+  {
+    title: 'C code that a build script compiles',
+    files: { 'built/native.c': 'int native(void) { return 2; }\n' },
+    touches: ['built lib', 'app bin'],
+    says: { native: '2' },
+  },
+  {
+    title: 'a dependency of a dependency',
+    files: { 'deep/src/lib.rs': 'pub const fn depth() -> u32 {\n    2\n}\n' },
+    touches: ['deep lib', 'middle lib', 'app bin'],
+    says: { transitive: '4' },
+  },
+  {
+    title: 'a procedural macro',
+    files: { 'macros/src/lib.rs': macroSource.replace('unwrap_or("unset"', 'unwrap_or("two"') },
+    touches: ['macros proc-macro', ...seen('var')],
+    says: { var: 'two' },
+  },
+  {
+    title: 'a dependency of a procedural macro',
+    files: { 'support/src/lib.rs': 'pub fn finish(text: &str) -> String {\n    text.replace("one", "two")\n}\n' },
+    touches: ['support lib', 'macros proc-macro', ...seen('file')],
+    says: { file: 'two', link: 'two', program: 'two', thread: 'two' },
+  },
+  {
+    title: 'a file that a macro reads',
+    files: { 'shared/schema.txt': 'two' },
+    touches: seen('file'),
+    says: { file: 'two' },
+  },
+  {
+    title: 'a file that a thread of a macro reads',
+    files: { 'shared/threaded.txt': 'two' },
+    touches: seen('thread'),
+    says: { thread: 'two' },
+  },
+  {
+    title: 'a directory that a macro lists gains a file',
+    files: { 'shared/listing/c': '' },
+    touches: seen('list'),
+    says: { list: 'a+b+c' },
+  },
+  {
+    title: 'a directory that a macro lists loses a file',
+    files: { 'shared/listing/b': null },
+    touches: seen('list'),
+    says: { list: 'a' },
+  },
+  {
+    title: 'a file that a macro did not find appears',
+    files: { 'shared/maybe.txt': 'two' },
+    touches: seen('absent'),
+    says: { absent: 'two' },
+  },
+  {
+    title: 'a link that a macro reads',
+    files: { 'shared/link': { link: 'two' } },
+    touches: seen('link'),
+    says: { link: 'two' },
+  },
+  {
+    title: 'a variable that a macro did not find is set',
+    env: { MACRO_VAR: 'two' },
+    touches: seen('var'),
+    says: { var: 'two' },
+  },
+  {
+    title: 'the environment that a macro goes through',
+    env: { COUNTED_ONE: '1' },
+    touches: seen('environ'),
+    says: { environ: '1' },
+  },
+  {
+    title: 'a program that a macro runs',
+    files: { 'tools/fixture-tool': { program: '#!/bin/sh\necho two\n' } },
+    touches: seen('program'),
+    says: { program: 'two' },
+  },
+  {
+    title: 'a file that a program reads which a macro runs',
+    files: { 'tools/answer.txt': 'two' },
+    touches: seen('program'),
+    says: { program: 'two' },
+  },
+  {
+    title: 'another program of that name earlier along PATH',
+    files: { 'earlier/fixture-tool': { program: '#!/bin/sh\necho two\n' } },
+    touches: seen('program'),
+    says: { program: 'two' },
+  },
+]
