@@ -21,6 +21,12 @@ const schema = z.strictObject({
       'memory-mib': z.int().min(256).default(4096),
     })
     .prefault({}),
+  build: z
+    .strictObject({
+      /** Whether incremental directories that a shared build left out are made later, when the machine is at rest. */
+      'warm-incremental': z.boolean().default(true),
+    })
+    .prefault({}),
   mesh: z
     .strictObject({
       /** TCP port; 0 picks one. */

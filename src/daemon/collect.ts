@@ -1,7 +1,10 @@
+import { readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { collectHere, withoutIdentity } from '../execute/collector.ts'
 import { limits, type Result } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
+import { isWithin } from '../plan/read-set.ts'
 import { nameRoots, type Root, sortRoots } from '../plan/roots.ts'
 import type { Ran } from './shim-link.ts'
 
@@ -9,7 +12,10 @@ export interface CollectBlocks {
   get(cid: CID): Promise<Uint8Array | undefined>
   path(cid: CID): Promise<string | undefined>
   put(bytes: Uint8Array): Promise<CID>
-  putFile(path: string, options: { maxBytes: number }): Promise<{ cid: CID; size: number }>
+  putFile(
+    path: string,
+    options: { maxBytes: number; watch?: (chunk: Uint8Array) => void },
+  ): Promise<{ cid: CID; size: number }>
 }
 
 /** `bind`: the outputs hold paths of this machine, so that the result holds for them only. */
@@ -33,16 +39,15 @@ export async function collectResult(
   const others = planned.roots.filter((root) => root.name !== 'out')
   const outDirs = planned.roots.filter((root) => root.name === 'out')
   const roots: Root[] = sortRoots([...others, ...outDirs, { name: 'out', path: privateDir }])
-  const unique = Buffer.from(privateDir)
   const collection = await collectHere({
     dir: privateDir,
     outputs: planned.action.outputs,
-    search: [privateDir, ...roots.map(({ path }) => path)],
+    search: outermost(roots.map(({ path }) => path)),
     roots,
     blocks,
   })
   // The private directory is never used again, so what holds its name is of no use anywhere.
-  if (collection.found.some(({ bytes }) => bytes.equals(unique))) return { reason: 'path-bound' }
+  if (collection.found.length > 0 && (await mentions(privateDir, planned))) return { reason: 'path-bound' }
   const stderr = Buffer.from(nameRoots(withoutArtifacts(ran.stderr), roots))
   if (stderr.length > limits.result / 2) return { reason: 'unsupported-option' }
   const result: Result = {
@@ -55,6 +60,19 @@ export async function collectResult(
   }
   const made = collection.outputs.map(({ name, cid, identity }) => ({ name, cid, identity }))
   return { result, bind: collection.pathBound !== undefined, made }
+}
+
+/** Whoever holds the path of a directory inside another holds that of the other too. */
+function outermost(paths: readonly string[]): string[] {
+  return paths.filter((path) => !paths.some((other) => other !== path && isWithin(path, other)))
+}
+
+/** Whether an output holds the name of the directory that it was made in. */
+async function mentions(privateDir: string, { action }: PlannedAction): Promise<boolean> {
+  for (const [name, kind] of action.outputs) {
+    if (kind !== 'dep-info' && (await readFile(join(privateDir, name))).includes(basename(privateDir))) return true
+  }
+  return false
 }
 
 const artifactMark = '"$message_type":"artifact"'

@@ -31,6 +31,11 @@ export class EditedUnits {
     const own = path === '' ? rootToken(root) : `${rootToken(root)}/${path}`
     if (missed !== undefined && (missed.kind === 'file' || missed.kind === 'tree') && isWithin(missed.name, own))
       return true
+    return await this.isChanged(dir)
+  }
+
+  /** Whether version control sees changes in a package directory. */
+  async isChanged(dir: string): Promise<boolean> {
     const checkout = checkoutOf(dir)
     if (checkout === undefined) return false
     return (await this.#changedIn(checkout)).some((file) => isWithin(file, dir))

@@ -146,7 +146,7 @@ export class Lender {
   }
 
   #coveredBy(digest: string, files: Toolchain['files']): ReadonlySet<string> {
-    const known = this.#covered.get(digest) ?? new Set(files.map(({ path }) => path))
+    const known = this.#covered.get(digest) ?? new Set(files.flatMap(({ path }) => withParents(path)))
     this.#covered.set(digest, known)
     return known
   }
@@ -193,4 +193,10 @@ const nothing: LendTerms = {
   speedPermille: 1000,
   memoryFreeMib: 0,
   onBattery: false,
+}
+
+/** `a/b/c`, `a/b` and `a`. */
+function withParents(path: string): string[] {
+  const parts = path.split('/')
+  return parts.map((_, at) => parts.slice(0, at + 1).join('/'))
 }

@@ -46,6 +46,7 @@ export async function lentReads(compile: LentCompile, needs: LentReadsNeeds): Pr
   const selected = selectReads(beside.inside, {
     products: [placeRoots(rootToken('out'), roots)],
     temporary: [temporary],
+    owned: [],
     dependencyDirs: [deps],
     dependencies: new Set(action.deps.map(([name]) => name)),
     covered: coveredBy(action, roots, needs.covered),

@@ -42,6 +42,7 @@ import { EditedUnits } from './edited.ts'
 import { lend } from './lend.ts'
 import { Lender } from './lender.ts'
 import { LocalServer } from './local-server.ts'
+import { type Machine, systemMachine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
 import { KnownReach } from './reach.ts'
 import { readNodeName } from './setup.ts'
@@ -49,7 +50,8 @@ import { cacheView, peersView, statusView } from './status.ts'
 import { StaysHere } from './stays-here.ts'
 import { Supply } from './supply.ts'
 import { stayingTask, Units } from './units.ts'
-import { stampAt, treeAt, unchanged, Works } from './work.ts'
+import { Warmer } from './warm.ts'
+import { FileClock, treeAt, unchanged, Works } from './work.ts'
 
 export interface NodeInit {
   paths: ShoalPaths
@@ -58,6 +60,8 @@ export interface NodeInit {
   env: Environment
   clock?: Clock
   random?: Random
+  /** Default: this one. */
+  machine?: Machine
 }
 
 export interface RunningNode {
@@ -189,7 +193,26 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const works = new Works(trees)
+  const fileClock = new FileClock(join(paths.state, 'clock'))
+  closing.push(async () => fileClock.close())
   const edited = new EditedUnits(clock)
+  const warmer = await Warmer.open(
+    {
+      clock,
+      log: log.child('warm'),
+      machine: init.machine ?? systemMachine(process.platform),
+      env,
+      isQuiet: () => {
+        const { slots, units: own } = market.stats()
+        const idle = slots.lent === 0 && own.waiting + own.here + own.away === 0
+        return idle && sessions.list().every(({ over }) => over)
+      },
+      isUnchanged: (planned) => unchanged(planned, trees, digests),
+      isEdited: (dir) => edited.isChanged(dir),
+    },
+    { scratchDir: join(paths.cache, 'warm'), enabled: config.build['warm-incremental'] },
+  )
+  closing.push(() => warmer.stop())
   const causes = new Causes({
     subjects: createSubjectStore({ datastore: index.datastore, log }),
     blocks,
@@ -216,9 +239,9 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         claim: (work, expectedMs) => mesh.claim(work, expectedMs),
         staying: () => stayingTask(build),
         isEdited: (planned, missed) => edited.has(planned, missed),
-        withoutIncremental: () => undefined,
+        withoutIncremental: (planned, invocation) => warmer.add(planned, invocation),
         observer: () => (existsSync(paths.observer) ? paths.observer : ''),
-        stamp: () => stampAt(paths.run),
+        stamp: () => fileClock.now(),
         reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
         staysHere,
         declaredReads: (planned, depInfo, place) => declaredReads(planned, depInfo, place, trees),
@@ -250,10 +273,13 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   })
 
   const stopRequested = Promise.withResolvers<void>()
-  const status = { name, mesh, membership, market, blocks, traces, health, lending: () => lender.lending }
+  const status = { name, mesh, membership, market, blocks, traces, health, lending: () => lender.lending, warmer }
   const server = new LocalServer(
     {
-      compile: (shim) => units.compile(shim),
+      compile: (shim) => {
+        warmer.giveWay()
+        return units.compile(shim)
+      },
       command: (method, params) =>
         runCommand(method, params, {
           status: () => statusView(status),

@@ -77,24 +77,18 @@ function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string):
   return {
     products: [privateDir],
     temporary: [...new Set(temporary.filter((dir) => dir !== undefined))],
+    owned: planned.roots.map(({ path }) => path),
     dependencyDirs,
     dependencies: new Set(dependencies.map(({ name }) => name)),
     covered: (path) => {
       if (build !== undefined && isWithin(path, build.dir)) return true
       if (!isWithin(path, sysroot)) return false
       const inside = path.slice(sysroot.length + 1)
-      return covered.has(inside) || isDirectoryOf(covered, inside)
+      return inside === '' || covered.has(inside)
     },
     unnamedDirs,
     programDirs: new Set((env.get('PATH') ?? '').split(':').filter(isAbsolute)),
   }
-}
-
-/** Whether it is the sysroot or a directory of it that holds files of the toolchain. */
-function isDirectoryOf(covered: ReadonlySet<string>, inside: string): boolean {
-  if (inside === '') return true
-  for (const path of covered) if (path.startsWith(`${inside}/`)) return true
-  return false
 }
 
 /** Only what units load from outside the compiler: procedural macros. */

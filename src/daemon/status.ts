@@ -17,6 +17,8 @@ export interface StatusNeeds {
   health: Health
   /** Why this node lends nothing; undefined when it lends. */
   lending(): { tier: Tier; reason: string }
+  /** Units whose incremental directory is being made, or will be. */
+  warmer: { readonly pending: number }
 }
 
 const tierNames: Record<number, string> = {
@@ -47,6 +49,7 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
     slots: market.stats().slots,
     lending: { tier: tierNames[tier], reason },
     units: market.stats().units,
+    warming: needs.warmer.pending,
     peers: mesh.peers().filter((peer) => peer.connected).length,
     cache: await cacheView(needs),
     health: health.problems(),

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, fstatSync, openSync, writeSync } from 'node:fs'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { workKey } from '../mesh/claims.ts'
@@ -51,19 +50,29 @@ export async function treeAt(trees: Trees, dir: string): Promise<CID | undefined
   }
 }
 
-/**
- * The time by which files that change from now on can be told: the file system's own clock, which goes in steps.
- * @param dir an existing directory
- */
-export function stampAt(dir: string): number {
-  const path = join(dir, 'clock')
-  writeFileSync(path, randomUUID())
-  return statSync(path).ctimeMs
+/** The time by which files that change from now on can be told: the file system's own clock, which goes in steps. */
+export class FileClock {
+  readonly #fd: number
+
+  /** @param path a file of its own */
+  constructor(path: string) {
+    this.#fd = openSync(path, 'w', 0o600)
+  }
+
+  /** Milliseconds since the Unix epoch. */
+  now(): number {
+    writeSync(this.#fd, '.', 0)
+    return fstatSync(this.#fd).ctimeMs
+  }
+
+  close(): void {
+    closeSync(this.#fd)
+  }
 }
 
 /** Whether what an action describes by content is still the same: its dependencies and its OUT_DIR. */
 export async function unchanged(
-  { build, dependencies }: PlannedAction,
+  { build, dependencies }: Pick<PlannedAction, 'build' | 'dependencies'>,
   trees: Trees,
   digests: StatDigests,
 ): Promise<boolean> {

@@ -7,5 +7,9 @@ export interface Blocks {
   /** A file that holds exactly the block, verified; undefined when there is none. */
   path(cid: CID): Promise<string | undefined> | string | undefined
   put(bytes: Uint8Array): Promise<CID>
-  putFile(path: string, options: { maxBytes: number }): Promise<{ cid: CID; size: number }>
+  /** `watch` sees all of it, chunk by chunk. */
+  putFile(
+    path: string,
+    options: { maxBytes: number; watch?: (chunk: Uint8Array) => void },
+  ): Promise<{ cid: CID; size: number }>
 }

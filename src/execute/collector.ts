@@ -10,7 +10,7 @@ import type { Root } from '../plan/roots.ts'
 import { identityOf } from '../plan/stat-digests.ts'
 import { cidFromDigest, cidOf } from '../wire/cid.ts'
 import type { Blocks } from './blocks.ts'
-import { findNeedle, type Needle, overlap } from './needles.ts'
+import { findNeedle, type Needle, NeedleSearch, overlap } from './needles.ts'
 
 /** One output in the store. */
 export interface Collected {
@@ -57,7 +57,7 @@ export interface CollectOptions {
 const defaultMaxBytes = 2 * 1024 ** 3
 const maxDepInfo = 2 << 20
 /** Above this, files are read in pieces. */
-const wholeBytes = 64 << 20
+const wholeBytes = 256 << 10
 const pieceBytes = 4 << 20
 /** Up to this a file is in the page cache a moment after it was written, and read in a moment. */
 const atOnceBytes = 1 << 20
@@ -178,11 +178,17 @@ async function store(
     // What must not be used need not be kept.
     return { cid: found && hostile ? cidOf(bytes) : await blocks.put(bytes), size, found }
   }
-  const { cid, found } = await scan(file, needles)
-  if (found && hostile) return { cid, size, found }
-  const stored = await blocks.putFile(path, { maxBytes: size })
-  if (!stored.cid.equals(cid)) throw new ShoalError('ERR_OUTPUT', `${path} changed while it was read`)
-  return { cid, size, found }
+  if (hostile) {
+    const { cid, found } = await scan(file, needles)
+    if (found) return { cid, size, found }
+    const stored = await blocks.putFile(path, { maxBytes: size })
+    if (!stored.cid.equals(cid)) throw new ShoalError('ERR_OUTPUT', `${path} changed while it was read`)
+    return { cid, size, found }
+  }
+  // Searched on its way into the store, so that it is read once and never lies in memory as a whole.
+  const search = new NeedleSearch(needles)
+  const { cid } = await blocks.putFile(path, { maxBytes: size, watch: (chunk) => search.push(chunk) })
+  return { cid, size, found: search.found }
 }
 
 interface PlainFile {

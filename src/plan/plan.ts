@@ -19,7 +19,7 @@ export interface ToolchainId {
   host: string
   /** Absolute, links resolved. */
   sysroot: string
-  /** Files that the digest is over, relative to the sysroot. */
+  /** Files that the digest is over and the directories that they lie in, relative to the sysroot. */
   covered: ReadonlySet<string>
 }
 

@@ -9,6 +9,8 @@ export interface ReadScope {
   products: readonly string[]
   /** Directories for temporary files of everybody: what others left there is looked at like anything else. */
   temporary: readonly string[]
+  /** Directories with sources and outputs of people: nothing in them is temporary. */
+  owned: readonly string[]
   /** Directories in which rustc looks for crates, and those that the action names. */
   dependencyDirs: readonly string[]
   dependencies: ReadonlySet<string>
@@ -43,7 +45,7 @@ const absent = new Set([2, 20])
 const notALink = 22
 /** Every process looks at these, and nothing of them reaches an output. */
 const ofTheSystem =
-  /^\/(proc\/(self|thread-self|\d+)(\/|$)|proc\/filesystems$|proc\/sys\/vm\/|sys\/fs\/cgroup(\/|$)|dev\/(null|zero|full|u?random|tty|pts\/\d+|fd\/|std|shm\/?$)|sys\/kernel\/mm\/transparent_hugepage\/)/
+  /^\/(proc\/(self|thread-self|\d+)(\/(exe|maps|statm?|status|cgroup|mountinfo|auxv|comm|task(\/\d+(\/comm)?)?))?$|proc\/filesystems$|proc\/sys\/vm\/|sys\/fs\/cgroup(\/|$)|dev\/(null|zero|full|u?random|tty|pts\/\d+|fd\/|std|shm\/?$)|sys\/kernel\/mm\/transparent_hugepage\/)/
 
 /** Sorts what was observed into what the action does not say yet. Looks at no file. */
 export function selectReads(events: readonly Observation[], scope: ReadScope): SelectedReads {
@@ -82,7 +84,7 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
     if (ofTheSystem.test(plain)) continue
     if (kind === 'write') {
       if (errno !== 0) continue
-      if ([...scope.products, ...scope.temporary].some((dir) => isWithin(plain, dir))) made.add(plain)
+      if (isOwnWrite(plain, scope)) made.add(plain)
       else problem ??= 'writes-elsewhere'
       continue
     }
@@ -116,6 +118,11 @@ function kindOfLook(
   if (errno === notALink && kind === 'link') return 'stat'
   if (errno !== 0) return undefined
   return kind === 'list' || kind === 'link' ? kind : 'stat'
+}
+
+function isOwnWrite(path: string, { products, temporary, owned }: ReadScope): boolean {
+  const isIn = (dirs: readonly string[]): boolean => dirs.some((dir) => isWithin(path, dir))
+  return isIn(products) || (isIn(temporary) && !isIn(owned))
 }
 
 /** That a directory exists is implied by everything found in it. */

@@ -130,6 +130,19 @@ export function bindTo(set: ReadSet, place: Place): ReadSet {
   return { ...set, reads: [['bound', '', rootsDigest(place)], ...set.reads] }
 }
 
+const ofAProcess = /^\/(proc|sys|dev)(\/|$)/
+
+/**
+ * Whether a trace that a peer gave can be held against this machine: not one for its own place, and none that would have
+ * this machine read what has no end or is no file.
+ */
+export function isForOthers(set: Pick<ReadSet, 'reads'>): boolean {
+  return set.reads.every(([kind, name]) => {
+    if (kind === 'bound') return false
+    return kind === 'tree' ? name.startsWith('\0') : !ofAProcess.test(normalize(name))
+  })
+}
+
 /** A trace from disk or from a peer; undefined when it is not one. */
 export function readTrace(bytes: Uint8Array): Trace | undefined {
   try {

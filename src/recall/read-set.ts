@@ -4,6 +4,7 @@ import type { Read, ReadSet } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
 import { looksSecret } from '../plan/environment.ts'
+import type { PlannedAction } from '../plan/plan.ts'
 import type { Look, SelectedReads } from '../plan/read-set.ts'
 import { nameRoots, rootToken } from '../plan/roots.ts'
 import { agrees } from '../plan/view.ts'
@@ -152,6 +153,19 @@ function readDepInfo(text: string): DepInfo | undefined {
     if (codeOf(error) === 'ERR_DECODE') return undefined
     throw error
   }
+}
+
+/** Whether a trace speaks of every file that its result's dep-info names: one that does not would hold anywhere. */
+export function tellsOfSources(
+  depInfoText: string,
+  { reads }: ReadSet,
+  planned: Pick<PlannedAction, 'build'>,
+  place: Place,
+): boolean {
+  const depInfo = readDepInfo(depInfoText)
+  if (depInfo === undefined) return false
+  const build = planned.build && { dir: rootToken('build'), files: planned.build.tree.files }
+  return reads.some(([kind]) => kind === 'tree') || seesAll(depInfo, reads, build, place)
 }
 
 /** Whether the observer saw every file that rustc says it read. */

@@ -12,7 +12,8 @@ import {
 } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
-import { answers, type Difference, firstDifference, isBound, type Place, readTrace } from './evidence.ts'
+import { answers, type Difference, firstDifference, isBound, isForOthers, type Place, readTrace } from './evidence.ts'
+import { tellsOfSources } from './read-set.ts'
 
 /** A result that holds for an invocation, and where its blocks are. */
 export interface Recalled {
@@ -74,7 +75,7 @@ export class Recall {
   async own(planned: PlannedAction, place: Place): Promise<Recalled | Missed> {
     const keyHex = hexOf(planned.key)
     let nearest: { difference: Difference; agreed: number } | undefined
-    for (const bytes of await this.#needs.traces.traces(keyHex)) {
+    for (const [age, bytes] of (await this.#needs.traces.traces(keyHex)).entries()) {
       const trace = readTrace(bytes)
       if (trace === undefined || !trace.action.equals(planned.key)) {
         this.#needs.log.warn('unreadable trace dropped', { code: 'ERR_DECODE', crate: planned.crate })
@@ -88,7 +89,10 @@ export class Recall {
         continue
       }
       const result = await this.#complete(trace)
-      if (result !== undefined && answers(result, planned)) return { result, reads: trace, holders: [] }
+      if (result === undefined || !answers(result, planned)) continue
+      // The one used longest ago goes first when there are too many.
+      if (age > 0) await this.#needs.traces.add(keyHex, bytes)
+      return { result, reads: trace, holders: [] }
     }
     return { difference: nearest?.difference }
   }
@@ -108,7 +112,7 @@ export class Recall {
     for (const { peer, traces } of holdings) {
       for (const bytes of traces) {
         const trace = readTrace(bytes)
-        if (trace === undefined || !trace.action.equals(planned.key) || isBound(trace)) continue
+        if (trace === undefined || !trace.action.equals(planned.key) || !isForOthers(trace)) continue
         const name = Buffer.from(bytes).toString('base64')
         const known = holders.get(name)
         if (known !== undefined) known.peers.push(peer)
@@ -119,7 +123,9 @@ export class Recall {
       try {
         const bytes = await this.#needs.fetch(trace.result, { from: peers, maxBytes: limits.result, signal })
         const result = decodeResult(bytes)
-        if (answers(result, planned)) return { result, reads: trace, holders: peers }
+        if (answers(result, planned) && tellsOfSources(result.depInfo, trace, planned, place)) {
+          return { result, reads: trace, holders: peers }
+        }
       } catch (error) {
         signal.throwIfAborted()
         this.#needs.log.info('result could not be fetched', { code: codeOf(error), crate: planned.crate })

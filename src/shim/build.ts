@@ -117,7 +117,7 @@ async function build(recipe: Recipe, { rustc, outDir, signal }: BuildShimOptions
   return { path, digest, built: true }
 }
 
-/** Whether rustc says the same under the observer as without, and was observed. */
+/** Whether rustc says the same under the observer as without, and was observed, as protocols/observer.md tells. */
 async function observes(path: string, options: Run): Promise<boolean> {
   const log = join(dirname(path), 'log')
   await writeFile(log, '')
@@ -127,8 +127,9 @@ async function observes(path: string, options: Run): Promise<boolean> {
   const observed = await call(['-vV'], options, env)
   if (observed.stdout !== plain.stdout || observed.stderr !== plain.stderr) return false
   await using file = await open(log)
-  const { buffer } = await file.read(Buffer.alloc(8), 0, 8, 0)
-  return buffer.toString('latin1') === 'shoalob1'
+  const { buffer } = await file.read(Buffer.alloc(40), 0, 40, 0)
+  const [flags, expected, attached] = [16, 24, 32].map((at) => buffer.readBigUInt64LE(at))
+  return buffer.toString('latin1', 0, 8) === 'shoalob1' && flags === 0n && Number(attached) > Number(expected)
 }
 
 async function call(

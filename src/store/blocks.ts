@@ -185,29 +185,34 @@ export class BlockStore {
   }
 
   /**
-   * Keeps a copy of a regular file; a symbolic link is refused.
+   * Keeps a copy of a regular file; a symbolic link is refused. `watch` sees all of it in order, chunk by chunk: each is only
+   * good until it returns.
    * @throws ShoalError ERR_OUTPUT when it is absent, no regular file or changes meanwhile, ERR_BLOCK_TOO_LARGE above
    *   `maxBytes`, and what `put` throws
    */
-  putFile(path: string, options: { maxBytes: number }): Promise<{ cid: CID; size: number }> {
+  putFile(
+    path: string,
+    options: { maxBytes: number; watch?: (chunk: Uint8Array) => void },
+  ): Promise<{ cid: CID; size: number }> {
     return this.#whileOpen(async () => {
       const source = await SourceFile.open(path, options.maxBytes)
       try {
         const { size } = source
-        const cid =
-          size > chunkBytes ? await this.#putStream(source) : await this.#putBytes(await source.read(), rawCodec)
-        return { cid, size }
+        if (size > chunkBytes) return { cid: await this.#putStream(source, options.watch), size }
+        const bytes = await source.read()
+        options.watch?.(bytes)
+        return { cid: await this.#putBytes(bytes, rawCodec), size }
       } finally {
         await source.close()
       }
     })
   }
 
-  async #putStream(source: SourceFile): Promise<CID> {
+  async #putStream(source: SourceFile, watch?: (chunk: Uint8Array) => void): Promise<CID> {
     let digest: Uint8Array = new Uint8Array(32)
     await this.#space.admit(source.size, async () => {
       const temp = await this.#disk.writeTemp(async (file) => {
-        digest = await source.copyTo(file)
+        digest = await source.copyTo(file, watch)
       })
       const cid = cidFromDigest(digest)
       await this.#queues.run(hexOf(cid), async () => {

@@ -46,9 +46,13 @@ export class SourceFile {
     return bytes
   }
 
-  /** Copies all of it, hashing on the way. @throws ShoalError ERR_OUTPUT when it changes meanwhile */
-  async copyTo(target: FileHandle): Promise<Uint8Array> {
-    const { digest, size } = await hashFile(this.#file, this.size, (chunk) => target.writeFile(chunk))
+  /** Copies all of it, hashing on the way; `watch` sees each chunk for as long as it does not return. @throws ShoalError ERR_OUTPUT when it changes meanwhile */
+  async copyTo(target: FileHandle, watch?: (chunk: Uint8Array) => void): Promise<Uint8Array> {
+    const { digest, size } = await hashFile(this.#file, this.size, (chunk) => {
+      const written = target.writeFile(chunk)
+      watch?.(chunk)
+      return written
+    })
     await this.#checkUnchanged(size)
     return digest
   }

@@ -44,7 +44,7 @@ const everywhere: readonly Flag[] = [
   ...['force-frame-pointers=yes', 'force-unwind-tables=yes', 'llvm-args=-inline-threshold=3', 'no-prepopulate-passes'],
   ...['no-redzone=yes', 'no-vectorize-loops', 'no-vectorize-slp', 'symbol-mangling-version=v0', 'dwarf-version=4'],
   ...['instrument-coverage', 'collapse-macro-debuginfo=yes', 'metadata=fedcba9876543210', 'lto=off', 'link-dead-code'],
-  ...['split-debuginfo=unpacked', 'split-debuginfo=packed', 'control-flow-guard=yes', 'passes=instcombine'],
+  ...['control-flow-guard=yes', 'passes=instcombine'],
 ].map((value) => ofLib(...c(value)))
 
 const others: readonly Flag[] = [
@@ -57,18 +57,20 @@ const others: readonly Flag[] = [
   ofLib('-D', 'warnings'),
   ofLib('-O'),
   ofLib('-C', 'opt-level=2', '-C', 'linker-plugin-lto'),
-  { ...ofLib(...c('target-cpu=native')), mayStay: true },
-  { ...ofLib(...c('save-temps')), mayStay: true },
-  { ...ofLib(...c('profile-generate')), mayStay: true },
-  ...['opt-level=3', 'strip=symbols', 'strip=debuginfo', 'rpath=yes', 'prefer-dynamic=yes', 'relro-level=off'].map(
+  ...['opt-level=3', 'strip=symbols', 'strip=debuginfo', 'prefer-dynamic=yes', 'relro-level=off', 'lto=thin'].map(
     (value) => ofMain(...c(value)),
   ),
-  ...['lto=thin', 'lto=fat', 'link-arg=-lnosuchlibrary', 'default-linker-libraries=yes', 'relocation-model=static'].map(
-    (value) => ofMain(...c(value)),
+  ...['lto=fat', 'link-arg=-lnosuchlibrary', 'default-linker-libraries=yes', 'relocation-model=static'].map((value) =>
+    ofMain(...c(value)),
   ),
-  ...['split-debuginfo=unpacked', 'split-debuginfo=packed', 'link-arg=-Wl,--build-id=sha1', 'linker-flavor=gcc'].map(
-    (value) => ofMain(...c(value)),
+  ...['link-arg=-Wl,--build-id=sha1', 'linker-flavor=gcc'].map((value) => ofMain(...c(value))),
+  ...['target-cpu=native', 'save-temps', 'profile-generate', 'split-debuginfo=unpacked', 'split-debuginfo=packed'].map(
+    (value) => ({ ...ofLib(...c(value)), mayStay: true }),
   ),
+  ...['rpath=yes', 'split-debuginfo=unpacked', 'split-debuginfo=packed'].map((value) => ({
+    ...ofMain(...c(value)),
+    mayStay: true,
+  })),
 ]
 
 const ofProcessor: Partial<Record<NodeJS.Architecture, readonly Flag[]>> = {
@@ -95,6 +97,8 @@ const byPlainName = ({ outputs }: Compiled): Map<string, Buffer> =>
 
 function assertSame(actual: Compiled, expected: Compiled): void {
   assert.deepEqual(split(actual.ran), split(expected.ran))
+  // What a compile that failed leaves behind is of no use to anybody.
+  if (expected.ran.code !== 0) return
   const [files, plainFiles] = [byPlainName(actual), byPlainName(expected)]
   assert.deepEqual([...files.keys()].sort(), [...plainFiles.keys()].sort())
   const different = [...plainFiles].filter(([name, bytes]) => !files.get(name)?.equals(bytes))

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -16,9 +17,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
-import { collectHere, collectOutputs, takeFile } from '../../src/execute/collector.ts'
+import { collectHere, collectOutputs, takeFile, withoutIdentity } from '../../src/execute/collector.ts'
 import { findNeedle, type Needle } from '../../src/execute/needles.ts'
 import { type Root, sortRoots } from '../../src/plan/roots.ts'
+import { identityOf } from '../../src/plan/stat-digests.ts'
 import { createBlockStore } from '../../src/store/blocks.ts'
 import { cidOf } from '../../src/wire/cid.ts'
 
@@ -154,6 +156,17 @@ test('collectOutputs() says which outputs can be executed', async () => {
     collection.outputs.map(({ executable }) => executable),
     [true, true, false],
   )
+})
+
+test('collectOutputs() says which files it took, and results do not', async () => {
+  const path = join(dir, 'a')
+  writeFileSync(path, 'a')
+  const [output] = (await collectOutputs({ ...options(), dir, roots: [], outputs: [['a', 'link']] })).outputs
+  assert.ok(output)
+  assert.equal(output.identity, identityOf(statSync(path, { bigint: true })))
+  linkSync(path, join(dir, 'placed'))
+  assert.equal(output.identity, identityOf(statSync(join(dir, 'placed'), { bigint: true })), 'under another name, too')
+  assert.deepEqual(Object.keys(withoutIdentity(output)).sort(), ['cid', 'executable', 'kind', 'name', 'size'])
 })
 
 test('collectHere() keeps a path-bound output and says which it is', async () => {

@@ -145,7 +145,6 @@ describe('a compile in the sandbox, observed', { skip }, () => {
       ['overwrites', 'std::fs::write(&notes, vec![255u8; 1 << 20]).unwrap();'],
       ['empties', 'std::fs::write(&notes, "").unwrap();'],
       ['removes', 'std::fs::remove_file(&notes).unwrap();'],
-      ['links', 'std::fs::remove_file(&notes).unwrap(); std::os::unix::fs::symlink("/etc/hostname", &notes).unwrap();'],
       ['hides', 'std::fs::remove_file(&notes).unwrap(); std::fs::create_dir(&notes).unwrap();'],
       ['enlarges', 'std::fs::File::options().write(true).open(&notes).unwrap().set_len(1 << 30).unwrap();'],
     ] as const) {

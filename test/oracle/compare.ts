@@ -11,6 +11,8 @@ const chance: readonly [RegExp, string][] = [
   [/\b(in|took) \d+(\.\d+)?m?s\b/g, '$1 TIME'],
   [/\b(\d+m )?\d+\.\d\ds\b/g, 'TIME'],
   [/^(thread '.*') \(\d+\) panicked/g, '$1 panicked'],
+  // Of two units that say the same, the first to end shows it.
+  [/ \(\d+ duplicates?\)$/g, ''],
   [/\brustc[A-Za-z0-9]{6}\b/g, 'rustcTEMPORARY'],
   [/\brustdoctest[A-Za-z0-9]{6}\b/g, 'rustdoctestTEMPORARY'],
 ]

@@ -10,8 +10,9 @@ const enotdir = 20
 const einval = 22
 
 const scope: ReadScope = {
-  products: ['/ws/target/debug/deps/.shoal-1'],
+  products: ['/ws/target/debug/deps/.shoal-1', '/shared/out'],
   temporary: ['/tmp', '/var/tmp'],
+  owned: [],
   dependencyDirs: ['/ws/target/debug/deps'],
   dependencies: new Set(['libserde-1.rmeta', 'libmacro-2.so']),
   covered: (path) => isWithin(path, '/toolchain/lib') || isWithin(path, '/ws/target/debug/build/x-1/out'),
@@ -95,6 +96,8 @@ test('what the action says itself is left out: the toolchain, OUT_DIR, its own o
       ['open', '/ws/target/debug/build/x-1/out/gen.rs'],
       ['stat', '/ws/target/debug/build/x-1/out/gone.rs', enoent],
       ['write', '/ws/target/debug/deps/.shoal-1/libx.rmeta'],
+      ['write', '/shared/out/libx.d'],
+      ['open', '/shared/out/of-others'],
       ['stat', '/ws/target/debug/deps/.shoal-1'],
       ['open', '/ws/target/debug/deps/.shoal-1/rmetaX/full.rmeta', eacces],
     ),
@@ -152,6 +155,13 @@ test('a write anywhere else is seen, one that failed changes nothing', () => {
   }
 })
 
+test('sources that lie in a directory for temporary files are no temporary files', () => {
+  const owned = { owned: ['/tmp/checkout'], products: ['/tmp/checkout/target/deps/.shoal-1'] }
+  assert.equal(select([['write', '/tmp/checkout/src/lib.rs']], owned).problem, 'writes-elsewhere')
+  assert.equal(select([['write', '/tmp/checkout/target/deps/.shoal-1/x.d']], owned).problem, undefined)
+  assert.equal(select([['write', '/tmp/checkout2/x']], owned).problem, undefined)
+})
+
 test('the network is seen, also where it could not be reached', () => {
   assert.equal(select([['net', '']]).problem, 'uses-network')
   assert.equal(select([['net', '', eacces]]).problem, 'uses-network')
@@ -167,21 +177,17 @@ test('a look into a directory of native libraries that the action does not name 
 })
 
 test('the first problem is the one that is told', () => {
-  assert.equal(
-    select([
-      ['write', '/ws/x'],
-      ['net', ''],
-      ['open', '/x', eacces],
-    ]).problem,
-    'writes-elsewhere',
-  )
-  assert.equal(
-    select([
-      ['net', ''],
-      ['write', '/ws/x'],
-    ]).problem,
-    'uses-network',
-  )
+  const problems: Event[] = [
+    ['net', ''],
+    ['write', '/ws/x'],
+    ['open', '/opt/native/y'],
+    ['open', '/x', eacces],
+  ]
+  for (const event of problems) {
+    const { problem } = select([event])
+    assert.ok(problem !== undefined)
+    assert.equal(select([event, ...problems]).problem, problem)
+  }
 })
 
 test('what every process looks at does not count', () => {
@@ -229,6 +235,10 @@ test('what is looked for in a directory of PATH is perhaps a program, and otherw
   })
   assert.deepEqual(looksOf(['exec', '/usr/bin/deep/ld']), ['stat /usr/bin/deep/ld'])
   assert.deepEqual(looksOf(['list', '/usr/bin']), ['list /usr/bin'])
+})
+
+test('that a program was observed says nothing by itself', () => {
+  assert.deepEqual(looksOf(['attach', '/usr/libexec/ld'], ['attach', '/ws/tool']), [])
 })
 
 test('a name that leads nowhere by itself is no file', () => {

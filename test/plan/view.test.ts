@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { CID } from 'multiformats/cid'
 import type { Read } from '../../src/plan/action.ts'
@@ -146,7 +146,9 @@ test('a list changes with every name and kind, and with nothing else', () => {
 
 test('a program is the first of its name along PATH that can be executed, by content', async () => {
   for (const name of ['one', 'two', 'three']) mkdirSync(at(name))
-  const path = [at('none'), 'relative', '', at('one'), at('two'), at('three')].join(':')
+  mkdirSync(at('relative'))
+  writeFileSync(at('relative/tool'), 'depends on the working directory', { mode: 0o755 })
+  const path = [at('none'), relative(process.cwd(), at('relative')), '', at('one'), at('two'), at('three')].join(':')
   const program = async (): Promise<Seen> => await view(path).see('program', 'tool')
   same(await program(), undefined)
   writeFileSync(at('three/tool'), 'third', { mode: 0o755 })

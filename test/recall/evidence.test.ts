@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { CID } from 'multiformats/cid'
-import { encodeTrace, type Read, type ReadSet } from '../../src/plan/action.ts'
+import { type Action, encodeTrace, type Read, type ReadSet } from '../../src/plan/action.ts'
 import type { Root } from '../../src/plan/roots.ts'
 import { sortRoots } from '../../src/plan/roots.ts'
 import { StatDigests } from '../../src/plan/stat-digests.ts'
@@ -313,6 +313,18 @@ test('a result answers an action with its key and exactly its outputs', () => {
   ]) {
     assert.equal(answers({ ...result, outputs }, planned), false, JSON.stringify(outputs.map(({ name }) => name)))
   }
+})
+
+test('a result answers an action of several outputs with all of them, in any order', () => {
+  const [one] = result.outputs
+  assert.ok(one)
+  const two = { ...one, name: 'libx-1.rlib', kind: 'link' as const }
+  const outputs: Action['outputs'] = [...action.outputs, ['libx-1.rlib', 'link']]
+  const of = { ...planned, action: { ...action, outputs } }
+  assert.equal(answers({ ...result, outputs: [one, two] }, of), true)
+  assert.equal(answers({ ...result, outputs: [two, one] }, of), true)
+  assert.equal(answers({ ...result, outputs: [one, one] }, of), false)
+  assert.equal(answers({ ...result, outputs: [one, { ...two, kind: 'metadata' }] }, of), false)
 })
 
 test('the place of an invocation is where its plan says', () => {

@@ -42,6 +42,7 @@ async function readsOf(events: readonly Event[], compile: Compile = {}): Promise
     {
       products: [join(dir, 'ws/target/debug/deps/.shoal-1')],
       temporary: [join(dir, 'tmp')],
+      owned: [],
       dependencyDirs: place.dependencyDirs,
       dependencies: new Set(['libknown-1.rmeta']),
       covered: (path) => path.startsWith(join(dir, 'toolchain')),
@@ -121,6 +122,13 @@ test('what changed while it compiled, or since, is not believed', async () => {
   assert.equal(await readsOf([['stat', '@/ws/x/data', enoent], source]), 'source-changed', 'it came')
   assert.equal(await readsOf([source, ['open', '@/ws/x/none']]), 'source-changed', 'it went')
   assert.equal(await readsOf([source, ['list', '@/ws/x/data']]), 'source-changed', 'it became a file')
+})
+
+test('what may be a program is believed no sooner', async () => {
+  const place = placeIn(dir, { env: new Map([['PATH', `${dir}/bin`]]) })
+  put('bin/data', 'x')
+  assert.equal(await readsOf([source, ['open', '@/bin/data']], { place, since: 0 }), 'source-changed')
+  assert.equal(await readsOf([source, ['open', '@/bin/none']], { place }), 'source-changed')
 })
 
 test('a directory that only has to exist may change', async () => {

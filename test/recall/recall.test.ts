@@ -39,7 +39,10 @@ function node(holdings: readonly Holding[] = [], fetch?: RecallNeeds['fetch']): 
     },
     traces: {
       traces: async (hex) => traces.get(hex) ?? [],
-      add: async (hex, trace) => void traces.set(hex, [trace, ...(traces.get(hex) ?? [])]),
+      add: async (hex, trace) => {
+        const others = (traces.get(hex) ?? []).filter((other) => Buffer.compare(other, trace) !== 0)
+        traces.set(hex, [trace, ...others])
+      },
       remove: async (hex, trace) => {
         const others = (traces.get(hex) ?? []).filter((other) => Buffer.compare(other, trace) !== 0)
         traces.set(hex, others)
@@ -126,20 +129,50 @@ test('what differs is told', async () => {
   }
 })
 
-test('of several traces the one that holds here counts, and the newest tells what differs', async () => {
+test('of several traces that do not hold the one that came nearest tells what differs', async () => {
+  const schema = (text: string): ReadSet['reads'][number] => ['file', '\0workspace\0/schema.json', content(text)]
+  const sets: { name: string; set: ReadSet }[] = [
+    { name: 'COLOUR', set: { reads: [schema('schema')], env: [['COLOUR', 'blue']] } },
+    // Another kind of the same name, and another name of the same kind, hold before the one that does not.
+    {
+      name: '\0workspace\0/schema.json',
+      set: { reads: [['absent', '\0workspace\0/a', null], schema('other')], env: [['COLOUR', 'red']] },
+    },
+    {
+      name: '\0workspace\0/z',
+      set: {
+        reads: [schema('schema'), ['absent', '\0workspace\0/y', null], ['file', '\0workspace\0/z', content('z')]],
+        env: [['COLOUR', 'red']],
+      },
+    },
+  ]
+  for (const [at, { name }] of sets.entries()) {
+    const some = sets.slice(0, at + 1)
+    for (const order of [some, some.toReversed()]) {
+      const { recall, traces } = node()
+      traces.set(
+        keyHex,
+        order.map(({ set }) => bytesOf(traceOf(result, set))),
+      )
+      const missed = await recall.own(planned, place)
+      assert.ok('difference' in missed)
+      assert.equal(missed.difference?.name, name)
+    }
+  }
+})
+
+test('of several traces the one that holds here counts, and of equally near ones the one used last tells', async () => {
   const fixture = await remembering()
   const other = { ...result, wallMs: 2 }
   await fixture.recall.remember(other, { ...reads, env: [['COLOUR', 'blue']] })
-  const [red, blue] = await Promise.all(
-    ['red', 'blue'].map((colour) =>
-      fixture.recall.own(planned, placeWith(content('schema'), { env: new Map([['COLOUR', colour]]) })),
-    ),
-  )
+  const recalled = async (colour: string) =>
+    await fixture.recall.own(planned, placeWith(content('schema'), { env: new Map([['COLOUR', colour]]) }))
+  const [blue, red] = [await recalled('blue'), await recalled('red')]
   assert.ok(red && blue && 'result' in red && 'result' in blue)
   assert.deepEqual([red.result.wallMs, blue.result.wallMs], [1, 2])
   const missed = await fixture.recall.own(planned, placeWith(content('schema'), { env: new Map() }))
   assert.ok('difference' in missed)
-  assert.equal(missed.difference?.recorded, 'blue')
+  assert.equal(missed.difference?.recorded, 'red')
 })
 
 test('a result that is incomplete here is not recalled, and not said to differ', async () => {
@@ -279,4 +312,21 @@ test('peers are waited for half as long as a compile would take, within bounds',
     [50, 50, 300, 1000],
   )
   assert.deepEqual(new Set(asked.map(({ work }) => work)), new Set([work]), 'and told what is at work here')
+})
+
+test('a trace of a peer that says nothing of a source, or names what has no end, is not believed', async () => {
+  const sets: ReadSet[] = [
+    { reads: [], env: [] },
+    { ...reads, reads: reads.reads.slice(0, 1) },
+    { ...reads, reads: [...reads.reads, ['absent', '/proc/kcore', null]] },
+    { ...reads, reads: [...reads.reads, ['absent', '/x/../dev/zero', null]] },
+    { ...reads, reads: [['tree', '/', content('everything')]] },
+    { ...reads, reads: [...reads.reads, ['bound', '', rootsDigest(place)]] },
+  ]
+  for (const set of sets) {
+    const { recall } = node([{ peer: 'p', traces: [bytesOf(traceOf(result, set))] }])
+    assert.equal(await recall.mesh(planned, place, options), undefined, JSON.stringify(set))
+  }
+  const { recall } = node([{ peer: 'p', traces: [bytesOf(traceOf(result))] }])
+  assert.deepEqual((await recall.mesh(planned, place, options))?.holders, ['p'])
 })

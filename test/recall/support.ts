@@ -33,7 +33,7 @@ export const action: Action = {
 }
 
 /** The roots of a build in `dir`. */
-export const rootsIn = (dir: string): Root[] =>
+const rootsIn = (dir: string): Root[] =>
   sortRoots([
     { name: 'workspace', path: `${dir}/ws` },
     { name: 'target', path: `${dir}/ws/target` },
@@ -72,7 +72,7 @@ export const result: Result = {
   action: encoded.cid,
   outputs: [{ name: 'libx-1.rmeta', kind: 'metadata', cid: cidOf(metadata), size: metadata.length, executable: false }],
   stderr: new Uint8Array(),
-  depInfo: 'libx-1.rmeta: x/src/lib.rs\n',
+  depInfo: 'libx-1.rmeta: schema.json\n',
   wallMs: 1,
 }
 

@@ -264,12 +264,36 @@ describe('the file', onlyWhereItRuns, () => {
     assert.match(ran.stdout, / 0 -> /)
   })
 
+  test('names what it can where there is no /proc', withBubblewrap(), async () => {
+    const at = await watch.empty()
+    await mkdir(join(at, 'sub'))
+    await writeFile(join(at, 'sub/file'), '')
+    for (const [call, expected] of [
+      [['openat', join(at, 'sub'), 'file', '0'], `open 0 ${at}/sub/file`],
+      [['fdopendir', join(at, 'sub')], `list 0 ${at}/sub`],
+      [['realpath', join(at, 'sub/file')], `stat 0 ${at}/sub/file`],
+    ] as const) {
+      const file = await watch.newFile()
+      const variables = Object.entries(watch.env(file)).flatMap((pair) => ['--setenv', ...pair])
+      const ended = run('bwrap', ['--dev-bind', '/', '/', '--tmpfs', '/proc', ...variables, watch.probe, ...call])
+      assert.deepEqual([ended.code, ended.stdout, ended.stderr], [0, '1 0\n', ''])
+      const { complete, events } = await readObservations(file)
+      assert.deepEqual([complete, events[0]?.kind, events[0]?.path], [true, 'attach', watch.probe])
+      assert.ok(events.map(shown).includes(expected))
+    }
+  })
+
   test('holds what was written before it is cut off, if it is read', async () => {
     const ran = await watch.observe(watch.probe, ['stat', '/'])
     await truncate(ran.file, 65600 + 24)
     assert.equal((await readObservations(ran.file)).complete, false)
   })
 })
+
+function withBubblewrap(): { skip: string | false } {
+  const works = run('bwrap', ['--dev-bind', '/', '/', '--tmpfs', '/proc', '/bin/true']).code === 0
+  return { skip: !works && 'bubblewrap cannot be used' }
+}
 
 async function waits(child: ChildProcess): Promise<void> {
   assert.ok(child.stdout)

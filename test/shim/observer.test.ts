@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdir, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { buildObserver } from '../../src/shim/build.ts'
 import { onlyWhereItRuns, type Ran, run, shown, Watch } from './observer/support.ts'
+import { rustc } from './support.ts'
 
 let watch: Watch
 
@@ -146,6 +148,57 @@ describe('what is noted of each function', onlyWhereItRuns, () => {
       assert.deepEqual(plain, { code: ran.code, signal: ran.signal, stdout: ran.stdout, stderr: ran.stderr })
     })
   }
+})
+
+describe('buildObserver()', onlyWhereItRuns, () => {
+  before(async () => {
+    watch = await Watch.make()
+  })
+  after(() => watch.remove())
+
+  test('compiles once, something small that cannot panic', async () => {
+    const outDir = dirname(watch.library)
+    const again = await buildObserver({ rustc, outDir })
+    assert.ok(again)
+    assert.deepEqual([again.path, again.built], [watch.library, false])
+    assert.deepEqual((await readdir(outDir)).sort(), ['libshoal-observer.so', 'libshoal-observer.so.json'])
+    const bytes = await readFile(watch.library)
+    assert.ok(bytes.length < 100_000)
+    // A panic would name the source that it is in.
+    assert.doesNotMatch(bytes.toString('latin1'), /\w\.rs\b/)
+
+    await writeFile(watch.library, bytes.subarray(0, 1000))
+    assert.equal((await buildObserver({ rustc, outDir }))?.built, true)
+    assert.deepEqual(await readFile(watch.library), bytes)
+  })
+
+  test('is not for other systems and processors', async () => {
+    for (const [os, arch] of [
+      ['darwin', 'arm64'],
+      ['linux', 'riscv64'],
+      ['linux', 'ia32'],
+    ] as const) {
+      const outDir = join(watch.dir, 'none')
+      assert.equal(await buildObserver({ rustc, outDir, platform: { os, arch } }), undefined)
+    }
+  })
+
+  test('says so when it cannot be compiled, or changes what rustc says', async () => {
+    const at = await watch.empty()
+    const outDir = join(at, 'out')
+    await assert.rejects(buildObserver({ rustc: join(at, 'none'), outDir }), { code: 'ERR_SHIM_BUILD' })
+    const notices = join(at, 'notices')
+    await writeFile(notices, `#!/bin/sh\n[ -z "$LD_PRELOAD" ] || echo preloaded\nexec '${rustc}' "$@"\n`, {
+      mode: 0o755,
+    })
+    const escapes = join(at, 'escapes')
+    await writeFile(escapes, `#!/bin/sh\nunset LD_PRELOAD; exec '${rustc}' "$@"\n`, { mode: 0o755 })
+    for (const compiler of [notices, escapes]) {
+      const failure = { code: 'ERR_SHIM_BUILD', message: /does not work with/ }
+      await assert.rejects(buildObserver({ rustc: compiler, outDir }), failure)
+      assert.deepEqual(await readdir(outDir), [])
+    }
+  })
 })
 
 /** A file, a directory, and links. */

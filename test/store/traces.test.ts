@@ -25,12 +25,12 @@ test('traces come back newest first, each once, at most eight', async (t) => {
 test('the traces of one key are bounded in bytes; the oldest go', async (t) => {
   const { datastore } = await openIndex(t)
   const store = createTraceStore({ datastore, log: silentLogger })
-  const traces = Array.from({ length: 6 }, () => randomBytes(250_000))
+  const traces = Array.from({ length: 6 }, () => randomBytes(500_000))
   for (const each of traces) await store.add(key(1), each)
   const kept = await store.traces(key(1))
   assert.equal(kept.length, 4)
   for (const [n, each] of traces.toReversed().slice(0, 4).entries()) assertSame(kept[n], each)
-  await assert.rejects(store.add(key(1), randomBytes((1 << 18) + 1)), withCode('ERR_LIMIT'))
+  await assert.rejects(store.add(key(1), randomBytes((1 << 19) + 1)), withCode('ERR_LIMIT'))
 })
 
 test('remove() takes one trace, or all of a key', async (t) => {

@@ -62,6 +62,8 @@ export class TestNode {
   readonly name: string
   readonly home: string
   daemon: ChildProcess | undefined
+  /** What `start` runs. */
+  program = daemon
   #log = ''
 
   constructor(name: string, home: string) {
@@ -95,7 +97,7 @@ export class TestNode {
   }
 
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [daemon], { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [this.program], { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.daemon = child
     const keep = (text: string): void => {
       this.#log += text
@@ -179,6 +181,7 @@ export class Cluster {
     const [first] = this.nodes
     // mDNS is multicast and belongs to the tests that have a network of their own.
     await node.configure(`name = "${node.name}"\nslots = 2\n${extra}\n[mesh]\nlisten = ["127.0.0.1"]\nmdns = false\n`)
+    if (first !== undefined && node !== first) await shareShim(first, node)
     if (node === first) {
       await must(node, node.shoal('init', '--name', node.name, '--yes'))
     } else if (first !== undefined) {
@@ -208,6 +211,11 @@ export class Cluster {
     await Promise.all(this.nodes.map((node) => node.stop()))
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 })
   }
+}
+
+/** What is compiled at set-up is the same for all nodes; they find it up to date. */
+async function shareShim(from: TestNode, to: TestNode): Promise<void> {
+  await cp(join(from.home, 'state/bin'), join(to.home, 'state/bin'), { recursive: true })
 }
 
 async function must(node: TestNode, running: Promise<Ran>): Promise<Ran> {

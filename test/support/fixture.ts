@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, copyFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, rm, rmdir, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import type { Ran, TestNode, UnitRow } from './cluster.ts'
@@ -39,7 +39,10 @@ export async function writeFiles(dir: string, files: Files): Promise<void> {
   for (const [name, content] of Object.entries(files)) {
     const path = join(dir, name)
     await rm(path, { force: true, recursive: true })
-    if (content === null) continue
+    if (content === null) {
+      await removeEmpty(dir, dirname(name))
+      continue
+    }
     await mkdir(dirname(path), { recursive: true })
     if (typeof content === 'string' || content instanceof Uint8Array) await writeFile(path, content)
     else if ('link' in content) await symlink(content.link, path)
@@ -49,6 +52,18 @@ export async function writeFiles(dir: string, files: Files): Promise<void> {
       await chmod(path, 0o755)
     }
   }
+}
+
+/** Directories that were made for a file alone go with it. */
+async function removeEmpty(dir: string, inside: string): Promise<void> {
+  if (inside === '.') return
+  try {
+    await rmdir(join(dir, inside))
+  } catch (error) {
+    if (!(error instanceof Error && /ENOENT|ENOTEMPTY/.test(error.message))) throw error
+    return
+  }
+  await removeEmpty(dir, dirname(inside))
 }
 
 /** A small package without dependencies. */

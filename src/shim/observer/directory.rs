@@ -17,9 +17,29 @@ pub unsafe fn path_of(fd: c_int, into: *mut u8, size: usize) -> isize {
     const MASK: usize = 8;
     let mut mask = 0u64;
     let mut answer = -1isize;
-    linux::call(number::RT_SIGPROCMASK, [SET, &raw const all as usize, &raw mut mask as usize, MASK, 0, 0]);
+    linux::call(
+        number::RT_SIGPROCMASK,
+        [
+            SET,
+            &raw const all as usize,
+            &raw mut mask as usize,
+            MASK,
+            0,
+            0,
+        ],
+    );
     ask_in_thread(fd, into, size, &raw mut answer);
-    linux::call(number::RT_SIGPROCMASK, [SET, &raw const mask as usize, null_mut::<u8>() as usize, MASK, 0, 0]);
+    linux::call(
+        number::RT_SIGPROCMASK,
+        [
+            SET,
+            &raw const mask as usize,
+            null_mut::<u8>() as usize,
+            MASK,
+            0,
+            0,
+        ],
+    );
     answer
 }
 

@@ -77,7 +77,12 @@ asked_by_caller! {
 
 fn ask(name: &[u8]) -> bool {
     let value = unsafe { value(vars(), name) };
-    note_from(ENV, 0, if value.is_some() { 0 } else { linux::ENOENT }, name);
+    note_from(
+        ENV,
+        0,
+        if value.is_some() { 0 } else { linux::ENOENT },
+        name,
+    );
     value.is_some_and(|value| !value.is_empty())
 }
 
@@ -86,7 +91,15 @@ unsafe fn locale(name: Str) {
     if name.is_null() || *name != 0 || ask(b"LC_ALL") {
         return;
     }
-    for category in [&b"LC_CTYPE"[..], b"LC_COLLATE", b"LC_MESSAGES", b"LC_NUMERIC", b"LC_TIME", b"LANG", b"LANGUAGE"] {
+    for category in [
+        &b"LC_CTYPE"[..],
+        b"LC_COLLATE",
+        b"LC_MESSAGES",
+        b"LC_NUMERIC",
+        b"LC_TIME",
+        b"LANG",
+        b"LANGUAGE",
+    ] {
         ask(category);
     }
 }

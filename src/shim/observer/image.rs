@@ -60,7 +60,9 @@ unsafe fn of_script(line: &[u8], scripts: u32) -> Image {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let name = line.iter().skip_while(|byte| blank(byte));
     let name = name.take_while(|byte| !blank(byte) && !matches!(**byte, b'\n' | 0));
-    path.iter_mut().zip(name).for_each(|(slot, byte)| *slot = *byte);
+    path.iter_mut()
+        .zip(name)
+        .for_each(|(slot, byte)| *slot = *byte);
     next_script(path.as_ptr(), scripts)
 }
 
@@ -78,11 +80,20 @@ unsafe fn of_elf(fd: c_int, head: &[u8; HEAD + 1]) -> Image {
     }
     for index in 0..u16_at(head, 56).min(MAX_SEGMENTS) {
         let mut segment = [0u8; SEGMENT];
-        linux::read_at(fd, table.wrapping_add(u64::from(index) * SEGMENT as u64), segment.as_mut_ptr(), SEGMENT);
+        linux::read_at(
+            fd,
+            table.wrapping_add(u64::from(index) * SEGMENT as u64),
+            segment.as_mut_ptr(),
+            SEGMENT,
+        );
         if u32_at(&segment, 0) == INTERPRETER {
             let mut name = [0u8; HEAD + 1];
             linux::read_at(fd, u64_at(&segment, 8), name.as_mut_ptr(), HEAD);
-            return if is_own_loader(name.as_ptr()) { Image::Watched } else { Image::Foreign };
+            return if is_own_loader(name.as_ptr()) {
+                Image::Watched
+            } else {
+                Image::Foreign
+            };
         }
     }
     Image::Unwatched
@@ -108,8 +119,16 @@ unsafe fn is_privileged(fd: c_int) -> bool {
     const SET_IDS: u32 = 0o6000;
     let name = c"security.capability".as_ptr() as usize;
     let mut value = [0u8; 64];
-    let args = [fd as usize, name, value.as_mut_ptr() as usize, value.len(), 0, 0];
-    linux::fstat(fd).is_none_or(|stat| stat.mode & SET_IDS != 0) || linux::call(number::FGETXATTR, args) > 0
+    let args = [
+        fd as usize,
+        name,
+        value.as_mut_ptr() as usize,
+        value.len(),
+        0,
+        0,
+    ];
+    linux::fstat(fd).is_none_or(|stat| stat.mode & SET_IDS != 0)
+        || linux::call(number::FGETXATTR, args) > 0
 }
 
 fn u16_at(bytes: &[u8; HEAD + 1], at: usize) -> u16 {
@@ -126,7 +145,8 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 fn number_at(bytes: &[u8], at: usize, size: usize) -> u64 {
     let used = bytes.iter().skip(at).take(size);
-    used.rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    used.rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// What execvp(3) and its like will start for a name without a slash.
@@ -140,7 +160,10 @@ pub unsafe fn look_along_path(name: &[u8]) -> Image {
             continue;
         }
         let text = dir.iter().chain(slash).chain(name);
-        candidate.iter_mut().zip(text).for_each(|(slot, byte)| *slot = *byte);
+        candidate
+            .iter_mut()
+            .zip(text)
+            .for_each(|(slot, byte)| *slot = *byte);
         match look(AT_FDCWD, candidate.as_ptr()) {
             Image::Missing(linux::ENOENT) => {}
             Image::Missing(errno) => result = Image::Missing(errno),

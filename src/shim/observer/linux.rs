@@ -163,7 +163,10 @@ pub fn answered(answer: isize) -> isize {
 /// A descriptor that nobody inherits, or a negative error number.
 pub unsafe fn open(dir: c_int, path: *const u8, flags: c_int) -> c_int {
     let flags = flags | O_CLOEXEC;
-    call(number::OPENAT, [dir as usize, path as usize, flags as usize, 0, 0, 0]) as c_int
+    call(
+        number::OPENAT,
+        [dir as usize, path as usize, flags as usize, 0, 0, 0],
+    ) as c_int
 }
 
 pub unsafe fn close(fd: c_int) {
@@ -177,7 +180,10 @@ pub unsafe fn absence(dir: c_int, path: *const u8) -> i32 {
 
 /// Bytes read at an offset of an open file; what is not there is not filled.
 pub unsafe fn read_at(fd: c_int, offset: u64, into: *mut u8, size: usize) -> usize {
-    let read = call(number::PREAD64, [fd as usize, into as usize, size, offset as usize, 0, 0]);
+    let read = call(
+        number::PREAD64,
+        [fd as usize, into as usize, size, offset as usize, 0, 0],
+    );
     if read < 0 {
         0
     } else {
@@ -187,7 +193,10 @@ pub unsafe fn read_at(fd: c_int, offset: u64, into: *mut u8, size: usize) -> usi
 
 /// Length of the link's text, or a negative error number.
 pub unsafe fn read_link(dir: c_int, path: *const u8, into: *mut u8, size: usize) -> isize {
-    call(number::READLINKAT, [dir as usize, path as usize, into as usize, size, 0, 0])
+    call(
+        number::READLINKAT,
+        [dir as usize, path as usize, into as usize, size, 0, 0],
+    )
 }
 
 /// The flags with which it was opened, or a negative error number.
@@ -219,12 +228,23 @@ pub struct Stat {
 
 pub unsafe fn fstat(fd: c_int) -> Option<Stat> {
     let mut stat = core::mem::zeroed::<Stat>();
-    (call(number::FSTAT, [fd as usize, &mut stat as *mut Stat as usize, 0, 0, 0, 0]) == 0).then_some(stat)
+    (call(
+        number::FSTAT,
+        [fd as usize, &mut stat as *mut Stat as usize, 0, 0, 0, 0],
+    ) == 0)
+        .then_some(stat)
 }
 
 pub unsafe fn stat(path: *const u8) -> Option<Stat> {
     let mut stat = core::mem::zeroed::<Stat>();
-    let args = [AT_FDCWD as usize, path as usize, &mut stat as *mut Stat as usize, 0, 0, 0];
+    let args = [
+        AT_FDCWD as usize,
+        path as usize,
+        &mut stat as *mut Stat as usize,
+        0,
+        0,
+        0,
+    ];
     (call(number::NEWFSTATAT, args) == 0).then_some(stat)
 }
 
@@ -239,4 +259,3 @@ pub unsafe fn bytes<'a>(text: *const u8) -> &'a [u8] {
     }
     core::slice::from_raw_parts(text, length)
 }
-

@@ -70,7 +70,10 @@ unsafe extern "C" fn look_at(object: *const Object, _: usize, count: *mut c_void
     let (low, high) = extent(object);
     let here = look_around as *const () as usize;
     if *index == 0 {
-        if let Some(segment) = segments(object).iter().find(|segment| segment.kind == INTERPRETER) {
+        if let Some(segment) = segments(object)
+            .iter()
+            .find(|segment| segment.kind == INTERPRETER)
+        {
             OWN_LOADER.store((object.base + segment.address) as *mut u8, Relaxed);
         }
     } else if (low..high).contains(&here) {
@@ -104,9 +107,16 @@ unsafe fn segments(object: &Object) -> &[Segment] {
 }
 
 unsafe fn extent(object: &Object) -> (usize, usize) {
-    let loadable = || segments(object).iter().filter(|segment| segment.kind == LOADABLE);
+    let loadable = || {
+        segments(object)
+            .iter()
+            .filter(|segment| segment.kind == LOADABLE)
+    };
     let low = loadable().map(|segment| segment.address).min().unwrap_or(0);
-    let high = loadable().map(|segment| segment.address + segment.size).max().unwrap_or(0);
+    let high = loadable()
+        .map(|segment| segment.address + segment.size)
+        .max()
+        .unwrap_or(0);
     (object.base + low, object.base + high)
 }
 
@@ -134,7 +144,9 @@ pub fn origin(caller: usize) -> u8 {
     if !LOOKED.load(Acquire) || !is_compiler() {
         return 0;
     }
-    let own = TRUSTED.iter().any(|[from, to]| (from.load(Relaxed)..to.load(Relaxed)).contains(&caller));
+    let own = TRUSTED
+        .iter()
+        .any(|[from, to]| (from.load(Relaxed)..to.load(Relaxed)).contains(&caller));
     u8::from(!own || SHARED_STD.load(Relaxed))
 }
 
@@ -169,7 +181,9 @@ unsafe extern "C" fn note_object(object: *const Object, _: usize, walk: *mut c_v
     let name = bytes(object.name);
     if walk.index >= walk.from && name.contains(&b'/') && name != own_name() {
         note_shared_std(base_name(name));
-        absolute(AT_FDCWD, object.name.cast(), &mut |path| note(LOAD, 0, path));
+        absolute(AT_FDCWD, object.name.cast(), &mut |path| {
+            note(LOAD, 0, path)
+        });
     }
     walk.index += 1;
     0
@@ -206,7 +220,9 @@ unsafe extern "C" fn open_path(name: Str, flags: c_int) -> *mut c_void {
     let handle = core::mem::transmute::<usize, Open>(DLOPEN.target())(name, flags);
     let errno = match handle.is_null() {
         false => 0,
-        true => Some(absence(AT_FDCWD, name.cast())).filter(|errno| *errno != 0).unwrap_or(EINVAL),
+        true => Some(absence(AT_FDCWD, name.cast()))
+            .filter(|errno| *errno != 0)
+            .unwrap_or(EINVAL),
     };
     absolute(AT_FDCWD, name, &mut |path| note(LOAD, errno, path));
     note_new();

@@ -123,14 +123,29 @@ unsafe fn map_open(fd: c_int) -> Option<*mut u8> {
 
 /// The file to which this process's environment points, or an error number.
 unsafe fn open() -> c_int {
-    const NO_FOLLOW: c_int = if cfg!(target_arch = "aarch64") { 0o100000 } else { 0o400000 };
-    linux::open(linux::AT_FDCWD, PATH.as_ptr().cast(), linux::O_RDWR | linux::O_NONBLOCK | NO_FOLLOW)
+    const NO_FOLLOW: c_int = if cfg!(target_arch = "aarch64") {
+        0o100000
+    } else {
+        0o400000
+    };
+    linux::open(
+        linux::AT_FDCWD,
+        PATH.as_ptr().cast(),
+        linux::O_RDWR | linux::O_NONBLOCK | NO_FOLLOW,
+    )
 }
 
 /// False when the disk is full. File systems that cannot allocate ahead have to be trusted.
 unsafe fn allocate(fd: c_int, from: u64, to: u64) -> bool {
     const KEEP_SIZE: usize = 1;
-    let args = [fd as usize, KEEP_SIZE, from as usize, (to - from) as usize, 0, 0];
+    let args = [
+        fd as usize,
+        KEEP_SIZE,
+        from as usize,
+        (to - from) as usize,
+        0,
+        0,
+    ];
     let answer = linux::call(number::FALLOCATE, args) as i32;
     matches!(-answer, 0 | linux::EOPNOTSUPP | linux::ENOSYS)
 }
@@ -205,7 +220,10 @@ unsafe fn append(base: *mut u8, kind: u8, origin: u8, errno: i32, path: &[u8]) {
         return flag(OVERFLOW);
     }
     let record = base.add(at as usize);
-    record.add(4).cast::<u16>().write((path.len() as u16).to_le());
+    record
+        .add(4)
+        .cast::<u16>()
+        .write((path.len() as u16).to_le());
     record.add(6).cast::<u16>().write((errno as u16).to_le());
     record.add(8).write(kind);
     record.add(9).write(origin);

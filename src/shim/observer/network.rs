@@ -20,7 +20,11 @@ unsafe fn reached(address: *const u8, length: c_uint) {
         return note_family(c_int::from(family));
     }
     let path = core::slice::from_raw_parts(address.add(2), (length as usize - 2).min(108));
-    let end = path.iter().skip(1).position(|byte| *byte == 0).map_or(path.len(), |at| at + 1);
+    let end = path
+        .iter()
+        .skip(1)
+        .position(|byte| *byte == 0)
+        .map_or(path.len(), |at| at + 1);
     let name = path.get(..end).unwrap_or(b"");
     // A name that begins with a zero is no file.
     note(NET, 0, name.strip_prefix(b"\0").unwrap_or(name));

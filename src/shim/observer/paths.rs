@@ -17,7 +17,10 @@ struct Buffer {
 
 impl Buffer {
     fn new() -> Self {
-        Self { bytes: [const { MaybeUninit::uninit() }; MAX], length: 0 }
+        Self {
+            bytes: [const { MaybeUninit::uninit() }; MAX],
+            length: 0,
+        }
     }
 
     fn start(&mut self) -> *mut u8 {
@@ -39,28 +42,31 @@ impl Buffer {
 }
 
 /// Calls `with` with the path joined to the current directory or to that of the descriptor `dir`; not for an empty path.
-/// Otherwise calls `lost` if the directory cannot be named.
 #[inline(never)]
-pub unsafe fn absolute_or(dir: c_int, path: Str, lost: fn(), with: &mut dyn FnMut(&[u8])) {
+pub unsafe fn absolute(dir: c_int, path: Str, with: &mut dyn FnMut(&[u8])) {
     let path = bytes(path.cast());
     match path.first() {
         None => {}
         Some(b'/') => with(path),
         Some(_) => {
             let mut buffer = Buffer::new();
-            let based = if dir == AT_FDCWD { push_directory(&mut buffer) } else { push_descriptor(&mut buffer, dir) };
-            let slash = if buffer.text() == b"/" { &b""[..] } else { b"/" };
+            let based = if dir == AT_FDCWD {
+                push_directory(&mut buffer)
+            } else {
+                push_descriptor(&mut buffer, dir)
+            };
+            let slash = if buffer.text() == b"/" {
+                &b""[..]
+            } else {
+                b"/"
+            };
             if based && buffer.push(slash) && buffer.push(path) {
                 with(buffer.text());
             } else {
-                lost();
+                unseen();
             }
         }
     }
-}
-
-pub unsafe fn absolute(dir: c_int, path: Str, with: &mut dyn FnMut(&[u8])) {
-    absolute_or(dir, path, unseen, with);
 }
 
 /// Calls `with` with the path of an open file.
@@ -125,7 +131,9 @@ pub fn descriptor_link(fd: c_int, into: &mut [u8; LINK]) -> *const u8 {
             break;
         }
     }
-    let text = b"/proc/self/fd/".iter().chain(digits.iter().take(count).rev());
+    let text = b"/proc/self/fd/"
+        .iter()
+        .chain(digits.iter().take(count).rev());
     for (slot, byte) in into.iter_mut().zip(text) {
         *slot = *byte;
     }
@@ -140,7 +148,9 @@ pub unsafe fn links_of(path: &[u8], with: &mut dyn FnMut(&[u8])) {
         return unseen();
     }
     for _ in 0..MAX_LINKS {
-        let Some(followed) = follow_first(&way, with) else { return };
+        let Some(followed) = follow_first(&way, with) else {
+            return;
+        };
         way = followed;
     }
 }
@@ -162,8 +172,15 @@ unsafe fn follow_first(way: &Buffer, with: &mut dyn FnMut(&[u8])) -> Option<Buff
         }
         text.length = length as usize;
         with(link);
-        let parent = link.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-        let kept = if text.text().first() == Some(&b'/') { b"" } else { link.get(..parent)? };
+        let parent = link
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .map_or(0, |slash| slash + 1);
+        let kept = if text.text().first() == Some(&b'/') {
+            b""
+        } else {
+            link.get(..parent)?
+        };
         let mut followed = Buffer::new();
         let fits = followed.push(kept) && followed.push(text.text()) && followed.push(rest);
         return fits.then_some(followed);

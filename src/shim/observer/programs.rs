@@ -24,12 +24,20 @@ pub struct File {
 
 impl File {
     pub fn at(dir: c_int, path: Str) -> Self {
-        Self { dir, path, is_name: false }
+        Self {
+            dir,
+            path,
+            is_name: false,
+        }
     }
 
     unsafe fn searched(path: Str) -> Self {
         let is_name = !bytes(path.cast()).contains(&b'/');
-        Self { dir: AT_FDCWD, path, is_name }
+        Self {
+            dir: AT_FDCWD,
+            path,
+            is_name,
+        }
     }
 
     #[inline(never)]
@@ -56,7 +64,10 @@ impl File {
 unsafe fn carries_us(vars: Vars) -> bool {
     let preloads = environment::value(vars, b"LD_PRELOAD").unwrap_or(b"");
     let file = environment::value(vars, b"SHOAL_OBSERVE").unwrap_or(b"");
-    log::is_path(file) && preloads.split(is_separator).any(|name| name == loads::own_name())
+    log::is_path(file)
+        && preloads
+            .split(is_separator)
+            .any(|name| name == loads::own_name())
 }
 
 fn is_separator(byte: &u8) -> bool {
@@ -74,7 +85,11 @@ unsafe fn without_us(vars: Vars, run: &mut dyn FnMut(Vars) -> c_int) -> c_int {
     let mut preloads = [0u8; MAX_PRELOADS];
     let mut length = 0;
     for index in 0.. {
-        let entry: Str = if vars.is_null() { null() } else { *vars.add(index) };
+        let entry: Str = if vars.is_null() {
+            null()
+        } else {
+            *vars.add(index)
+        };
         if entry.is_null() {
             break;
         }
@@ -89,9 +104,16 @@ unsafe fn without_us(vars: Vars, run: &mut dyn FnMut(Vars) -> c_int) -> c_int {
         if names.len() + PRELOAD.len() >= MAX_PRELOADS {
             return run(vars);
         }
-        let others = names.split(is_separator).filter(|name| *name != loads::own_name() && !name.is_empty());
-        let text = PRELOAD.iter().chain(others.flat_map(|name| name.iter().chain(b":")));
-        preloads.iter_mut().zip(text).for_each(|(slot, byte)| *slot = *byte);
+        let others = names
+            .split(is_separator)
+            .filter(|name| *name != loads::own_name() && !name.is_empty());
+        let text = PRELOAD
+            .iter()
+            .chain(others.flat_map(|name| name.iter().chain(b":")));
+        preloads
+            .iter_mut()
+            .zip(text)
+            .for_each(|(slot, byte)| *slot = *byte);
         *slot = preloads.as_ptr().cast();
     }
     run(copy.as_ptr())
@@ -104,7 +126,11 @@ pub unsafe fn exec(file: File, vars: Vars, run: &mut dyn FnMut(Vars) -> c_int) -
         return run(vars);
     }
     let image = file.look();
-    file.note(if let Image::Missing(errno) = image { errno } else { 0 });
+    file.note(if let Image::Missing(errno) = image {
+        errno
+    } else {
+        0
+    });
     loads::note_new();
     let result = match image {
         Image::Watched if carries_us(vars) => {
@@ -134,7 +160,11 @@ unsafe fn spawn(file: File, vars: Vars, run: &mut dyn FnMut(Vars) -> c_int) -> c
         return run(vars);
     }
     let image = file.look();
-    let errno = if image == Image::Foreign { without_us(vars, run) } else { run(vars) };
+    let errno = if image == Image::Foreign {
+        without_us(vars, run)
+    } else {
+        run(vars)
+    };
     if errno == 0 {
         count(image, vars);
     }
@@ -171,7 +201,13 @@ unsafe fn exec_descriptor(fd: c_int, vars: Vars, next: impl FnOnce() -> c_int) -
     next()
 }
 
-unsafe fn exec_at(dir: c_int, path: Str, flags: c_int, vars: Vars, next: impl Fn() -> c_int) -> c_int {
+unsafe fn exec_at(
+    dir: c_int,
+    path: Str,
+    flags: c_int,
+    vars: Vars,
+    next: impl Fn() -> c_int,
+) -> c_int {
     if bytes(path.cast()).is_empty() && flags != 0 {
         return exec_descriptor(dir, vars, next);
     }
@@ -241,7 +277,11 @@ listed! {
 #[inline(never)]
 unsafe fn before_exec(file: File) {
     let image = file.look();
-    file.note(if let Image::Missing(errno) = image { errno } else { 0 });
+    file.note(if let Image::Missing(errno) = image {
+        errno
+    } else {
+        0
+    });
     loads::note_new();
     match image {
         Image::Missing(_) => {}

@@ -6,7 +6,7 @@ use core::ptr::null_mut;
 use crate::hook::Outcome;
 use crate::linux::{self, absence, answered, bytes, number, Str, AT_FDCWD};
 use crate::log::{self, note, LINK, LIST, OPEN, STAT, WRITE};
-use crate::paths::{absolute, absolute_or, of_descriptor};
+use crate::paths::{absolute, of_descriptor};
 
 type Pointer = *mut c_void;
 
@@ -23,9 +23,7 @@ pub unsafe fn note_result(kind: u8, dir: c_int, path: Str, failed: bool) {
     if !log::on() || errno == linux::EFAULT {
         return;
     }
-    // What was written is not what was read: a directory without a name hides nothing then.
-    let lost = if kind == WRITE && !failed { || {} } else { log::unseen };
-    absolute_or(dir, path, lost, &mut |path| {
+    absolute(dir, path, &mut |path| {
         note(kind, errno, path);
         // Who could not change it has learnt whether it exists.
         if let (WRITE, Some(found)) = (kind, existence(errno)) {
@@ -43,7 +41,12 @@ fn existence(errno: i32) -> Option<i32> {
 }
 
 /// An open, by what its flags say that happens to the file.
-pub unsafe fn opening<R: Outcome>(dir: c_int, path: Str, flags: c_int, next: impl FnOnce() -> R) -> R {
+pub unsafe fn opening<R: Outcome>(
+    dir: c_int,
+    path: Str,
+    flags: c_int,
+    next: impl FnOnce() -> R,
+) -> R {
     let missing = missing_before(dir, path, flags);
     let result = next();
     note_opened(dir, path, flags, missing, result.failed());
@@ -51,7 +54,8 @@ pub unsafe fn opening<R: Outcome>(dir: c_int, path: Str, flags: c_int, next: imp
 }
 
 fn reads(flags: c_int) -> bool {
-    let fresh = flags & linux::O_TRUNC != 0 || flags & linux::O_EXCL != 0 && flags & linux::O_CREAT != 0;
+    let fresh =
+        flags & linux::O_TRUNC != 0 || flags & linux::O_EXCL != 0 && flags & linux::O_CREAT != 0;
     flags & linux::O_WRONLY == 0 && !fresh
 }
 
@@ -72,7 +76,11 @@ unsafe fn note_opened(dir: c_int, path: Str, flags: c_int, was_missing: bool, fa
     if was_missing && !failed {
         absolute(dir, path, &mut |path| note(OPEN, linux::ENOENT, path));
     } else if reads(flags) {
-        let kind = if flags & linux::O_DIRECTORY != 0 { LIST } else { OPEN };
+        let kind = if flags & linux::O_DIRECTORY != 0 {
+            LIST
+        } else {
+            OPEN
+        };
         note_result(kind, dir, path, failed);
     }
     if flags & (linux::O_WRONLY | linux::O_RDWR | linux::O_CREAT | linux::O_TRUNC) != 0 {
@@ -92,7 +100,11 @@ pub unsafe fn note_later_open(path: Str, flags: c_int) {
 /// The flags of open(2) for a mode of fopen(3).
 unsafe fn flags_of(mode: Str) -> c_int {
     let mode = bytes(mode.cast());
-    let access = if mode.contains(&b'+') { linux::O_RDWR } else { linux::O_WRONLY };
+    let access = if mode.contains(&b'+') {
+        linux::O_RDWR
+    } else {
+        linux::O_WRONLY
+    };
     match mode.first() {
         Some(b'w') => access | linux::O_CREAT | linux::O_TRUNC,
         Some(b'a') => access | linux::O_CREAT | linux::O_APPEND,
@@ -123,7 +135,9 @@ unsafe fn resolving(path: Str, next: impl FnOnce() -> *mut c_char) -> *mut c_cha
         let resolved = bytes(result.cast());
         // With the buffer of the caller, the result may be all there is left of the path.
         if !core::ptr::eq(result, path) && resolved != bytes(path.cast()) {
-            absolute(AT_FDCWD, path, &mut |path| crate::paths::links_of(path, &mut |link| note(LINK, 0, link)));
+            absolute(AT_FDCWD, path, &mut |path| {
+                crate::paths::links_of(path, &mut |link| note(LINK, 0, link))
+            });
         }
     }
     result
@@ -139,12 +153,21 @@ unsafe fn globbing(pattern: Str, next: impl FnOnce() -> c_int) -> c_int {
         return result;
     };
     let (fixed, rest) = pattern.split_at_checked(first).unwrap_or_default();
-    if rest.iter().any(|byte| matches!(byte, b'/' | b'{' | b'~' | b'\\')) {
+    if rest
+        .iter()
+        .any(|byte| matches!(byte, b'/' | b'{' | b'~' | b'\\'))
+    {
         log::unseen();
         return result;
     }
-    let end = fixed.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-    let dir = fixed.get(..end).filter(|dir| !dir.is_empty()).unwrap_or(b"./");
+    let end = fixed
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .map_or(0, |slash| slash + 1);
+    let dir = fixed
+        .get(..end)
+        .filter(|dir| !dir.is_empty())
+        .unwrap_or(b"./");
     with_zero(dir, |dir| note_state(LIST, dir));
     result
 }
@@ -163,7 +186,9 @@ unsafe fn with_zero(text: &[u8], with: impl FnOnce(Str)) {
     if text.len() >= copy.len() {
         return log::unseen();
     }
-    copy.iter_mut().zip(text).for_each(|(slot, byte)| *slot = *byte);
+    copy.iter_mut()
+        .zip(text)
+        .for_each(|(slot, byte)| *slot = *byte);
     with(copy.as_ptr().cast());
 }
 

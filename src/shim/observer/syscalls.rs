@@ -46,15 +46,25 @@ unsafe fn observe(number: usize, [a, b, c, d, e]: [usize; 5], next: impl Fn() ->
         number::OPENAT => opening(dir, second, c as c_int, call),
         // Its flags are the first word of what the third argument points to.
         OPENAT2 if c != 0 => opening(dir, second, *(c as *const c_int), call),
-        number::STATX | number::NEWFSTATAT | number::FACCESSAT | FACCESSAT2 => observed(STAT, dir, second, call),
+        number::STATX | number::NEWFSTATAT | number::FACCESSAT | FACCESSAT2 => {
+            observed(STAT, dir, second, call)
+        }
         number::READLINKAT => observed(LINK, dir, second, call),
         number::GETDENTS64 => listed(dir, call),
         number::MKDIRAT | number::UNLINKAT => observed(WRITE, dir, second, call),
         number::SYMLINKAT => observed(WRITE, b as c_int, c as Str, call),
-        number::RENAMEAT | number::RENAMEAT2 => moving((dir, second), (c as c_int, d as Str), || call() as c_int) as isize,
-        number::LINKAT => linking((dir, second), (c as c_int, d as Str), || call() as c_int) as isize,
-        number::EXECVE => exec(File::at(AT_FDCWD, a as Str), c as _, &mut |_| call() as c_int) as isize,
-        number::EXECVEAT if e == 0 => exec(File::at(dir, second), d as _, &mut |_| call() as c_int) as isize,
+        number::RENAMEAT | number::RENAMEAT2 => {
+            moving((dir, second), (c as c_int, d as Str), || call() as c_int) as isize
+        }
+        number::LINKAT => {
+            linking((dir, second), (c as c_int, d as Str), || call() as c_int) as isize
+        }
+        number::EXECVE => exec(File::at(AT_FDCWD, a as Str), c as _, &mut |_| {
+            call() as c_int
+        }) as isize,
+        number::EXECVEAT if e == 0 => {
+            exec(File::at(dir, second), d as _, &mut |_| call() as c_int) as isize
+        }
         number::EXECVEAT | number::OPEN_BY_HANDLE_AT | IO_URING_SETUP | OPEN_TREE | FSOPEN => {
             log::unseen();
             call()
@@ -65,11 +75,21 @@ unsafe fn observe(number: usize, [a, b, c, d, e]: [usize; 5], next: impl Fn() ->
 }
 
 #[cfg(target_arch = "x86_64")]
-unsafe fn observe_old(number: usize, path: Str, second: Str, call: impl FnOnce() -> isize) -> isize {
+unsafe fn observe_old(
+    number: usize,
+    path: Str,
+    second: Str,
+    call: impl FnOnce() -> isize,
+) -> isize {
     let flags = second as usize as c_int;
     match number {
         old::OPEN => opening(AT_FDCWD, path, flags, call),
-        old::CREAT => opening(AT_FDCWD, path, linux::O_WRONLY | linux::O_CREAT | linux::O_TRUNC, call),
+        old::CREAT => opening(
+            AT_FDCWD,
+            path,
+            linux::O_WRONLY | linux::O_CREAT | linux::O_TRUNC,
+            call,
+        ),
         old::STAT | old::LSTAT | old::ACCESS => observed(STAT, AT_FDCWD, path, call),
         old::READLINK => observed(LINK, AT_FDCWD, path, call),
         old::GETDENTS => listed(path as usize as c_int, call),

@@ -3,9 +3,9 @@
 use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
 use core::ptr::null_mut;
 
+use crate::linux;
 use crate::linux::{answered, call, number, Str, AT_FDCWD};
 use crate::log::{self, OPEN, WRITE};
-use crate::linux;
 use crate::reads::{note_result, observed, opening};
 
 type Pointer = *mut c_void;

@@ -16,19 +16,34 @@ pub fn look(_: TokenStream) -> TokenStream {
         listed(&dir.join("listed")),
         format!("{:?}", dir.join("absent.txt").metadata().is_ok()),
         format!("{:?} {:?}", env::var("LOOK_SET"), env::var("LOOK_UNSET")),
-        fs::read_link(dir.join("a-link")).unwrap().display().to_string(),
-        fs::canonicalize(dir.join("a-link")).unwrap().display().to_string(),
+        fs::read_link(dir.join("a-link"))
+            .unwrap()
+            .display()
+            .to_string(),
+        fs::canonicalize(dir.join("a-link"))
+            .unwrap()
+            .display()
+            .to_string(),
         in_threads(&dir),
         told(Command::new(dir.join("script.sh")).arg(dir.join("by-script.txt"))),
-        told(Command::new("sh").args(["-c", "read line < \"$1\"; echo \"$line\"", "sh"]).arg(dir.join("by-sh.txt"))),
+        told(
+            Command::new("sh")
+                .args(["-c", "read line < \"$1\"; echo \"$line\"", "sh"])
+                .arg(dir.join("by-sh.txt")),
+        ),
         elsewhere(&dir),
         descriptors(),
     ];
-    format!("pub const SEEN: &str = {:?};", seen.join("\n")).parse().unwrap()
+    format!("pub const SEEN: &str = {:?};", seen.join("\n"))
+        .parse()
+        .unwrap()
 }
 
 fn listed(dir: &Path) -> String {
-    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     names.sort();
     format!("{names:?}")
 }
@@ -36,8 +51,13 @@ fn listed(dir: &Path) -> String {
 fn in_threads(dir: &Path) -> String {
     let read = |index: u32| fs::read_to_string(dir.join(format!("thread-{index}.txt"))).unwrap();
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|index| scope.spawn(move || read(index))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = (0..8)
+            .map(|index| scope.spawn(move || read(index)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     })
 }
 
@@ -62,7 +82,14 @@ fn descriptors() -> String {
         .map(|entry| entry.unwrap())
         .map(|entry| {
             let kind = fs::metadata(entry.path()).map(|meta| meta.file_type());
-            let text = kind.map(|kind| format!("{} {} {}", kind.is_file(), kind.is_fifo(), kind.is_char_device()));
+            let text = kind.map(|kind| {
+                format!(
+                    "{} {} {}",
+                    kind.is_file(),
+                    kind.is_fifo(),
+                    kind.is_char_device()
+                )
+            });
             format!("{:?} {text:?}", entry.file_name())
         })
         .collect();

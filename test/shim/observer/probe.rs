@@ -53,8 +53,22 @@ extern "C" {
     fn execle(path: Str, arg: Str, ...) -> c_int;
     fn execlp(path: Str, arg: Str, ...) -> c_int;
     fn fexecve(fd: c_int, argv: *const Str, env: *const Str) -> c_int;
-    fn posix_spawn(child: *mut c_int, path: Str, actions: Pointer, how: Pointer, argv: *const Str, env: *const Str) -> c_int;
-    fn posix_spawnp(child: *mut c_int, path: Str, actions: Pointer, how: Pointer, argv: *const Str, env: *const Str) -> c_int;
+    fn posix_spawn(
+        child: *mut c_int,
+        path: Str,
+        actions: Pointer,
+        how: Pointer,
+        argv: *const Str,
+        env: *const Str,
+    ) -> c_int;
+    fn posix_spawnp(
+        child: *mut c_int,
+        path: Str,
+        actions: Pointer,
+        how: Pointer,
+        argv: *const Str,
+        env: *const Str,
+    ) -> c_int;
     fn waitpid(child: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn system(command: Str) -> c_int;
     fn popen(command: Str, mode: Str) -> Pointer;
@@ -68,17 +82,29 @@ extern "C" {
 }
 
 const HERE: c_int = -100;
-const DIRECTORY: c_int = if cfg!(target_arch = "aarch64") { 0o40000 } else { 0o200000 };
+const DIRECTORY: c_int = if cfg!(target_arch = "aarch64") {
+    0o40000
+} else {
+    0o200000
+};
 
 extern "C" fn visit() -> c_int {
     0
 }
 
 fn main() {
-    let words: Vec<CString> = env::args().map(|word| CString::new(word).unwrap()).collect();
+    let words: Vec<CString> = env::args()
+        .map(|word| CString::new(word).unwrap())
+        .collect();
     let name = words[1].to_str().unwrap();
     let word = |index: usize| words.get(index + 2).map_or(null(), |word| word.as_ptr());
-    let number = |index: usize| words[index + 2].to_str().unwrap().parse::<c_long>().unwrap();
+    let number = |index: usize| {
+        words[index + 2]
+            .to_str()
+            .unwrap()
+            .parse::<c_long>()
+            .unwrap()
+    };
     let (a, b) = (word(0), word(1));
     let rest: Vec<Str> = (0..words.len() - 1).map(word).collect();
     let argv = rest.as_ptr();
@@ -102,7 +128,12 @@ fn main() {
             "realpath" => realpath(a, null_mut()) as isize,
             "opendir" => opendir(a) as isize,
             "fdopendir" => fdopendir(open(a, 0)) as isize,
-            "scandir" => scandir(a, (&mut null_mut::<c_void>()) as *mut _ as Pointer, null_mut(), null_mut()) as isize,
+            "scandir" => scandir(
+                a,
+                (&mut null_mut::<c_void>()) as *mut _ as Pointer,
+                null_mut(),
+                null_mut(),
+            ) as isize,
             "glob" => glob(a, 0, null_mut(), into) as isize,
             "nftw" => nftw(a, visit, 8, 0) as isize,
             "mkdir" => mkdir(a, 0o755) as isize,
@@ -121,7 +152,11 @@ fn main() {
             "getpwuid" => getpwuid(0) as isize,
             "dlopen" => dlopen(a, 1) as isize,
             "socket" => socket(number(0) as c_int, 1, 0) as isize,
-            "connect" => connect(socket(1, 1, 0), [&[1, 0], words[2].as_bytes_with_nul()].concat().as_ptr(), 2 + words[2].as_bytes().len() as c_uint) as isize,
+            "connect" => connect(
+                socket(1, 1, 0),
+                [&[1, 0], words[2].as_bytes_with_nul()].concat().as_ptr(),
+                2 + words[2].as_bytes().len() as c_uint,
+            ) as isize,
             "syscall" => match words.len() {
                 4 => syscall(number(0), b) as isize,
                 5 => syscall(number(0), HERE, b, number(2)) as isize,
@@ -135,7 +170,11 @@ fn main() {
             "execlp" => execlp(a, a, b, null::<c_char>()) as isize,
             "fexecve" => fexecve(open(a, 0), argv, environ) as isize,
             "posix_spawn" | "posix_spawnp" => {
-                let spawn = if name == "posix_spawn" { posix_spawn } else { posix_spawnp };
+                let spawn = if name == "posix_spawn" {
+                    posix_spawn
+                } else {
+                    posix_spawnp
+                };
                 let mut child = 0;
                 let error = spawn(&mut child, a, null_mut(), null_mut(), argv, environ);
                 waitpid(child, null_mut(), 0);
@@ -167,5 +206,13 @@ fn main() {
         }
     };
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
-    println!("{} {}", result.signum(), if result == -1 || result == 0 { errno } else { 0 });
+    println!(
+        "{} {}",
+        result.signum(),
+        if result == -1 || result == 0 {
+            errno
+        } else {
+            0
+        }
+    );
 }

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, beforeEach, describe, test } from 'node:test'
+import { readsAway } from '../../src/daemon/away.ts'
+import { StaysHere } from '../../src/daemon/stays-here.ts'
+import { encodeTrace, type ReadSet, type Trace } from '../../src/plan/action.ts'
+import { content, placeIn, planned } from '../recall/support.ts'
+
+describe('what a lender says that a compile looked at', () => {
+  let dir: string
+  let staysHere: StaysHere
+  const cid = content('result')
+  const source: ReadSet['reads'][number] = ['file', '\0workspace\0/x/src/lib.rs', content('lib')]
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'shoal-away-'))
+    await mkdir(join(dir, 'ws/x/src'), { recursive: true })
+    await writeFile(join(dir, 'ws/x/src/lib.rs'), 'lib')
+    await writeFile(join(dir, 'ws/x/.env'), 'SECRET=1')
+  })
+  after(() => rm(dir, { recursive: true, force: true }))
+  beforeEach(() => {
+    staysHere = new StaysHere()
+  })
+
+  const trace = (change: Partial<Trace>): Uint8Array =>
+    encodeTrace({ v: 2, action: planned.key, reads: [source], env: [], result: cid, ...change }).bytes
+
+  function held(bytes: Uint8Array, usesMacros = true): Promise<ReadSet> {
+    const place = placeIn(dir, { env: new Map([['MOOD', 'good']]) })
+    const declared: ReadSet = { reads: [source], env: [['DECLARED', null]] }
+    const needs = { staysHere, declaredReads: async () => declared }
+    return readsAway({ cid, trace: bytes, depInfo: '' }, { planned: { ...planned, usesMacros }, place }, needs)
+  }
+
+  test('is believed when all of it holds here', async () => {
+    const env: ReadSet['env'] = [['UNSET', null]]
+    const absent: ReadSet['reads'][number] = ['absent', '\0workspace\0/x/.git', null]
+    const reads = [absent, source]
+    assert.deepEqual(shown(await held(trace({ reads, env }))), shown({ reads, env }))
+  })
+
+  for (const [what, change, lasting] of [
+    ['a file that it missed', { reads: [['absent', '\0workspace\0/x/.env', null]] }, true],
+    ['a variable that it missed', { env: [['MOOD', null]] }, true],
+    ['another listing', { reads: [['list', '\0workspace\0/x', content('listing')]] }, true],
+    ['a source that was edited meanwhile', { reads: [['file', source[1], content('older')]] }, false],
+  ] as const satisfies [string, Partial<Trace>, boolean][]) {
+    test(`is refused for ${what}${lasting ? ', and the unit stays here from then on' : ''}`, async () => {
+      await assert.rejects(held(trace(change)), { code: 'ERR_INPUT_MISSING' })
+      assert.equal(staysHere.reason(planned.key), lasting ? 'source-outside-package' : undefined)
+    })
+  }
+
+  test('is refused when it is bound to a place, of another action, of another result, or no trace', async () => {
+    for (const [bytes, code] of [
+      [trace({ reads: [['bound', '', content('there')], source] }), 'ERR_PATH_BOUND'],
+      [trace({ action: content('another') }), 'ERR_OUTPUT'],
+      [trace({ result: content('another') }), 'ERR_OUTPUT'],
+      [Buffer.from('garbage'), 'ERR_DECODE'],
+      [trace({}).subarray(0, -1), 'ERR_DECODE'],
+      [Buffer.concat([trace({}), Buffer.from([0])]), 'ERR_DECODE'],
+      [new Uint8Array((1 << 19) + 1), 'ERR_DECODE'],
+    ] as const) {
+      await assert.rejects(held(bytes), { code })
+    }
+    assert.equal(staysHere.reason(planned.key), undefined)
+  })
+
+  test('may be nothing but the dep-info only of a unit without macros', async () => {
+    const none = new Uint8Array()
+    assert.deepEqual(await held(none, false), { reads: [source], env: [['DECLARED', null]] })
+    await assert.rejects(held(none, true), { code: 'ERR_INPUT_MISSING' })
+  })
+})
+
+const shown = ({ reads, env }: ReadSet): string => JSON.stringify([reads, env])
+
+describe('units that stay here', () => {
+  test('are remembered by the last few thousand actions', () => {
+    const staysHere = new StaysHere()
+    staysHere.add(content('first'), 'unobserved')
+    staysHere.add(content('second'), 'source-outside-package')
+    for (let n = 0; n < 4095; n++) staysHere.add(content(`${n}`), 'unobserved')
+    assert.equal(staysHere.reason(content('first')), undefined)
+    assert.equal(staysHere.reason(content('second')), 'source-outside-package')
+  })
+})

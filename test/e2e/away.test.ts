@@ -1,0 +1,268 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { ask } from '../../src/cli/client.ts'
+import { artifacts, Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
+import { writeRemapWrapper } from '../support/plain.ts'
+
+const manifest = (name: string, rest = ''): string =>
+  `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
+const usesMacros = '[dependencies]\nmacros = { path = "../macros" }\n'
+const text =
+  'fn text(words: String) -> TokenStream { format!("pub const WORDS: &str = {words:?};").parse().unwrap() }\n'
+
+const files = {
+  'Cargo.toml':
+    '[workspace]\nresolver = "2"\nmembers = ["macros", "plain", "owner", "outsider", "moody", "climber", "app"]\n',
+  'macros/Cargo.toml': manifest('macros', '[lib]\nproc-macro = true\n'),
+  'macros/src/lib.rs': `use proc_macro::TokenStream;
+${text}
+fn package() -> String { std::env::var("CARGO_MANIFEST_DIR").unwrap() }
+fn file(path: &str) -> String { std::fs::read_to_string(format!("{}/{path}", package())).unwrap_or("none".into()) }
+#[proc_macro] pub fn own(_: TokenStream) -> TokenStream {
+    let count = std::fs::read_dir(format!("{}/data", package())).unwrap().count();
+    text(format!("{} {count}", file("words.txt").trim()))
+}
+#[proc_macro] pub fn outside(_: TokenStream) -> TokenStream { text(file("../outside.txt").trim().into()) }
+#[proc_macro] pub fn mood(_: TokenStream) -> TokenStream { text(std::env::var("MOOD").unwrap_or("unset".into())) }
+#[proc_macro] pub fn climb(_: TokenStream) -> TokenStream { text(file("../../beside.txt").trim().into()) }
+`,
+  'plain/Cargo.toml': manifest('plain'),
+  'plain/src/lib.rs': 'pub const WORDS: &str = include_str!("words.txt");\n',
+  'plain/src/words.txt': 'plain',
+  'owner/Cargo.toml': manifest('owner', usesMacros),
+  'owner/src/lib.rs': 'macros::own!();\n',
+  'owner/words.txt': 'mine',
+  'owner/data/one': '',
+  'outsider/Cargo.toml': manifest('outsider', usesMacros),
+  'outsider/src/lib.rs': 'macros::outside!();\n',
+  'moody/Cargo.toml': manifest('moody', usesMacros),
+  'moody/src/lib.rs': 'macros::mood!();\n',
+  'climber/Cargo.toml': manifest('climber', usesMacros),
+  'climber/src/lib.rs': 'macros::climb!();\n',
+  'app/Cargo.toml': manifest(
+    'app',
+    `[dependencies]\n${['plain', 'owner', 'outsider', 'moody', 'climber'].map((name) => `${name} = { path = "../${name}" }\n`).join('')}`,
+  ),
+  'app/src/main.rs':
+    'fn main() { print!("{}", [plain::WORDS, owner::WORDS, outsider::WORDS, moody::WORDS, climber::WORDS].join(", ")); }\n',
+}
+
+/** Units that take every slot of a node for as long as the test wants: nothing else can be compiled there. */
+const busy = {
+  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["hold", "held"]\n',
+  'hold/Cargo.toml': manifest('hold', '[lib]\nproc-macro = true\n'),
+  'hold/src/lib.rs': `use proc_macro::TokenStream;
+#[proc_macro] pub fn hold(name: TokenStream) -> TokenStream {
+    let dir = std::env::var("HOLD_DIR").unwrap();
+    std::fs::write(format!("{dir}/{name}"), "").unwrap();
+    while !std::path::Path::new(&format!("{dir}/go")).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    TokenStream::new()
+}
+`,
+  'held/Cargo.toml': manifest('held', '[dependencies]\nhold = { path = "../hold" }\n'),
+}
+const held = ['one', 'two']
+
+async function write(dir: string, contents: Record<string, string>): Promise<void> {
+  for (const [path, content] of Object.entries(contents)) {
+    await mkdir(dirname(join(dir, path)), { recursive: true })
+    await writeFile(join(dir, path), content)
+  }
+}
+
+interface StatusRow {
+  units: { here: number; away: number; waiting: number }
+}
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 12_000; tries++) {
+    if (await holds()) return
+    await delay(5)
+  }
+  throw new Error(`never: ${what}`)
+}
+
+describe('what a compile away looked at', () => {
+  let cluster: Cluster
+  let ada: TestNode
+  let holds = 0
+
+  before(async () => {
+    cluster = await Cluster.start(['ada', 'ben'])
+    ada = cluster.node('ada')
+    await write(join(cluster.dir, 'busy'), busy)
+    for (const name of held) await hold(name)
+    const ran = await ada.cargo(join(cluster.dir, 'busy'), 'build', '--offline', '-p', 'hold')
+    assert.equal(ran.code, 0, ran.stderr)
+  })
+  after(() => cluster.close())
+
+  const hold = (name: string): Promise<void> =>
+    write(join(cluster.dir, 'busy'), {
+      [`held/src/bin/${name}.rs`]: `hold::hold!(${name}); fn main() {} // ${holds}\n`,
+    })
+
+  /** Runs `work` while no slot of Ada's is free; `release` frees them. */
+  async function whileBusy<T>(work: (release: () => Promise<void>) => Promise<T>): Promise<T> {
+    const signals = join(cluster.dir, `hold-${holds++}`)
+    await mkdir(signals)
+    for (const name of held) await hold(name)
+    const env = { ...(await ada.cargoEnv()), HOLD_DIR: signals }
+    const options = { cwd: join(cluster.dir, 'busy'), env, stdio: 'ignore' } as const
+    const holding: ChildProcess = spawn('cargo', ['build', '--offline', '-j4', '--bins'], options)
+    const ended = once(holding, 'close')
+    const release = (): Promise<void> => writeFile(join(signals, 'go'), '')
+    try {
+      await until('every slot is taken', () => held.every((name) => existsSync(join(signals, name))))
+      return await work(release)
+    } finally {
+      await release()
+      assert.deepEqual(await ended, [0, null])
+    }
+  }
+
+  const libs = ['plain', 'owner', 'outsider', 'moody', 'climber']
+
+  async function cargo(dir: string, extra: NodeJS.ProcessEnv, ...args: string[]): Promise<void> {
+    const ran = await capture('cargo', ['build', '--offline', '-j4', ...args], {
+      cwd: dir,
+      env: { ...(await ada.cargoEnv()), ...extra },
+    })
+    assert.equal(ran.code, 0, ran.stderr)
+  }
+
+  /** Builds the libraries while Ada has no slot for them, until nothing but her own slots can help. */
+  async function build(dir: string, env: NodeJS.ProcessEnv = {}): Promise<Map<string, UnitRow>> {
+    await cargo(dir, env, '-p', 'macros')
+    await whileBusy(async (release) => {
+      let over = false
+      const building = cargo(dir, env, ...libs.flatMap((name) => ['-p', name])).finally(() => {
+        over = true
+      })
+      const socket = join(ada.home, 'run/shoal.sock')
+      const stuck = async (): Promise<boolean> => {
+        const { units } = (await ask(socket, 'status', {})) as StatusRow
+        return units.away === 0 && units.waiting > 0
+      }
+      let looks = 0
+      // A unit that comes back waits, and so does one that has only just come: that one leaves within a few looks.
+      await until('built, or stuck', async () => {
+        looks = (await stuck()) ? looks + 1 : 0
+        return over || looks > 200
+      })
+      await release()
+      await building
+    })
+    const { units } = await lastReport(ada)
+    return new Map(units.map((unit) => [unit.crate, unit]))
+  }
+
+  async function says(dir: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
+    await cargo(dir, env)
+    return (await capture(join(dir, 'target/debug/app'), [])).stdout
+  }
+
+  /** The same sources through plain cargo, elsewhere: the bytes that must come out. */
+  async function assertPlain(dir: string, name: string, env: NodeJS.ProcessEnv): Promise<void> {
+    const plainDir = join(cluster.dir, name, 'plain')
+    await write(plainDir, { ...files, 'outside.txt': 'out there', '../beside.txt': 'even further' })
+    const plainEnv = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
+    const ran = await capture('cargo', ['build', '--offline'], { cwd: plainDir, env: { ...plainEnv, ...env } })
+    assert.equal(ran.code, 0, ran.stderr)
+    const [expected, built] = [await artifacts(join(plainDir, 'target')), await artifacts(join(dir, 'target'))]
+    for (const [file, bytes] of expected) assert.ok(built.get(file)?.equals(bytes), file)
+  }
+
+  const outcomes = (units: Map<string, UnitRow>): [string, string, string, string][] =>
+    libs.map((name) => {
+      const unit = units.get(name)
+      return [name, unit?.outcome ?? '', unit?.fallback ?? '', unit?.reason ?? '']
+    })
+
+  test('is held against what is here: what it missed is compiled here, what it was given is taken', async () => {
+    const dir = join(cluster.dir, 'first/ws')
+    const env = { MOOD: 'cheerful' }
+    await write(dir, { ...files, 'outside.txt': 'out there', '../beside.txt': 'even further' })
+    assert.deepEqual(outcomes(await build(dir, env)), [
+      ['plain', 'compiled-mesh', '', ''],
+      ['owner', 'compiled-mesh', '', ''],
+      ['outsider', 'compiled-here', 'ERR_INPUT_MISSING', 'source-outside-package'],
+      ['moody', 'compiled-here', 'ERR_INPUT_MISSING', 'source-outside-package'],
+      ['climber', 'compiled-here', 'ERR_PEER_LOST', 'unobserved'],
+    ])
+    assert.equal(await says(dir, env), 'plain, mine 1, out there, cheerful, even further')
+    await assertPlain(dir, 'first', env)
+  })
+
+  test('keeps such a unit here when its sources change', async () => {
+    const dir = join(cluster.dir, 'first/ws')
+    const edited = Object.entries(files).filter(([path]) => path.endsWith('src/lib.rs') && !path.startsWith('macros'))
+    await write(dir, Object.fromEntries(edited.map(([path, content]) => [path, `${content}// Edited.\n`])))
+    await rm(join(dir, 'target'), { recursive: true })
+    const env = { MOOD: 'cheerful' }
+    const units = outcomes(await build(dir, env))
+    assert.deepEqual(units.slice(0, 2), [
+      ['plain', 'compiled-mesh', '', ''],
+      ['owner', 'compiled-mesh', '', ''],
+    ])
+    for (const [name, outcome, fallback, reason] of units.slice(2)) {
+      assert.deepEqual([name, outcome, fallback], [name, 'compiled-here', ''])
+      assert.equal(reason, name === 'climber' ? 'unobserved' : 'source-outside-package')
+    }
+    assert.equal(await says(dir, env), 'plain, mine 1, out there, cheerful, even further')
+  })
+
+  test('is remembered with the result: what changes is compiled again, what changes back is recalled', async () => {
+    const dir = join(cluster.dir, 'second/ws')
+    await write(dir, { ...files, 'owner/words.txt': 'second' })
+    const [owner, outsider, moody] = ['owner', 'outsider', 'moody'].map((name) => `${name}/src/lib.rs`)
+    // Sources of their own, so that nothing of the first checkout can be recalled; the same actions as there.
+    for (const path of [owner, outsider, moody]) {
+      await write(dir, { [path ?? '']: `${files[path as keyof typeof files]}// Second.\n` })
+    }
+    assert.equal((await build(dir)).get('owner')?.outcome, 'compiled-mesh')
+    assert.equal(await says(dir), 'plain, second 1, none, unset, none')
+
+    const changes: [Record<string, string>, NodeJS.ProcessEnv, string, string][] = [
+      [{ 'owner/words.txt': 'third' }, {}, 'owner', 'plain, third 1, none, unset, none'],
+      [{ 'owner/data/two': '' }, {}, 'owner', 'plain, third 2, none, unset, none'],
+      [{ 'outside.txt': 'came' }, {}, 'outsider', 'plain, third 2, came, unset, none'],
+      [{}, { MOOD: 'set' }, 'moody', 'plain, third 2, came, set, none'],
+    ]
+    for (const [change, env, crate, expected] of changes) {
+      await write(dir, change)
+      await rm(join(dir, 'target'), { recursive: true })
+      assert.equal(await says(dir, env), expected)
+      const unit = (await lastReport(ada)).units.find((each) => each.crate === crate)
+      assert.match(unit?.outcome ?? '', /^compiled/, crate)
+    }
+    await write(dir, { 'owner/words.txt': 'second' })
+    await rm(join(dir, 'owner/data/two'))
+    await rm(join(dir, 'outside.txt'))
+    await rm(join(dir, 'target'), { recursive: true })
+    assert.equal(await says(dir), 'plain, second 1, none, unset, none')
+    for (const { crate, outcome } of (await lastReport(ada)).units) assert.equal(outcome, 'recalled-here', crate)
+  })
+
+  test('is what the lender recalls by, in another directory', async () => {
+    const ben = cluster.node('ben')
+    const dir = join(cluster.dir, 'third/ws')
+    const own = await ada.cargo(join(cluster.dir, 'second/ws'), 'build', '--offline')
+    assert.equal(own.code, 0)
+    await write(dir, { ...files, 'owner/words.txt': 'second', 'owner/src/lib.rs': 'macros::own!();\n// Second.\n' })
+    await ada.stop()
+    const ran = await ben.cargo(dir, 'build', '--offline', '-p', 'owner')
+    await ada.start()
+    assert.equal(ran.code, 0, ran.stderr)
+    const unit = (await lastReport(ben)).units.find(({ crate }) => crate === 'owner')
+    assert.equal(unit?.outcome, 'recalled-here')
+  })
+})
