@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import type { ReadSet } from '../plan/action.ts'
 import { readDynamic } from '../plan/elf.ts'
-import { decodeObservations, type Observation, observationFile } from '../plan/observation.ts'
+import { type Observation, observationFile, readObservations } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { isWithin, selectReads } from '../plan/read-set.ts'
 import { nameRoots, rootToken } from '../plan/roots.ts'
@@ -54,13 +53,13 @@ export async function declaredReads(
   return declaredReadSet(depInfo, ['tree', name, own.cid], declared, place)
 }
 
-export function declaredBuild({ build }: PlannedAction): DeclaredTree | undefined {
+function declaredBuild({ build }: PlannedAction): DeclaredTree | undefined {
   return build && { dir: rootToken('build'), files: build.tree.files }
 }
 
 async function observations(privateDir: string): Promise<Observation[] | undefined> {
   try {
-    const { attached, complete, events } = decodeObservations(await readFile(join(privateDir, observationFile)))
+    const { attached, complete, events } = await readObservations(join(privateDir, observationFile))
     return attached && complete ? events : undefined
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined

@@ -1,7 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { statSync, writeFileSync } from 'node:fs'
 import { mkdir, realpath, rm } from 'node:fs/promises'
-import { setPriority } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { codeOf } from '../base/errors.ts'
@@ -9,7 +8,8 @@ import type { Environment } from '../base/paths.ts'
 import type { Invocation } from '../plan/invocation.ts'
 
 const run = promisify(execFile)
-const niceness = 19
+/** Before anything else is started: what a process has become later its children would not inherit for sure. */
+const nicest = ['nice', '-n', '19'] as const
 /** The first to go when memory runs out. */
 const outOfMemoryScore = '1000'
 /** What ties a process to the cargo that started it. */
@@ -52,10 +52,11 @@ export async function runWarm(unit: WarmRun, init: WarmRunInit): Promise<boolean
   const temporary = join(scratch, 'tmp')
   try {
     for (const dir of [out, temporary, unit.incremental]) await mkdir(dir, { recursive: true })
-    const [program, ...args] = await commandOf(unit, init, out)
+    const command = await commandOf(unit, init, out)
     if (signal.aborted) return false
     const { cwd, env } = unit.invocation
-    const child = spawn(program, args, {
+    const [nice, ...options] = nicest
+    const child = spawn(nice, [...options, ...command], {
       cwd,
       env: { ...environmentOf(env), TMPDIR: temporary },
       stdio: 'ignore',
@@ -67,15 +68,14 @@ export async function runWarm(unit: WarmRun, init: WarmRunInit): Promise<boolean
   }
 }
 
-async function commandOf(unit: WarmRun, init: WarmRunInit, out: string): Promise<[string, ...string[]]> {
+async function commandOf(unit: WarmRun, init: WarmRunInit, out: string): Promise<string[]> {
   const { driver, rustc, cwd, argv, remaps } = unit.invocation
   const flags = remaps.map(({ from, to }) => `--remap-path-prefix=${from}=${to}`)
   // Nobody wants the program; its object code is in the incremental directory before the linker starts.
   if (unit.links) flags.push('-Clinker=true')
   const program = driver === undefined ? [rustc] : [driver, rustc]
   if (init.bubblewrap === undefined || unit.dependencies === undefined) {
-    const [first = '', ...rest] = [...program, ...withOutDir(argv, out), ...flags]
-    return [first, ...rest]
+    return [...program, ...withOutDir(argv, out), ...flags]
   }
   // Mount points must be real paths.
   const outDir = await realpath(unit.outDir)
@@ -110,8 +110,6 @@ async function endOf(child: ChildProcess, signal: AbortSignal): Promise<boolean>
   })
   if (pid === undefined) return await ended
   const kill = (): void => quietly(() => process.kill(-pid, 'SIGKILL'))
-  // At once, so that whatever it starts inherits both.
-  quietly(() => setPriority(pid, niceness))
   quietly(() => writeFileSync(`/proc/${pid}/oom_score_adj`, outOfMemoryScore))
   signal.addEventListener('abort', kill, { once: true })
   if (signal.aborted) kill()

@@ -5,7 +5,7 @@ import { Cluster, capture, type TestNode } from '../support/cluster.ts'
 import { idleDaemon } from '../support/idle.ts'
 
 /**
- * Edit and rebuild, side by side with plain cargo. `node test/bench/loop.ts [--runs N] [--edits N] [--assume-rest]`.
+ * Edit and rebuild, side by side with plain cargo. `npm run bench -- loop [--runs N] [--edits N] [--assume-rest]`.
  * A member of some 20,000 lines and a program that uses it; the edit is a function body of that member.
  */
 const argument = (name: string, otherwise: number): number => {

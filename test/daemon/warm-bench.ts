@@ -71,7 +71,7 @@ export class WarmBench {
       cores: 4,
       busy: 0,
       battery: false,
-      free: 8 << 30,
+      free: 2 ** 33,
       busyCores() {
         return this.busy
       },

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync, watch } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, utimesSync, watch } from 'node:fs'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { Warmer } from '../../src/daemon/warm.ts'
 import { finishedSessions } from '../../src/daemon/warm-sources.ts'
 import { early, left, WarmBench, warmed } from './warm-bench.ts'
@@ -85,7 +85,6 @@ describe('an incremental directory is made', () => {
     for (const crate of ['small', 'large', 'changed', 'newer']) await bench.addStub(crate, note)
     await writeFile(join(bench.packageDir('large'), 'src/lib.rs'), `//${'x'.repeat(5000)}\n`)
     await bench.add('large', { rustc: join(bench.dir, 'rustc-large') })
-    const { utimesSync } = await import('node:fs')
     for (const crate of ['small', 'large', 'changed', 'newer']) {
       for (const file of ['Cargo.toml', 'src/lib.rs']) {
         utimesSync(join(bench.packageDir(crate), file), 1e9, crate === 'newer' ? 1e9 + 3600 : 1e9)
@@ -149,10 +148,10 @@ describe('nothing is warmed', () => {
     bench.clock.advance(60_000)
     await still()
     bench.machine.battery = false
-    bench.machine.free = 1 << 29
+    bench.machine.free = 2 ** 29
     bench.clock.advance(60_000)
     await still()
-    bench.machine.free = 1 << 31
+    bench.machine.free = 2 ** 31
     bench.clock.advance(60_000)
     await bench.lines.until(warmed)
   })
@@ -205,62 +204,62 @@ describe('nothing is warmed', () => {
 })
 
 describe('what runs is killed', () => {
-  const sleeping = (bench: WarmBench, mark: string): string =>
-    `touch ${bench.incremental}/${mark}; exec sleep 98${mark}`
+  const begun = 'begun'
 
   /** A unit whose compile does not end by itself, at work. */
-  async function atWork(bench: WarmBench, mark: string): Promise<void> {
+  async function atWork(t: TestContext): Promise<WarmBench> {
+    const bench = await WarmBench.create(t)
     await mkdir(bench.incremental, { recursive: true })
-    await bench.addStub('stub', sleeping(bench, mark))
+    await bench.addStub('stub', `touch ${bench.incremental}/${begun}; while :; do sleep 1; done`)
     bench.rest()
-    await appears(bench.incremental, mark)
-    assert.ok(runs(`98${mark}`))
+    await appears(bench.incremental, begun)
+    assert.ok(runs(bench.dir))
+    return bench
+  }
+
+  /** Resolves when no process shows this text any more. */
+  async function gone(text: string): Promise<void> {
+    while (runs(text)) await new Promise(setImmediate)
   }
 
   test('when a build begins, and tried again later, three times in all', async (t) => {
-    const bench = await WarmBench.create(t)
-    await atWork(bench, '761')
+    const bench = await atWork(t)
     for (let attempt = 1; attempt <= 3; attempt++) {
       assert.equal(bench.warmer.pending, 1)
       bench.warmer.giveWay()
       assert.equal((await bench.lines.until(early, attempt)).reason, 'given-way')
-      await new Promise(setImmediate)
-      assert.equal(runs('98761'), false)
+      await gone(bench.dir)
       assert.deepEqual(await readdir(bench.scratch), [])
       if (attempt === 3) break
-      await rm(join(bench.incremental, '761'))
+      await rm(join(bench.incremental, begun))
       bench.rest()
-      await appears(bench.incremental, '761')
+      await appears(bench.incremental, begun)
     }
     assert.equal(bench.warmer.pending, 0)
   })
 
   test('when its sources change', async (t) => {
-    const bench = await WarmBench.create(t)
-    await atWork(bench, '762')
+    const bench = await atWork(t)
     await bench.edit(join(bench.packageDir('stub'), 'src/lib.rs'), 'pub fn f() {}\n')
     bench.clock.advance(1000)
     assert.equal((await bench.lines.until(early)).reason, 'source-changed')
-    await new Promise(setImmediate)
-    assert.equal(runs('98762'), false)
+    await gone(bench.dir)
     assert.equal(bench.warmer.pending, 0)
   })
 
   test('when the target directory is removed, which stays so', async (t) => {
-    const bench = await WarmBench.create(t)
-    await atWork(bench, '763')
+    const bench = await atWork(t)
     await rm(join(bench.dir, 'target'), { recursive: true })
     bench.clock.advance(1000)
     await bench.lines.until(early)
-    assert.equal(runs('98763'), false)
+    await gone(bench.dir)
     assert.equal(existsSync(join(bench.dir, 'target')), false)
   })
 
   test('when the node stops', async (t) => {
-    const bench = await WarmBench.create(t)
-    await atWork(bench, '764')
+    const bench = await atWork(t)
     await bench.warmer.stop()
-    assert.equal(runs('98764'), false)
+    await gone(bench.dir)
     assert.equal(existsSync(bench.scratch), false)
     assert.equal(bench.clock.waiting, 0)
   })

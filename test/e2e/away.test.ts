@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -18,7 +18,7 @@ const text =
 
 const files = {
   'Cargo.toml':
-    '[workspace]\nresolver = "2"\nmembers = ["macros", "plain", "owner", "outsider", "moody", "climber", "app"]\n',
+    '[workspace]\nresolver = "2"\nmembers = ["macros", "first", "plain", "owner", "outsider", "moody", "climber", "app"]\n',
   'macros/Cargo.toml': manifest('macros', '[lib]\nproc-macro = true\n'),
   'macros/src/lib.rs': `use proc_macro::TokenStream;
 ${text}
@@ -32,6 +32,9 @@ fn file(path: &str) -> String { std::fs::read_to_string(format!("{}/{path}", pac
 #[proc_macro] pub fn mood(_: TokenStream) -> TokenStream { text(std::env::var("MOOD").unwrap_or("unset".into())) }
 #[proc_macro] pub fn climb(_: TokenStream) -> TokenStream { text(file("../../beside.txt").trim().into()) }
 `,
+  // Whoever builds this has the macros built as the other libraries use them.
+  'first/Cargo.toml': manifest('first', usesMacros),
+  'first/src/lib.rs': '',
   'plain/Cargo.toml': manifest('plain'),
   'plain/src/lib.rs': 'pub const WORDS: &str = include_str!("words.txt");\n',
   'plain/src/words.txt': 'plain',
@@ -53,9 +56,10 @@ fn file(path: &str) -> String { std::fs::read_to_string(format!("{}/{path}", pac
     'fn main() { print!("{}", [plain::WORDS, owner::WORDS, outsider::WORDS, moody::WORDS, climber::WORDS].join(", ")); }\n',
 }
 
+const usesHold = '[dependencies]\nhold = { path = "../hold" }\n'
 /** Units that take every slot of a node for as long as the test wants: nothing else can be compiled there. */
 const busy = {
-  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["hold", "held"]\n',
+  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["hold", "first", "held"]\n',
   'hold/Cargo.toml': manifest('hold', '[lib]\nproc-macro = true\n'),
   'hold/src/lib.rs': `use proc_macro::TokenStream;
 #[proc_macro] pub fn hold(name: TokenStream) -> TokenStream {
@@ -67,7 +71,9 @@ const busy = {
     TokenStream::new()
 }
 `,
-  'held/Cargo.toml': manifest('held', '[dependencies]\nhold = { path = "../hold" }\n'),
+  'first/Cargo.toml': manifest('first', usesHold),
+  'first/src/lib.rs': '',
+  'held/Cargo.toml': manifest('held', usesHold),
 }
 const held = ['one', 'two']
 
@@ -100,7 +106,7 @@ describe('what a compile away looked at', () => {
     ada = cluster.node('ada')
     await write(join(cluster.dir, 'busy'), busy)
     for (const name of held) await hold(name)
-    const ran = await ada.cargo(join(cluster.dir, 'busy'), 'build', '--offline', '-p', 'hold')
+    const ran = await ada.cargo(join(cluster.dir, 'busy'), 'build', '--offline', '-p', 'first')
     assert.equal(ran.code, 0, ran.stderr)
   })
   after(() => cluster.close())
@@ -139,24 +145,31 @@ describe('what a compile away looked at', () => {
     assert.equal(ran.code, 0, ran.stderr)
   }
 
-  /** Builds the libraries while Ada has no slot for them, until nothing but her own slots can help. */
-  async function build(dir: string, env: NodeJS.ProcessEnv = {}): Promise<Map<string, UnitRow>> {
-    await cargo(dir, env, '-p', 'macros')
+  /**
+   * Builds the libraries while Ada has no slot for them, until nothing but her own slots can help.
+   * @param stuck those that end up waiting for one
+   * @param refused how many results of Ben's are refused, by him or by Ada
+   */
+  async function build(
+    dir: string,
+    { env = {}, stuck = [], refused = 0 }: { env?: NodeJS.ProcessEnv; stuck?: string[]; refused?: number } = {},
+  ): Promise<Map<string, UnitRow>> {
+    await cargo(dir, env, '-p', 'first')
     await whileBusy(async (release) => {
+      const before = ada.log.length
       let over = false
       const building = cargo(dir, env, ...libs.flatMap((name) => ['-p', name])).finally(() => {
         over = true
       })
-      const socket = join(ada.home, 'run/shoal.sock')
-      const stuck = async (): Promise<boolean> => {
-        const { units } = (await ask(socket, 'status', {})) as StatusRow
-        return units.away === 0 && units.waiting > 0
+      const arrived = async (): Promise<boolean> => {
+        const names = await readdir(join(dir, 'target/debug/deps'))
+        return libs.every((lib) => stuck.includes(lib) || names.some((name) => name.startsWith(`lib${lib}-`)))
       }
-      let looks = 0
-      // A unit that comes back waits, and so does one that has only just come: that one leaves within a few looks.
       await until('built, or stuck', async () => {
-        looks = (await stuck()) ? looks + 1 : 0
-        return over || looks > 200
+        const refusals = ada.log.slice(before).match(/result from away not used|unit came back/g)?.length ?? 0
+        const { units } = (await ask(join(ada.home, 'run/shoal.sock'), 'status', {})) as StatusRow
+        const waits = stuck.length > 0 && units.away === 0 && units.waiting === stuck.length
+        return over || (waits && refusals >= refused && (await arrived()))
       })
       await release()
       await building
@@ -181,6 +194,9 @@ describe('what a compile away looked at', () => {
     for (const [file, bytes] of expected) assert.ok(built.get(file)?.equals(bytes), file)
   }
 
+  /** Those whose macros look where no lender can see anything. */
+  const stuck = ['outsider', 'moody', 'climber']
+
   const outcomes = (units: Map<string, UnitRow>): [string, string, string, string][] =>
     libs.map((name) => {
       const unit = units.get(name)
@@ -191,7 +207,7 @@ describe('what a compile away looked at', () => {
     const dir = join(cluster.dir, 'first/ws')
     const env = { MOOD: 'cheerful' }
     await write(dir, { ...files, 'outside.txt': 'out there', '../beside.txt': 'even further' })
-    assert.deepEqual(outcomes(await build(dir, env)), [
+    assert.deepEqual(outcomes(await build(dir, { env, stuck, refused: 3 })), [
       ['plain', 'compiled-mesh', '', ''],
       ['owner', 'compiled-mesh', '', ''],
       ['outsider', 'compiled-here', 'ERR_INPUT_MISSING', 'source-outside-package'],
@@ -208,7 +224,7 @@ describe('what a compile away looked at', () => {
     await write(dir, Object.fromEntries(edited.map(([path, content]) => [path, `${content}// Edited.\n`])))
     await rm(join(dir, 'target'), { recursive: true })
     const env = { MOOD: 'cheerful' }
-    const units = outcomes(await build(dir, env))
+    const units = outcomes(await build(dir, { env, stuck }))
     assert.deepEqual(units.slice(0, 2), [
       ['plain', 'compiled-mesh', '', ''],
       ['owner', 'compiled-mesh', '', ''],
@@ -228,7 +244,10 @@ describe('what a compile away looked at', () => {
     for (const path of [owner, outsider, moody]) {
       await write(dir, { [path ?? '']: `${files[path as keyof typeof files]}// Second.\n` })
     }
-    assert.equal((await build(dir)).get('owner')?.outcome, 'compiled-mesh')
+    const first = await build(dir, { stuck })
+    assert.equal(first.get('owner')?.outcome, 'compiled-mesh')
+    // What `-p` built lies beside what all of the workspace is built from, and rustc would look at it.
+    await rm(join(dir, 'target'), { recursive: true })
     assert.equal(await says(dir), 'plain, second 1, none, unset, none')
 
     const changes: [Record<string, string>, NodeJS.ProcessEnv, string, string][] = [

@@ -48,7 +48,7 @@ async function main(): Promise<number> {
         stages: chosen(stages, values.stage, 'stage'),
         incremental: values.incremental ? 'default' : '0',
         twice: true,
-        otherCargoHome: await copyCargoHome(cluster.dir),
+        otherCargoHome: copyCargoHome,
       }
       for (const finding of await Oracle.run(cluster, subject, options)) {
         findings.push(finding)

@@ -13,6 +13,8 @@ export interface Subject {
   write(dir: string): Promise<void>
   /** A file below it, and what an edit adds to its end. */
   edit: { file: string; text: string }
+  /** Commands that fail without a node too; all others must succeed, or nothing would be compared. */
+  fails?: readonly CommandName[]
 }
 
 export const commandLines = {
@@ -32,8 +34,8 @@ export interface OracleOptions {
   incremental: '0' | 'default'
   /** Builds twice without the node first; what differs between these two is not compared. */
   twice: boolean
-  /** A cargo home that is used after the move; the usual one by default. */
-  otherCargoHome?: string
+  /** Makes a cargo home that is used after the move, once the subject has all it needs; the usual one by default. */
+  otherCargoHome?: (dir: string) => Promise<string>
 }
 
 /** One command at one stage, or the bytes of all of them at that stage. */
@@ -147,6 +149,8 @@ export class Oracle {
         (line) => !this.#unstable.lines.has(line.slice(2)),
       )
       if (actual.code !== expected.code) differing.unshift(`exit code ${actual.code}, expected ${expected.code}`)
+      const fails = this.#subject.fails?.includes(command) ?? false
+      if (fails !== (expected.code !== 0)) differing.unshift(`cargo by itself ends with ${expected.code}`)
       const units = shoal.units.get(command) ?? []
       const recalled = units.filter((unit) => unit.outcome.startsWith('recalled')).length
       this.#findings.push({ subject, stage, command, differences: differing, units: units.length, recalled })
@@ -174,7 +178,7 @@ export class Oracle {
     await rename(this.#dir, to)
     this.#dir = to
     this.#twins = this.#twinsOf(to)
-    this.#cargoHome = this.#options.otherCargoHome
+    this.#cargoHome = await this.#options.otherCargoHome?.(this.#cluster.dir)
   }
 
   #twinsOf(dir: string): Twins {

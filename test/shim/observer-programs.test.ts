@@ -166,7 +166,9 @@ describe('programs that are started', onlyWhereItRuns, () => {
     assert.ok(absent.events.map(shown).includes('load 2 /nonexistent/lib.so'))
     const named = await watch.observe(watch.probe, ['dlopen', 'libtwo.so'], { env: { LD_LIBRARY_PATH: at } })
     assert.equal(named.stdout, '1 0\n')
-    assert.ok(named.events.map(shown).includes(`load 0 ${path}`))
+    assert.ok(named.complete && named.events.map(shown).includes(`load 0 ${path}`))
+    const killed = await watch.observe(watch.probe, ['dlopen-abort', 'libtwo.so'], { env: { LD_LIBRARY_PATH: at } })
+    assert.deepEqual([killed.signal, killed.complete], ['SIGABRT', false])
   })
 })
 

@@ -43,6 +43,7 @@ mod arch {
         pub const PREAD64: usize = 17;
         pub const MADVISE: usize = 28;
         pub const CLONE: usize = 56;
+        pub const GETPID: usize = 39;
         pub const EXECVE: usize = 59;
         pub const FCNTL: usize = 72;
         pub const GETCWD: usize = 79;
@@ -93,6 +94,7 @@ mod arch {
         pub const RT_SIGPROCMASK: usize = 135;
         pub const MUNMAP: usize = 215;
         pub const CLONE: usize = 220;
+        pub const GETPID: usize = 172;
         pub const EXECVE: usize = 221;
         pub const MMAP: usize = 222;
         pub const MADVISE: usize = 233;

@@ -8,7 +8,7 @@ use core::sync::atomic::{
 };
 
 use crate::hook::Next;
-use crate::linux::{absence, bytes, Str, AT_FDCWD, EINVAL};
+use crate::linux::{self, absence, bytes, number, Str, AT_FDCWD, EINVAL};
 use crate::log::{self, note, LOAD};
 use crate::paths::absolute;
 
@@ -56,9 +56,13 @@ static OWN_LOADER: AtomicPtr<u8> = AtomicPtr::new(null::<u8>().cast_mut());
 /// Objects that were noted, and how many had been unloaded by then.
 static NOTED: AtomicU64 = AtomicU64::new(0);
 static UNLOADED: AtomicU64 = AtomicU64::new(0);
+static STARTED_AS: AtomicUsize = AtomicUsize::new(0);
+/// A library was loaded by its name, and not noted yet where it was found.
+static LOOKED_UP: AtomicBool = AtomicBool::new(false);
 
 /// Reads from what the program started with who is the compiler here.
 pub unsafe fn look_around() {
+    STARTED_AS.store(process(), Relaxed);
     dl_iterate_phdr(look_at, &mut 0u64 as *mut u64 as *mut c_void);
     LOOKED.store(true, Release);
 }
@@ -154,11 +158,24 @@ pub unsafe fn note_all() {
     note_from_index(0);
 }
 
-/// Everything loaded since the last time.
+/// Everything loaded since the last time, by the process that the loader started. In one that was forked the loader's lock may
+/// be held for ever by a thread that is not there; what its libraries are, its parent knew.
 pub unsafe extern "C" fn note_new() {
-    if log::on() {
-        note_from_index(NOTED.load(Relaxed));
+    if !log::on() {
+        return;
     }
+    if process() == STARTED_AS.load(Relaxed) {
+        note_from_index(NOTED.load(Relaxed));
+        if LOOKED_UP.swap(false, Relaxed) {
+            log::expect(-1);
+        }
+    } else if LOOKED_UP.load(Relaxed) {
+        log::unseen();
+    }
+}
+
+fn process() -> usize {
+    unsafe { linux::call(number::GETPID, [0; 6]) as usize }
 }
 
 struct Walk {
@@ -211,6 +228,10 @@ unsafe extern "C" fn before_dlopen(name: Str, _flags: c_int) -> usize {
     }
     if !text.is_empty() {
         note(LOAD, 0, text);
+        // A process that ends without a word leaves one too many.
+        if !LOOKED_UP.swap(true, Relaxed) {
+            log::expect(1);
+        }
     }
     DLOPEN.target()
 }
@@ -225,7 +246,10 @@ unsafe extern "C" fn open_path(name: Str, flags: c_int) -> *mut c_void {
             .unwrap_or(EINVAL),
     };
     absolute(AT_FDCWD, name, &mut |path| note(LOAD, errno, path));
-    note_new();
+    // The lock was free a moment ago, in a forked process too.
+    if log::on() {
+        note_from_index(NOTED.load(Relaxed));
+    }
     handle
 }
 

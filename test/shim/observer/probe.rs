@@ -151,6 +151,10 @@ fn main() {
             "setlocale" => setlocale(6, a) as isize,
             "getpwuid" => getpwuid(0) as isize,
             "dlopen" => dlopen(a, 1) as isize,
+            "dlopen-abort" => {
+                dlopen(a, 1);
+                abort()
+            }
             "socket" => socket(number(0) as c_int, 1, 0) as isize,
             "connect" => connect(
                 socket(1, 1, 0),
