@@ -26,7 +26,10 @@ export async function readsAway(
   needs: Pick<CompileNeeds, 'declaredReads' | 'staysHere'>,
 ): Promise<ReadSet> {
   const reads = told.trace.length > 0 ? traced(told, planned) : await declared(told, planned, place, needs)
-  if (isBound(reads)) throw new ShoalError('ERR_PATH_BOUND', 'it read a directory as text')
+  if (isBound(reads)) {
+    needs.staysHere.add(planned.key, 'path-bound')
+    throw new ShoalError('ERR_PATH_BOUND', 'it read a directory as text')
+  }
   const difference = await firstDifference(reads, place)
   if (difference === undefined) return reads
   if (isLasting(difference)) needs.staysHere.add(planned.key, 'source-outside-package')

@@ -133,6 +133,9 @@ class LentUnit {
     if (typeof reads === 'string' && this.usesMacros) throw unwatched(reads)
     const trace = this.#trace(reads, encoded.cid, encoded.bytes.length, marketLimits.result)
     if (trace.length === 0 && this.usesMacros) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
+    if (typeof reads === 'string') {
+      this.#needs.log.info('lent unit without a trace', { crate: this.#action.crate, reason: reads })
+    }
     const kept = typeof reads === 'string' ? this.#declared(result.depInfo, laid) : reads
     if (typeof kept !== 'string' && !isBound(kept)) await this.#needs.remember(result, kept)
     return ended(Status.OK, { result: encoded.bytes, trace, wallMs })

@@ -32,6 +32,9 @@ export function systemMachine(platform: NodeJS.Platform, powerDir = '/sys/class/
   }
 }
 
+/** Names this start of the system; '' where it does not tell. */
+export const bootId = (): string => line('/proc/sys/kernel/random/boot_id') ?? ''
+
 interface Times {
   busy: number
   total: number

@@ -42,7 +42,7 @@ import { EditedUnits } from './edited.ts'
 import { lend } from './lend.ts'
 import { Lender } from './lender.ts'
 import { LocalServer } from './local-server.ts'
-import { type Machine, systemMachine } from './machine.ts'
+import { bootId, type Machine, systemMachine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
 import { KnownReach } from './reach.ts'
 import { readNodeName } from './setup.ts'
@@ -178,7 +178,13 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   await sessions.load()
   closing.push(() => sessions.close())
 
-  const digests = new StatDigests()
+  const digests = await StatDigests.open({
+    file: join(paths.cache, 'digests'),
+    boot: bootId(),
+    clock,
+    onTrouble: trouble,
+  })
+  closing.push(() => digests.save())
   const trees = new Trees(digests)
   const reach = new KnownReach(closures, digests)
   const planNeeds: PlanNeeds = {

@@ -79,7 +79,8 @@ export function links(args: RustcArgs): boolean {
 export function reasonToStay(args: RustcArgs, env: ReadonlyMap<string, string>): Reason | undefined {
   if (args.sources.length !== 1 || !args.sources[0]?.endsWith('.rs')) return 'unsupported-option'
   if (args.options.some((option) => !handled.has(option.name))) return 'unsupported-option'
-  if (args.codegen.has('profile-generate') || args.codegen.has('save-temps')) return 'unsupported-option'
+  // With `rpath` the way from the output to its libraries goes into it, and the outputs are made elsewhere.
+  if (['profile-generate', 'save-temps', 'rpath'].some((name) => args.codegen.has(name))) return 'unsupported-option'
   if ((args.codegen.get('split-debuginfo') ?? 'off') !== 'off') return 'split-debuginfo'
   if (args.emit.some((kind) => kind !== 'dep-info' && kind !== 'metadata' && kind !== 'link')) return 'unsupported-emit'
   if (!args.emit.includes('dep-info')) return 'unsupported-emit'

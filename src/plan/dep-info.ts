@@ -52,8 +52,9 @@ function unescapeValue(text: string): string {
 }
 
 const escaped = (path: string): string => path.replaceAll(' ', '\\ ')
+/** rustc escapes the files that it read and not those that it makes. */
 const withEscapedPaths = (roots: readonly Root[]): Root[] =>
-  roots.map(({ name, path }) => ({ name, path: escaped(path) }))
+  roots.map(({ name, path }) => ({ name, path: name === 'out' ? path : escaped(path) }))
 
 /** The text of a `.d` file with roots by name; make rules write a space in a path as `\ `. */
 export function nameDepInfo(text: string, roots: readonly Root[]): string {

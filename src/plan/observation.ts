@@ -9,6 +9,9 @@ export const observationBytes = 8 << 20
 const kinds = ['open', 'stat', 'list', 'link', 'exec', 'write', 'env', 'load', 'net', 'attach'] as const
 
 /** Something that a compile, or a program that it started, did. protocols/observer.md says when each is noted. */
+/** As the observer calls the working directory, which is asked for like a variable. */
+export const workingDirectory = 'getcwd()'
+
 export interface Observation {
   kind: (typeof kinds)[number]
   /** Absolute, not normalised. The name alone for `env`, and for what is looked up along a path. */

@@ -1,9 +1,20 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { type BigIntStats, createReadStream, statSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import type { CID } from 'multiformats/cid'
-import { codeOf } from '../base/errors.ts'
-import { cidFromDigest, cidOf } from '../wire/cid.ts'
+import type { Clock } from '../base/clock.ts'
+import { codeOf, type ShoalError, toShoalError } from '../base/errors.ts'
+import { cidFromDigest, cidOf, digestOf } from '../wire/cid.ts'
+import {
+  type DigestFile,
+  digestAt,
+  encodeDigestFile,
+  type KeptDigest,
+  readDigestFile,
+  signatureAt,
+  unusedAt,
+} from './digest-file.ts'
 import { signatureOf } from './stat-memo.ts'
 
 export interface FileDigest {
@@ -14,26 +25,74 @@ export interface FileDigest {
 /** Larger files are hashed as a stream, so that memory stays bounded. */
 const streamAbove = 8 << 20
 const maxEntries = 200_000
+/** How long after a change the digests are written down. */
+const saveAfterMs = 180_000
+/** Starts after which a digest that nobody asked for is forgotten. */
+const maxUnused = 8
+
+interface Known {
+  signature: string
+  digest: FileDigest
+  /** It was still fresh when its digest was taken: good for now, but not to be written down. */
+  fresh: boolean
+}
+
+export interface KeptDigestsInit {
+  /** Need not exist; its directory is made. */
+  file: string
+  /** Tells one start of the system from another: after a crash a file may be other than its time stamps say. */
+  boot: string
+  clock: Clock
+  /** Told when the file could not be written at some time; the digests stay usable. */
+  onTrouble(error: ShoalError): void
+}
 
 /**
  * Digests of files, remembered by (inode, size, mtime, ctime): a file that was not touched is not read again.
  * A file changed within the clock's resolution of its own time stamp could be missed, so a fresh one is not remembered.
  */
 export class StatDigests {
-  readonly #known = new Map<string, { signature: string; digest: FileDigest }>()
+  readonly #known = new Map<string, Known>()
   readonly #freshMs: number
+  #keeping: KeptDigestsInit | undefined
+  /** What an earlier start wrote down and this one has not yet asked for. */
+  #kept: DigestFile | undefined
+  #changed = false
+  #cancelSave: (() => void) | undefined
+  #saving: Promise<void> = Promise.resolve()
 
   /** @param freshMs a file changed less than this ago (whatever its own time stamp says) is read again. Default 50. */
   constructor(freshMs = 50) {
     this.#freshMs = freshMs
   }
 
+  /** Goes on with what an earlier start wrote down; with nothing where that is absent, damaged or of another boot. */
+  static async open(keeping: KeptDigestsInit): Promise<StatDigests> {
+    const digests = new StatDigests()
+    digests.#keeping = keeping
+    try {
+      digests.#kept = readDigestFile(await readFile(keeping.file), keeping.boot)
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') keeping.onTrouble(toShoalError(error, 'ERR_STORE'))
+    }
+    return digests
+  }
+
+  /**
+   * Writes down what is known, if that changed, atomically.
+   * @throws ShoalError ERR_STORE or ERR_DISK_FULL
+   */
+  async save(): Promise<void> {
+    const saving = this.#saving.then(() => this.#save())
+    this.#saving = saving.catch(() => undefined)
+    await saving
+  }
+
   /** What is remembered of a file that was not touched since; at once, and nothing when it has to be read. */
   known(path: string): FileDigest | undefined {
     const stat = look(path)
     if (stat === undefined) return undefined
-    const known = this.#known.get(path)
-    return known?.signature === signatureOf(stat) ? known.digest : undefined
+    return this.#remembered(path, signatureOf(stat))
   }
 
   /**
@@ -43,7 +102,7 @@ export class StatDigests {
   prime(path: string, cid: CID, identity?: string): void {
     const stat = look(path)
     if (stat === undefined || (identity !== undefined && identityOf(stat) !== identity)) return
-    this.#known.set(path, { signature: signatureOf(stat), digest: { cid, size: Number(stat.size) } })
+    this.#set(path, { signature: signatureOf(stat), digest: { cid, size: Number(stat.size) }, fresh: true })
   }
 
   /**
@@ -52,15 +111,77 @@ export class StatDigests {
   async digest(path: string): Promise<FileDigest> {
     const stat = statSync(path, { bigint: true })
     const signature = signatureOf(stat)
-    const known = this.#known.get(path)
-    if (known?.signature === signature) return known.digest
+    const known = this.#remembered(path, signature)
+    if (known !== undefined) return known
     const digest = await read(path, Number(stat.size))
     const ageMs = Date.now() - Number(stat.ctimeMs)
     if (ageMs >= this.#freshMs && digest.size === Number(stat.size)) {
-      if (this.#known.size >= maxEntries) this.#known.clear()
-      this.#known.set(path, { signature, digest })
+      this.#set(path, { signature, digest, fresh: false })
+      this.#saveLater()
     }
     return digest
+  }
+
+  #set(path: string, known: Known): void {
+    if (this.#known.size >= maxEntries) this.#known.clear()
+    this.#known.set(path, known)
+  }
+
+  #remembered(path: string, signature: string): FileDigest | undefined {
+    const known = this.#known.get(path)
+    if (known !== undefined) return known.signature === signature ? known.digest : undefined
+    const at = this.#kept?.entries.get(path)
+    if (this.#kept === undefined || at === undefined) return undefined
+    const { bytes, entries } = this.#kept
+    entries.delete(path)
+    if (entries.size === 0) this.#kept = undefined
+    // Used or wrong: either way the file on disk is to change, but that alone is no reason to write it.
+    if (signatureAt(bytes, at) !== signature) return undefined
+    const digest = { cid: cidFromDigest(digestAt(bytes, at)), size: Number(signature.split(':')[2]) }
+    this.#set(path, { signature, digest, fresh: false })
+    return digest
+  }
+
+  #saveLater(): void {
+    this.#changed = true
+    if (this.#keeping === undefined || this.#cancelSave !== undefined) return
+    const { clock, onTrouble } = this.#keeping
+    this.#cancelSave = clock.after(saveAfterMs, () => {
+      this.save().catch((error: unknown) => onTrouble(toShoalError(error, 'ERR_STORE')))
+    })
+  }
+
+  async #save(): Promise<void> {
+    this.#cancelSave?.()
+    this.#cancelSave = undefined
+    if (this.#keeping === undefined || !this.#changed) return
+    const { file, boot } = this.#keeping
+    const temporary = `${file}.${randomUUID()}`
+    this.#changed = false
+    try {
+      await mkdir(dirname(file), { recursive: true })
+      await writeFile(temporary, await encodeDigestFile(boot, this.#worthKeeping()), { mode: 0o600 })
+      await rename(temporary, file)
+    } catch (error) {
+      this.#changed = true
+      await rm(temporary, { force: true }).catch(() => undefined)
+      throw toShoalError(error, 'ERR_STORE')
+    }
+  }
+
+  /** What moves from one map to the other meanwhile comes twice rather than never; the later one counts. */
+  *#worthKeeping(): Generator<KeptDigest> {
+    const kept = this.#kept
+    let room = maxEntries - this.#known.size
+    for (const [path, at] of kept?.entries ?? []) {
+      if (kept === undefined || --room < 0) break
+      const unused = unusedAt(kept.bytes, at)
+      if (unused >= maxUnused) continue
+      yield { path, signature: signatureAt(kept.bytes, at), digest: digestAt(kept.bytes, at), unused: unused + 1 }
+    }
+    for (const [path, { signature, digest, fresh }] of this.#known) {
+      if (!fresh) yield { path, signature, digest: digestOf(digest.cid), unused: 0 }
+    }
   }
 }
 

@@ -90,7 +90,7 @@ export class Toolchains {
     const key = `${sysroot}\n${target ?? ''}`
     const known = this.#identities.get(key)
     const now = this.#clock.now()
-    if (known !== undefined && now - known.since < settledMs) return known.identity
+    if (known !== undefined && now - known.since < settledMs && (await isStill(known.identity))) return known.identity
     const entry = { since: now, identity: this.#identify(sysroot, target) }
     this.#identities.set(key, entry)
     try {
@@ -175,6 +175,10 @@ export class Toolchains {
       throw fromFileSystem(error, sysroot)
     }
   }
+}
+
+async function isStill(identity: Promise<Toolchain>): Promise<boolean> {
+  return isUnchanged(await identity)
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Read, ReadSet } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
 import { looksSecret } from '../plan/environment.ts'
+import { workingDirectory } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import type { Look, SelectedReads } from '../plan/read-set.ts'
 import { nameRoots, rootToken } from '../plan/roots.ts'
@@ -63,7 +64,8 @@ export async function readSetOf(observed: ObservedCompile, place: Place): Promis
   const reads = [...named.values()]
   if (!seesAll(depInfo, reads, observed.build, place)) return 'unobserved'
   if (observed.readsEnvironment) reads.push(['environ', '', environmentDigest(place)])
-  return finish(reads, new Map([...observedVariables(selected, place), ...depInfo.env]), depInfo, place)
+  const variables = new Map([...observedVariables(selected, place), ...depInfo.env])
+  return finish(reads, variables, depInfo, place, knowsItsPlace(selected, place))
 }
 
 /**
@@ -89,10 +91,12 @@ function finish(
   variables: Map<string, string | null>,
   depInfo: DepInfo,
   place: Pick<Place, 'action' | 'roots'>,
+  knowsPlace = false,
 ): ReadSet | Unshareable {
-  // A directory that was read as text can be computed with and leave no trace in the outputs. OUT_DIR is exempt: nearly
-  // always it only names the files that are included from there.
-  const bound = depInfo.env.some(([name, value]) => name !== 'OUT_DIR' && value?.includes('\0'))
+  // A directory that was read as text can be computed with and leave no trace in the outputs. OUT_DIR in `env!` is exempt:
+  // nearly always it only names the files that are included from there.
+  const asText = depInfo.env.some(([name, value]) => name !== 'OUT_DIR' && value?.includes('\0'))
+  const bound = asText || knowsPlace
   if (bound) reads.push(['bound', '', rootsDigest(place)])
   const given = new Map(place.action.env)
   const env: ReadSet['env'] = []
@@ -103,6 +107,18 @@ function finish(
   }
   reads.sort((a, b) => (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : a[0] < b[0] ? -1 : 1))
   return { reads, env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
+}
+
+/**
+ * Whether a macro learnt where things lie. What it makes of that need not hold a path, and still differ: askama's output does,
+ * by 16 bytes.
+ */
+function knowsItsPlace({ variables }: SelectedReads, { env, roots }: Place): boolean {
+  return [...variables].some(([name, { macro }]) => {
+    if (!macro) return false
+    const value = env.get(name)
+    return name === workingDirectory || (value !== undefined && nameRoots(value, roots).includes('\0'))
+  })
 }
 
 async function readsOf(look: Look, place: Place, since: number): Promise<Read[] | 'changed'> {
@@ -140,7 +156,7 @@ async function readsOfProgram({ path, otherwise }: Look, place: Place, since: nu
 
 function* observedVariables({ variables }: SelectedReads, { env, roots }: Place): Generator<[string, string | null]> {
   for (const [name, { macro }] of variables) {
-    if (!macro && harmless.test(name)) continue
+    if (name === workingDirectory || (!macro && harmless.test(name))) continue
     const value = env.get(name)
     yield [name, value === undefined ? null : nameRoots(value, roots)]
   }

@@ -130,6 +130,16 @@ impl Call {
             .any(|arg| arg.as_bytes().starts_with(b"--cap-lints"))
     }
 
+    /// Whether more than metadata is made.
+    pub fn links_outputs(&self) -> bool {
+        let emit = option(&self.expanded, "--emit").map(OsStr::as_bytes);
+        emit.is_some_and(|kinds| {
+            kinds
+                .split(|byte| *byte == b',')
+                .any(|kind| kind == b"link")
+        })
+    }
+
     /// The positional `.rs` argument.
     fn crate_root(&self) -> Option<&OsString> {
         let mut value = false;

@@ -278,7 +278,13 @@ impl<'a> Run<'a> {
         let made = if output.extension().is_some_and(|kind| kind == "d") {
             self.write_dep_info(private, &from, &temporary)
         } else {
-            fs::hard_link(&from, &temporary).or_else(|_| fs::copy(&from, &temporary).map(drop))
+            // What is only checked gets another time stamp from cargo, which must not reach the daemon's link of it.
+            let linked = if self.call.links_outputs() {
+                fs::hard_link(&from, &temporary)
+            } else {
+                Err(io::ErrorKind::Unsupported.into())
+            };
+            linked.or_else(|_| fs::copy(&from, &temporary).map(drop))
         };
         self.stuck = made.and_then(|()| fs::rename(&temporary, &to)).is_err();
         // A rename onto another link of the same file does nothing and leaves both names.

@@ -43,8 +43,14 @@ function reasonOf(error: unknown): string | undefined {
   return codeOf(cause) ?? codeOf(error)
 }
 
+function messageOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  return cause instanceof Error ? cause.message : ''
+}
+
 function isDamage(error: unknown): boolean {
   const reason = reasonOf(error)
+  if (reason === 'LEVEL_IO_ERROR') return /no such file|not a directory|is a directory/i.test(messageOf(error))
   return reason === 'LEVEL_CORRUPTION' || reason === 'LEVEL_NOT_FOUND'
 }
 

@@ -26,7 +26,8 @@ fn package() -> String { std::env::var("CARGO_MANIFEST_DIR").unwrap() }
 fn file(path: &str) -> String { std::fs::read_to_string(format!("{}/{path}", package())).unwrap_or("none".into()) }
 #[proc_macro] pub fn own(_: TokenStream) -> TokenStream {
     let count = std::fs::read_dir(format!("{}/data", package())).unwrap().count();
-    text(format!("{} {count}", file("words.txt").trim()))
+    let hinted = std::env::var("OWNER_HINT").is_ok();
+    text(format!("{} {count} {} {hinted}", file("words.txt").trim(), file("hint.txt").trim()))
 }
 #[proc_macro] pub fn outside(_: TokenStream) -> TokenStream { text(file("../outside.txt").trim().into()) }
 #[proc_macro] pub fn mood(_: TokenStream) -> TokenStream { text(std::env::var("MOOD").unwrap_or("unset".into())) }
@@ -214,7 +215,7 @@ describe('what a compile away looked at', () => {
       ['moody', 'compiled-here', 'ERR_INPUT_MISSING', 'source-outside-package'],
       ['climber', 'compiled-here', 'ERR_PEER_LOST', 'unobserved'],
     ])
-    assert.equal(await says(dir, env), 'plain, mine 1, out there, cheerful, even further')
+    assert.equal(await says(dir, env), 'plain, mine 1 none false, out there, cheerful, even further')
     await assertPlain(dir, 'first', env)
   })
 
@@ -233,7 +234,7 @@ describe('what a compile away looked at', () => {
       assert.deepEqual([name, outcome, fallback], [name, 'compiled-here', ''])
       assert.equal(reason, name === 'climber' ? 'unobserved' : 'source-outside-package')
     }
-    assert.equal(await says(dir, env), 'plain, mine 1, out there, cheerful, even further')
+    assert.equal(await says(dir, env), 'plain, mine 1 none false, out there, cheerful, even further')
   })
 
   test('is remembered with the result: what changes is compiled again, what changes back is recalled', async () => {
@@ -248,13 +249,15 @@ describe('what a compile away looked at', () => {
     assert.equal(first.get('owner')?.outcome, 'compiled-mesh')
     // What `-p` built lies beside what all of the workspace is built from, and rustc would look at it.
     await rm(join(dir, 'target'), { recursive: true })
-    assert.equal(await says(dir), 'plain, second 1, none, unset, none')
+    assert.equal(await says(dir), 'plain, second 1 none false, none, unset, none')
 
     const changes: [Record<string, string>, NodeJS.ProcessEnv, string, string][] = [
-      [{ 'owner/words.txt': 'third' }, {}, 'owner', 'plain, third 1, none, unset, none'],
-      [{ 'owner/data/two': '' }, {}, 'owner', 'plain, third 2, none, unset, none'],
-      [{ 'outside.txt': 'came' }, {}, 'outsider', 'plain, third 2, came, unset, none'],
-      [{}, { MOOD: 'set' }, 'moody', 'plain, third 2, came, set, none'],
+      [{ 'owner/words.txt': 'third' }, {}, 'owner', 'plain, third 1 none false, none, unset, none'],
+      [{ 'owner/data/two': '' }, {}, 'owner', 'plain, third 2 none false, none, unset, none'],
+      [{ 'owner/hint.txt': 'hint' }, {}, 'owner', 'plain, third 2 hint false, none, unset, none'],
+      [{}, { OWNER_HINT: '' }, 'owner', 'plain, third 2 hint true, none, unset, none'],
+      [{ 'outside.txt': 'came' }, {}, 'outsider', 'plain, third 2 hint false, came, unset, none'],
+      [{}, { MOOD: 'set' }, 'moody', 'plain, third 2 hint false, came, set, none'],
     ]
     for (const [change, env, crate, expected] of changes) {
       await write(dir, change)
@@ -264,11 +267,11 @@ describe('what a compile away looked at', () => {
       assert.match(unit?.outcome ?? '', /^compiled/, crate)
     }
     await write(dir, { 'owner/words.txt': 'second' })
-    await rm(join(dir, 'owner/data/two'))
-    await rm(join(dir, 'outside.txt'))
+    for (const path of ['owner/data/two', 'owner/hint.txt', 'outside.txt']) await rm(join(dir, path))
     await rm(join(dir, 'target'), { recursive: true })
-    assert.equal(await says(dir), 'plain, second 1, none, unset, none')
-    for (const { crate, outcome } of (await lastReport(ada)).units) assert.equal(outcome, 'recalled-here', crate)
+    assert.equal(await says(dir), 'plain, second 1 none false, none, unset, none')
+    const recalled = new Map((await lastReport(ada)).units.map(({ crate, outcome }) => [crate, outcome]))
+    for (const lib of libs) assert.equal(recalled.get(lib), 'recalled-here', lib)
   })
 
   test('is what the lender recalls by, in another directory', async () => {

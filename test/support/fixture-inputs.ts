@@ -188,7 +188,7 @@ export const files: Files = {
 export function inputsState(dir: string): State {
   return {
     files,
-    env: { PATH: `${dir}/tools:${process.env.PATH}`, PAINT_OPTION: undefined, MACRO_VAR: undefined },
+    env: { PATH: `${dir}/earlier:${dir}/tools:${process.env.PATH}`, PAINT_OPTION: undefined, MACRO_VAR: undefined },
     args: ['build', '--offline'],
   }
 }

@@ -75,6 +75,40 @@ asked_by_caller! {
     __secure_getenv, OLD_SECURE_GETENV, old_secure_getenv_by;
 }
 
+/// The working directory is asked for like a variable: what matters is who does.
+macro_rules! directory_by_caller {
+    ($($name:ident, $next:ident, $plan:ident;)*) => {$(
+        #[unsafe(naked)]
+        #[no_mangle]
+        pub unsafe extern "C" fn $name(buffer: *mut c_char, size: usize) -> *mut c_char {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!("mov rdx, [rsp]", "jmp {plan}", plan = sym $plan);
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!("mov x2, x30", "b {plan}", plan = sym $plan);
+        }
+
+        #[used]
+        #[link_section = "shoal_next"]
+        static $next: crate::hook::Next = crate::hook::Next::new(concat!(stringify!($name), "\0"));
+
+        unsafe extern "C" fn $plan(buffer: *mut c_char, size: usize, caller: usize) -> *mut c_char {
+            note_from(ENV, loads::origin(caller), 0, b"getcwd()");
+            match $next.target() {
+                0 => null_mut(),
+                target => core::mem::transmute::<
+                    usize,
+                    unsafe extern "C" fn(*mut c_char, usize) -> *mut c_char,
+                >(target)(buffer, size),
+            }
+        }
+    )*};
+}
+
+directory_by_caller! {
+    getcwd, GETCWD, getcwd_by;
+    get_current_dir_name, CURRENT_DIR_NAME, current_dir_name_by;
+}
+
 fn ask(name: &[u8]) -> bool {
     let value = unsafe { value(vars(), name) };
     note_from(
