@@ -1,3 +1,4 @@
+import { realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
@@ -70,17 +71,18 @@ async function observations(privateDir: string): Promise<Observation[] | undefin
 function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string): Parameters<typeof selectReads>[1] {
   const { toolchain, dependencies, dependencyDirs, unnamedDirs, build } = planned
   const { sysroot, covered } = toolchain
+  const generated = build === undefined ? [] : withReal(build.dir)
   const temporary = [env.get('TMPDIR'), '/tmp', '/var/tmp', tmpdir()].filter(
     (dir) => dir !== undefined && isAbsolute(dir),
   )
   return {
-    products: [privateDir],
+    products: withReal(privateDir),
     temporary: [...new Set(temporary.filter((dir) => dir !== undefined))],
     owned: planned.roots.map(({ path }) => path),
     dependencyDirs,
     dependencies: new Set(dependencies.map(({ name }) => name)),
     covered: (path) => {
-      if (build !== undefined && isWithin(path, build.dir)) return true
+      if (generated.some((dir) => isWithin(path, dir))) return true
       if (!isWithin(path, sysroot)) return false
       const inside = path.slice(sysroot.length + 1)
       return inside === '' || covered.has(inside)
@@ -88,6 +90,11 @@ function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string):
     unnamedDirs,
     programDirs: new Set((env.get('PATH') ?? '').split(':').filter(isAbsolute)),
   }
+}
+
+/** A directory under the name that it was given, and under that which rustc may make of it: a target directory can be a link. */
+function withReal(dir: string): string[] {
+  return [...new Set([dir, realpathSync(dir)])]
 }
 
 /** Only what units load from outside the compiler: procedural macros. */

@@ -1,3 +1,4 @@
+import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
@@ -39,6 +40,19 @@ export interface Reach {
 }
 
 const isMacro = (name: string): boolean => /\.(so|dylib|dll)$/.test(name)
+
+/** Each directory also under the name that rustc may make of it: a target directory can be a link. */
+function withReal(directories: readonly string[]): string[] {
+  const real = directories.map((directory) => {
+    try {
+      return realpathSync(directory)
+    } catch (error) {
+      if (codeOf(error) === undefined) throw error
+      return directory
+    }
+  })
+  return [...new Set([...directories, ...real])]
+}
 
 export interface FoundDependencies {
   /** Sorted by name. */
@@ -107,5 +121,5 @@ export async function findDependencies(
     }
   }
   const dependencies = [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
-  return { dependencies, complete, directories: [...directories] }
+  return { dependencies, complete, directories: withReal([...directories]) }
 }

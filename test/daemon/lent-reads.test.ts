@@ -7,11 +7,11 @@ import type { CID } from 'multiformats/cid'
 import { type LentCompile, lentReads } from '../../src/daemon/lent-reads.ts'
 import { LentView } from '../../src/daemon/lent-view.ts'
 import type { Action, ReadSet } from '../../src/plan/action.ts'
-import type { Observation } from '../../src/plan/observation.ts'
+import { type Observation, workingDirectory } from '../../src/plan/observation.ts'
 import { sortRoots } from '../../src/plan/roots.ts'
 import { StatDigests } from '../../src/plan/stat-digests.ts'
 import { LocalView } from '../../src/plan/view.ts'
-import { environmentDigest } from '../../src/recall/evidence.ts'
+import { environmentDigest, rootsDigest } from '../../src/recall/evidence.ts'
 import { action as basic, content } from '../recall/support.ts'
 
 const marker = '/shoal-12345678123456781234567812345678'
@@ -135,12 +135,18 @@ describe('what a compile in the sandbox looked at', () => {
     assert.deepEqual(
       await reads([
         ['env', 'HOME', 2, true],
-        ['env', 'CARGO_MANIFEST_DIR', 0, true],
+        ['env', 'CARGO_MANIFEST_DIR'],
         ['env', 'RUST_BACKTRACE', 2],
         ['env', 'LLVM_IGNORED', 2],
       ]),
       ['variable HOME null', 'variable LLVM_IGNORED null'],
     )
+  })
+
+  test('a macro that asks where things lie ties the result to its place', async () => {
+    const bound = [`bound  ${rootsDigest({ roots })}`]
+    assert.deepEqual(await reads([['env', 'CARGO_MANIFEST_DIR', 0, true]]), bound)
+    assert.deepEqual(await reads([['env', workingDirectory, 0, true]]), bound)
   })
 
   test('what the action says, what was made and the compiler itself are left out', async () => {

@@ -12,26 +12,29 @@ import { writeRemapWrapper } from '../support/plain.ts'
 
 const manifest = (name: string, rest = ''): string =>
   `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
+const libs = ['plain', 'owner', 'outsider', 'moody', 'climber', 'placed']
 const usesMacros = '[dependencies]\nmacros = { path = "../macros" }\n'
 const text =
   'fn text(words: String) -> TokenStream { format!("pub const WORDS: &str = {words:?};").parse().unwrap() }\n'
 
 const files = {
   'Cargo.toml':
-    '[workspace]\nresolver = "2"\nmembers = ["macros", "first", "plain", "owner", "outsider", "moody", "climber", "app"]\n',
+    '[workspace]\nresolver = "2"\nmembers = ["macros", "first", "plain", "owner", "outsider", "moody", "climber", "placed", "app"]\n',
   'macros/Cargo.toml': manifest('macros', '[lib]\nproc-macro = true\n'),
   'macros/src/lib.rs': `use proc_macro::TokenStream;
 ${text}
-fn package() -> String { std::env::var("CARGO_MANIFEST_DIR").unwrap() }
-fn file(path: &str) -> String { std::fs::read_to_string(format!("{}/{path}", package())).unwrap_or("none".into()) }
+fn file(path: &str) -> String { std::fs::read_to_string(path).unwrap_or("none".into()).trim().into() }
 #[proc_macro] pub fn own(_: TokenStream) -> TokenStream {
-    let count = std::fs::read_dir(format!("{}/data", package())).unwrap().count();
+    let count = std::fs::read_dir("owner/data").unwrap().count();
     let hinted = std::env::var("OWNER_HINT").is_ok();
-    text(format!("{} {count} {} {hinted}", file("words.txt").trim(), file("hint.txt").trim()))
+    text(format!("{} {count} {} {hinted}", file("owner/words.txt"), file("owner/hint.txt")))
 }
-#[proc_macro] pub fn outside(_: TokenStream) -> TokenStream { text(file("../outside.txt").trim().into()) }
+#[proc_macro] pub fn outside(_: TokenStream) -> TokenStream { text(file("outside.txt")) }
 #[proc_macro] pub fn mood(_: TokenStream) -> TokenStream { text(std::env::var("MOOD").unwrap_or("unset".into())) }
-#[proc_macro] pub fn climb(_: TokenStream) -> TokenStream { text(file("../../beside.txt").trim().into()) }
+#[proc_macro] pub fn climb(_: TokenStream) -> TokenStream { text(file("../beside.txt")) }
+#[proc_macro] pub fn place(_: TokenStream) -> TokenStream {
+    text(std::env::var("CARGO_MANIFEST_DIR").unwrap().rsplit('/').next().unwrap().into())
+}
 `,
   // Whoever builds this has the macros built as the other libraries use them.
   'first/Cargo.toml': manifest('first', usesMacros),
@@ -49,12 +52,14 @@ fn file(path: &str) -> String { std::fs::read_to_string(format!("{}/{path}", pac
   'moody/src/lib.rs': 'macros::mood!();\n',
   'climber/Cargo.toml': manifest('climber', usesMacros),
   'climber/src/lib.rs': 'macros::climb!();\n',
+  'placed/Cargo.toml': manifest('placed', usesMacros),
+  'placed/src/lib.rs': 'macros::place!();\n',
   'app/Cargo.toml': manifest(
     'app',
-    `[dependencies]\n${['plain', 'owner', 'outsider', 'moody', 'climber'].map((name) => `${name} = { path = "../${name}" }\n`).join('')}`,
+    `[dependencies]\n${libs.map((name) => `${name} = { path = "../${name}" }\n`).join('')}`,
   ),
   'app/src/main.rs':
-    'fn main() { print!("{}", [plain::WORDS, owner::WORDS, outsider::WORDS, moody::WORDS, climber::WORDS].join(", ")); }\n',
+    'fn main() { print!("{}", [plain::WORDS, owner::WORDS, outsider::WORDS, moody::WORDS, climber::WORDS, placed::WORDS].join(", ")); }\n',
 }
 
 const usesHold = '[dependencies]\nhold = { path = "../hold" }\n'
@@ -136,8 +141,6 @@ describe('what a compile away looked at', () => {
     }
   }
 
-  const libs = ['plain', 'owner', 'outsider', 'moody', 'climber']
-
   async function cargo(dir: string, extra: NodeJS.ProcessEnv, ...args: string[]): Promise<void> {
     const ran = await capture('cargo', ['build', '--offline', '-j4', ...args], {
       cwd: dir,
@@ -196,7 +199,7 @@ describe('what a compile away looked at', () => {
   }
 
   /** Those whose macros look where no lender can see anything. */
-  const stuck = ['outsider', 'moody', 'climber']
+  const stuck = ['outsider', 'moody', 'climber', 'placed']
 
   const outcomes = (units: Map<string, UnitRow>): [string, string, string, string][] =>
     libs.map((name) => {
@@ -208,14 +211,15 @@ describe('what a compile away looked at', () => {
     const dir = join(cluster.dir, 'first/ws')
     const env = { MOOD: 'cheerful' }
     await write(dir, { ...files, 'outside.txt': 'out there', '../beside.txt': 'even further' })
-    assert.deepEqual(outcomes(await build(dir, { env, stuck, refused: 3 })), [
+    assert.deepEqual(outcomes(await build(dir, { env, stuck, refused: 4 })), [
       ['plain', 'compiled-mesh', '', ''],
       ['owner', 'compiled-mesh', '', ''],
       ['outsider', 'compiled-here', 'ERR_INPUT_MISSING', 'source-outside-package'],
       ['moody', 'compiled-here', 'ERR_INPUT_MISSING', 'source-outside-package'],
       ['climber', 'compiled-here', 'ERR_PEER_LOST', 'unobserved'],
+      ['placed', 'compiled-here', 'ERR_PATH_BOUND', 'path-bound'],
     ])
-    assert.equal(await says(dir, env), 'plain, mine 1 none false, out there, cheerful, even further')
+    assert.equal(await says(dir, env), 'plain, mine 1 none false, out there, cheerful, even further, placed')
     await assertPlain(dir, 'first', env)
   })
 
@@ -232,9 +236,10 @@ describe('what a compile away looked at', () => {
     ])
     for (const [name, outcome, fallback, reason] of units.slice(2)) {
       assert.deepEqual([name, outcome, fallback], [name, 'compiled-here', ''])
-      assert.equal(reason, name === 'climber' ? 'unobserved' : 'source-outside-package')
+      const why = { climber: 'unobserved', placed: 'path-bound' }[name] ?? 'source-outside-package'
+      assert.equal(reason, why, name)
     }
-    assert.equal(await says(dir, env), 'plain, mine 1 none false, out there, cheerful, even further')
+    assert.equal(await says(dir, env), 'plain, mine 1 none false, out there, cheerful, even further, placed')
   })
 
   test('is remembered with the result: what changes is compiled again, what changes back is recalled', async () => {
@@ -249,15 +254,15 @@ describe('what a compile away looked at', () => {
     assert.equal(first.get('owner')?.outcome, 'compiled-mesh')
     // What `-p` built lies beside what all of the workspace is built from, and rustc would look at it.
     await rm(join(dir, 'target'), { recursive: true })
-    assert.equal(await says(dir), 'plain, second 1 none false, none, unset, none')
+    assert.equal(await says(dir), 'plain, second 1 none false, none, unset, none, placed')
 
     const changes: [Record<string, string>, NodeJS.ProcessEnv, string, string][] = [
-      [{ 'owner/words.txt': 'third' }, {}, 'owner', 'plain, third 1 none false, none, unset, none'],
-      [{ 'owner/data/two': '' }, {}, 'owner', 'plain, third 2 none false, none, unset, none'],
-      [{ 'owner/hint.txt': 'hint' }, {}, 'owner', 'plain, third 2 hint false, none, unset, none'],
-      [{}, { OWNER_HINT: '' }, 'owner', 'plain, third 2 hint true, none, unset, none'],
-      [{ 'outside.txt': 'came' }, {}, 'outsider', 'plain, third 2 hint false, came, unset, none'],
-      [{}, { MOOD: 'set' }, 'moody', 'plain, third 2 hint false, came, set, none'],
+      [{ 'owner/words.txt': 'third' }, {}, 'owner', 'plain, third 1 none false, none, unset, none, placed'],
+      [{ 'owner/data/two': '' }, {}, 'owner', 'plain, third 2 none false, none, unset, none, placed'],
+      [{ 'owner/hint.txt': 'hint' }, {}, 'owner', 'plain, third 2 hint false, none, unset, none, placed'],
+      [{}, { OWNER_HINT: '' }, 'owner', 'plain, third 2 hint true, none, unset, none, placed'],
+      [{ 'outside.txt': 'came' }, {}, 'outsider', 'plain, third 2 hint false, came, unset, none, placed'],
+      [{}, { MOOD: 'set' }, 'moody', 'plain, third 2 hint false, came, set, none, placed'],
     ]
     for (const [change, env, crate, expected] of changes) {
       await write(dir, change)
@@ -269,7 +274,7 @@ describe('what a compile away looked at', () => {
     await write(dir, { 'owner/words.txt': 'second' })
     for (const path of ['owner/data/two', 'owner/hint.txt', 'outside.txt']) await rm(join(dir, path))
     await rm(join(dir, 'target'), { recursive: true })
-    assert.equal(await says(dir), 'plain, second 1 none false, none, unset, none')
+    assert.equal(await says(dir), 'plain, second 1 none false, none, unset, none, placed')
     const recalled = new Map((await lastReport(ada)).units.map(({ crate, outcome }) => [crate, outcome]))
     for (const lib of libs) assert.equal(recalled.get(lib), 'recalled-here', lib)
   })
