@@ -54,9 +54,13 @@ describe('what a lender says that a compile looked at', () => {
     })
   }
 
-  test('is refused when it is bound to a place, of another action, of another result, or no trace', async () => {
+  test('is refused when it is bound to a place, and the unit stays here from then on', async () => {
+    await assert.rejects(held(trace({ reads: [['bound', '', content('there')], source] })), { code: 'ERR_PATH_BOUND' })
+    assert.equal(staysHere.reason(planned.key), 'path-bound')
+  })
+
+  test('is refused when it is of another action, of another result, or no trace', async () => {
     for (const [bytes, code] of [
-      [trace({ reads: [['bound', '', content('there')], source] }), 'ERR_PATH_BOUND'],
       [trace({ action: content('another') }), 'ERR_OUTPUT'],
       [trace({ result: content('another') }), 'ERR_OUTPUT'],
       [Buffer.from('garbage'), 'ERR_DECODE'],
