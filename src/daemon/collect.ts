@@ -1,8 +1,10 @@
-import { readFile } from 'node:fs/promises'
+import { statSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { collectHere, withoutIdentity } from '../execute/collector.ts'
 import { limits, type Result } from '../plan/action.ts'
+import { observationFile } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { isWithin } from '../plan/read-set.ts'
 import { nameRoots, type Root, sortRoots } from '../plan/roots.ts'
@@ -21,7 +23,7 @@ export interface CollectBlocks {
 /** `bind`: the outputs hold paths of this machine, so that the result holds for them only. */
 export type Collected =
   | { result: Result; bind: boolean; made: readonly { name: string; cid: CID; identity: string }[] }
-  | { reason: 'path-bound' | 'unsupported-option' }
+  | { reason: 'path-bound' | 'unsupported-option' | 'source-changed' }
 
 /**
  * Takes what rustc left in the shim's private directory as a result: outputs into the store, paths by the names of their
@@ -36,6 +38,7 @@ export async function collectResult(
   blocks: CollectBlocks,
 ): Promise<Collected> {
   if (ran.stdout.length > 0) return { reason: 'unsupported-option' }
+  if (await hasUndeclared(privateDir, planned)) return { reason: 'unsupported-option' }
   const others = planned.roots.filter((root) => root.name !== 'out')
   const outDirs = planned.roots.filter((root) => root.name === 'out')
   const roots: Root[] = sortRoots([...others, ...outDirs, { name: 'out', path: privateDir }])
@@ -46,6 +49,7 @@ export async function collectResult(
     roots,
     blocks,
   })
+  if (wasTouched(privateDir, planned)) return { reason: 'source-changed' }
   // The private directory is never used again, so what holds its name is of no use anywhere.
   if (collection.found.length > 0 && (await mentions(privateDir, planned))) return { reason: 'path-bound' }
   const stderr = Buffer.from(nameRoots(withoutArtifacts(ran.stderr), roots))
@@ -81,4 +85,21 @@ const artifactMark = '"$message_type":"artifact"'
 function withoutArtifacts(stderr: Uint8Array): string {
   const lines = Buffer.from(stderr).toString('utf8').split('\n')
   return lines.filter((line) => !line.includes(artifactMark)).join('\n')
+}
+
+/** Whether rustc left something beside the declared outputs, as some of its options have it do: a result does not carry it. */
+async function hasUndeclared(privateDir: string, { action }: PlannedAction): Promise<boolean> {
+  const declared = new Set([observationFile, doneFile, ...action.outputs.map(([name]) => name)])
+  return (await readdir(privateDir)).some((name) => !declared.has(name))
+}
+
+/** Made by the shim when rustc has ended. */
+const doneFile = '.shoal-done'
+
+/** Whether an output was written to after rustc had ended: cargo's own file is the same one, and cargo may have ended too. */
+function wasTouched(privateDir: string, { action }: PlannedAction): boolean {
+  const time = (name: string): bigint | undefined =>
+    statSync(join(privateDir, name), { bigint: true, throwIfNoEntry: false })?.mtimeNs
+  const done = time(doneFile)
+  return done === undefined || action.outputs.some(([name]) => (time(name) ?? done) > done)
 }

@@ -4,7 +4,7 @@ import type { Observed } from '../execute/observed.ts'
 import { type Action, type Inputs, type ReadSet, type RootName, rootNames, type Tree } from '../plan/action.ts'
 import type { Observation } from '../plan/observation.ts'
 import { isWithin, type Look, selectReads } from '../plan/read-set.ts'
-import { placeRoots, type Root, rootToken } from '../plan/roots.ts'
+import { placeRoots, rootToken } from '../plan/roots.ts'
 import type { Place } from '../recall/evidence.ts'
 import { readSetOf, type Unshareable } from '../recall/read-set.ts'
 import { LentView } from './lent-view.ts'
@@ -49,7 +49,7 @@ export async function lentReads(compile: LentCompile, needs: LentReadsNeeds): Pr
     owned: [],
     dependencyDirs: [deps],
     dependencies: new Set(action.deps.map(([name]) => name)),
-    covered: coveredBy(action, roots, needs.covered),
+    covered: coveredBy(compile, needs.covered),
     unnamedDirs: [],
     programDirs: new Set(),
   })
@@ -92,8 +92,10 @@ function lookBeside(
   const libraries = new Set([...covered].filter((path) => path.endsWith('.so')).map((path) => basename(path)))
   for (const event of events) {
     const { kind, errno } = event
+    // No guest can start a program: it is the compiler itself.
+    if (kind === 'attach') continue
     const path = event.path.startsWith('/') ? normalize(event.path) : undefined
-    if (path === undefined || kind === 'attach' || kind === 'net') {
+    if (path === undefined || kind === 'net') {
       inside.push(event)
       continue
     }
@@ -134,13 +136,15 @@ function rootOf(path: string, marker: string): RootName | undefined {
 }
 
 /** What the action says: the toolchain and OUT_DIR. */
-function coveredBy(action: Action, roots: readonly Root[], files: ReadonlySet<string>): (path: string) => boolean {
+function coveredBy({ trees, observed: { roots } }: LentCompile, files: ReadonlySet<string>): (path: string) => boolean {
   const directories = new Set([''])
   for (const file of files) for (let at = dirname(file); at !== '.'; at = dirname(at)) directories.add(at)
   const sysroot = placeRoots(rootToken('toolchain'), roots)
   const build = placeRoots(rootToken('build'), roots)
+  // Only what the Tree names: what it leaves out may lie where the builder is.
+  const generated = new Set(trees.find(({ dir }) => dir === rootToken('build'))?.files.map(({ path }) => path))
   return (path) => {
-    if (action.build !== null && isWithin(path, build)) return true
+    if (isWithin(path, build)) return generated.has(path.slice(build.length + 1))
     if (!isWithin(path, sysroot)) return false
     const inside = path.slice(sysroot.length + 1)
     return files.has(inside) || directories.has(inside)

@@ -238,7 +238,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         market,
         placeOf: (planned, variables) =>
           placeOf(planned, variables, {
-            view: new LocalView(digests, variables.get('PATH') ?? ''),
+            view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
             tree: (dir) => treeAt(trees, dir),
           }),
         work: (planned) => works.of(planned, build),

@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, isAbsolute, join } from 'node:path'
+import { basename, dirname, isAbsolute, join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import type { ReadSet } from '../plan/action.ts'
 import { readDynamic } from '../plan/elf.ts'
@@ -31,13 +31,21 @@ export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Prom
   const { planned, place, privateDir, depInfo, since } = compiled
   const build = declaredBuild(planned)
   const events = await observations(privateDir)
+  if (events === 'incomplete') return 'unobserved'
   if (events !== undefined) {
     const selected = selectReads(events, scopeOf(planned, place.env, privateDir))
-    const readsEnvironment = await anyUsesEnviron(selected.loaded, planned)
+    const readsEnvironment =
+      (await anyUsesEnviron(selected.loaded, planned)) || seesAllVariables(selected.programs, planned)
     return await readSetOf({ selected, depInfo, build, since, readsEnvironment }, place)
   }
-  if (planned.usesMacros || planned.notAway === 'kind') return 'unobserved'
+  if (looksUnseen(planned)) return 'unobserved'
   return await declaredReads(planned, depInfo, place, trees)
+}
+
+/** Whether it can look at what its dep-info does not tell: macros, linkers, native libraries, profiles, unnamed crates. */
+function looksUnseen({ usesMacros, notAway, args }: PlannedAction): boolean {
+  const searches = args.options.some(({ name, value }) => name === 'L' && !value?.startsWith('dependency='))
+  return usesMacros || searches || (notAway !== undefined && notAway !== 'native-cpu')
 }
 
 /** The read set of a unit that reads its package and nothing else, as far as rustc's dep-info tells. */
@@ -58,10 +66,11 @@ function declaredBuild({ build }: PlannedAction): DeclaredTree | undefined {
   return build && { dir: rootToken('build'), files: build.tree.files }
 }
 
-async function observations(privateDir: string): Promise<Observation[] | undefined> {
+async function observations(privateDir: string): Promise<Observation[] | 'incomplete' | undefined> {
   try {
     const { attached, complete, events } = await readObservations(join(privateDir, observationFile))
-    return attached && complete ? events : undefined
+    if (!attached) return undefined
+    return complete ? events : 'incomplete'
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
     throw error
@@ -71,7 +80,9 @@ async function observations(privateDir: string): Promise<Observation[] | undefin
 function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string): Parameters<typeof selectReads>[1] {
   const { toolchain, dependencies, dependencyDirs, unnamedDirs, build } = planned
   const { sysroot, covered } = toolchain
-  const generated = build === undefined ? [] : withReal(build.dir)
+  const outDirs = build === undefined ? [] : withReal(build.dir)
+  // A tree leaves out what lies in linked directories, build directories and version control.
+  const generated = new Set(build?.tree.files.map(({ path }) => path))
   const temporary = [env.get('TMPDIR'), '/tmp', '/var/tmp', tmpdir()].filter(
     (dir) => dir !== undefined && isAbsolute(dir),
   )
@@ -82,7 +93,8 @@ function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string):
     dependencyDirs,
     dependencies: new Set(dependencies.map(({ name }) => name)),
     covered: (path) => {
-      if (generated.some((dir) => isWithin(path, dir))) return true
+      const outDir = outDirs.find((dir) => isWithin(path, dir))
+      if (outDir !== undefined) return generated.has(path.slice(outDir.length + 1))
       if (!isWithin(path, sysroot)) return false
       const inside = path.slice(sysroot.length + 1)
       return inside === '' || covered.has(inside)
@@ -104,4 +116,13 @@ async function anyUsesEnviron(loaded: readonly string[], { dependencyDirs }: Pla
     if ((await readDynamic(path))?.usesEnviron !== false) return true
   }
   return false
+}
+
+/** Compilers and linkers ask for the variables that they obey one by one. */
+const asksByName =
+  /^(rustc|clippy-driver|rust-lld|([\w.]+-)*(cc|gcc|g\+\+|c\+\+|clang|clang\+\+|ld|lld|ld64|wasm-ld|mold|collect2|as|ar|strip|nm|ranlib|lto-wrapper|lto1|cc1)([-.][\w.]+)*)$/
+
+/** Whether a shell, an interpreter or whatever else may look at all variables at once was among the programs. */
+function seesAllVariables(programs: readonly string[], { toolchain }: PlannedAction): boolean {
+  return programs.some((path) => !isWithin(path, toolchain.sysroot) && !asksByName.test(basename(path)))
 }

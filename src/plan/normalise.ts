@@ -38,6 +38,11 @@ export function normaliseArgs(args: RustcArgs, { roots, processor }: NormaliseCo
       push(name, equals < 0 ? value : `${value.slice(0, equals)}=${deps}/${basename(value.slice(equals + 1))}`)
       continue
     }
+    if (name === 'out-dir') {
+      // However it is written: cargo leaves the `..` of a relative target directory in.
+      push(name, rootToken('out'))
+      continue
+    }
     if (name === 'C' && value === 'target-cpu=native') {
       const cpu = processor()
       if (cpu === undefined) return 'native-cpu'

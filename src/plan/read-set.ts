@@ -35,6 +35,8 @@ export interface SelectedReads {
   looks: Look[]
   /** Names of variables, and whether somebody other than the compiler asked. */
   variables: Map<string, { macro: boolean }>
+  /** Programs that ran, absolute. */
+  programs: string[]
   /** Libraries that were loaded into the compiler while it ran. */
   loaded: string[]
   /** Why nothing can be said about where the result holds. */
@@ -47,12 +49,17 @@ const notALink = 22
 const ofTheSystem =
   /^\/(proc\/(self|thread-self|\d+)(\/(exe|maps|statm?|status|cgroup|mountinfo|auxv|comm|task(\/\d+(\/comm)?)?))?$|proc\/filesystems$|proc\/sys\/vm\/|sys\/fs\/cgroup(\/|$)|dev\/(null|zero|full|u?random|tty|pts\/\d+|fd\/|std|shm\/?$)|sys\/kernel\/mm\/transparent_hugepage\/)/
 
+const ofAnyProcess = /^\/proc\/(self|thread-self|\d+)\//
+/** Directories whose programs belong together. */
+const systemPrograms = /^(\/usr(\/local)?)?\/s?bin$/
+
 /** Sorts what was observed into what the action does not say yet. Looks at no file. */
 export function selectReads(events: readonly Observation[], scope: ReadScope): SelectedReads {
   const made = new Set<string>()
   const looks = new Map<string, Look>()
   const variables: SelectedReads['variables'] = new Map()
   const loaded: string[] = []
+  const programs: string[] = []
   let problem: SelectedReads['problem']
   const isMade = (path: string): boolean => {
     for (let at = path; at !== '/' && at !== '.'; at = dirname(at)) if (made.has(at)) return true
@@ -71,7 +78,6 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
       variables.set(path, { macro: macro || variables.get(path)?.macro === true })
       continue
     }
-    if (kind === 'attach') continue
     if (kind === 'net') {
       problem ??= 'uses-network'
       continue
@@ -82,6 +88,9 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
     }
     const plain = normalize(path).replace(/(?<=.)\/$/, '')
     if (ofTheSystem.test(plain)) continue
+    if (kind === 'attach') programs.push(plain)
+    // Another one for whoever looks later.
+    if (ofAnyProcess.test(plain)) problem ??= 'unobserved'
     if (kind === 'write') {
       if (errno !== 0) continue
       if (isOwnWrite(plain, scope)) made.add(plain)
@@ -100,18 +109,22 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
     }
     if (scope.dependencyDirs.includes(plain)) continue
     const found = kindOfLook(kind, errno)
-    const mayBeProgram = scope.programDirs.has(dirname(plain)) && kind !== 'list' && kind !== 'load'
+    const inPath = scope.programDirs.has(dirname(plain))
+    // A program can find its neighbours by where it lies itself, so that its content does not tell all of it.
+    if (inPath && errno === 0 && (kind === 'attach' || kind === 'open') && !systemPrograms.test(dirname(plain)))
+      variables.set('PATH', { macro: true })
+    const mayBeProgram = inPath && kind !== 'list' && kind !== 'load' && kind !== 'open'
     if (found !== undefined && mayBeProgram) lookForProgram({ kind: found, path })
     else if (found !== undefined) look(found, path)
     else if (mayBeProgram) look('program', basename(plain))
     else problem ??= 'unobserved'
   }
-  return { looks: withoutImplied([...looks.values()]), variables, loaded, problem }
+  return { looks: withoutImplied([...looks.values()]), variables, programs, loaded, problem }
 }
 
 /** Undefined when the failure tells nothing of what is there. */
 function kindOfLook(
-  kind: 'open' | 'stat' | 'list' | 'link' | 'exec' | 'load',
+  kind: 'open' | 'stat' | 'list' | 'link' | 'exec' | 'load' | 'attach',
   errno: number,
 ): Look['kind'] | undefined {
   if (absent.has(errno)) return 'absent'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readlinkSync, type Stats, statSync } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { cidFromDigest, cidOf } from '../wire/cid.ts'
@@ -16,6 +16,8 @@ export interface View {
   see(kind: Exclude<ReadKind, 'environ' | 'bound' | 'tree'>, path: string): Promise<Seen> | Seen
   /** What lies at a path, and whether it changed after the wall-clock time `since` (ms); undefined for devices and the like. */
   what(path: string, since: number): { kind: 'file' | 'dir' | 'absent'; changed: boolean } | undefined
+  /** Whether a directory on the way was renamed after `since`: then something else may have been there before. */
+  moved?(path: string, since: number): boolean
 }
 
 /** This machine. */
@@ -23,10 +25,22 @@ export class LocalView implements View {
   readonly #digests: StatDigests
   readonly #path: readonly string[]
 
-  /** @param path the value of PATH */
-  constructor(digests: StatDigests, path: string) {
+  /**
+   * @param path the value of PATH
+   * @param cwd what its relative and empty entries start from
+   */
+  constructor(digests: StatDigests, path: string, cwd = '/') {
     this.#digests = digests
-    this.#path = path.split(':').filter(isAbsolute)
+    this.#path = path === '' ? [] : path.split(':').map((dir) => resolve(cwd, dir))
+  }
+
+  /** A rename changes the time of the directory itself, and not that of its entries. */
+  moved(path: string, since: number): boolean {
+    for (let at = dirname(path); at !== dirname(at); at = dirname(at)) {
+      const stat = statAt(at)
+      if (stat !== undefined && stat.ctimeMs >= since && stat.mtimeMs < since) return true
+    }
+    return false
   }
 
   see(kind: Parameters<View['see']>[0], path: string): Promise<Seen> | Seen {

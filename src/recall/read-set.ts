@@ -46,7 +46,7 @@ export interface ObservedCompile {
  * helps its developers, where programs are (each program that ran is noted by itself).
  */
 const harmless =
-  /^(PATH|TERM|COLORTERM|NO_COLOR|FORCE_COLOR|CLICOLOR\w*|COLUMNS|LINES|TMPDIR|TMP|TEMP|TEMPDIR|LANG|LANGUAGE|LC_\w+|LOCPATH|NLSPATH|POSIXLY_CORRECT|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|CI|RUST_BACKTRACE|RUST_LIB_BACKTRACE|RUST_MIN_STACK|RUSTC_ICE|RUSTC_LOG\w*|RUST_LOG\w*|RUSTC_CTFE_BACKTRACE|RUSTC_GRAPHVIZ_FONT|LD_LIBRARY_PATH|LD_PRELOAD|COLLECT_\w+|SHOAL\w*|GCC_COLORS|GCC_URLS|TERM_URLS|MALLOC_\w+|GLIBC_TUNABLES|_RJEM_MALLOC_CONF|MALLOC_CONF|CARGO_PRIMARY_PACKAGE|CARGO_TERM_\w+)$/
+  /^(PATH|TERM|COLORTERM|NO_COLOR|FORCE_COLOR|CLICOLOR\w*|COLUMNS|LINES|TMPDIR|TMP|TEMP|TEMPDIR|LANG|LANGUAGE|LC_\w+|LOCPATH|NLSPATH|POSIXLY_CORRECT|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|CI|RUST_BACKTRACE|RUST_LIB_BACKTRACE|RUST_MIN_STACK|RUSTC_ICE|RUSTC_LOG\w*|RUST_LOG\w*|RUSTC_CTFE_BACKTRACE|RUSTC_GRAPHVIZ_FONT|LD_PRELOAD|COLLECT_\w+|SHOAL\w*|GCC_COLORS|GCC_URLS|TERM_URLS|MALLOC_\w+|GLIBC_TUNABLES|_RJEM_MALLOC_CONF|MALLOC_CONF|CARGO_TERM_\w+)$/
 
 /** The read set of a compile that was observed; the reason when it must not be kept. */
 export async function readSetOf(observed: ObservedCompile, place: Place): Promise<ReadSet | Unshareable> {
@@ -128,10 +128,12 @@ async function readsOf(look: Look, place: Place, since: number): Promise<Read[] 
   // A link is its text, wherever it leads.
   if (kind !== 'link') {
     const what = place.view.what(path, since)
-    if (what === undefined) return []
+    // A pipe, a socket or a device: what it gives, and whether it is there, has no name.
+    if (what === undefined) return 'changed'
     // What was absent and is there now, or the other way round, came or went meanwhile.
     if ((kind === 'absent') !== (what.kind === 'absent')) return 'changed'
     if (what.changed && (what.kind === 'file' || kind === 'list')) return 'changed'
+    if (place.view.moved?.(path, since)) return 'changed'
     if (kind === 'stat') kind = what.kind
   }
   const seen = await place.view.see(kind, path)

@@ -17,6 +17,8 @@ use crate::text::{artifact_in, in_dep_info, Paths};
 
 /// Two of these and the rest of RAN fit into a frame.
 const KEEP: usize = (8 << 20) - 64;
+/// Made when rustc has ended: an output that was written to after that is not what rustc made.
+const DONE: &str = ".shoal-done";
 /// SIGILL, SIGABRT, SIGBUS, SIGSEGV, and a program that could not be loaded.
 const CRASHED: [i32; 5] = [-4, -6, -7, -11, 127];
 
@@ -211,6 +213,9 @@ impl<'a> Run<'a> {
         drop(reader);
         let stdout = relay.join().unwrap_or_default();
         let status = child.wait().ok()?;
+        if let Some(dir) = &self.private {
+            let _ = fs::File::create(dir.join(DONE));
+        }
         if let Some(path) = argfile {
             let _ = fs::remove_file(path);
         }
@@ -313,7 +318,7 @@ impl<'a> Run<'a> {
             let Ok(output) = path.strip_prefix(&private) else {
                 continue;
             };
-            if output == Path::new(observe::READS) {
+            if output == Path::new(observe::READS) || output == Path::new(DONE) {
                 continue;
             }
             if path.is_dir() {

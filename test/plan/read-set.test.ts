@@ -218,7 +218,6 @@ test('what is looked for in a directory of PATH is perhaps a program, and otherw
   for (const [event, kind] of [
     [['stat', '/usr/bin/ld'], 'stat'],
     [['exec', '/usr/bin/../bin/ld'], 'stat'],
-    [['open', '/home/a/bin/ld'], 'stat'],
     [['link', '/usr/bin/ld'], 'link'],
     [['link', '/usr/bin/ld', einval], 'stat'],
     [['stat', '/home/a/bin/ld', enoent], 'absent'],
@@ -230,15 +229,27 @@ test('what is looked for in a directory of PATH is perhaps a program, and otherw
   assert.deepEqual(select([['stat', '/home/a/bin/ld', eacces]]), {
     looks: [{ kind: 'program', path: 'ld' }],
     variables: new Map(),
+    programs: [],
     loaded: [],
     problem: undefined,
   })
+  // What is opened is a file, whoever finds it along PATH.
+  assert.deepEqual(looksOf(['open', '/usr/bin/ld']), ['stat /usr/bin/ld'])
   assert.deepEqual(looksOf(['exec', '/usr/bin/deep/ld']), ['stat /usr/bin/deep/ld'])
   assert.deepEqual(looksOf(['list', '/usr/bin']), ['list /usr/bin'])
 })
 
-test('that a program was observed says nothing by itself', () => {
-  assert.deepEqual(looksOf(['attach', '/usr/libexec/ld'], ['attach', '/ws/tool']), [])
+test('a program that ran was looked at, and one in a directory of people may look around itself', () => {
+  const { looks, programs, variables } = select([
+    ['attach', '/usr/libexec/ld'],
+    ['attach', '/usr/bin/cc'],
+  ])
+  assert.deepEqual(looks.map(({ kind, path }) => `${kind} ${path}`).sort(), ['program cc', 'stat /usr/libexec/ld'])
+  assert.deepEqual([programs, variables], [['/usr/libexec/ld', '/usr/bin/cc'], new Map()])
+  for (const event of ['attach', 'open'] as const) {
+    assert.deepEqual(select([[event, '/home/a/bin/xgcc']]).variables, new Map([['PATH', { macro: true }]]))
+  }
+  assert.deepEqual(select([['open', '/home/a/bin/xgcc', enoent]]).variables, new Map())
 })
 
 test('a name that leads nowhere by itself is no file', () => {

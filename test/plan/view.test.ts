@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { CID } from 'multiformats/cid'
 import type { Read } from '../../src/plan/action.ts'
@@ -144,11 +144,9 @@ test('a list changes with every name and kind, and with nothing else', () => {
   for (const name of ['none', 'b', 'c']) assert.equal(listingDigest(at(name)), undefined, name)
 })
 
-test('a program is the first of its name along PATH that can be executed, by content', async () => {
+test('a program is the first of its name along PATH that can be executed, by content; relative entries count', async () => {
   for (const name of ['one', 'two', 'three']) mkdirSync(at(name))
-  mkdirSync(at('relative'))
-  writeFileSync(at('relative/tool'), 'depends on the working directory', { mode: 0o755 })
-  const path = [at('none'), relative(process.cwd(), at('relative')), '', at('one'), at('two'), at('three')].join(':')
+  const path = [at('none'), at('one'), at('two'), at('three')].join(':')
   const program = async (): Promise<Seen> => await view(path).see('program', 'tool')
   same(await program(), undefined)
   writeFileSync(at('three/tool'), 'third', { mode: 0o755 })
@@ -163,6 +161,15 @@ test('a program is the first of its name along PATH that can be executed, by con
   symlinkSync(at('three/tool'), at('one/tool'))
   same(await program(), content('third'))
   same(await view('').see('program', 'tool'), undefined)
+  mkdirSync(at('relative'))
+  writeFileSync(at('relative/tool'), 'depends on the working directory', { mode: 0o755 })
+  for (const [entry, cwd] of [
+    ['relative', at('.')],
+    ['', at('relative')],
+  ] as const) {
+    const there = new LocalView(new StatDigests(), `${entry}:${path}`, cwd)
+    same(await there.see('program', 'tool'), content('depends on the working directory'))
+  }
   same(await view(at('none')).see('program', 'tool'), undefined)
 })
 

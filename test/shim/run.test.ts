@@ -114,6 +114,8 @@ describe('a compile the daemon has run here', () => {
     assert.deepEqual(Object.keys(kept), Object.keys(remapped.files))
     assert.deepEqual(kept[`libdemo-${stem}.rlib`], remapped.files[`libdemo-${stem}.rlib`])
     assert.equal((await stat(privateDir)).mode & 0o777, 0o700)
+    const [made, done] = [`libdemo-${stem}.rlib`, '.shoal-done'].map((name) => stat(join(privateDir, name)))
+    assert.ok(((await done)?.mtimeMs ?? 0) >= ((await made)?.mtimeMs ?? Number.POSITIVE_INFINITY))
     const rlib = `libdemo-${stem}.rlib`
     assert.equal((await stat(join(privateDir, rlib))).ino, (await stat(join(bench.out, rlib))).ino)
   })

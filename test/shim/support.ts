@@ -166,9 +166,12 @@ export class Bench {
   }
 
   /** Every file under a directory, by relative path. */
+  /** But for the mark that a private directory gets when rustc has ended. */
   async files(dir = this.out): Promise<Record<string, Buffer>> {
     const entries = await readdir(dir, { recursive: true, withFileTypes: true })
-    const paths = entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name))
+    const paths = entries
+      .filter((entry) => !entry.isDirectory() && !(dir !== this.out && entry.name === '.shoal-done'))
+      .map((entry) => join(entry.parentPath, entry.name))
     const pairs = paths.sort().map(async (path) => [path.slice(dir.length + 1), await readFile(path)] as const)
     return Object.fromEntries(await Promise.all(pairs))
   }
