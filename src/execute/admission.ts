@@ -40,7 +40,7 @@ const options = new Map<string, (value: string) => boolean>([
   ['check-cfg', isText],
   ['cap-lints', matches(/^(allow|warn|deny|forbid)$/)],
   ['L', isSearchPath],
-  ['l', matches(/^(?:(?:static|dylib)(?::[+-][a-z-]+(?:,[+-][a-z-]+)*)?=)?[\w.+-]{1,128}$/)],
+  ['l', matches(/^(?:(?:static|dylib)(?::[+-][a-z-]+(?:,[+-][a-z-]+)*)?=)?[\w+-][\w.+-]{0,127}$/)],
   ['extern', isExtern],
   ['target', matches(/^(?!.*\.json)[\w.-]{1,64}$/)],
   ['error-format', matches(/^json$/)],
