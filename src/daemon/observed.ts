@@ -91,7 +91,7 @@ function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string):
     temporary: [...new Set(temporary.filter((dir) => dir !== undefined))],
     owned: planned.roots.map(({ path }) => path),
     dependencyDirs,
-    dependencies: new Set(dependencies.map(({ name }) => name)),
+    dependencies: new Set(dependencies.flatMap(({ name }) => [name, ...twinOf(name, planned)])),
     covered: (path) => {
       const outDir = outDirs.find((dir) => isWithin(path, dir))
       if (outDir !== undefined) return generated.has(path.slice(outDir.length + 1))
@@ -102,6 +102,12 @@ function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string):
     unnamedDirs,
     programDirs: new Set((env.get('PATH') ?? '').split(':').filter(isAbsolute)),
   }
+}
+
+/** rustc opens the metadata beside a library that it links, too: the same as what the library holds, unless that holds none. */
+function twinOf(name: string, { args }: PlannedAction): string[] {
+  const isWhole = name.endsWith('.rlib') && !args.options.some((option) => option.name === 'Z')
+  return isWhole ? [name.replace(/\.rlib$/, '.rmeta')] : []
 }
 
 /** A directory under the name that it was given, and under that which rustc may make of it: a target directory can be a link. */

@@ -13,6 +13,8 @@ const chance: readonly [RegExp, string][] = [
   [/^(thread '.*') \(\d+\) panicked/g, '$1 panicked'],
   // Of two units that say the same, the first to end shows it.
   [/ \(\d+ duplicates?\)/g, ''],
+  // And is the one that cargo offers to mend.
+  [/ \(run `cargo fix [^`]*` to apply \d+ suggestions?\)/g, ''],
   [/\brustc[A-Za-z0-9]{6}\b/g, 'rustcTEMPORARY'],
   [/\brustdoctest[A-Za-z0-9]{6}\b/g, 'rustdoctestTEMPORARY'],
 ]

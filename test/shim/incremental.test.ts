@@ -72,8 +72,8 @@ describe('an incremental compile that is to run without it', () => {
   ]
   test('has the option left out however it is spelt, and nothing else', async () => {
     const program = await noting()
-    for (const [name, given, kept] of spellings) {
-      for (const dir of ['', privateDir]) {
+    for (const [at, [name, given, kept]] of spellings.entries()) {
+      for (const dir of ['', `${privateDir}-${at}`]) {
         await run([...bench.lib(), ...given], { stripIncremental: true }, { program }, dir)
         const args = [...bench.lib(), ...kept, ...bench.remaps()].join(' ')
         const real = dir === '' ? args : args.replace(`--out-dir ${bench.out}`, `--out-dir ${dir}`)

@@ -206,8 +206,8 @@ export const inputMutations: readonly Mutation[] = [
   },
   {
     title: 'another program of that name earlier along PATH',
-    files: { 'earlier/fixture-tool': { program: '#!/bin/sh\necho two\n' } },
+    files: { 'earlier/fixture-tool': { program: '#!/bin/sh\necho three\n' } },
     touches: seen('program'),
-    says: { program: 'two' },
+    says: { program: 'three' },
   },
 ]
