@@ -118,7 +118,7 @@ export function collectHere(
   options: Omit<CollectOptions, 'needles' | 'hostile'> & { search: readonly string[] },
 ): Promise<Collection> {
   const { search, ...rest } = options
-  const needles = search.map((path) => ({ bytes: Buffer.from(path), whole: true }))
+  const needles = search.map((path) => Buffer.from(path))
   return collectOutputs({ ...rest, needles, hostile: false })
 }
 

@@ -103,7 +103,7 @@ class Run {
     // Digits only: no change of case, no escaping and no mangling hides them.
     const name = Array.from({ length: 4 }, () => `${randomInt(1e7, 1e8)}`).join('')
     this.#marker = `/shoal-${name}`
-    this.#needles = [{ bytes: Buffer.from(name), whole: false }]
+    this.#needles = [Buffer.from(name)]
   }
 
   async run(): Promise<Outcome> {
