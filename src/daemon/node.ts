@@ -45,6 +45,7 @@ import { LocalServer } from './local-server.ts'
 import { bootId, type Machine, systemMachine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
 import { KnownReach } from './reach.ts'
+import { SessionToolchains } from './session-toolchains.ts'
 import { readNodeName } from './setup.ts'
 import { cacheView, peersView, statusView } from './status.ts'
 import { StaysHere } from './stays-here.ts'
@@ -187,11 +188,12 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => digests.save())
   const trees = new Trees(digests)
   const reach = new KnownReach(closures, digests)
+  const toolchains = new SessionToolchains((invocation, target) => lender.toolchain(invocation, target), clock)
   const planNeeds: PlanNeeds = {
     digests,
     trees,
     reach,
-    toolchain: (invocation, target) => lender.toolchain(invocation, target),
+    toolchain: (invocation, target) => toolchains.of(invocation, target),
     cargoEnvironment: cargoEnvironments(processes),
     driver: (path, sysroot) => driverDigest(path, sysroot, digests),
     processor: () => processorName(),
@@ -258,7 +260,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           return true
         },
         fetch: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
-        unchanged: (planned) => unchanged(planned, trees, digests),
+        unchanged: async (planned) =>
+          (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
         collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
         discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
         learn: async (planned, result) => {

@@ -110,8 +110,14 @@ export class ShimConnection implements ShimLink {
     this.#socket.end()
   }
 
+  /** Frames of one moment leave together: each write wakes the shim up, which takes the processor from whoever has it. */
   #send(frame: LocalFrame): void {
-    if (this.#socket.writable) this.#socket.write(encodeLocalFrame(frame))
+    if (!this.#socket.writable) return
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork()
+      process.nextTick(() => this.#socket.uncork())
+    }
+    this.#socket.write(encodeLocalFrame(frame))
   }
 
   #close(): void {

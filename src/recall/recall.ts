@@ -66,6 +66,8 @@ const mostAskMs = 1000
 /** Has anybody done this already? */
 export class Recall {
   readonly #needs: RecallNeeds
+  /** What bytes that are in memory anyway decode to. */
+  readonly #decoded = new WeakMap<Uint8Array, Trace>()
 
   constructor(needs: RecallNeeds) {
     this.#needs = needs
@@ -76,12 +78,13 @@ export class Recall {
     const keyHex = hexOf(planned.key)
     let nearest: { difference: Difference; agreed: number } | undefined
     for (const [age, bytes] of (await this.#needs.traces.traces(keyHex)).entries()) {
-      const trace = readTrace(bytes)
+      const trace = this.#decoded.get(bytes) ?? readTrace(bytes)
       if (trace === undefined || !trace.action.equals(planned.key)) {
         this.#needs.log.warn('unreadable trace dropped', { code: 'ERR_DECODE', crate: planned.crate })
         await this.#needs.traces.remove(keyHex, bytes)
         continue
       }
+      this.#decoded.set(bytes, trace)
       const difference = await firstDifference(trace, place)
       if (difference !== undefined) {
         const agreed = agreedBefore(trace, difference)

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { type Datastore, Key } from 'interface-datastore'
 import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
@@ -32,11 +33,14 @@ export interface ClosureStore {
 /** `datastore` may be shared with others: only keys below `/closures/` are used. */
 export function createClosureStore({ datastore, log }: { datastore: Datastore; log: Logger }): ClosureStore {
   const names = new Map<string, readonly string[]>()
+  /** Sha-256 of what was written down. */
+  const written = new Map<string, string>()
   let cachedNames = 0
 
   const remember = (metadataHex: string, list: readonly string[]): readonly string[] => {
     if (cachedNames + list.length > maxCachedNames) {
       names.clear()
+      written.clear()
       cachedNames = 0
     }
     cachedNames += list.length - (names.get(metadataHex)?.length ?? 0)
@@ -77,6 +81,8 @@ export function createClosureStore({ datastore, log }: { datastore: Datastore; l
         if (!isPlainName(name)) throw new ShoalError('ERR_LIMIT', `not a file name: ${JSON.stringify(name)}`)
       }
       const text = sorted.map(({ name, cid }) => `${hexOf(cid)} ${name}`).join('\n')
+      const digest = hash('sha256', text)
+      if (written.get(metadataHex) === digest) return
       try {
         await datastore.put(keyOf(metadataHex), Buffer.from(text))
       } catch (error) {
@@ -86,6 +92,7 @@ export function createClosureStore({ datastore, log }: { datastore: Datastore; l
         metadataHex,
         sorted.map(({ name }) => name),
       )
+      written.set(metadataHex, digest)
     },
   }
 }

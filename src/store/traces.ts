@@ -10,6 +10,8 @@ const maxTraces = 8
 const maxTraceBytes = 1 << 19
 const maxEntryBytes = 1 << 21
 const prefix = '/traces/'
+/** Bytes of traces that stay in memory. */
+const maxCachedBytes = 4 << 20
 
 const entrySchema = z.array(z.instanceof(Uint8Array)).max(maxTraces)
 
@@ -36,9 +38,21 @@ export interface TraceStore {
 /** `datastore` may be shared with others: only keys below `/traces/` are used. */
 export function createTraceStore({ datastore, log }: { datastore: Datastore; log: Logger }): TraceStore {
   const queues = new KeyedQueues()
+  const cached = new RecentEntries()
+  let changes = 0
   let known: Promise<number> | undefined
 
   const read = async (keyHex: string): Promise<Uint8Array[] | undefined> => {
+    const recent = cached.get(keyHex)
+    if (recent !== undefined) return recent
+    const before = changes
+    const found = await load(keyHex)
+    // What was read while something was written may be out of date.
+    if (found !== undefined && found.length > 0 && changes === before) cached.set(keyHex, found)
+    return found
+  }
+
+  const load = async (keyHex: string): Promise<Uint8Array[] | undefined> => {
     const value = await readValue(datastore, keyOf(keyHex), log)
     if (value === undefined) return undefined
     try {
@@ -50,9 +64,13 @@ export function createTraceStore({ datastore, log }: { datastore: Datastore; log
   }
 
   const write = async (keyHex: string, traces: readonly Uint8Array[], wasThere: boolean): Promise<void> => {
+    cached.delete(keyHex)
+    changes++
     try {
       if (traces.length > 0) await datastore.put(keyOf(keyHex), encodeCbor(traces).bytes)
       else await datastore.delete(keyOf(keyHex))
+      changes++
+      if (traces.length > 0) cached.set(keyHex, [...traces])
     } catch (error) {
       throw new ShoalError('ERR_STORE', 'traces cannot be kept', { cause: error })
     }
@@ -94,6 +112,39 @@ export function createTraceStore({ datastore, log }: { datastore: Datastore; log
     },
   }
 }
+
+/** What was read last, up to a number of bytes. */
+class RecentEntries {
+  readonly #entries = new Map<string, Uint8Array[]>()
+  #bytes = 0
+
+  get(keyHex: string): Uint8Array[] | undefined {
+    const entry = this.#entries.get(keyHex)
+    if (entry === undefined) return undefined
+    this.#entries.delete(keyHex)
+    this.#entries.set(keyHex, entry)
+    return entry
+  }
+
+  set(keyHex: string, entry: Uint8Array[]): void {
+    this.delete(keyHex)
+    this.#entries.set(keyHex, entry)
+    this.#bytes += bytesOf(entry)
+    for (const oldest of this.#entries.keys()) {
+      if (this.#bytes <= maxCachedBytes) break
+      this.delete(oldest)
+    }
+  }
+
+  delete(keyHex: string): void {
+    const entry = this.#entries.get(keyHex)
+    if (entry === undefined) return
+    this.#entries.delete(keyHex)
+    this.#bytes -= bytesOf(entry)
+  }
+}
+
+const bytesOf = (entry: readonly Uint8Array[]): number => entry.reduce((sum, { length }) => sum + length, 0)
 
 const keyOf = (keyHex: string): Key => new Key(`${prefix}${keyHex}`, false)
 

@@ -79,9 +79,9 @@ test('adds to one key at once all arrive', async (t) => {
 test('an entry that is garbage is a miss, and the next add replaces it', async (t) => {
   const { datastore } = await openIndex(t)
   const { log, lines } = recordingLog()
-  const store = createTraceStore({ datastore, log })
   const good = trace('good')
-  await store.add(key(1), good)
+  await createTraceStore({ datastore, log }).add(key(1), good)
+  const store = createTraceStore({ datastore, log })
   const whole = await datastore.get(new Key(`/traces/${key(1)}`))
   for (const bytes of [whole.subarray(0, whole.length - 1), new Uint8Array(), randomBytes(40), trace('{}')]) {
     await datastore.put(new Key(`/traces/${key(1)}`), bytes)
@@ -97,7 +97,7 @@ test('a datastore that fails to read is a miss', async (t) => {
   const store = createTraceStore({ datastore: index.datastore, log: silentLogger })
   await store.add(key(1), trace('a'))
   await index.close()
-  assert.deepEqual(await store.traces(key(1)), [])
+  assert.deepEqual(await createTraceStore({ datastore: index.datastore, log: silentLogger }).traces(key(1)), [])
   await assert.rejects(store.add(key(1), trace('b')), withCode('ERR_STORE'))
 })
 
@@ -118,7 +118,19 @@ test('any sequence of adds and removes behaves as a bounded list', async (t) => 
           await store.add(at, trace(text))
         } else await store.remove(at, trace(text))
         assert.deepEqual(texts(await store.traces(at)), model)
+        assert.deepEqual(texts(await createTraceStore({ datastore, log: silentLogger }).traces(at)), model)
       }
     }),
   )
+})
+
+test('what was read while something was written is not remembered', async (t) => {
+  const { datastore } = await openIndex(t)
+  await createTraceStore({ datastore, log: silentLogger }).add(key(1), trace('old'))
+  for (let round = 0; round < 20; round++) {
+    const store = createTraceStore({ datastore, log: silentLogger })
+    const reads = [store.traces(key(1)), store.traces(key(1))]
+    await Promise.all([...reads, store.add(key(1), trace(`new ${round}`)), store.traces(key(1))])
+    assert.equal(texts(await store.traces(key(1)))[0], `new ${round}`)
+  }
 })
