@@ -35,6 +35,8 @@ interface Known {
   digest: FileDigest
   /** It was still fresh when its digest was taken: good for now, but not to be written down. */
   fresh: boolean
+  /** Of a file that this node wrote itself: its identity and how many names it had. */
+  own?: { identity: string; names: bigint }
 }
 
 export interface KeptDigestsInit {
@@ -92,7 +94,7 @@ export class StatDigests {
   known(path: string): FileDigest | undefined {
     const stat = look(path)
     if (stat === undefined) return undefined
-    return this.#remembered(path, signatureOf(stat))
+    return this.#remembered(path, stat)
   }
 
   /**
@@ -102,7 +104,8 @@ export class StatDigests {
   prime(path: string, cid: CID, identity?: string): void {
     const stat = look(path)
     if (stat === undefined || (identity !== undefined && identityOf(stat) !== identity)) return
-    this.#set(path, { signature: signatureOf(stat), digest: { cid, size: Number(stat.size) }, fresh: true })
+    const own = { identity: identityOf(stat), names: stat.nlink }
+    this.#set(path, { signature: signatureOf(stat), digest: { cid, size: Number(stat.size) }, fresh: true, own })
   }
 
   /**
@@ -111,7 +114,7 @@ export class StatDigests {
   async digest(path: string): Promise<FileDigest> {
     const stat = statSync(path, { bigint: true })
     const signature = signatureOf(stat)
-    const known = this.#remembered(path, signature)
+    const known = this.#remembered(path, stat)
     if (known !== undefined) return known
     const digest = await read(path, Number(stat.size))
     const ageMs = Date.now() - Number(stat.ctimeMs)
@@ -127,9 +130,15 @@ export class StatDigests {
     this.#known.set(path, known)
   }
 
-  #remembered(path: string, signature: string): FileDigest | undefined {
+  #remembered(path: string, stat: BigIntStats): FileDigest | undefined {
     const known = this.#known.get(path)
-    if (known !== undefined) return known.signature === signature ? known.digest : undefined
+    const signature = signatureOf(stat)
+    if (known !== undefined) {
+      if (known.signature === signature) return known.digest
+      if (known.own === undefined || !gotAnotherName(known.own, stat)) return undefined
+      this.#set(path, { ...known, signature, own: { ...known.own, names: stat.nlink } })
+      return known.digest
+    }
     const at = this.#kept?.entries.get(path)
     if (this.#kept === undefined || at === undefined) return undefined
     const { bytes, entries } = this.#kept
@@ -198,6 +207,11 @@ function look(path: string): BigIntStats | undefined {
 /** What tells two files with one name apart, but not two names of one file: links and renames change nothing of it. */
 export function identityOf(stat: BigIntStats): string {
   return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}`
+}
+
+/** cargo links the libraries of a workspace to a second place: that sets the time of the last change, and changes nothing. */
+function gotAnotherName({ identity, names }: NonNullable<Known['own']>, stat: BigIntStats): boolean {
+  return stat.nlink !== names && identity === identityOf(stat)
 }
 
 async function read(path: string, size: number): Promise<FileDigest> {

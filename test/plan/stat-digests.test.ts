@@ -1,6 +1,18 @@
 import assert from 'node:assert/strict'
 import { statSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/promises'
+import {
+  link,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -110,6 +122,27 @@ test('what was fresh when its digest was taken is not written down', async (t) =
   assert.ok(second.known(old))
   assert.equal(second.known(primed), undefined)
   assert.equal(second.known(fresh), undefined)
+})
+
+test('a second name for a file of our own changes nothing; a change of the file itself does', async (t) => {
+  const bench = await Bench.create(t)
+  const digests = await bench.open()
+  const path = join(bench.dir, 'libown.rlib')
+  await writeFile(path, 'own')
+  digests.prime(path, content('own'))
+  await link(path, join(bench.dir, 'second'))
+  assert.ok(digests.known(path)?.cid.equals(content('own')))
+  await unlink(join(bench.dir, 'second'))
+  assert.ok(digests.known(path)?.cid.equals(content('own')))
+  const { atime, mtime } = await stat(path)
+  await writeFile(path, 'two')
+  await utimes(path, atime, mtime)
+  assert.equal(digests.known(path), undefined, 'changed and backdated')
+  digests.prime(path, content('two'))
+  await link(path, join(bench.dir, 'third'))
+  await writeFile(path, 'six')
+  await utimes(path, atime, new Date(Date.now() + 1000))
+  assert.equal(digests.known(path), undefined, 'linked and changed')
 })
 
 test('a file of digests that is damaged, torn, of another boot or of another kind is an empty one', async (t) => {
