@@ -100,6 +100,7 @@ export const whyShape = z.looseObject({
       where: z.string(),
       reason: z.string(),
       meaning: z.string().optional(),
+      source: z.string().optional(),
       causes: z.array(causeShape),
       because: z.array(z.array(z.looseObject({ crate: z.string(), kind: z.string(), cause: causeShape })).min(1)),
     }),

@@ -6,18 +6,31 @@ import type { LentInputs } from '../plan/lent-inputs.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import type { Trees } from '../plan/trees.ts'
 import type { Cause } from '../recall/cause.ts'
-import type { Difference } from '../recall/evidence.ts'
+import type { Difference, Place } from '../recall/evidence.ts'
 import {
   explainAction,
   explainDifference,
+  explainEnvironment,
   firstTime,
   maxCauses,
   nearest,
   notKept,
+  type Remembered,
   subjectOf,
+  versionOf,
 } from '../recall/explain.ts'
 import type { Missed } from '../recall/recall.ts'
-import { decodeSketch, encodeSketch, sketchOf } from '../recall/sketch.ts'
+import {
+  type Circumstances,
+  circumstancesOf,
+  decodeCircumstances,
+  decodeSketch,
+  encodeCircumstances,
+  encodeSketch,
+  type SketchedEnvironment,
+  sketchEnvironment,
+  sketchOf,
+} from '../recall/sketch.ts'
 import type { SeenAction, SubjectStore } from '../store/subjects.ts'
 
 export interface CausesNeeds {
@@ -27,6 +40,13 @@ export interface CausesNeeds {
   /** What the unit was found to be made from, if that was looked at. */
   inputsOf(planned: PlannedAction): LentInputs | undefined
   log: Logger
+}
+
+/** How a unit ended that was not recalled. */
+export interface Ended extends Missed {
+  env: Place['env']
+  /** Whether what was kept of it holds for one environment as a whole only. */
+  readsEnvironment: boolean
 }
 
 /** Larger directories are not compared file by file. */
@@ -47,14 +67,17 @@ export class Causes {
   }
 
   /** At most 8, the likeliest root of it all first; none when that cannot be told. */
-  async of(planned: PlannedAction, { difference }: Missed): Promise<Cause[]> {
+  async of(planned: PlannedAction, ended: Ended): Promise<Cause[]> {
+    const { difference } = ended
     try {
       const subject = subjectOf(planned)
-      const mine = seenAction(planned)
       const { subjects } = this.#needs
+      const mine = seenAction(planned, ended, ended.readsEnvironment ? await subjects.seen(subject) : [])
       const seen = await (this.#made.has(planned) ? subjects.add(subject, mine) : subjects.seen(subject))
       const causes =
-        difference === undefined ? explainUnknown(planned, mine, seen) : await this.#explain(planned, difference)
+        difference === undefined
+          ? explainUnknown(planned, mine, seen)
+          : await this.#explain(planned, difference, seen, ended)
       return causes.slice(0, maxCauses)
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
@@ -63,7 +86,16 @@ export class Causes {
     }
   }
 
-  async #explain(planned: PlannedAction, difference: Difference): Promise<Cause[]> {
+  async #explain(
+    planned: PlannedAction,
+    difference: Difference,
+    seen: readonly SeenAction[],
+    { env }: Ended,
+  ): Promise<Cause[]> {
+    if (difference.kind === 'environ') {
+      const causes = explainEnvironment(environmentsOf(planned, seen), sketchEnvironment({ env, roots: planned.roots }))
+      return causes.length > 0 ? causes : explainDifference(difference)
+    }
     if (difference.kind !== 'tree' || difference.recorded === null) return explainDifference(difference)
     const { dir, root } = planned.source
     const own = this.#needs.inputsOf(planned)?.own ?? (await this.#needs.trees.tree(dir, root === 'registry'))
@@ -77,27 +109,61 @@ export class Causes {
   }
 }
 
-const seenAction = ({ action, args, build }: PlannedAction): SeenAction => ({
-  variant: args.codegen.get('metadata')?.slice(0, 256) ?? '',
-  action: encodeSketch(sketchOf(action)),
-  outDir: build?.bytes ?? null,
-})
+/** Of an action that goes with several environments, the newest. */
+const maxEnvironments = 4
+
+/** @param seen what was kept of the subject before */
+function seenAction(planned: PlannedAction, ended: Ended, seen: readonly SeenAction[]): SeenAction {
+  const { action, args, build, roots } = planned
+  const environments: SketchedEnvironment[] = []
+  if (ended.readsEnvironment) {
+    const now = sketchEnvironment({ env: ended.env, roots })
+    const others = environmentsOf(planned, seen).filter(({ cid }) => cid !== now.cid)
+    environments.push(...[now, ...others].slice(0, maxEnvironments))
+  }
+  return {
+    variant: args.codegen.get('metadata')?.slice(0, 256) ?? '',
+    action: encodeSketch(sketchOf(action)),
+    outDir: build?.bytes ?? null,
+    besides: encodeCircumstances(circumstancesOf(planned, environments)),
+  }
+}
+
+/** Those in which this very action was carried out. */
+function environmentsOf({ action }: PlannedAction, seen: readonly SeenAction[]): SketchedEnvironment[] {
+  const mine = encodeSketch(sketchOf(action))
+  const same = seen.find((other) => Buffer.compare(other.action, mine) === 0)
+  return (same && circumstances(same)?.environments) ?? []
+}
+
+const circumstances = ({ besides }: SeenAction): Circumstances | undefined =>
+  besides === null ? undefined : decodeCircumstances(besides)
 
 /** No trace has its action: it is compared with what the same unit was when it was made before. */
-function explainUnknown(
-  { action, crate, build }: PlannedAction,
-  mine: SeenAction,
-  seen: readonly SeenAction[],
-): Cause[] {
+function explainUnknown(planned: PlannedAction, mine: SeenAction, seen: readonly SeenAction[]): Cause[] {
+  const { action, crate, build } = planned
   if (seen.some((other) => Buffer.compare(other.action, mine.action) === 0)) return [notKept(crate)]
-  // What cargo calls the same comes nearest.
-  const alike = seen.filter(({ variant }) => variant === mine.variant)
-  const newer = sketchOf(action)
-  const causes = nearest(alike.length === 0 ? seen : alike, (other) => {
-    const older = decodeSketch(other.action)
-    return older && explainAction(older, newer, () => ({ recorded: readTree(other.outDir), here: build?.tree }))
-  })
+  const now = { sketch: sketchOf(action), circumstances: circumstances(mine) }
+  // What cargo calls the same comes nearest, and another version farthest.
+  let candidates = remembered(seen.filter(({ variant }) => variant === mine.variant))
+  if (candidates.length === 0) {
+    const all = remembered(seen)
+    const ofVersion = all.filter(({ before }) => versionOf(before.sketch) === versionOf(now.sketch))
+    candidates = ofVersion.length > 0 ? ofVersion : all
+  }
+  const causes = nearest(candidates, ({ before, outDir }) =>
+    explainAction(before, now, () => ({ recorded: readTree(outDir), here: build?.tree })),
+  )
   return causes ?? [firstTime(crate)]
+}
+
+function remembered(seen: readonly SeenAction[]): { before: Remembered; outDir: Uint8Array | null }[] {
+  return seen.flatMap((other) => {
+    const sketch = decodeSketch(other.action)
+    return sketch === undefined
+      ? []
+      : [{ before: { sketch, circumstances: circumstances(other) }, outDir: other.outDir }]
+  })
 }
 
 /** What is kept for comparing may be of an older version, or damaged. */

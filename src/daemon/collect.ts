@@ -1,13 +1,15 @@
+import { isUtf8 } from 'node:buffer'
 import { statSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { collectHere, withoutIdentity } from '../execute/collector.ts'
 import { limits, type Result } from '../plan/action.ts'
+import { nameDiagnostics } from '../plan/diagnostics.ts'
 import { observationFile } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { isWithin } from '../plan/read-set.ts'
-import { nameRoots, type Root, sortRoots } from '../plan/roots.ts'
+import { type Root, sortRoots } from '../plan/roots.ts'
 import type { Ran } from './shim-link.ts'
 
 export interface CollectBlocks {
@@ -20,7 +22,7 @@ export interface CollectBlocks {
   ): Promise<{ cid: CID; size: number }>
 }
 
-/** `bind`: the outputs hold paths of this machine, so that the result holds for them only. */
+/** `bind`: the outputs, or what rustc said, hold paths of this machine, so that the result holds for them only. */
 export type Collected =
   | { result: Result; bind: boolean; made: readonly { name: string; cid: CID; identity: string }[] }
   | { reason: 'path-bound' | 'unsupported-option' | 'source-changed' }
@@ -52,7 +54,10 @@ export async function collectResult(
   if (wasTouched(privateDir, planned)) return { reason: 'source-changed' }
   // The private directory is never used again, so what holds its name is of no use anywhere.
   if (collection.found.length > 0 && (await mentions(privateDir, planned))) return { reason: 'path-bound' }
-  const stderr = Buffer.from(nameRoots(withoutArtifacts(ran.stderr), roots))
+  if (!isUtf8(ran.stderr)) return { reason: 'unsupported-option' }
+  const diagnostics = nameDiagnostics(withoutArtifacts(ran.stderr), roots)
+  if (diagnostics === undefined) return { reason: 'unsupported-option' }
+  const stderr = Buffer.from(diagnostics.text)
   if (stderr.length > limits.result / 2) return { reason: 'unsupported-option' }
   const result: Result = {
     v: 2,
@@ -63,7 +68,7 @@ export async function collectResult(
     wallMs: ran.wallMs,
   }
   const made = collection.outputs.map(({ name, cid, identity }) => ({ name, cid, identity }))
-  return { result, bind: collection.pathBound !== undefined, made }
+  return { result, bind: collection.pathBound !== undefined || diagnostics.bound, made }
 }
 
 /** Whoever holds the path of a directory inside another holds that of the other too. */

@@ -9,8 +9,10 @@ import type { Cause } from '../recall/cause.ts'
 import type { Difference, Place } from '../recall/evidence.ts'
 import type { Unshareable } from '../recall/read-set.ts'
 import type { Missed, Recalled } from '../recall/recall.ts'
+import type { Ended } from './causes.ts'
 import type { Collected } from './collect.ts'
 import type { DeliverNeeds } from './deliver.ts'
+import type { EditedUnits } from './edited.ts'
 import type { Ran } from './shim-link.ts'
 import type { StaysHere } from './stays-here.ts'
 
@@ -42,6 +44,8 @@ export interface Work {
 
 export interface CompileNeeds extends DeliverNeeds {
   plan(invocation: Invocation): Promise<Planned>
+  /** Units that rustc makes incrementally, and those that are built upon them. */
+  edited: Pick<EditedUnits, 'follower' | 'made'>
   placeOf(planned: PlannedAction, env: ReadonlyMap<string, string>): Place
   recall: {
     own(planned: PlannedAction, place: Place): Promise<Recalled | Missed>
@@ -71,6 +75,8 @@ export interface CompileNeeds extends DeliverNeeds {
   observer(): string
   /** The time of the file system's clock, ms. */
   stamp(): number
+  /** rustc has ended, and cargo knows: the shim may linger until what it made is kept. */
+  over(): void
   /** Takes what rustc left in a private directory; the reason when it must not be kept. */
   collect(planned: PlannedAction, privateDir: string, ran: Ran): Promise<Collected>
   /** What a compile here looked at. */
@@ -91,7 +97,7 @@ export interface CompileNeeds extends DeliverNeeds {
   /** Remembers what the metadata of a unit reaches. */
   learn(planned: Planned, result: Result | undefined): Promise<void>
   /** In what a unit differs from the nearest that is kept; to be asked when cargo has its unit. */
-  causes(planned: PlannedAction, missed: Missed): Promise<Cause[]>
+  causes(planned: PlannedAction, ended: Ended): Promise<Cause[]>
   announce(key: CID): void
   /** Actions that are being worked on; each resolves when others need no longer wait for it. */
   inFlight: Map<string, PromiseWithResolvers<void>>

@@ -9,7 +9,11 @@ import { Unit } from './unit.ts'
  * The life of a rustc call. Each step either settles the unit or leaves it to the next one; the last one is rustc here.
  */
 export async function compile(shim: ShimLink, needs: CompileNeeds): Promise<UnitEnd> {
-  const planned = await needs.plan(shim.invocation)
+  const { invocation } = shim
+  const follower = needs.edited.follower(invocation)
+  if (follower !== undefined) return await passThrough(follower, 'incremental', shim, needs)
+  const planned = await needs.plan(invocation)
+  needs.edited.made(planned, invocation, 'otherwise')
   if (!planned.shareable) return await passThrough(planned, planned.reason, shim, needs)
   const unit = new Unit(planned, shim, needs)
   const missed = await unit.recallOwn()
@@ -17,7 +21,8 @@ export async function compile(shim: ShimLink, needs: CompileNeeds): Promise<Unit
   const end = await make(unit, planned, missed, shim, needs)
   if (end.outcome === 'recalled-here') return end
   // cargo has its unit by now.
-  const causes = await needs.causes(planned, missed)
+  const { env } = invocation
+  const causes = await needs.causes(planned, { ...missed, env, readsEnvironment: unit.readsEnvironment })
   return causes.length === 0 || end.outcome === 'recalled-mesh' ? end : { ...end, causes }
 }
 
@@ -33,8 +38,9 @@ async function make(
     return await passThrough(planned, 'incremental', shim, needs)
   }
   const work = await needs.work(planned)
-  return await alone(work.key, shim, needs, async (waited, letGo) => {
-    if (waited && (await unit.recallOwn()) === undefined) return unit.end('recalled-here', 'here')
+  return await alone(work.key, shim, needs, async (letGo) => {
+    // Somebody may have been at it since the first look, and have ended before this unit came to wait.
+    if ((await unit.recallOwn()) === undefined) return unit.end('recalled-here', 'here')
     return await withClaim(work, shim, needs, async (claim) => {
       const theirs = await recallOrWait(unit, work, claim, shim)
       if (theirs !== undefined) return theirs
@@ -88,11 +94,9 @@ async function alone<T>(
   key: string,
   shim: ShimLink,
   needs: CompileNeeds,
-  work: (waited: boolean, letGo: () => void) => Promise<T>,
+  work: (letGo: () => void) => Promise<T>,
 ): Promise<T> {
-  let waited = false
   for (let other = needs.inFlight.get(key); other !== undefined; other = needs.inFlight.get(key)) {
-    waited = true
     shim.yieldToken()
     await Promise.race([other.promise, aborted(shim.signal)])
     shim.signal.throwIfAborted()
@@ -105,20 +109,21 @@ async function alone<T>(
     mine.resolve()
   }
   try {
-    return await work(waited, letGo)
+    return await work(letGo)
   } finally {
     letGo()
   }
 }
 
 async function passThrough(planned: Planned, reason: string, shim: ShimLink, needs: CompileNeeds): Promise<UnitEnd> {
+  if (reason === 'incremental') needs.edited.made(planned, shim.invocation, 'incrementally')
   const placement = await needs.market.place(needs.staying(), {
     signal: shim.signal,
     onWaiting: () => shim.yieldToken(),
   })
   try {
     const ran = await shim.run(
-      { privateDir: '', observer: '', stripIncremental: false },
+      { privateDir: '', observer: '', stripIncremental: false, linger: false },
       () => placement.kind === 'here' && placement.release(),
     )
     if (ran.code === 0) await needs.learn(planned, undefined)

@@ -3,6 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
 import type { OutputKind, Result } from '../plan/action.ts'
 import { placeDepInfo } from '../plan/dep-info.ts'
+import { isRemapped } from '../plan/own-remaps.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { placeRoots } from '../plan/roots.ts'
 import type { ShimLink } from './shim-link.ts'
@@ -82,7 +83,7 @@ export class Delivery {
     let text = placeRoots(Buffer.from(result.stderr).toString(), this.#planned.roots)
     // Of two prefixes with one name the later is the real one.
     for (const { from, to } of this.#shim.invocation.remaps.toReversed()) {
-      if (to.startsWith('/cargo/')) text = text.replaceAll(to, from)
+      if (to.startsWith('/cargo/') && !isRemapped(from, this.#planned.args)) text = text.replaceAll(to, from)
     }
     return text
   }

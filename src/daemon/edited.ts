@@ -1,16 +1,23 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, extname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import type { Clock } from '../base/clock.ts'
-import type { PlannedAction } from '../plan/plan.ts'
+import { unitKind } from '../plan/classify.ts'
+import type { Invocation } from '../plan/invocation.ts'
+import { dependencyPath } from '../plan/normalise.ts'
+import type { Planned, PlannedAction, PlannedHere } from '../plan/plan.ts'
 import { isWithin } from '../plan/read-set.ts'
 import { rootToken } from '../plan/roots.ts'
+import { parseRustcArgs } from '../plan/rustc-args.ts'
 import type { Difference } from '../recall/evidence.ts'
 
 const run = promisify(execFile)
 const settledMs = 2000
 const deadlineMs = 1000
+const maxLibraries = 8192
+
+const withoutExtension = (path: string): string => path.slice(0, path.length - extname(path).length)
 
 /** Which units somebody is working on: rustc with its incremental directory is the best answer for these. */
 export class EditedUnits {
@@ -18,8 +25,37 @@ export class EditedUnits {
   /** By checkout: files that version control sees changed, absolute. */
   readonly #changed = new Map<string, { since: number; files: Promise<string[]> }>()
 
+  /** Libraries that rustc made incrementally, without their extension, until they are made otherwise. */
+  readonly #incremental = new Set<string>()
+
   constructor(clock: Clock) {
     this.#clock = clock
+  }
+
+  /**
+   * A unit that is built upon one that rustc made incrementally here: nobody else has had that one, so nothing that is kept
+   * holds, and reading the library anew after each edit to say so would cost more than all the rest.
+   */
+  follower(invocation: Invocation): PlannedHere | undefined {
+    if (this.#incremental.size === 0) return undefined
+    const args = parseRustcArgs(invocation.argv)
+    if (!args.codegen.has('incremental')) return undefined
+    const follows = args.externs.some(
+      ({ path }) => path !== undefined && this.#incremental.has(withoutExtension(resolve(invocation.cwd, path))),
+    )
+    if (!follows) return undefined
+    const { crateName: crate } = args
+    return { shareable: false, reason: 'incremental', crate, kind: unitKind(args), args, reaches: undefined }
+  }
+
+  /** How a unit is about to be made: before any that is built upon it is asked for. */
+  made({ args }: Pick<Planned, 'args'>, { cwd }: Pick<Invocation, 'cwd'>, how: 'incrementally' | 'otherwise'): void {
+    const path = dependencyPath(resolve(cwd, args.outDir), args)
+    if (path === undefined) return
+    const library = withoutExtension(path)
+    this.#incremental.delete(library)
+    if (how === 'incrementally') this.#incremental.add(library)
+    if (this.#incremental.size > maxLibraries) this.#incremental.clear()
   }
 
   /** @param missed how the nearest kept trace differs */

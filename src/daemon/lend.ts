@@ -7,6 +7,7 @@ import type { EarlyMetadata, Outcome } from '../execute/runner.ts'
 import type { WorkOptions } from '../market/guests.ts'
 import { marketLimits } from '../market/limits.ts'
 import type { WorkResult } from '../market/task.ts'
+import { type Claim, workKey } from '../mesh/claims.ts'
 import {
   type Action,
   decodeAction,
@@ -23,7 +24,7 @@ import {
 import { rootToken } from '../plan/roots.ts'
 import { isBound } from '../recall/evidence.ts'
 import { declaredReadSet, type Unshareable } from '../recall/read-set.ts'
-import { cidOf, dagCborCodec, readCid } from '../wire/cid.ts'
+import { cidOf, dagCborCodec, digestOf, readCid } from '../wire/cid.ts'
 import { type Award, Outcome as Status } from '../wire/generated/market_pb.ts'
 import { type LentReadsNeeds, type LentTree, lentReads } from './lent-reads.ts'
 
@@ -46,6 +47,8 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
   ): Promise<Outcome>
   /** Keeps the result, so that this node can recall it and answer for it too. */
   remember(result: Result, reads: ReadSet): Promise<void>
+  /** Tells other members that this node is at some work, so that they wait for its end. */
+  claim(work: Uint8Array, expectedMs: number): Pick<Claim, 'commit' | 'done'>
   log: Logger
 }
 
@@ -65,20 +68,13 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
     admit(action)
     const lent = new LentUnit(action, cidOf(award.action, dagCborCodec), needs)
     if (lent.usesMacros && !needs.observes()) throw unwatched('there is no observer here')
-    const { inputs, trees } = await gather(readCid(award.inputs), peer, signal, needs)
-    const early: Promise<void>[] = []
-    const outcome = await needs.run(action, inputs, {
-      signal,
-      onRmeta: (rmeta) => early.push(lent.announce(rmeta, { inputs, trees }, options)),
-    })
-    await Promise.all(early)
-    if (outcome.kind === 'ok') return await lent.deliver(outcome, { inputs, trees })
-    needs.log.info('lent unit does not compile here', {
-      peer,
-      crate: action.crate,
-      stderr: foreignText(outcome.stderr),
-    })
-    return ended(Status.FAILED, { message: `rustc ended with ${outcome.status}`, wallMs: outcome.wallMs })
+    const laid = await gather(readCid(award.inputs), peer, signal, needs)
+    const claim = lent.claim(laid, award.expectedMs)
+    try {
+      return await lent.compile(laid, options)
+    } finally {
+      claim?.done(lent.isKept)
+    }
   } catch (error) {
     const { code, message } = toShoalError(error)
     if (!signal.aborted) needs.log.info('lent unit ended without a result', { code, peer, message })
@@ -96,6 +92,8 @@ interface Laid {
 /** One unit that is compiled for somebody else. */
 class LentUnit {
   readonly usesMacros: boolean
+  /** Whether the result can be asked for here. */
+  isKept = false
   readonly #action: Action
   readonly #key: CID
   readonly #needs: LendNeeds
@@ -107,8 +105,34 @@ class LentUnit {
     this.#needs = needs
   }
 
+  /** The name under which a member that builds the same thing claims it; none when there is no package. */
+  claim({ inputs: { trees } }: Laid, expectedMs: number): Pick<Claim, 'done'> | undefined {
+    const [own] = trees
+    if (own === undefined) return undefined
+    const claim = this.#needs.claim(workKey(digestOf(this.#key), digestOf(own.tree)), expectedMs)
+    claim.commit()
+    return claim
+  }
+
+  /** @throws as `deliver`, and what the run throws */
+  async compile(laid: Laid, options: WorkOptions): Promise<WorkResult> {
+    const early: Promise<void>[] = []
+    const outcome = await this.#needs.run(this.#action, laid.inputs, {
+      signal: options.signal,
+      onRmeta: (rmeta) => early.push(this.#announce(rmeta, laid, options)),
+    })
+    await Promise.all(early)
+    if (outcome.kind === 'ok') return await this.#deliver(outcome, laid)
+    this.#needs.log.info('lent unit does not compile here', {
+      peer: options.peer,
+      crate: this.#action.crate,
+      stderr: foreignText(outcome.stderr),
+    })
+    return ended(Status.FAILED, { message: `rustc ended with ${outcome.status}`, wallMs: outcome.wallMs })
+  }
+
   /** What a macro makes need not come out the same again: its metadata waits for the rest. */
-  async announce(rmeta: EarlyMetadata, laid: Laid, { onMetadata }: WorkOptions): Promise<void> {
+  async #announce(rmeta: EarlyMetadata, laid: Laid, { onMetadata }: WorkOptions): Promise<void> {
     if (this.usesMacros) return
     const { name, cid, size, depInfo } = rmeta
     try {
@@ -127,7 +151,7 @@ class LentUnit {
   }
 
   /** @throws ShoalError ERR_OUTPUT, ERR_LIMIT when it has a macro and cannot be said what that looked at */
-  async deliver({ result, observed, wallMs }: Outcome & { kind: 'ok' }, laid: Laid): Promise<WorkResult> {
+  async #deliver({ result, observed, wallMs }: Outcome & { kind: 'ok' }, laid: Laid): Promise<WorkResult> {
     const encoded = encodeResult(result)
     const reads = await this.#observed(observed, result.depInfo, laid)
     if (typeof reads === 'string' && this.usesMacros) throw unwatched(reads)
@@ -137,7 +161,10 @@ class LentUnit {
       this.#needs.log.info('lent unit without a trace', { crate: this.#action.crate, reason: reads })
     }
     const kept = typeof reads === 'string' ? this.#declared(result.depInfo, laid) : reads
-    if (typeof kept !== 'string' && !isBound(kept)) await this.#needs.remember(result, kept)
+    if (typeof kept !== 'string' && !isBound(kept)) {
+      await this.#needs.remember(result, kept)
+      this.isKept = true
+    }
     return ended(Status.OK, { result: encoded.bytes, trace, wallMs })
   }
 

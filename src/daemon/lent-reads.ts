@@ -49,6 +49,7 @@ export async function lentReads(compile: LentCompile, needs: LentReadsNeeds): Pr
     owned: [],
     dependencyDirs: [deps],
     dependencies: new Set(action.deps.map(([name]) => name)),
+    complete: false,
     covered: coveredBy(compile, needs.covered),
     unnamedDirs: [],
     programDirs: new Set(),

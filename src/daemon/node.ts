@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -44,6 +43,7 @@ import { Lender } from './lender.ts'
 import { LocalServer } from './local-server.ts'
 import { bootId, type Machine, systemMachine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
+import { observerHere } from './observer-here.ts'
 import { KnownReach } from './reach.ts'
 import { SessionToolchains } from './session-toolchains.ts'
 import { readNodeName } from './setup.ts'
@@ -71,6 +71,9 @@ export interface RunningNode {
   /** Lets go of everything, in the reverse order of starting. */
   stop(): Promise<void>
 }
+
+/** What is done for units that cargo has is ended first when the node stops, for so long. */
+const drainMs = 2000
 
 /**
  * Builds every room, statically, and starts them in order. The only place where rooms meet.
@@ -136,6 +139,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   )
   const supply: Supply = new Supply({ blocks, mesh })
 
+  const observer = await observerHere(paths, env, health)
+  closing.push(() => observer.close())
   const rustupHome = env.RUSTUP_HOME || join(homedir(), '.rustup')
   const lender = await Lender.open(
     { blocks, clock, log: log.child('lend'), env, health },
@@ -158,6 +163,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           usesEnviron: (library) => lender.usesEnviron(library),
           run: (action, inputs, runOptions) => lender.run(action, inputs, runOptions),
           remember: (result, reads) => recall.remember(result, reads),
+          claim: (work, expectedMs) => mesh.claim(work, expectedMs),
           log: log.child('lend'),
         }),
     },
@@ -233,8 +239,9 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     market,
     cargoRuns: (pid) => processes.identify(pid) !== undefined,
     nameOf: (peer) => mesh.peers().find((view) => view.peerId === peer)?.name || peer,
-    compile: (shim, build) =>
+    compile: (shim, build, over) =>
       compile(shim, {
+        over,
         plan: (invocation) => plan(invocation, membership.id, planNeeds),
         recall,
         market,
@@ -246,13 +253,15 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         work: (planned) => works.of(planned, build),
         claim: (work, expectedMs) => mesh.claim(work, expectedMs),
         staying: () => stayingTask(build),
+        edited,
         isEdited: (planned, missed) => edited.has(planned, missed),
         withoutIncremental: (planned, invocation) => warmer.add(planned, invocation),
-        observer: () => (existsSync(paths.observer) ? paths.observer : ''),
+        observer: () => observer.path(),
         stamp: () => fileClock.now(),
         reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
         staysHere,
-        declaredReads: (planned, depInfo, place) => declaredReads(planned, depInfo, place, trees),
+        declaredReads: (planned, depInfo, place) =>
+          declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
         prepare: async (planned) => {
           const inputs = works.inputsOf(planned)
           if (inputs === undefined || !mesh.peers().some((peer) => peer.connected)) return false
@@ -268,7 +277,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           if (planned.shareable) causes.made(planned)
           await reach.learn(planned, result, shim.invocation)
         },
-        causes: (planned, missed) => causes.of(planned, missed),
+        causes: (planned, ended) => causes.of(planned, ended),
         announce: (key) => mesh.announce(key),
         place: async (cid, path, mode) => {
           await place([{ name: basename(path), cid, mode }], { outDir: dirname(path), blocks })
@@ -304,6 +313,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     paths.socket,
   )
   await server.start()
+  // Once no shim waits for this node any more.
+  closing.push(() => Promise.race([units.drained(), new Promise<void>((resolve) => clock.after(drainMs, resolve))]))
   closing.push(() => server.stop())
   await writeAnnouncement(paths.announce, [])
   closing.push(() => removeAnnouncement(paths.announce))

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, isAbsolute, join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import type { ReadSet } from '../plan/action.ts'
+import { declaredInputs } from '../plan/declared-inputs.ts'
 import { readDynamic } from '../plan/elf.ts'
 import { type Observation, observationFile, readObservations } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
@@ -10,7 +11,14 @@ import { isWithin, selectReads } from '../plan/read-set.ts'
 import { nameRoots, rootToken } from '../plan/roots.ts'
 import type { Trees } from '../plan/trees.ts'
 import type { Place } from '../recall/evidence.ts'
-import { type DeclaredTree, declaredReadSet, readSetOf, type Unshareable } from '../recall/read-set.ts'
+import {
+  type DeclaredTree,
+  declaredReadSet,
+  type InputReads,
+  inputReads,
+  readSetOf,
+  type Unshareable,
+} from '../recall/read-set.ts'
 
 export interface CompiledHere {
   planned: PlannedAction
@@ -39,7 +47,7 @@ export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Prom
     return await readSetOf({ selected, depInfo, build, since, readsEnvironment }, place)
   }
   if (looksUnseen(planned)) return 'unobserved'
-  return await declaredReads(planned, depInfo, place, trees)
+  return await declaredReads(planned, { depInfo, since }, place, trees)
 }
 
 /** Whether it can look at what its dep-info does not tell: macros, linkers, native libraries, profiles, unnamed crates. */
@@ -48,18 +56,32 @@ function looksUnseen({ usesMacros, notAway, args }: PlannedAction): boolean {
   return usesMacros || searches || (notAway !== undefined && notAway !== 'native-cpu')
 }
 
-/** The read set of a unit that reads its package and nothing else, as far as rustc's dep-info tells. */
+/** The read set of a unit that reads its package, what that declares and nothing else, as far as rustc's dep-info tells. */
 export async function declaredReads(
   planned: PlannedAction,
-  depInfo: string,
+  { depInfo, since }: Pick<CompiledHere, 'depInfo' | 'since'>,
   place: Place,
   trees: Trees,
 ): Promise<ReadSet | Unshareable> {
   const own = await trees.tree(planned.source.dir, planned.source.root === 'registry')
   const name = nameRoots(own.dir, planned.roots)
   const build = declaredBuild(planned)
-  const declared = [{ dir: name, files: own.tree.files }, ...(build ? [build] : [])]
-  return declaredReadSet(depInfo, ['tree', name, own.cid], declared, place)
+  const inputs = await inputsOf(planned, { depInfo, since }, place, trees)
+  if (typeof inputs === 'string') return inputs
+  const declared = [{ dir: name, files: own.tree.files }, ...(build ? [build] : []), ...inputs.trees]
+  return declaredReadSet(depInfo, ['tree', name, own.cid], declared, place, inputs.reads)
+}
+
+/** Whoever publishes a package knows nothing of what lies around it elsewhere: only people's own packages may declare that. */
+async function inputsOf(
+  { source }: PlannedAction,
+  compiled: Pick<CompiledHere, 'depInfo' | 'since'>,
+  place: Place,
+  trees: Trees,
+): Promise<InputReads | Unshareable> {
+  if (source.root !== 'workspace' && source.root !== 'package') return { reads: [], trees: [] }
+  const paths = await declaredInputs(source.dir)
+  return paths === undefined ? 'unobserved' : await inputReads(paths, compiled, place, (dir) => trees.tree(dir, false))
 }
 
 function declaredBuild({ build }: PlannedAction): DeclaredTree | undefined {
@@ -92,6 +114,7 @@ function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string):
     owned: planned.roots.map(({ path }) => path),
     dependencyDirs,
     dependencies: new Set(dependencies.flatMap(({ name }) => [name, ...twinOf(name, planned)])),
+    complete: planned.reaches !== undefined,
     covered: (path) => {
       const outDir = outDirs.find((dir) => isWithin(path, dir))
       if (outDir !== undefined) return generated.has(path.slice(outDir.length + 1))

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import { installedTarget } from '../plan/classify.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { PlanNeeds, PlannedAction, ToolchainId } from '../plan/plan.ts'
 
@@ -43,7 +44,7 @@ export class SessionToolchains {
 
   /** Whether the toolchain of a unit is the one that it was planned with. */
   async isStill(planned: Pick<PlannedAction, 'toolchain' | 'args'>, invocation: Invocation): Promise<boolean> {
-    return (await this.#find(invocation, planned.args.target))?.digest === planned.toolchain.digest
+    return (await this.#find(invocation, installedTarget(planned.args)))?.digest === planned.toolchain.digest
   }
 }
 

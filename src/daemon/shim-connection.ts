@@ -100,6 +100,10 @@ export class ShimConnection implements ShimLink {
     })
   }
 
+  finish(): void {
+    this.#socket.end()
+  }
+
   exit(code: number): void {
     this.#send({ type: 'exit', code })
     this.#socket.end()

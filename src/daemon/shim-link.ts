@@ -19,6 +19,8 @@ export interface RunOrder {
   observer: string
   /** Whether `-C incremental` is left out: without it equal inputs give equal outputs. */
   stripIncremental: boolean
+  /** Whether the shim, with rustc at its end, waits for `finish`: one second at most. */
+  linger: boolean
 }
 
 /** One waiting shim, seen from the story in `compile.ts`. All calls are harmless once the shim is gone. */
@@ -37,6 +39,8 @@ export interface ShimLink {
    * @param onStall called once when somebody stops the build (Ctrl-Z): nobody else should wait for it
    */
   run(order: RunOrder, onStall: () => void): Promise<Ran>
+  /** After `run`: whatever is to be had from the outputs is kept, and the shim need not linger. */
+  finish(): void
   /** The unit is delivered: the shim ends with this code. */
   exit(code: number): void
   /** The shim runs rustc without the daemon. */

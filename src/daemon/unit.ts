@@ -27,6 +27,7 @@ export class Unit {
   #bytesIn = 0
   #fallback: string | undefined
   #reason = ''
+  #readsEnvironment = false
   /** What a compile here left, in the store by now. */
   #made: readonly { name: string; cid: CID; identity: string }[] = []
 
@@ -42,6 +43,11 @@ export class Unit {
     const { crate, kind } = this.#planned
     const end: UnitEnd = { crate, kind, outcome, where, reason: this.#reason, bytesIn: this.#bytesIn }
     return this.#fallback === undefined ? end : { ...end, fallback: this.#fallback }
+  }
+
+  /** Whether what was kept of it holds for one environment as a whole only. */
+  get readsEnvironment(): boolean {
+    return this.#readsEnvironment
   }
 
   /** @returns undefined when the unit was delivered from what is kept here */
@@ -200,12 +206,13 @@ export class Unit {
     this.#reason = this.#staysHere ?? ''
     try {
       const since = this.#needs.stamp()
-      const order = { privateDir, observer: this.#needs.observer(), stripIncremental: true }
+      const order = { privateDir, observer: this.#needs.observer(), stripIncremental: true, linger: this.#mayBeLast }
       const ran = await this.#shim.run(order, () => {
         placement.release()
         letGo()
       })
       placement.release()
+      this.#needs.over()
       if (ran.code === 0 && !ran.truncated) await this.#afterwards(() => this.#keep(privateDir, since, ran))
     } finally {
       placement.release()
@@ -214,6 +221,11 @@ export class Unit {
     // With the private directory gone, the outputs in place have the time stamps that dependents will find.
     for (const { name, cid, identity } of this.#made) this.#needs.prime(join(outDir, name), cid, identity)
     return this.end('compiled-here', 'here')
+  }
+
+  /** cargo sets it for the packages that were asked for; all others have somebody who waits for them. */
+  get #mayBeLast(): boolean {
+    return this.#shim.invocation.env.has('CARGO_PRIMARY_PACKAGE')
   }
 
   async #keep(privateDir: string, since: number, ran: Ran): Promise<void> {
@@ -234,6 +246,7 @@ export class Unit {
 
   async #remember(result: Result, reads: ReadSet): Promise<void> {
     await this.#needs.recall.remember(result, reads)
+    this.#readsEnvironment = reads.reads.some(([kind]) => kind === 'environ')
     if (isBound(reads)) this.#reason = 'path-bound'
     else this.#needs.announce(this.#planned.key)
   }

@@ -7,12 +7,13 @@ import type { PlannedAction } from '../plan/plan.ts'
 import type { OpenUnit, Session, Sessions } from '../watch/sessions.ts'
 import { workingDirectory } from './cargo-process.ts'
 import type { UnitEnd } from './compile-needs.ts'
+import { LastUnits } from './last-units.ts'
 import type { ShimLink } from './shim-link.ts'
 
 export interface UnitsNeeds {
   sessions: Pick<Sessions, 'begin'>
   market: Pick<Market, 'building'>
-  compile(shim: ShimLink, build: Uint8Array): Promise<UnitEnd>
+  compile(shim: ShimLink, build: Uint8Array, over: () => void): Promise<UnitEnd>
   /** False when cargo has ended, as after Ctrl-C. */
   cargoRuns(pid: number): boolean
   /** The name that a member gave itself. */
@@ -23,6 +24,7 @@ export interface UnitsNeeds {
 export class Units {
   readonly #needs: UnitsNeeds
   readonly #builds = new Map<string, Uint8Array>()
+  readonly #last = new LastUnits()
 
   constructor(needs: UnitsNeeds) {
     this.#needs = needs
@@ -32,8 +34,9 @@ export class Units {
     const { cargoPid, cwd } = shim.invocation
     const unit = this.#needs.sessions.begin(cargoPid, workingDirectory(cargoPid) ?? cwd)
     const build = this.#buildOf(unit)
+    const last = this.#last.begin(cargoPid)
     try {
-      const { where, ...end } = await this.#needs.compile(shim, build)
+      const { where, ...end } = await this.#needs.compile(shim, build, () => last.over(shim))
       const peer = where === 'here' ? {} : { peer: where }
       const named = { ...end, ...namesOf(shim.invocation), ...peer }
       unit.finish({ ...named, where: where === 'here' ? where : this.#needs.nameOf(where), bytesOut: 0 })
@@ -56,7 +59,14 @@ export class Units {
         unit.abandon()
       }
       if (!shim.signal.aborted) throw error
+    } finally {
+      last.end()
     }
+  }
+
+  /** Resolves when no unit is under way, what was made of it kept. */
+  async drained(): Promise<void> {
+    await this.#last.drained()
   }
 
   /** The cargo of a build has ended. */
@@ -86,12 +96,14 @@ function unknownUnit({ invocation }: ShimLink): { crate: string; kind: string } 
   return { crate: invocation.argv[at + 1] ?? '', kind: 'other' }
 }
 
-/** Its package, and what cargo wants its files to be called. */
-function namesOf({ argv, env }: Invocation): { package?: string; stem?: string } {
+/** Its package and source, and what cargo wants its files to be called. */
+function namesOf({ argv, env }: Invocation): { package?: string; stem?: string; source?: string } {
   const [name, version] = [env.get('CARGO_PKG_NAME'), env.get('CARGO_PKG_VERSION')]
   const crate = argv[argv.indexOf('--crate-name') + 1] ?? ''
   const extra = argv.find((argument) => argument.startsWith('extra-filename='))?.slice('extra-filename='.length)
+  const source = argv.findLast((argument) => argument.endsWith('.rs') && !argument.startsWith('-'))
   return {
+    ...(source === undefined ? {} : { source: source.slice(0, 1024) }),
     ...(name === undefined ? {} : { package: `${name}@${version ?? ''}` }),
     ...(extra === undefined ? {} : { stem: `${crate}${extra}`.slice(0, 256) }),
   }

@@ -71,11 +71,11 @@ export async function runWarm(unit: WarmRun, init: WarmRunInit): Promise<boolean
 async function commandOf(unit: WarmRun, init: WarmRunInit, out: string): Promise<string[]> {
   const { driver, rustc, cwd, argv, remaps } = unit.invocation
   const flags = remaps.map(({ from, to }) => `--remap-path-prefix=${from}=${to}`)
+  const program = [...(driver === undefined ? [rustc] : [driver, rustc]), ...flags]
   // Nobody wants the program; its object code is in the incremental directory before the linker starts.
-  if (unit.links) flags.push('-Clinker=true')
-  const program = driver === undefined ? [rustc] : [driver, rustc]
+  const linker = unit.links ? ['-Clinker=true'] : []
   if (init.bubblewrap === undefined || unit.dependencies === undefined) {
-    return [...program, ...withOutDir(argv, out), ...flags]
+    return [...program, ...withOutDir(argv, out), ...linker]
   }
   // Mount points must be real paths.
   const outDir = await realpath(unit.outDir)
@@ -86,7 +86,7 @@ async function commandOf(unit: WarmRun, init: WarmRunInit, out: string): Promise
     if (dirname(dependency) === outDir) mounts.push('--ro-bind', dependency, dependency)
   }
   mounts.push('--bind', incremental, incremental)
-  return [init.bubblewrap, ...asItIs, ...mounts, '--chdir', cwd, '--', ...program, ...argv, ...flags]
+  return [init.bubblewrap, ...asItIs, ...mounts, '--chdir', cwd, '--', ...program, ...argv, ...linker]
 }
 
 function withOutDir(argv: readonly string[], dir: string): string[] {

@@ -11,7 +11,8 @@ import {
   type Result,
   rootNames,
 } from '../plan/action.ts'
-import { nameRoots, placeRoots, type Root, sortRoots } from '../plan/roots.ts'
+import { nameDiagnostics } from '../plan/diagnostics.ts'
+import { placeRoots, type Root, sortRoots } from '../plan/roots.ts'
 import { type Admitted, admit } from './admission.ts'
 import type { Blocks } from './blocks.ts'
 import { collectOutputs, takeDepInfo, takeFile, withoutIdentity } from './collector.ts'
@@ -229,7 +230,10 @@ class Run {
     if (!kept) {
       throw new ShoalError('ERR_OUTPUT', `${early?.name} changed after it was announced`)
     }
-    const stderr = Buffer.from(nameRoots(decode(Buffer.concat(this.#diagnostics)), roots))
+    const diagnostics = nameDiagnostics(decode(Buffer.concat(this.#diagnostics)), roots)
+    if (diagnostics === undefined) throw new ShoalError('ERR_OUTPUT', 'standard error holds a NUL')
+    if (diagnostics.bound) throw pathBoundError('standard error')
+    const stderr = Buffer.from(diagnostics.text)
     if (stderr.length > maxDiagnostics) throw new ShoalError('ERR_LIMIT', `diagnostics of ${stderr.length} bytes`)
     if (findNeedle(stderr, this.#needles)) throw pathBoundError('standard error')
     return {

@@ -46,7 +46,7 @@ const disturbing = ['RUSTC_FORCE_RUSTC_VERSION', 'RUSTC_OVERRIDE_VERSION_STRING'
 const handled = new Set(
   (
     'A C D F L W Z allow cap-lints cfg check-cfg codegen color crate-name crate-type deny diagnostic-width edition emit ' +
-    'error-format extern forbid force-warn json out-dir target test warn l O g'
+    'error-format extern forbid force-warn json out-dir remap-path-prefix target test warn l O g'
   ).split(' '),
 )
 
@@ -54,6 +54,14 @@ const handled = new Set(
 const hereOnly = new Set(['linker', 'link-arg', 'link-args', 'linker-plugin-lto', 'profile-use'])
 /** Targets whose linked files have names that Shoal does not know. */
 const unknownNames = /windows|emscripten|cuda|uefi/
+
+/** Whether the target is described by a file, which rustc reads like a source. */
+export const hasOwnTarget = ({ target }: Pick<RustcArgs, 'target'>): boolean =>
+  target?.startsWith('/') === true && target.endsWith('.json')
+
+/** The target whose standard library comes with the toolchain; undefined for the host, and where there is none. */
+export const installedTarget = (args: Pick<RustcArgs, 'target'>): string | undefined =>
+  hasOwnTarget(args) ? undefined : args.target
 
 export function unitKind(args: RustcArgs): UnitKind {
   if (args.test) return 'test'
@@ -84,7 +92,11 @@ export function reasonToStay(args: RustcArgs, env: ReadonlyMap<string, string>):
   if ((args.codegen.get('split-debuginfo') ?? 'off') !== 'off') return 'split-debuginfo'
   if (args.emit.some((kind) => kind !== 'dep-info' && kind !== 'metadata' && kind !== 'link')) return 'unsupported-emit'
   if (!args.emit.includes('dep-info')) return 'unsupported-emit'
-  if (args.target?.includes('.json') || args.target?.includes('/')) return 'unsupported-option'
+  if (args.target?.includes('.json') || args.target?.includes('/')) {
+    // How linked files are called is in the specification; libraries are called the same everywhere.
+    const isLibrary = args.crateTypes.every((type) => type === 'lib' || type === 'rlib') && args.crateTypes.length > 0
+    if (!hasOwnTarget(args) || !isLibrary || args.test) return 'unsupported-option'
+  }
   if (args.target !== undefined && unknownNames.test(args.target)) return 'unsupported-option'
   if (disturbing.some((name) => env.has(name))) return 'environment'
   return undefined
@@ -92,12 +104,13 @@ export function reasonToStay(args: RustcArgs, env: ReadonlyMap<string, string>):
 
 /** Why a unit is not compiled by others, as far as its arguments tell. */
 export function reasonNotAway(args: RustcArgs, driver: string | undefined): Reason | undefined {
+  if (hasOwnTarget(args)) return 'unsupported-option'
   if (driver !== undefined || args.test || links(args)) return 'kind'
   if (args.crateTypes.some((type) => type !== 'lib' && type !== 'rlib')) return 'kind'
   if (args.crateTypes.length !== 1 || !args.codegen.get('extra-filename')) return 'kind'
   if (!args.emit.includes('metadata')) return 'unsupported-emit'
   if (args.codegen.get('target-cpu') === 'native') return 'native-cpu'
   for (const key of args.codegen.keys()) if (hereOnly.has(key)) return 'unsupported-option'
-  if (args.options.some(({ name }) => name === 'Z')) return 'unsupported-option'
+  if (args.options.some(({ name }) => name === 'Z' || name === 'remap-path-prefix')) return 'unsupported-option'
   return undefined
 }

@@ -1,11 +1,13 @@
 import { ShoalError } from '../base/errors.ts'
-import { nameRoots, placeRoots, type Root } from './roots.ts'
+import { calledRoots, nameRoots, placeRoots, type Root } from './roots.ts'
 
 /** What a `.d` file says: the files that were read, and the variables with their values (null: was not set). */
 export interface DepInfo {
   files: string[]
   env: [string, string | null][]
 }
+
+const variableMark = '# env-dep:'
 
 /**
  * Reads rustc's dep-info.
@@ -16,8 +18,8 @@ export function parseDepInfo(text: string): DepInfo {
   const env = new Map<string, string | null>()
   let rules = 0
   for (const line of text.split('\n')) {
-    if (line.startsWith('# env-dep:')) {
-      const [name, value] = readEnvDep(line.slice('# env-dep:'.length))
+    if (line.startsWith(variableMark)) {
+      const [name, value] = readEnvDep(line.slice(variableMark.length))
       env.set(name, value)
       continue
     }
@@ -54,17 +56,22 @@ function unescapeValue(text: string): string {
 const escaped = (path: string): string => path.replaceAll(' ', '\\ ')
 /** rustc escapes the files that it read and not those that it makes. */
 const withEscapedPaths = (roots: readonly Root[]): Root[] =>
-  roots.map(({ name, path }) => ({ name, path: name === 'out' ? path : escaped(path) }))
+  roots.map((root) => ({ ...root, path: root.name === 'out' ? root.path : escaped(root.path) }))
 
 /** The text of a `.d` file with roots by name; make rules write a space in a path as `\ `. */
 export function nameDepInfo(text: string, roots: readonly Root[]): string {
-  return nameRoots(nameRoots(text, withEscapedPaths(roots)), roots)
+  const called = calledRoots(roots)
+  const name = (line: string, some: readonly Root[]): string => nameRoots(nameRoots(line, withEscapedPaths(some)), some)
+  return text
+    .split('\n')
+    .map((line) => name(line, line.startsWith(variableMark) ? called : roots))
+    .join('\n')
 }
 
 /** The inverse of `nameDepInfo`. */
 export function placeDepInfo(text: string, roots: readonly Root[]): string {
   return text
     .split('\n')
-    .map((line) => placeRoots(line, line.startsWith('# env-dep:') ? roots : withEscapedPaths(roots)))
+    .map((line) => placeRoots(line, line.startsWith(variableMark) ? roots : withEscapedPaths(roots)))
     .join('\n')
 }

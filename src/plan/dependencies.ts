@@ -101,7 +101,8 @@ export async function findDependencies(
     if (!direct.name.endsWith('.rlib')) return await reach.get(hexOf(direct.cid), direct.path)
     const path = direct.path.replace(/\.rlib$/, '.rmeta')
     const metadata = await digests.digest(path).catch(() => undefined)
-    return await reach.get(hexOf((metadata ?? direct).cid), path)
+    // A library that is also linked for others (a cdylib beside the rlib) comes without metadata of its own.
+    return await reach.get(hexOf((metadata ?? direct).cid), metadata === undefined ? direct.path : path)
   }
 
   for (const { path } of args.externs) {

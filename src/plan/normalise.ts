@@ -1,7 +1,8 @@
 import { basename, join } from 'node:path'
 import type { OutputKind } from './action.ts'
 import { links, type Reason } from './classify.ts'
-import { nameRoots, type Root, rootToken } from './roots.ts'
+import { namedRemaps } from './own-remaps.ts'
+import { calledRoots, nameRoots, type Root, rootToken } from './roots.ts'
 import type { RustcArgs } from './rustc-args.ts'
 
 /** Options that shape what a terminal shows and nothing else. */
@@ -49,8 +50,14 @@ export function normaliseArgs(args: RustcArgs, { roots, processor }: NormaliseCo
       push(name, `target-cpu=native:${cpu}`)
       continue
     }
+    if (name === 'remap-path-prefix') {
+      const named = namedRemaps(value, roots)
+      if (named === undefined) return 'unusual-path'
+      for (const remap of named) push(name, remap)
+      continue
+    }
     if (name !== 'L') {
-      push(name, nameRoots(value, roots))
+      push(name, nameRoots(value, calledRoots(roots)))
       continue
     }
     const equals = value.indexOf('=')
@@ -60,13 +67,13 @@ export function normaliseArgs(args: RustcArgs, { roots, processor }: NormaliseCo
       dependencies = true
       continue
     }
-    const named = nameRoots(value.slice(equals + 1), roots)
+    const named = nameRoots(value.slice(equals + 1), calledRoots(roots))
     const kind = equals < 0 ? '' : value.slice(0, equals + 1)
     // Native libraries of other packages matter to whoever links, and to this unit only if it bundles one.
     if (keepsSearchPaths || kind !== 'native=' || named.startsWith(rootToken('build'))) push('L', `${kind}${named}`)
   }
   const [source] = args.sources
-  argv.push(nameRoots(source ?? '', roots))
+  argv.push(nameRoots(source ?? '', calledRoots(roots)))
   return argv
 }
 
@@ -82,7 +89,7 @@ export function unnamedSearchPaths(args: RustcArgs, roots: readonly Root[]): str
   return args.options.flatMap(({ name, value }) => {
     if (name !== 'L' || !value?.startsWith('native=')) return []
     const path = value.slice('native='.length)
-    return nameRoots(path, roots).startsWith(rootToken('build')) ? [] : [path]
+    return nameRoots(path, calledRoots(roots)).startsWith(rootToken('build')) ? [] : [path]
   })
 }
 

@@ -1,13 +1,21 @@
-import { isAbsolute, relative, resolve } from 'node:path'
+import { basename, isAbsolute, relative, resolve } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { type Action, type ActionKey, encodeAction, type RootName } from './action.ts'
-import { type Reason, reasonNotAway, reasonToStay, type UnitKind, unitKind } from './classify.ts'
+import {
+  hasOwnTarget,
+  installedTarget,
+  type Reason,
+  reasonNotAway,
+  reasonToStay,
+  type UnitKind,
+  unitKind,
+} from './classify.ts'
 import { type Dependency, findDependencies, type Reach, type UnitSource } from './dependencies.ts'
 import { actionEnvironment } from './environment.ts'
 import type { Invocation } from './invocation.ts'
 import { declaredOutputs, dependencyPath, normaliseArgs, unnamedSearchPaths } from './normalise.ts'
-import { nameRoots, type Root, rootToken, sortRoots } from './roots.ts'
+import { calledRoots, nameRoots, type Root, rootToken, sortRoots } from './roots.ts'
 import { parseRustcArgs, type RustcArgs } from './rustc-args.ts'
 import type { StatDigests } from './stat-digests.ts'
 import type { DigestedTree, Trees } from './trees.ts'
@@ -104,9 +112,10 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
   if (found === undefined) return here('dependency-unknown')
   const { env, secret } = actionEnvironment(variables, await needs.cargoEnvironment(invocation.cargoPid))
   if (secret !== undefined) return here('secret-in-environment')
-  const toolchain = await needs.toolchain(invocation, args.target)
+  const toolchain = await needs.toolchain(invocation, installedTarget(args))
   if (toolchain === undefined) return here('toolchain-unknown')
   const roots = sortRoots([...named, { name: 'toolchain', path: toolchain.sysroot }])
+  const called = calledRoots(roots)
   const argv = normaliseArgs(args, { roots, processor: needs.processor })
   if (typeof argv === 'string') return here(argv)
   const build = await outDirTree(roots, needs)
@@ -118,10 +127,10 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
     salt,
     toolchain: toolchain.digest,
     driver: invocation.driver === undefined ? null : await needs.driver(invocation.driver, toolchain.sysroot),
-    target: args.target ?? toolchain.host,
+    target: hasOwnTarget(args) ? basename(args.target ?? '', '.json') : (args.target ?? toolchain.host),
     crate: args.crateName,
     argv,
-    env: env.map(([name, value]) => [name, nameRoots(value, roots)]),
+    env: env.map(([name, value]) => [name, nameRoots(value, called)]),
     cwd: nameRoots(cwd, roots),
     remaps,
     deps: dependencies.map(({ name, cid }) => [name, cid]),

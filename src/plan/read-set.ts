@@ -14,6 +14,8 @@ export interface ReadScope {
   /** Directories in which rustc looks for crates, and those that the action names. */
   dependencyDirs: readonly string[]
   dependencies: ReadonlySet<string>
+  /** Whether everything that the dependencies reach is among them; a procedural macro reaches nothing. */
+  complete: boolean
   /** Whether the action says what this is: a file of the toolchain or of OUT_DIR. */
   covered(path: string): boolean
   /** Directories with native libraries that the action does not name. */
@@ -39,6 +41,8 @@ export interface SelectedReads {
   programs: string[]
   /** Libraries that were loaded into the compiler while it ran. */
   loaded: string[]
+  /** What was written in directories for temporary files. What of it is there still is not temporary. */
+  temporary: string[]
   /** Why nothing can be said about where the result holds. */
   problem: Extract<Reason, 'unobserved' | 'writes-elsewhere' | 'uses-network' | 'native-library'> | undefined
 }
@@ -60,6 +64,8 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
   const variables: SelectedReads['variables'] = new Map()
   const loaded: string[] = []
   const programs: string[] = []
+  const crates: string[] = []
+  const temporary: string[] = []
   let problem: SelectedReads['problem']
   const isMade = (path: string): boolean => {
     for (let at = path; at !== '/' && at !== '.'; at = dirname(at)) if (made.has(at)) return true
@@ -93,8 +99,11 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
     if (ofAnyProcess.test(plain)) problem ??= 'unobserved'
     if (kind === 'write') {
       if (errno !== 0) continue
-      if (isOwnWrite(plain, scope)) made.add(plain)
-      else problem ??= 'writes-elsewhere'
+      if (isOwnWrite(plain, scope)) {
+        made.add(plain)
+        const isProduct = scope.products.some((dir) => isWithin(plain, dir))
+        if (!isProduct && !scope.temporary.includes(plain)) temporary.push(plain)
+      } else problem ??= 'writes-elsewhere'
       continue
     }
     if (kind === 'load') loaded.push(plain)
@@ -104,7 +113,7 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
     if (scope.dependencyDirs.includes(dirname(plain))) {
       // Which files there are is cargo's doing: what counts is which of them were loaded.
       const opened = errno === 0 && (kind === 'open' || kind === 'load')
-      if (opened && !scope.dependencies.has(basename(plain))) look('file', path)
+      if (opened && !scope.dependencies.has(basename(plain))) crates.push(path)
       continue
     }
     if (scope.dependencyDirs.includes(plain)) continue
@@ -119,8 +128,28 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
     else if (mayBeProgram) look('program', basename(plain))
     else problem ??= 'unobserved'
   }
-  return { looks: withoutImplied([...looks.values()]), variables, programs, loaded, problem }
+  const isStray = strays(scope, loaded)
+  for (const path of crates) if (!isStray(path)) look('file', path)
+  return { looks: withoutImplied([...looks.values()]), variables, programs, loaded, temporary, problem }
 }
+
+/**
+ * A crate whose file is called without a hash (there is a cdylib beside it) is looked for in every file whose name begins like
+ * its own: what has another name and is none of the dependencies is opened only to find that it is another crate.
+ */
+function strays({ dependencies, complete }: ReadScope, loaded: readonly string[]): (path: string) => boolean {
+  const names = [...dependencies]
+  const macros = new Set(loaded.map((path) => basename(path)))
+  // What a library reaches that is no macro is not known.
+  if (!complete || names.some((name) => /\.(so|dylib)$/.test(name) && !macros.has(name))) return () => false
+  const stems = names.map(stemOf)
+  return (path) => {
+    const stem = stemOf(basename(path))
+    return stems.some((other) => stem !== other && stem.startsWith(other))
+  }
+}
+
+const stemOf = (name: string): string => name.replace(/\.[a-z]+$/, '')
 
 /** Undefined when the failure tells nothing of what is there. */
 function kindOfLook(

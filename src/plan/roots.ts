@@ -4,6 +4,8 @@ import type { RootName } from './action.ts'
 export interface Root {
   name: RootName
   path: string
+  /** The way past symbolic links to a root that is called otherwise. A value that has it is not the same as one that has not. */
+  alias?: true
 }
 
 /** How a root is written inside actions, results and traces. */
@@ -15,6 +17,9 @@ const tokenPattern = /\0([a-z]+)\0/g
 export function sortRoots(roots: readonly Root[]): Root[] {
   return roots.filter((root) => root.path.length > 1).sort((a, b) => b.path.length - a.path.length)
 }
+
+/** Each root as it is called: what the value of a variable or of an option can hold and still be the same everywhere. */
+export const calledRoots = (roots: readonly Root[]): Root[] => roots.filter(({ alias }) => alias === undefined)
 
 /**
  * Replaces every occurrence of a root's path by its name. A path counts only where it ends or goes on with a character
@@ -33,7 +38,9 @@ export function nameRoots(text: string, roots: readonly Root[]): string {
 /** The inverse of `nameRoots`; a name that `roots` does not hold stays as it is. */
 export function placeRoots(text: string, roots: readonly Root[]): string {
   if (!text.includes('\0')) return text
-  return text.replace(tokenPattern, (token, name: string) => roots.find((root) => root.name === name)?.path ?? token)
+  const placed = (name: string): Root | undefined =>
+    roots.find((root) => root.name === name && root.alias === undefined)
+  return text.replace(tokenPattern, (token, name: string) => placed(name)?.path ?? token)
 }
 
 function replaceWhole(text: string, path: string, token: string): string {

@@ -1,5 +1,8 @@
+import { realpathSync } from 'node:fs'
+import { codeOf } from '../base/errors.ts'
 import type { RootName } from './action.ts'
 import type { Invocation } from './invocation.ts'
+import { isWithin } from './read-set.ts'
 import { type Root, sortRoots } from './roots.ts'
 import { targetDirectory } from './target-dir.ts'
 
@@ -30,17 +33,66 @@ function rootOf(from: string, target: string): RootName | undefined {
  * place (the shim) that decides on them.
  */
 export function unitRoots(invocation: Invocation, outDir: string): UnitRoots {
-  const roots: Root[] = [{ name: 'out', path: outDir }]
+  const called = new Map<RootName, string>([['out', outDir]])
   const target = targetDirectory(outDir)
-  if (target !== undefined) roots.push({ name: 'target', path: target })
-  const remaps: [RootName, string][] = []
+  if (target !== undefined) called.set('target', target)
+  const aliases: Root[] = []
+  let remaps: [RootName, string][] = []
   for (const { from, to } of invocation.remaps) {
     const name = rootOf(from, to)
     if (name === undefined) continue
     remaps.push([name, to])
-    if (name !== 'nowhere') roots.push({ name, path: from.replace(/\/+$/, '') })
+    if (name === 'nowhere') continue
+    const path = from.replace(/\/+$/, '')
+    const other = called.get(name)
+    // Of two ways to one directory the later is that by which cargo calls it.
+    if (other !== undefined && other !== path) aliases.push({ name, path: other, alias: true })
+    called.set(name, path)
   }
-  return { roots: sortRoots(roots), remaps }
+  // Where no remap can be undone, a second one of the same name changes nothing.
+  if (remaps.some(([name]) => name === 'nowhere')) remaps = withoutRepeated(remaps)
+  for (const alias of linkedRoots(called, invocation)) {
+    if (![...called.values(), ...aliases.map(({ path }) => path)].includes(alias.path)) aliases.push(alias)
+  }
+  const roots = [...called].map(([name, path]): Root => ({ name, path }))
+  return { roots: sortRoots([...roots, ...aliases]), remaps }
+}
+
+const withoutRepeated = (remaps: readonly [RootName, string][]): [RootName, string][] =>
+  remaps.filter(([name, to], at) => remaps.findIndex((other) => other[0] === name && other[1] === to) === at)
+
+/** Where the roots that are reached through symbolic links really are. */
+function linkedRoots(called: Map<RootName, string>, { cwd, env }: Invocation): Root[] {
+  // The working directory has no links in it; cargo may still call the package by some.
+  const manifestDir = env.get('CARGO_MANIFEST_DIR')
+  const workspace = called.get('workspace')
+  const throughLinks = manifestDir === undefined || workspace !== cwd ? undefined : linkedTo(cwd, manifestDir)
+  if (throughLinks !== undefined) called.set('workspace', throughLinks)
+  const aliases: Root[] = []
+  for (const [name, path] of called) {
+    const real = name === 'out' ? path : realOf(path)
+    if (real !== path) aliases.push({ name, path: real, alias: true })
+  }
+  return aliases
+}
+
+/** What leads to `dir` through links, when a directory in it is called `inside`. */
+function linkedTo(dir: string, inside: string): string | undefined {
+  if (isWithin(inside, dir)) return undefined
+  const real = realOf(inside)
+  const rest = isWithin(real, dir) ? real.slice(dir.length) : undefined
+  if (rest === undefined || !inside.endsWith(rest)) return undefined
+  const linked = inside.slice(0, inside.length - rest.length)
+  return realOf(linked) === dir ? linked : undefined
+}
+
+function realOf(path: string): string {
+  try {
+    return realpathSync.native(path)
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return path
+  }
 }
 
 /** Characters that JSON, make rules or rustc's own options would write differently. */

@@ -10,6 +10,9 @@ export type CauseKind =
   | 'toolchain'
   | 'target'
   | 'driver'
+  | 'version'
+  | 'profile'
+  | 'place'
   | 'feature'
   | 'cfg'
   | 'codegen'
@@ -47,7 +50,7 @@ const maxValue = 200
 const context = 40
 const hidden = '(hidden)'
 /** Kinds whose name says what a value is for. */
-const named: ReadonlySet<CauseKind> = new Set(['variable', 'cfg', 'codegen', 'option'])
+const named: ReadonlySet<CauseKind> = new Set(['variable', 'environment', 'cfg', 'codegen', 'option'])
 /** Values that are secrets whatever their name is: private keys, well-known tokens, a password inside a URL. */
 const secretValue =
   /-----BEGIN|\bgh[oprsu]_\w{16}|\bgithub_pat_|\bglpat-|\bAKIA[0-9A-Z]{16}|\bxox[abprs]-|\bsk-\w{16}|:\/\/[^/\s:@]*:[^/\s@]+@/

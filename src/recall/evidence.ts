@@ -4,7 +4,7 @@ import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { type Action, decodeTrace, type Read, type ReadSet, type Result, type Trace } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
-import { nameRoots, placeRoots, type Root, rootToken } from '../plan/roots.ts'
+import { calledRoots, nameRoots, placeRoots, type Root, rootToken } from '../plan/roots.ts'
 import { agrees, type View } from '../plan/view.ts'
 import { cidFromDigest } from '../wire/cid.ts'
 
@@ -47,7 +47,7 @@ export function placeOf(
 export async function firstDifference({ reads, env }: ReadSet, place: Place): Promise<Difference | undefined> {
   for (const [name, recorded] of env) {
     const value = place.env.get(name)
-    const here = value === undefined ? null : nameRoots(value, place.roots)
+    const here = value === undefined ? null : nameRoots(value, calledRoots(place.roots))
     if (here !== recorded) return { kind: 'variable', name, recorded, here }
   }
   for (const read of reads) {
@@ -107,11 +107,15 @@ export function namePath(path: string, { roots, dependencyDirs }: Pick<Place, 'r
 const volatile =
   /^(PWD|OLDPWD|SHLVL|_|TERM\w*|COLORTERM|WINDOWID|COLUMNS|LINES|SSH_\w+|XDG_SESSION\w*|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|RUSTC_WRAPPER|SHOAL\w*|LD_PRELOAD)$/
 
-/** Of the environment as a whole, but for what changes with every shell. */
-export function environmentDigest({ env, roots }: Pick<Place, 'env' | 'roots'>): CID {
-  const lines = [...env]
-    .filter(([name]) => !volatile.test(name))
-    .map(([name, value]) => `${name}=${nameRoots(value, roots)}`)
+/** The environment as a whole, roots by name, but for what changes with every shell. */
+export function environmentOf({ env, roots }: Pick<Place, 'env' | 'roots'>): [string, string][] {
+  const called = calledRoots(roots)
+  return [...env].filter(([name]) => !volatile.test(name)).map(([name, value]) => [name, nameRoots(value, called)])
+}
+
+/** Of the environment as a whole. */
+export function environmentDigest(place: Pick<Place, 'env' | 'roots'>): CID {
+  const lines = environmentOf(place).map(([name, value]) => `${name}=${value}`)
   return cidFromDigest(createHash('sha256').update(lines.sort().join('\0')).digest())
 }
 

@@ -16,7 +16,7 @@ interface Setting {
 }
 
 /** cargo makes these up from everything else that it knows about a unit. */
-const derived = new Set(['metadata', 'extra-filename'])
+export const derivedOptions: ReadonlySet<string> = new Set(['metadata', 'extra-filename'])
 /** Options of which each value stands for itself. */
 const lists = new Set('A D F L W l allow check-cfg deny forbid force-warn warn'.split(' '))
 const order: readonly CauseKind[] = ['feature', 'cfg', 'codegen', 'option']
@@ -36,13 +36,16 @@ export function explainOptions(older: Sketch, newer: Sketch): ExplainedOptions {
     const setting = now ?? old
     const [recorded, here] = [valuesOf(old), valuesOf(now)]
     if (setting === undefined || recorded === here) continue
-    const follows = key.startsWith('extern ') || (setting.what === 'codegen' && derived.has(setting.name))
+    const follows = key.startsWith('extern ') || (setting.what === 'codegen' && derivedOptions.has(setting.name))
     ;(follows ? consequences : causes).push(cause(setting.what, setting.name, recorded, here))
   }
   if (causes.length + consequences.length === 0) {
     consequences.push(cause('option', 'order of the options', older.argv.join(' '), newer.argv.join(' ')))
   }
   causes.sort((a, b) => order.indexOf(a.what) - order.indexOf(b.what))
+  // What cargo makes up says least of all.
+  const isDerived = ({ what, name }: Cause): number => Number(what === 'codegen' && derivedOptions.has(name))
+  consequences.sort((a, b) => isDerived(a) - isDerived(b))
   return { causes, consequences }
 }
 

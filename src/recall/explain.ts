@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
+import { posix } from 'node:path'
 import { CID } from 'multiformats/cid'
 import type { Tree } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { rootToken } from '../plan/roots.ts'
 import { type Cause, type CauseKind, cause, shortDigest, shownDigits } from './cause.ts'
 import type { Difference } from './evidence.ts'
-import { explainOptions } from './explain-options.ts'
-import type { Sketch } from './sketch.ts'
+import { derivedOptions, explainOptions } from './explain-options.ts'
+import type { Circumstances, Sketch, SketchedEnvironment } from './sketch.ts'
 
 /** A directory as it was recorded and as it is here, as far as either is known. */
 export interface KnownTrees {
@@ -17,14 +18,29 @@ export interface KnownTrees {
 /** As many as are worth showing, and worth keeping for every unit of every build. */
 export const maxCauses = 8
 
-/** Units with one subject are versions of each other: hex sha2-256 of what does not change when somebody edits or tunes it. */
+/**
+ * Units with one subject are the same thing in different states: hex sha2-256 of what does not change when somebody edits,
+ * tunes or updates it.
+ */
 export function subjectOf({ kind, action }: Pick<PlannedAction, 'kind' | 'action'>): string {
-  const value = (name: string): string => action.env.find(([known]) => known === name)?.[1] ?? ''
   const makes = action.outputs.map(([, output]) => output)
   const driven = action.driver !== null
-  const package_ = [value('CARGO_PKG_NAME'), value('CARGO_PKG_VERSION')]
-  const subject = JSON.stringify([action.crate, kind, action.target, ...package_, makes, driven])
+  const package_ = variableOf(action, 'CARGO_PKG_NAME')
+  const subject = JSON.stringify([action.crate, kind, action.target, package_, sourceOf(action), makes, driven])
   return createHash('sha256').update(subject).digest('hex')
+}
+
+type Compiled = Pick<Sketch, 'argv' | 'env' | 'cwd'>
+
+const variableOf = ({ env }: Pick<Sketch, 'env'>, name: string): string =>
+  env.find(([known]) => known === name)?.[1] ?? ''
+
+/** The source file of a target below its package: a package can have several targets of one name. */
+function sourceOf(action: Compiled): string {
+  const source = action.argv.at(-1) ?? ''
+  const full = /^[\0/]/.test(source) ? source : `${action.cwd}/${source}`
+  const dir = `${variableOf(action, 'CARGO_MANIFEST_DIR')}/`
+  return full.startsWith(dir) ? full.slice(dir.length) : full
 }
 
 /** Nobody has seen a unit like it. */
@@ -33,30 +49,110 @@ export const firstTime = (crate: string): Cause => cause('first-time', crate, nu
 /** The very same was made before, and its result is not here. */
 export const notKept = (crate: string): Cause => cause('result', crate, 'made', 'not kept')
 
+/** What is kept of an action to compare others with it. */
+export interface Remembered {
+  sketch: Sketch
+  circumstances?: Circumstances | undefined
+}
+
 /**
  * In what two actions of one subject differ, the likeliest root of it all first. Empty when they are the same.
  * @param outDirs asked for when these differ
  * @throws ShoalError ERR_UNSUPPORTED for an action whose arguments no plan would have made
  */
-export function explainAction(older: Sketch, newer: Sketch, outDirs?: () => KnownTrees): Cause[] {
+export function explainAction(before: Remembered, now: Remembered, outDirs?: () => KnownTrees): Cause[] {
+  const newer = now.sketch
+  const version = explainVersion(before.sketch, newer)
+  const older = version === undefined ? before.sketch : asVersion(before.sketch, newer)
   const causes: Cause[] = []
-  const compare = (what: CauseKind, name: string, recorded: string | null, here: string | null): void => {
-    if (recorded !== here) causes.push(cause(what, name, recorded, here))
+  const compare = (what: CauseKind, name: string, recorded: string | null, here: string | null, to = causes): void => {
+    if (recorded !== here) to.push(cause(what, name, recorded, here))
   }
   compare('mesh', 'mesh', older.salt, newer.salt)
-  compare('toolchain', 'toolchain', short(older.toolchain), short(newer.toolchain))
+  if (older.toolchain !== newer.toolchain) compare('toolchain', 'toolchain', toolchainText(before), toolchainText(now))
   compare('target', 'target', older.target, newer.target)
   compare('driver', 'compiler driver', short(older.driver), short(newer.driver))
+  if (version !== undefined) causes.push(version)
   const options = explainOptions(older, newer)
   const dependencies = explainDependencies(older, newer)
+  if (options.causes.some(isOfProfile)) causes.push(...explainProfile(before.circumstances, now.circumstances))
   causes.push(...options.causes, ...explainPairs('variable', older.env, newer.env))
   causes.push(...explainOutDir(older, newer, outDirs), ...dependencies.causes)
   compare('cwd', 'working directory', older.cwd, newer.cwd)
-  compare('remap', 'remapped paths', pairsText(older.remaps), pairsText(newer.remaps))
   if (causes.length > 0) return causes
-  causes.push(...options.consequences, ...dependencies.consequences)
-  compare('output', 'outputs', pairsText(older.outputs), pairsText(newer.outputs))
+  // What follows from something else, when the actions do not say from what: the names that cargo makes up last.
+  if (options.consequences.some(isMadeUp)) causes.push(...explainNames(before.circumstances, now.circumstances))
+  causes.push(...dependencies.consequences)
+  compare('remap', 'remapped paths', pairsText(older.remaps), pairsText(newer.remaps))
+  const madeUp = options.consequences.filter(isMadeUp)
+  causes.push(...options.consequences.filter((each) => !isMadeUp(each)), ...madeUp.slice(0, 1))
+  if (madeUp.length === 0) compare('output', 'outputs', pairsText(older.outputs), pairsText(newer.outputs))
   return causes
+}
+
+/** One of them says it all: they are made from the same, and files are called after them. */
+const isMadeUp = ({ what, name }: Cause): boolean => what === 'codegen' && derivedOptions.has(name)
+
+/** Why cargo may have given a unit other names, as far as it can be seen. */
+function explainNames(before: Circumstances | undefined, now: Circumstances | undefined): Cause[] {
+  if (before === undefined || now === undefined) return []
+  const causes = explainProfile(before, now)
+  if (before.directory !== now.directory) causes.push(cause('place', 'package', before.directory, now.directory))
+  if (before.incremental !== now.incremental) {
+    const [old, is] = [before, now].map(({ incremental }) => (incremental ? 'on' : null))
+    causes.push(cause('option', 'incremental compilation', old ?? null, is ?? null))
+  }
+  return causes
+}
+
+/** A toolchain can change and keep its name, and have another name and be the same. */
+function toolchainText({ sketch, circumstances }: Remembered): string {
+  const digest = sketch.toolchain.slice(0, shownDigits)
+  return circumstances === undefined ? digest : `${circumstances.toolchain} (${digest})`
+}
+
+function explainVersion(older: Sketch, newer: Sketch): Cause | undefined {
+  const [before, now] = [versionOf(older), versionOf(newer)]
+  if (before === '' || now === '' || before === now) return undefined
+  return cause('version', variableOf(newer, 'CARGO_PKG_NAME'), before, now)
+}
+
+export const versionOf = (sketch: Pick<Sketch, 'env'>): string => variableOf(sketch, 'CARGO_PKG_VERSION')
+
+/** As if the older one had been of the version of the newer one: what differs still is not due to that. */
+function asVersion(older: Sketch, newer: Sketch): Sketch {
+  const package_ = variableOf(newer, 'CARGO_PKG_NAME')
+  const [before, now] = [older, newer].map((sketch) => `${package_}-${versionOf(sketch)}`)
+  const renamed = (text: string): string => text.replaceAll(before ?? '', now ?? '')
+  const parts = new Map(newer.env.filter(([name]) => name.startsWith('CARGO_PKG_VERSION')))
+  return {
+    ...older,
+    argv: older.argv.map(renamed),
+    env: older.env.map(([name, value]) => [name, parts.get(name) ?? renamed(value)]),
+    cwd: renamed(older.cwd),
+    remaps: older.remaps.map(([root, target]) => [root, renamed(target)]),
+  }
+}
+
+/** What cargo's profiles are made of. */
+const profileOptions = new Set(
+  'opt-level debuginfo debug-assertions overflow-checks lto panic codegen-units strip embed-bitcode rpath split-debuginfo'.split(
+    ' ',
+  ),
+)
+const isOfProfile = ({ what, name }: Cause): boolean => what === 'codegen' && profileOptions.has(name)
+/** What cargo calls the profiles of its own two directories. */
+const profileNames: Readonly<Record<string, string>> = { debug: 'dev' }
+
+function explainProfile(before: Circumstances | undefined, now: Circumstances | undefined): Cause[] {
+  const [old, is] = [before?.profile ?? '', now?.profile ?? '']
+  if (old === '' || is === '' || old === is) return []
+  return [cause('profile', 'profile', profileNames[old] ?? old, profileNames[is] ?? is)]
+}
+
+/** The variables in which the environment differs from the nearest of some, by name and digest; none when none is known. */
+export function explainEnvironment(before: readonly SketchedEnvironment[], now: SketchedEnvironment): Cause[] {
+  return nearest(before, ({ variables }) => explainPairs('environment', variables, now.variables)) ?? []
 }
 
 /** The one thing in which a place differs from what a trace says. @param trees of a difference in a whole directory */
@@ -69,7 +165,13 @@ export function explainDifference({ kind, name, recorded, here }: Difference, tr
     const files = explainTrees('file', name, trees)
     return files.length > 0 ? files : [cause('tree', name, before, now)]
   }
-  return [cause(kind, name, before, now)]
+  return [cause(kind, kind === 'program' ? name : plainPath(name), before, now)]
+}
+
+/** `a/../b` as people write it: only to be shown, because where `a` is a link it need not be `b`. */
+function plainPath(name: string): string {
+  const [, root = '', path = ''] = /^(\0[a-z]+\0\/|\/)?(.*)$/s.exec(name) ?? []
+  return path === '' ? name : root + posix.normalize(path)
 }
 
 /**
@@ -136,7 +238,8 @@ function explainDependencies(older: Sketch, newer: Sketch): { causes: Cause[]; c
       continue
     }
     known.delete(old)
-    if (before === digest) consequences.push(cause('dependency', crateOf(name), stemOf(old), stemOf(name)))
+    const renamed = cause('dependency', crateOf(name), stemOf(old), stemOf(name))
+    if (before === digest) consequences.push({ ...renamed, unit: stemOf(name).slice(0, 256) })
     else changed.push(dependency(name, before, digest))
   }
   for (const [name, digest] of known) (direct.has(name) ? wished : brought).push(dependency(name, digest, null))

@@ -1,13 +1,14 @@
 import { posix } from 'node:path'
+import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
-import type { Read, ReadSet } from '../plan/action.ts'
+import type { Read, ReadSet, Tree } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
 import { looksSecret } from '../plan/environment.ts'
 import { workingDirectory } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import type { Look, SelectedReads } from '../plan/read-set.ts'
-import { nameRoots, rootToken } from '../plan/roots.ts'
+import { calledRoots, nameRoots, placeRoots, rootToken } from '../plan/roots.ts'
 import { agrees } from '../plan/view.ts'
 import { environmentDigest, namePath, type Place, rootsDigest } from './evidence.ts'
 
@@ -52,6 +53,7 @@ const harmless =
 export async function readSetOf(observed: ObservedCompile, place: Place): Promise<ReadSet | Unshareable> {
   const { selected, since } = observed
   if (selected.problem !== undefined) return selected.problem
+  if (selected.temporary.some((path) => place.view.what(path, since)?.kind !== 'absent')) return 'writes-elsewhere'
   const depInfo = readDepInfo(observed.depInfo)
   if (depInfo === undefined) return 'unobserved'
 
@@ -70,20 +72,76 @@ export async function readSetOf(observed: ObservedCompile, place: Place): Promis
 
 /**
  * The read set of a compile that could not be observed, as rustc's dep-info tells it: the package as a whole.
- * @param trees the package and OUT_DIR
+ * @param trees the package and OUT_DIR, and what else may be read
+ * @param more what `inputReads` found besides
  */
 export function declaredReadSet(
   depInfoText: string,
   packageTree: Read,
   trees: readonly DeclaredTree[],
   place: Pick<Place, 'action' | 'roots'>,
+  more: readonly Read[] = [],
 ): ReadSet | Unshareable {
   const depInfo = readDepInfo(depInfoText)
   if (depInfo === undefined) return 'unobserved'
   const declared = new Set(trees.flatMap(({ dir, files }) => files.map(({ path }) => `${dir}/${path}`)))
   const inside = depInfo.files.every((file) => declared.has(fullPath(file, place)))
   if (!inside) return 'source-outside-package'
-  return finish([packageTree], new Map(depInfo.env), depInfo, place)
+  const reads = new Map([packageTree, ...more].map((read) => [`${read[0]} ${read[1]}`, read]))
+  return finish([...reads.values()], new Map(depInfo.env), depInfo, place)
+}
+
+/** What a package declares as an input besides its directory, as it is here. */
+export interface InputReads {
+  reads: Read[]
+  /** Where the dep-info may lead. */
+  trees: DeclaredTree[]
+}
+
+/**
+ * Looks at what a package declares as its inputs.
+ * @param paths absolute
+ * @param since as in `ObservedCompile`
+ * @param treeOf a directory as a whole
+ */
+export async function inputReads(
+  paths: readonly string[],
+  { depInfo: text, since }: Pick<ObservedCompile, 'depInfo' | 'since'>,
+  place: Place,
+  treeOf: (dir: string) => Promise<{ cid: CID; tree: Tree }>,
+): Promise<InputReads | Unshareable> {
+  const reads: Read[] = []
+  const trees: DeclaredTree[] = []
+  for (const path of paths) {
+    const name = nameRoots(path, place.roots)
+    const what = place.view.what(path, since)
+    if (what === undefined) return 'source-outside-package'
+    if (what.kind === 'absent') {
+      reads.push(['absent', name, null])
+    } else if (what.kind === 'file') {
+      const some = await readsOf({ kind: 'file', path }, place, since)
+      if (some === 'changed') return 'source-changed'
+      reads.push(...some)
+      trees.push({ dir: posix.dirname(name), files: [{ path: posix.basename(name) }] })
+    } else {
+      const { cid, tree } = await treeOf(path)
+      if (tree.files.some((file) => place.view.what(`${path}/${file.path}`, since)?.changed !== false)) {
+        return 'source-changed'
+      }
+      reads.push(['tree', name, cid])
+      trees.push({ dir: name, files: tree.files })
+    }
+  }
+  // Where a directory on the way is a link, `..` leads elsewhere: what was read is the file by the name that it was read by.
+  const allowed = new Set(trees.flatMap(({ dir, files }) => files.map((file) => `${dir}/${file.path}`)))
+  for (const file of readDepInfo(text)?.files ?? []) {
+    if (!file.split('/').includes('..') || !allowed.has(fullPath(file, place))) continue
+    const path = placeRoots(isRooted(file) ? file : `${place.action.cwd}/${file}`, place.roots)
+    const some = await readsOf({ kind: 'file', path }, place, since)
+    if (some === 'changed') return 'source-changed'
+    reads.push(...some)
+  }
+  return { reads, trees }
 }
 
 function finish(
@@ -160,7 +218,7 @@ function* observedVariables({ variables }: SelectedReads, { env, roots }: Place)
   for (const [name, { macro }] of variables) {
     if (name === workingDirectory || (!macro && harmless.test(name))) continue
     const value = env.get(name)
-    yield [name, value === undefined ? null : nameRoots(value, roots)]
+    yield [name, value === undefined ? null : nameRoots(value, calledRoots(roots))]
   }
 }
 
@@ -200,6 +258,7 @@ function seesAll(depInfo: DepInfo, reads: readonly Read[], build: DeclaredTree |
 
 /** rustc names files below its working directory as they were given: relative. `..` is left in. */
 function fullPath(file: string, { action }: Pick<Place, 'action'>): string {
-  const absolute = file.startsWith('/') || file.startsWith('\0')
-  return posix.normalize(absolute ? file : `${action.cwd}/${file}`)
+  return posix.normalize(isRooted(file) ? file : `${action.cwd}/${file}`)
 }
+
+const isRooted = (file: string): boolean => file.startsWith('/') || file.startsWith('\0')

@@ -4,6 +4,8 @@ import { mkdir, mkdtemp, open, readFile, rename, rm, truncate, writeFile } from 
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { codeOf, foreignText, ShoalError } from '../base/errors.ts'
+import type { Environment } from '../base/paths.ts'
+import { isLoadable, type Loadable, makeLoadable } from './loadable.ts'
 
 const run = promisify(execFile)
 
@@ -40,7 +42,12 @@ const observer: Recipe = {
     // glibc 2.34 `dlsym` was in a library of its own.
     ...['-C', 'link-args=-nostartfiles -Wl,-z,defs -Wl,--as-needed -ldl -lc'],
   ],
-  works: observes,
+  works: async (path, options) => {
+    if (isLoadable(path)) return await observes(path, options)
+    const copy = await makeLoadable(path, process.env, (copied) => observes(copied, options))
+    await copy?.close()
+    return copy !== undefined
+  },
 }
 
 export interface BuildShimOptions {
@@ -92,6 +99,15 @@ export async function buildObserver(options: BuildObserverOptions): Promise<Buil
   return await build(observer, options)
 }
 
+/**
+ * Finds a path under which the observer can be loaded into compiles, whether it is there already or not.
+ * @param rustc tried with it if it has to be copied
+ * @returns undefined when there is no such path
+ */
+export async function loadObserver(observer: string, env: Environment, rustc: string): Promise<Loadable | undefined> {
+  return await makeLoadable(observer, env, (path) => observes(path, { rustc, signal: undefined }))
+}
+
 async function build(recipe: Recipe, { rustc, outDir, signal }: BuildShimOptions): Promise<BuiltShim> {
   const options = { rustc, signal }
   const path = join(outDir, recipe.name)
@@ -128,6 +144,7 @@ async function observes(path: string, options: Run): Promise<boolean> {
   if (observed.stdout !== plain.stdout || observed.stderr !== plain.stderr) return false
   await using file = await open(log)
   const { buffer } = await file.read(Buffer.alloc(40), 0, 40, 0)
+  await rm(log)
   const [flags, expected, attached] = [16, 24, 32].map((at) => buffer.readBigUInt64LE(at))
   return buffer.toString('latin1', 0, 8) === 'shoalob1' && flags === 0n && Number(attached) > Number(expected)
 }

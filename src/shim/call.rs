@@ -20,7 +20,7 @@ pub struct Call {
     pub expanded: Vec<OsString>,
     pub out_dir: PathBuf,
     pub cwd: PathBuf,
-    /// `--remap-path-prefix` pairs, in the order in which they are appended.
+    /// `--remap-path-prefix` pairs, in the order in which they come before cargo's arguments.
     pub remaps: Vec<(String, String)>,
 }
 
@@ -90,7 +90,14 @@ impl Call {
             for part in ["registry/src", "git/checkouts"] {
                 // Component by component: a trailing slash in the variable must not become part of the prefix.
                 let from: PathBuf = home.join(part).components().collect();
-                vendored |= self.cwd.starts_with(&from);
+                let real = real_of(&from);
+                let below = real.as_ref().is_some_and(|real| self.cwd.starts_with(real));
+                vendored |= below || self.cwd.starts_with(&from);
+                // cargo names sources through the link, and the working directory is never a link. Whatever else the user
+                // compiles meets this directory as cargo names it, and is to undo that.
+                if let Some(real) = real.filter(|_| below || self.caps_lints()) {
+                    add(&real, Path::new("/cargo").join(part).into());
+                }
                 add(&from, Path::new("/cargo").join(part).into());
             }
         }
@@ -100,12 +107,14 @@ impl Call {
             } else if let Some((name, version)) =
                 var("CARGO_PKG_NAME").zip(var("CARGO_PKG_VERSION"))
             {
-                add(
-                    &self.cwd,
-                    [OsStr::new("/cargo/deps/"), &name, OsStr::new("-"), &version]
-                        .into_iter()
-                        .collect(),
-                );
+                let to: OsString = [OsStr::new("/cargo/deps/"), &name, OsStr::new("-"), &version]
+                    .into_iter()
+                    .collect();
+                add(&self.cwd, to.clone());
+                let named = var("CARGO_MANIFEST_DIR").map(PathBuf::from);
+                if let Some(named) = named.filter(|dir| real_of(dir).as_ref() == Some(&self.cwd)) {
+                    add(&named, to);
+                }
             }
         }
         if let Some(out) = var("OUT_DIR") {
@@ -121,6 +130,23 @@ impl Call {
         let sound =
             |(from, to): &(String, String)| !from.is_empty() && from != "/" && !to.contains('=');
         all.into_iter().filter_map(usable).filter(sound).collect()
+    }
+
+    /// The remaps that rustc's messages can show: not those of paths that cargo's own arguments remap, because these win.
+    pub fn remaps_shown(&self) -> Vec<(String, String)> {
+        let name = "--remap-path-prefix";
+        let values = self.expanded.iter().enumerate().filter_map(|(at, arg)| {
+            match arg.as_bytes().strip_prefix(name.as_bytes())? {
+                b"" => self.expanded.get(at + 1)?.to_str(),
+                rest => std::str::from_utf8(rest.strip_prefix(b"=")?).ok(),
+            }
+        });
+        let own: Vec<&str> = values
+            .filter_map(|value| Some(value.rsplit_once('=')?.0))
+            .collect();
+        let wins = |from: &String| own.iter().any(|own| Path::new(from).starts_with(own));
+        let shown = self.remaps.iter().filter(|(from, _)| !wins(from));
+        shown.cloned().collect()
     }
 
     /// cargo caps the lints of whatever is not the user's own: nobody sees these diagnostics unless the compile fails.
@@ -155,6 +181,12 @@ impl Call {
 /// An environment variable that is set and not empty.
 pub fn var(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Where an absolute path with symbolic links on its way leads; None if there are none.
+fn real_of(path: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(path).ok()?;
+    (path.is_absolute() && real != path).then_some(real)
 }
 
 /// The value of `--name VALUE` or `--name=VALUE`.

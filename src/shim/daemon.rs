@@ -22,6 +22,8 @@ const VERSION: u16 = 2;
 const MAX_FRAME: usize = 16 << 20;
 const FIRST_FRAME: Duration = Duration::from_secs(2);
 const NEXT_FRAME: Duration = Duration::from_secs(5);
+/// How long a build may take longer for the sake of the next one.
+const LINGER: Duration = Duration::from_secs(1);
 const SEND: Duration = Duration::from_secs(2);
 const MAX_ANNOUNCE: u64 = 1 << 20;
 
@@ -161,6 +163,12 @@ impl Daemon {
         self.send(RAN, &ran(outcome))
     }
 
+    /// Waits until the daemon has what it wants of the outputs: with the end of this process cargo may end, and with it
+    /// the target directory or the machine's uptime.
+    pub fn linger(&mut self) {
+        let _ = self.frame(LINGER);
+    }
+
     fn send(&mut self, kind: u8, body: &[u8]) -> Option<()> {
         let length = body.len() + 1;
         if length > MAX_FRAME {
@@ -264,14 +272,14 @@ fn order_in(body: &[u8]) -> Option<Order> {
         [] => Some(None),
         bytes => path_of(bytes).map(Some),
     };
+    let &[without_incremental @ (0 | 1), linger @ (0 | 1)] = flags else {
+        return None;
+    };
     Some(Order {
         private: path(private)?,
         observer: path(observer)?,
-        without_incremental: match flags {
-            [0] => false,
-            [1] => true,
-            _ => return None,
-        },
+        without_incremental: without_incremental == 1,
+        linger: linger == 1,
     })
 }
 

@@ -30,6 +30,8 @@ pub struct Order {
     /// The library that notes in the private directory what the compile reads.
     pub observer: Option<PathBuf>,
     pub without_incremental: bool,
+    /// Whether to wait, once rustc has ended and that is reported, for the end of the stream.
+    pub linger: bool,
 }
 
 /// What one run of rustc came to. Codes are negative for a death by that signal.
@@ -129,7 +131,7 @@ impl<'a> Run<'a> {
             .as_deref()
             .and_then(Path::to_str)
             .zip(call.out_dir.to_str());
-        let paths = Paths::new(pair, &call.remaps);
+        let paths = Paths::new(pair, &call.remaps_shown());
         // Placed files and no directory apart to compare them in: that they are equal can no longer be shown.
         let differs = private.is_none() && !shown.placed.is_empty();
         Run {

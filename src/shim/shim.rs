@@ -65,6 +65,9 @@ fn main() {
     let told = daemon
         .as_mut()
         .is_some_and(|daemon| daemon.ran(&outcome).is_some());
+    if let (Some(daemon), true) = (daemon.as_mut(), told && order.linger) {
+        daemon.linger();
+    }
     if let (Some(dir), false) = (&outcome.private, told) {
         let _ = fs::remove_dir_all(dir);
     }

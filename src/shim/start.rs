@@ -23,6 +23,7 @@ pub struct Start<'a> {
 impl Start<'_> {
     /// Starts it. A command line that is too long goes through a file, as cargo does it; that is to be removed afterwards.
     pub fn rustc(&self) -> Option<(Child, Option<PathBuf>)> {
+        // Of two that match, rustc obeys the later one: whoever gives flags of this kind themselves is to get what they ask for.
         let remaps: Vec<OsString> = self
             .call
             .remaps
@@ -45,10 +46,10 @@ impl Start<'_> {
         let full = self.args();
         let as_given = full == self.call.expanded;
         let given = if as_given { &self.call.args } else { &full };
-        match spawn(&[given.as_slice(), &remaps].concat()) {
+        match spawn(&[&remaps, given.as_slice()].concat()) {
             Ok(child) => Some((child, None)),
             Err(error) if error.raw_os_error() == Some(E2BIG) => {
-                let args = [full, remaps].concat();
+                let args = [remaps, full].concat();
                 if args.iter().any(|arg| arg.as_bytes().contains(&b'\n')) {
                     return None;
                 }

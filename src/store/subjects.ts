@@ -6,10 +6,11 @@ import { decodeCbor, encodeCbor } from '../wire/cbor.ts'
 import { readValue } from './index-db.ts'
 import { KeyedQueues } from './queues.ts'
 
-const maxSeen = 4
+const maxSeen = 8
 const maxActionBytes = 1 << 18
 const maxOutDirBytes = 1 << 15
-const maxEntryBytes = maxSeen * (maxActionBytes + maxOutDirBytes + 1024)
+const maxBesidesBytes = 1 << 16
+const maxEntryBytes = maxSeen * (maxActionBytes + maxOutDirBytes + maxBesidesBytes + 1024)
 const prefix = '/subjects/'
 
 /** An action that was carried out for a subject. */
@@ -20,6 +21,8 @@ export interface SeenAction {
   action: Uint8Array
   /** The tree of its OUT_DIR; null when there was none, or when it is too large to be kept for this. */
   outDir: Uint8Array | null
+  /** What the action does not say of it, as whoever compares them writes it; null when that is too large. */
+  besides: Uint8Array | null
 }
 
 const entrySchema = z
@@ -28,6 +31,7 @@ const entrySchema = z
       variant: z.string().max(256),
       action: z.instanceof(Uint8Array),
       outDir: z.instanceof(Uint8Array).nullable(),
+      besides: z.instanceof(Uint8Array).nullable(),
     }),
   )
   .max(maxSeen)
@@ -40,8 +44,8 @@ export interface SubjectStore {
   /** Newest first. */
   seen(subjectHex: string): Promise<SeenAction[]>
   /**
-   * Keeps an action as the newest of its subject, at most 4: the oldest of the variant with the most actions goes. One of
-   * more than 256 KiB is not kept, nor an OUT_DIR of more than 32 KiB.
+   * Keeps an action as the newest of its subject, at most 8: the oldest of the variant with the most actions goes. One of
+   * more than 256 KiB is not kept, nor an OUT_DIR of more than 32 KiB, nor what is besides of more than 64 KiB.
    * @returns what was there before, as `seen` does
    * @throws ShoalError ERR_STORE
    */
@@ -90,14 +94,16 @@ export function createSubjectStore(
     async add(subjectHex, seen) {
       if (seen.action.length > maxActionBytes) return (await read(subjectHex)) ?? []
       const outDir = seen.outDir !== null && seen.outDir.length <= maxOutDirBytes ? seen.outDir : null
+      const besides = seen.besides !== null && seen.besides.length <= maxBesidesBytes ? seen.besides : null
+      const kept = { ...seen, outDir, besides }
       return await queues.run(subjectHex, async () => {
         const before = await read(subjectHex)
-        if (before?.[0] !== undefined && isSame(before[0].action, seen.action)) return before
+        if (before?.[0] !== undefined && isEqual(before[0], kept)) return before
         const others = (before ?? []).filter(({ action }) => !isSame(action, seen.action))
         try {
           known ??= count()
           if (before === undefined && (await known) >= maxSubjects) await dropSome(subjectHex)
-          await datastore.put(keyOf(subjectHex), encodeCbor(bounded([{ ...seen, outDir }, ...others])).bytes)
+          await datastore.put(keyOf(subjectHex), encodeCbor(bounded([kept, ...others])).bytes)
         } catch (error) {
           throw new ShoalError('ERR_STORE', 'an action cannot be kept', { cause: error })
         }
@@ -111,6 +117,10 @@ export function createSubjectStore(
 const keyOf = (subjectHex: string): Key => new Key(`${prefix}${subjectHex}`, false)
 
 const isSame = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+const isEqual = (a: SeenAction, b: SeenAction): boolean =>
+  isSame(a.action, b.action) && isSame(a.besides ?? none, b.besides ?? none)
+const none = new Uint8Array()
 
 /** A crate that is edited again and again must not push out what is known of its other variants. */
 function bounded(seen: readonly SeenAction[]): SeenAction[] {

@@ -46,6 +46,8 @@ const unitSchema = z.strictObject({
   package: text.optional(),
   /** What its files are called, without prefix and suffix: unlike the crate's name unique within a build. */
   stem: text.optional(),
+  /** The source file that cargo named: tells targets of one name apart. */
+  source: text.optional(),
   /** Why no kept result served; absent when one did, or when that was not looked into. */
   causes: z.array(causeSchema).max(8).optional(),
 })

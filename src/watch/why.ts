@@ -13,6 +13,8 @@ export interface WhyUnit {
   crate: string
   kind: string
   package?: string
+  /** The source file that cargo named. */
+  source?: string
   outcome: Outcome
   where: string
   /** Why it was passed through, or why its result was not kept: a reason code, or text. */
@@ -47,9 +49,11 @@ const maxNear = 3
  * @param meanings of the reason codes
  */
 export function whyOf(session: Session, name: string, meanings: Readonly<Record<string, string>>): Why {
-  const crates = session.units.filter(({ crate }) => plain(crate) === plain(name))
-  const others = session.units.filter((unit) => !crates.includes(unit) && isOf(unit, name))
-  const missed = new MissedUnits(session.units)
+  const known = new Set(session.units.map((unit) => unit.package))
+  const all = session.units.map((unit) => withoutSibling(unit, known))
+  const crates = all.filter(({ crate }) => plain(crate) === plain(name))
+  const others = all.filter((unit) => !crates.includes(unit) && isOf(unit, name))
+  const missed = new MissedUnits(all)
   const units = [...crates, ...others].map((unit) => explained(unit, missed, meanings))
   const rank = ({ outcome }: WhyUnit): number => (isRecalled(outcome) ? 1 : 0)
   return { schema: 1, session: session.id, over: session.over, units: units.toSorted((a, b) => rank(a) - rank(b)) }
@@ -78,6 +82,13 @@ function isOf(unit: UnitEvent, name: string): boolean {
   return plain(unit.package) === plain(name) || plain(unit.package.split('@')[0] ?? '') === plain(name)
 }
 
+/** Of two versions of a package in one build neither is what the other one was before. */
+function withoutSibling(unit: UnitEvent, packages: ReadonlySet<string | undefined>): UnitEvent {
+  const version = unit.causes?.find(({ what }) => what === 'version')
+  if (version === undefined || !packages.has(`${version.name}@${version.recorded}`)) return unit
+  return { ...unit, causes: [{ what: 'first-time', name: unit.crate, recorded: null, here: null }] }
+}
+
 const isRecalled = (outcome: Outcome): boolean => outcome === 'recalled-here' || outcome === 'recalled-mesh'
 
 function explained(unit: UnitEvent, missed: MissedUnits, meanings: Readonly<Record<string, string>>): WhyUnit {
@@ -91,6 +102,7 @@ function explained(unit: UnitEvent, missed: MissedUnits, meanings: Readonly<Reco
     where,
     reason,
     ...(unit.package === undefined ? {} : { package: unit.package }),
+    ...(unit.source === undefined ? {} : { source: unit.source }),
     ...(meaning === undefined ? {} : { meaning }),
     causes,
     because: isRecalled(outcome) ? [] : rootsOf(unit, missed),

@@ -71,8 +71,8 @@ export type LocalFrame =
   | { type: 'welcome'; version: number }
   | { type: 'release'; repay: boolean }
   | { type: 'stdout' | 'stderr'; data: Uint8Array }
-  /** `observer` '' for none; `stripIncremental`: without the `-C incremental` among the arguments. */
-  | { type: 'run'; privateDir: string; observer: string; stripIncremental: boolean }
+  /** `observer` '' for none; `stripIncremental`: without `-C incremental`; `linger`: the shim ends when the stream does. */
+  | { type: 'run'; privateDir: string; observer: string; stripIncremental: boolean; linger: boolean }
   | { type: 'exit'; code: number }
   | { type: 'beat' }
   | { type: 'refuse'; reason: string }
@@ -117,7 +117,7 @@ function writeBody(body: BodyWriter, frame: LocalFrame): BodyWriter {
     case 'stderr':
       return body.bytes(frame.data)
     case 'run':
-      return body.text(frame.privateDir).text(frame.observer).flag(frame.stripIncremental)
+      return body.text(frame.privateDir).text(frame.observer).flag(frame.stripIncremental).flag(frame.linger)
     case 'exit':
       return body.i32(frame.code)
     case 'beat':
@@ -177,7 +177,13 @@ function decodeBody(code: number, body: BodyReader): LocalFrame {
     case codes.stderr:
       return { type: 'stderr', data: body.bytes() }
     case codes.run:
-      return { type: 'run', privateDir: body.text(), observer: body.text(), stripIncremental: body.flag() }
+      return {
+        type: 'run',
+        privateDir: body.text(),
+        observer: body.text(),
+        stripIncremental: body.flag(),
+        linger: body.flag(),
+      }
     case codes.exit:
       return { type: 'exit', code: body.i32() }
     case codes.beat:

@@ -21,10 +21,12 @@ const texts = [
       because: [[step('leaf', 'lib', leaf), step('app', 'bin', onLeaf)], [step('app', 'bin', colour)]],
     }),
     lines: [
-      'app (bin), compiled-here: in leaf (lib) file <workspace>/leaf/src/lib.rs: was 3f2a11112222, is 91bc33334444',
-      '    so in app (bin) dependency leaf: was aa11, is bb22',
-      '  also variable COLOUR: was not set, is red',
-      '  its outputs hold paths of this machine (path-bound)',
+      'app (bin): compiled here',
+      '  because  in leaf (lib) file <workspace>/leaf/src/lib.rs: was 3f2a11112222, is 91bc33334444',
+      '  so       in app (bin) dependency leaf: was aa11, is bb22',
+      '  also     variable COLOUR: was not set, is red',
+      '  note     its outputs hold paths of this machine (path-bound)',
+      '  hint     it knows where it lies, so it is recalled in its own directory only',
     ],
   },
   {
@@ -35,17 +37,51 @@ const texts = [
       reason: 'unobserved',
       meaning: 'what it reads was not observed',
     }),
-    lines: ['app (bin), passed-through: what it reads was not observed (unobserved)'],
+    lines: ['app (bin): rustc simply ran here', '  because  what it reads was not observed (unobserved)'],
   },
   {
-    what: 'a unit that was recalled',
-    answer: why({ ...unit, outcome: 'recalled-mesh', where: 'bert' }),
-    lines: ['app (bin), recalled-mesh by bert'],
+    what: 'both values below each other when they are long',
+    answer: why({
+      ...unit,
+      because: [[step('app', 'bin', { ...colour, recorded: 'a'.repeat(60), here: 'b'.repeat(60) })]],
+    }),
+    lines: [
+      'app (bin): compiled here',
+      '  because  variable COLOUR',
+      `             was ${'a'.repeat(60)}`,
+      `             is ${'b'.repeat(60)}`,
+      '  hint     the same value in every shell lets everybody recall it',
+    ],
+  },
+  {
+    what: 'units that were recalled in one line, behind the others',
+    answer: why(
+      { ...unit, outcome: 'recalled-mesh', where: 'bert' },
+      { ...unit, kind: 'lib', outcome: 'compiled-mesh', where: 'bert' },
+      { ...unit, kind: 'test', outcome: 'recalled-here' },
+      { ...unit, kind: 'test', outcome: 'recalled-here' },
+    ),
+    lines: ['app (lib): compiled by bert', '', 'recalled: app (bin) from bert, app (test) × 2'],
+  },
+  {
+    what: 'the sources of units that have the same name',
+    answer: why(
+      { ...unit, source: 'src/main.rs' },
+      { ...unit, kind: 'test', source: 'src/lib.rs' },
+      { ...unit, kind: 'test', source: 'tests/app.rs' },
+    ),
+    lines: [
+      'app (bin): compiled here',
+      '',
+      'app (test) src/lib.rs: compiled here',
+      '',
+      'app (test) tests/app.rs: compiled here',
+    ],
   },
   {
     what: 'a build that still runs',
     answer: { ...why({ ...unit, outcome: 'recalled-here' }), over: false },
-    lines: ['app (bin), recalled-here', 'build s1 still runs: there may be more to say'],
+    lines: ['recalled: app (bin)', '', 'build s1 still runs: there may be more to say'],
   },
 ]
 
@@ -71,6 +107,18 @@ const causes: [object, string][] = [
   [{ what: 'absent', name: '/etc/x', recorded: null, here: 'there' }, 'path /etc/x: was absent, is there'],
   [{ what: 'out-dir', name: '<build>/a.rs', recorded: '1a', here: null }, 'generated <build>/a.rs: was 1a, is absent'],
   [{ what: 'toolchain', name: 'toolchain', recorded: 'aa', here: 'bb' }, 'toolchain: was aa, is bb'],
+  [{ what: 'version', name: 'app', recorded: '0.1.0', here: '0.1.1' }, 'version: was 0.1.0, is 0.1.1'],
+  [{ what: 'profile', name: 'profile', recorded: 'dev', here: 'release' }, 'profile: was dev, is release'],
+  [
+    { what: 'codegen', name: 'metadata', recorded: 'aa', here: 'bb' },
+    'cargo counts it as another package or build: -C metadata: was aa, is bb',
+  ],
+  [{ what: 'environment', name: 'X', recorded: null, here: 'aa' }, 'variable X: was not set, is set (digest aa)'],
+  [{ what: 'environment', name: 'X', recorded: '(hidden)', here: null }, 'variable X: was set (hidden), is not set'],
+  [
+    { what: 'environment', name: 'the environment as a whole', recorded: 'aa', here: 'bb' },
+    'the environment as a whole: was aa, is bb',
+  ],
   [{ what: 'of-tomorrow', name: 'x', recorded: 'aa', here: 'bb' }, 'of-tomorrow x: was aa, is bb'],
 ]
 
@@ -81,7 +129,7 @@ for (const [cause, text] of causes) {
       { why: why({ ...unit, causes: [cause], because: [[step('app', 'bin', cause)]] }) },
       'app',
     )
-    assert.equal(stdout, `app (bin), compiled-here: ${text}\n`)
+    assert.deepEqual(stdout.split('\n').slice(0, 2), ['app (bin): compiled here', `  because  ${text}`])
   })
 }
 

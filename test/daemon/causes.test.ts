@@ -24,15 +24,21 @@ async function bench(t: TestContext) {
   const subjects = createSubjectStore({ datastore: index.datastore, log: silentLogger })
   const causes = new Causes({ subjects, blocks, trees, inputsOf: () => undefined, log: silentLogger })
   /** The names of what differs. */
-  const names = async (planned: PlannedAction, made = true, difference?: Difference): Promise<string[]> => {
+  const names = async (
+    planned: PlannedAction,
+    made = true,
+    difference?: Difference,
+    env?: Record<string, string>,
+  ): Promise<string[]> => {
+    const ended = { env: new Map(Object.entries(env ?? {})), readsEnvironment: env !== undefined }
     if (made) causes.made(planned)
-    return (await causes.of(planned, { difference })).map(({ what, name }: Cause) => `${what} ${name}`)
+    return (await causes.of(planned, { difference, ...ended })).map(({ what, name }: Cause) => `${what} ${name}`)
   }
   return { names, blocks, trees, index, causes }
 }
 
 function unit(change: Partial<Action>, metadata = 'aaaa'): PlannedAction {
-  const argv = ['--crate-name', 'x', '-C', `metadata=${metadata}`, ...(change.argv ?? [])]
+  const argv = ['--crate-name', 'x', '-C', `metadata=${metadata}`, ...(change.argv ?? []), 'src/lib.rs']
   const action = { ...base.action, ...change, argv }
   const { bytes, cid } = encodeAction(action)
   return { ...base, action, actionBytes: bytes, key: cid, args: parseRustcArgs(argv) }
@@ -99,6 +105,31 @@ test('the files of a package are named when the directory that was recorded is i
   assert.deepEqual(await names(planned, true, difference), ['tree <workspace>/x'])
 })
 
+test('of two versions of a package the same one comes nearest', async (t) => {
+  const { names } = await bench(t)
+  const version = (text: string, metadata: string, ...argv: string[]): PlannedAction =>
+    unit({ env: [...base.action.env, ['CARGO_PKG_VERSION', text]], argv }, metadata)
+  await names(version('1.0.0', 'aaaa'))
+  assert.deepEqual(await names(version('2.0.0', 'bbbb')), ['version x'])
+  assert.deepEqual(await names(version('1.0.0', 'cccc', '--cfg', 'a', '--cfg', 'b')), ['cfg a', 'cfg b'])
+})
+
+test('the variables are named in which the environment as a whole differs from the nearest', async (t) => {
+  const { names } = await bench(t)
+  const planned = unit({})
+  const whole: Difference = { kind: 'environ', name: '', recorded: 'one', here: 'another' }
+  assert.deepEqual(await names(planned, true, whole), ['environment the environment as a whole'])
+  await names(planned, true, undefined, { PATH: '/bin' })
+  assert.deepEqual(await names(planned, true, whole, { PATH: '/bin', A: '1', B: '2' }), [
+    'environment A',
+    'environment B',
+  ])
+  assert.deepEqual(await names(planned, true, whole, { PATH: '/bin', C: '1' }), ['environment C'])
+  // Nothing was kept of this action in any of them.
+  const other = unit({ deps: dep('other') })
+  assert.deepEqual(await names(other, true, whole, { C: '2' }), ['environment the environment as a whole'])
+})
+
 test('there are at most eight causes, and none when nothing can be read', async (t) => {
   const { names, causes, index } = await bench(t)
   await names(unit({}))
@@ -107,5 +138,5 @@ test('there are at most eight causes, and none when nothing can be read', async 
   await index.close()
   const last = unit({ deps: dep('one') })
   causes.made(last)
-  assert.deepEqual(await causes.of(last, { difference: undefined }), [])
+  assert.deepEqual(await causes.of(last, { difference: undefined, env: new Map(), readsEnvironment: false }), [])
 })

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import type { CID } from 'multiformats/cid'
+import { ShoalError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { type LendNeeds, lend } from '../../src/daemon/lend.ts'
 import type { Observed } from '../../src/execute/observed.ts'
 import type { EarlyMetadata } from '../../src/execute/runner.ts'
 import type { WorkOptions } from '../../src/market/guests.ts'
+import { workKey } from '../../src/mesh/claims.ts'
 import {
   type Action,
   decodeTrace,
@@ -17,7 +19,7 @@ import {
   type Result,
 } from '../../src/plan/action.ts'
 import { sortRoots } from '../../src/plan/roots.ts'
-import { cidOf, dagCborCodec } from '../../src/wire/cid.ts'
+import { cidOf, dagCborCodec, digestOf } from '../../src/wire/cid.ts'
 import { AwardSchema, Outcome } from '../../src/wire/generated/market_pb.ts'
 import { content } from '../recall/support.ts'
 
@@ -64,6 +66,8 @@ interface Lent {
   result: Result
   key: CID
   fetched: number
+  /** What other members were told of the work, and when it ran. */
+  told: string[]
 }
 
 /** Has a unit compiled that left these observations. */
@@ -91,9 +95,10 @@ async function lent(
   const result: Result = { v: 2, action: key, outputs, stderr: new Uint8Array(), depInfo, wallMs: 1 }
   const remembered: ReadSet[] = []
   const early: Lent['early'] = []
+  const told: string[] = []
   let fetched = 0
   const ended = await lend(
-    create(AwardSchema, { action: bytes, inputs: inputs.cid.bytes }),
+    create(AwardSchema, { action: bytes, inputs: inputs.cid.bytes, expectedMs: 700 }),
     { peer: 'ana', signal: new AbortController().signal, onMetadata: (ready) => early.push(ready) },
     {
       salt: 'mesh',
@@ -106,17 +111,23 @@ async function lent(
       covered: () => new Set(),
       usesEnviron: async () => false,
       run: async (_action, _inputs, { onRmeta }) => {
+        told.push('runs')
         onRmeta(metadata)
         return { kind: 'ok', result, observed: metadata.observed, wallMs: 1 }
       },
       remember: async (_result, reads) => {
+        told.push('kept')
         remembered.push(reads)
+      },
+      claim: (work, expectedMs) => {
+        told.push(`claims ${Buffer.from(work).toString('hex')} for ${expectedMs}`)
+        return { commit: () => told.push('goes on'), done: (held) => told.push(held ? 'holds it' : 'gives up') }
       },
       log: silentLogger,
       ...change,
     },
   )
-  return { ended, early, remembered, result, key, fetched }
+  return { ended, early, remembered, result, key, fetched, told }
 }
 
 const kinds = ({ reads }: ReadSet): string[] => reads.map(([kind, name]) => `${kind} ${name}`)
@@ -135,6 +146,27 @@ describe('a lender', () => {
       assert.deepEqual(kinds(trace), observed)
     }
     assert.deepEqual(remembered.map(kinds), [observed])
+  })
+
+  test('claims what it compiles as the builder does, until it can be asked for it', async () => {
+    const { key, told } = await lent(false, events)
+    const work = Buffer.from(workKey(digestOf(key), digestOf(tree.cid))).toString('hex')
+    assert.deepEqual(told, [`claims ${work} for 700`, 'goes on', 'runs', 'kept', 'holds it'])
+  })
+
+  test('gives its claim up when there is no result, or none for others', async () => {
+    const failing: [Parameters<typeof lent>[1], Partial<LendNeeds>][] = [
+      [undefined, {}],
+      [events, { run: async () => ({ kind: 'failed', status: 1, stderr: '', wallMs: 1 }) }],
+      [events, { run: () => Promise.reject(new ShoalError('ERR_DEADLINE', 'too slow')) }],
+    ]
+    for (const [seen, change] of failing) {
+      const { told } = await lent(true, seen, change)
+      assert.match(told[0] ?? '', /^claims /)
+      assert.equal(told.at(-1), 'gives up')
+    }
+    const { told } = await lent(true, events, { ensure: () => Promise.reject(new ShoalError('ERR_PEER_LOST', 'gone')) })
+    assert.deepEqual(told, [])
   })
 
   test('announces no metadata of a unit that reaches a macro', async () => {

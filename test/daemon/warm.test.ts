@@ -81,7 +81,7 @@ describe('an incremental directory is made', () => {
 
   test('in the order in which an edit is likely', async (t) => {
     const bench = await WarmBench.create(t)
-    const note = `echo "$2" >> ${bench.incremental}/order`
+    const note = `(while [ "$1" != --crate-name ]; do shift; done; echo "$2" >> ${bench.incremental}/order)`
     for (const crate of ['small', 'large', 'changed', 'newer']) await bench.addStub(crate, note)
     await writeFile(join(bench.packageDir('large'), 'src/lib.rs'), `//${'x'.repeat(5000)}\n`)
     await bench.add('large', { rustc: join(bench.dir, 'rustc-large') })

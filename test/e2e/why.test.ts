@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test'
 import { Cluster, type Ran, type TestNode, type UnitRow } from '../support/cluster.ts'
 import { type Files, packageManifest, writeFiles } from '../support/fixture.ts'
 import { settled } from '../support/settled.ts'
+import { because, readWhy, type WhyBlock } from '../support/why.ts'
 
 const files = {
   'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["*-crate"]\n',
@@ -76,11 +77,14 @@ describe('why a unit was not recalled', () => {
     return units
   }
 
-  async function lines(crate: string): Promise<string[]> {
+  async function blocks(crate: string): Promise<WhyBlock[]> {
     const ran: Ran = await node.shoal('why', crate)
     assert.equal(ran.code, 0, ran.stderr)
-    return ran.stdout.trimEnd().split('\n')
+    return readWhy(ran.stdout)
   }
+
+  /** The first cause of the first unit. */
+  const first = async (crate: string): Promise<string | undefined> => because((await blocks(crate))[0])
 
   /** Builds with a change, asks, and puts everything back. */
   async function changed(
@@ -98,51 +102,45 @@ describe('why a unit was not recalled', () => {
   }
 
   test('it was never seen before', async () => {
-    assert.deepEqual(await lines('leaf-crate'), [
-      'leaf_crate (lib), compiled-here: nothing like it was compiled here before',
-    ])
+    const [block] = await blocks('leaf-crate')
+    assert.equal(block?.title, 'leaf_crate (lib): compiled here')
+    assert.equal(because(block), 'nothing like it was compiled here before')
   })
 
   test('it was recalled', async () => {
     await build()
-    assert.deepEqual(await lines('leaf_crate'), ['leaf_crate (lib), recalled-here'])
+    assert.deepEqual(await blocks('leaf_crate'), [{ title: 'recalled: leaf_crate (lib)', entries: [] }])
   })
 
   test('a source file is another one: in the crate, and in whoever depends on it', async () => {
     const now = `${files['leaf-crate/src/lib.rs']}pub const MORE: u32 = 1;\n`
     await changed({ 'leaf-crate/src/lib.rs': now }, async () => {
       const cause = `file <workspace>/leaf-crate/src/lib.rs: ${wasIs(files['leaf-crate/src/lib.rs'], now)}`
-      assert.deepEqual(await lines('leaf-crate'), [`leaf_crate (lib), compiled-here: ${cause}`])
-      const [first, second, third, ...rest] = await lines('top-crate')
-      assert.equal(first, `top_crate (lib), compiled-here: in leaf_crate (lib) ${cause}`)
+      assert.deepEqual(await blocks('leaf-crate'), [
+        { title: 'leaf_crate (lib): compiled here', entries: [['because', cause]] },
+      ])
+      const [top, ...others] = await blocks('top-crate')
+      assert.deepEqual(others, [])
+      const [root, so, then = ['so', 'in top_crate'], ...rest] = top?.entries ?? []
+      assert.deepEqual(root, ['because', `in leaf_crate (lib) ${cause}`])
       // Whichever way leads to it: what top reaches is part of its action too.
-      assert.match(second ?? '', /^ {4}so in (top|mid)_crate \(lib\) dependency leaf_crate: was \w{12}, is \w{12}$/)
-      assert.match(third ?? '    so in top_crate', /^ {4}so in top_crate/)
+      assert.equal(so?.[0], 'so')
+      assert.match(so?.[1] ?? '', /^in (top|mid)_crate \(lib\) dependency leaf_crate: was \w{12}, is \w{12}$/)
+      assert.match(then.join(' '), /^so in top_crate/)
       assert.deepEqual(rest, [])
-      assert.deepEqual(await lines('gen-crate'), [
-        'gen_crate (lib), recalled-here',
-        'build_script_build (build-script), recalled-here',
+      assert.deepEqual(await blocks('gen-crate'), [
+        { title: 'recalled: gen_crate (lib), build_script_build (build-script)', entries: [] },
       ])
     })
   })
 
   test('a variable was not set, or had another value', async () => {
+    await changed({}, async () => assert.equal(await first('leaf-crate'), 'variable WHY_COLOUR: was not set, is red'), {
+      WHY_COLOUR: 'red',
+    })
     await changed(
       {},
-      async () =>
-        assert.equal(
-          (await lines('leaf-crate'))[0],
-          'leaf_crate (lib), compiled-here: variable WHY_COLOUR: was not set, is red',
-        ),
-      { WHY_COLOUR: 'red' },
-    )
-    await changed(
-      {},
-      async () =>
-        assert.equal(
-          (await lines('top-crate'))[0],
-          'top_crate (lib), compiled-here: in leaf_crate (lib) variable WHY_COLOUR: was red, is blue',
-        ),
+      async () => assert.equal(await first('top-crate'), 'in leaf_crate (lib) variable WHY_COLOUR: was red, is blue'),
       { WHY_COLOUR: 'blue' },
     )
   })
@@ -151,8 +149,8 @@ describe('why a unit was not recalled', () => {
     await changed(
       {},
       async () => {
-        assert.equal((await lines('top-crate'))[0], 'top_crate (lib), compiled-here: -C opt-level: was absent, is 1')
-        assert.equal((await lines('leaf-crate'))[0], 'leaf_crate (lib), compiled-here: -C opt-level: was absent, is 1')
+        assert.equal(await first('top-crate'), '-C opt-level: was absent, is 1')
+        assert.equal(await first('leaf-crate'), '-C opt-level: was absent, is 1')
       },
       { CARGO_PROFILE_DEV_OPT_LEVEL: '1' },
     )
@@ -161,11 +159,8 @@ describe('why a unit was not recalled', () => {
   test('a feature', async () => {
     const manifest = files['mid-crate/Cargo.toml'].replace(' }', ', features = ["deep"] }')
     await changed({ 'mid-crate/Cargo.toml': manifest }, async () => {
-      assert.equal((await lines('leaf-crate'))[0], 'leaf_crate (lib), compiled-here: feature deep: was off, is on')
-      assert.equal(
-        (await lines('mid-crate'))[0],
-        'mid_crate (lib), compiled-here: in leaf_crate (lib) feature deep: was off, is on',
-      )
+      assert.equal(await first('leaf-crate'), 'feature deep: was off, is on')
+      assert.equal(await first('mid-crate'), 'in leaf_crate (lib) feature deep: was off, is on')
     })
   })
 
@@ -173,13 +168,10 @@ describe('why a unit was not recalled', () => {
     const manifest = `${files['mid-crate/Cargo.toml']}spare-crate = { path = "../spare-crate" }\n`
     const source = `${files['mid-crate/src/lib.rs']}pub use spare_crate::SPARE;\n`
     await changed({ 'mid-crate/Cargo.toml': manifest, 'mid-crate/src/lib.rs': source }, async () => {
-      const [first] = await lines('mid-crate')
-      assert.match(first ?? '', /^mid_crate \(lib\), compiled-here: dependency spare_crate: was absent, is \w{12}$/)
-      const [top] = await lines('top-crate')
-      assert.match(
-        top ?? '',
-        /^top_crate \(lib\), compiled-here: in mid_crate \(lib\) dependency spare_crate: was absent, is/,
-      )
+      const text = await first('mid-crate')
+      assert.match(text ?? '', /^dependency spare_crate: was absent, is \w{12}$/)
+      const top = await first('top-crate')
+      assert.match(top ?? '', /^in mid_crate \(lib\) dependency spare_crate: was absent, is/)
     })
   })
 
@@ -187,38 +179,29 @@ describe('why a unit was not recalled', () => {
     await changed({ 'gen-crate/words.txt': 'two' }, async () => {
       const text = (words: string): string => `pub const WORDS: &str = "${words}";`
       const generated = `generated <build>/words.rs: ${wasIs(text('one'), text('two'))}`
-      assert.deepEqual((await lines('gen-crate'))[0], `gen_crate (lib), compiled-here: ${generated}`)
+      assert.deepEqual(await first('gen-crate'), `${generated}`)
     })
-    await changed(
-      {},
-      async () =>
-        assert.equal(
-          (await lines('gen-crate'))[0],
-          'gen_crate (lib), compiled-here: variable FLAVOUR: was "", is sweet',
-        ),
-      { WHY_FLAVOUR: 'sweet' },
-    )
+    await changed({}, async () => assert.equal(await first('gen-crate'), 'variable FLAVOUR: was "", is sweet'), {
+      WHY_FLAVOUR: 'sweet',
+    })
   })
 
   test('a build script that itself was changed', async () => {
     const now = files['gen-crate/build.rs'].replace('SAME: u32 = 1', 'SAME: u32 = 2')
     await changed({ 'gen-crate/build.rs': now }, async () => {
-      const [first, second] = await lines('gen-crate')
+      const [root, so] = (await blocks('gen-crate'))[0]?.entries ?? []
       const cause = `file <workspace>/gen-crate/build.rs: ${wasIs(files['gen-crate/build.rs'], now)}`
-      assert.equal(first, `gen_crate (lib), compiled-here: in build_script_build (build-script) ${cause}`)
+      assert.deepEqual(root, ['because', `in build_script_build (build-script) ${cause}`])
       const text = (n: number): string => `pub const SAME: u32 = ${n};`
-      assert.equal(second, `    so in gen_crate (lib) generated <build>/same.rs: ${wasIs(text(1), text(2))}`)
+      assert.deepEqual(so, ['so', `in gen_crate (lib) generated <build>/same.rs: ${wasIs(text(1), text(2))}`])
     })
   })
 
   test('a file that only a procedural macro reads', async () => {
     await changed({ 'schema.txt': 'columns and rows' }, async () => {
-      const [first] = await lines('reader-crate')
-      assert.match(
-        first ?? '',
-        /^reader_crate \(lib\), compiled-here: file <workspace>\/.*schema\.txt: was \w+, is \w+$/,
-      )
-      assert.ok(first?.endsWith(wasIs('columns', 'columns and rows')), first)
+      const text = await first('reader-crate')
+      assert.match(text ?? '', /^file <workspace>\/.*schema\.txt: was \w+, is \w+$/)
+      assert.ok(text?.endsWith(wasIs('columns', 'columns and rows')), text)
     })
   })
 
@@ -263,9 +246,7 @@ describe('why a unit was not recalled', () => {
     await node.start()
     const [unit] = (await build()).filter(({ crate }) => crate === 'leaf_crate')
     assert.equal(unit?.outcome, 'compiled-here')
-    assert.deepEqual(await lines('leaf-crate'), [
-      'leaf_crate (lib), compiled-here: nothing like it was compiled here before',
-    ])
+    assert.equal(await first('leaf-crate'), 'nothing like it was compiled here before')
   })
 })
 

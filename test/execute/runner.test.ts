@@ -114,6 +114,26 @@ describe('an action in the sandbox', { skip }, () => {
     assert.match(diagnostics[0] ?? '', /unused variable/)
   })
 
+  test('refuses what says where it lies, in whatever form', async () => {
+    const macro = lender.procMacro(
+      'says',
+      'use proc_macro::TokenStream;\n#[proc_macro] pub fn say(text: TokenStream) -> TokenStream { let dir = std::env::var("DIR").unwrap(); let text = text.to_string(); let text = text.trim_matches(\'"\').replace("\\\\\\"", "\\"").replace("DIR", &dir); eprintln!("{text}"); "pub fn f() {}".parse().unwrap() }',
+    )
+    const says = (text: string) =>
+      lender.prepare({
+        crate: 'said',
+        files: { 'src/lib.rs': `says::say!(${JSON.stringify(text)});` },
+        deps: macro,
+        env: [['DIR', '\0workspace\0']],
+      })
+    for (const text of ['it lies in DIR', '{"message":"it lies in DIR"}', '{"rendered":" --> DIR/src/lib.rs:1:1"}']) {
+      await assert.rejects(lender.run(await says(text)), { code: 'ERR_PATH_BOUND' }, text)
+    }
+    const named = '{"spans":[{"file_name":"DIR/src/lib.rs"}],"rendered":" --> DIR/src/lib.rs:1:1"}'
+    const result = okResult(await lender.run(await says(named)))
+    assert.equal(Buffer.from(result.stderr).toString(), `${named.replaceAll('DIR', '\0workspace\0')}\n`)
+  })
+
   test('announces the metadata while rustc still runs, and does not take it back', async () => {
     const events: string[] = []
     // Enough code for the library to come long after the metadata.

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { links, reasonNotAway, reasonToStay, type UnitKind, unitKind } from '../../src/plan/classify.ts'
+import {
+  installedTarget,
+  links,
+  reasonNotAway,
+  reasonToStay,
+  type UnitKind,
+  unitKind,
+} from '../../src/plan/classify.ts'
 import { parseRustcArgs, type RustcArgs } from '../../src/plan/rustc-args.ts'
 import { libArgs, unitArgs, withOptions } from './support.ts'
 
@@ -53,7 +60,7 @@ for (const [change, reason] of [
   [['second.rs'], 'unsupported-option'],
   [['-'], 'unsupported-option'],
   [['--sysroot', '/x'], 'unsupported-option'],
-  [['--remap-path-prefix', 'a=b'], 'unsupported-option'],
+  [['--remap-path-scope', 'object'], 'unsupported-option'],
   [['--print', 'cfg'], 'unsupported-option'],
   [['-o', '/x'], 'unsupported-option'],
   [['-v'], 'unsupported-option'],
@@ -62,6 +69,16 @@ for (const [change, reason] of [
     assert.equal(reasonToStay(withOptions(...change), nothing), reason)
   })
 }
+
+test('a target with a file of its own is for libraries, here', () => {
+  const own = ['--target', '/ws/my.json']
+  assert.equal(reasonToStay(withOptions(...own), nothing), undefined)
+  assert.equal(reasonNotAway(withOptions(...own), undefined), 'unsupported-option')
+  for (const args of [unitArgs(['bin'], 'dep-info,link', ...own), unitArgs(['lib'], 'dep-info,link', '--test', ...own)])
+    assert.equal(reasonToStay(args, nothing), 'unsupported-option')
+  assert.equal(installedTarget(withOptions(...own)), undefined)
+  assert.equal(installedTarget(withOptions('--target', 'wasm32-wasip1')), 'wasm32-wasip1')
+})
 
 test('without a source in Rust or without dep-info there is no action', () => {
   assert.equal(reasonToStay(without(/\.rs$/), nothing), 'unsupported-option')

@@ -15,6 +15,7 @@ const scope: ReadScope = {
   owned: [],
   dependencyDirs: ['/ws/target/debug/deps'],
   dependencies: new Set(['libserde-1.rmeta', 'libmacro-2.so']),
+  complete: true,
   covered: (path) => isWithin(path, '/toolchain/lib') || isWithin(path, '/ws/target/debug/build/x-1/out'),
   unnamedDirs: ['/opt/native'],
   programDirs: new Set(['/usr/bin', '/home/a/bin']),
@@ -44,6 +45,23 @@ test('what was found is to be looked at again as what it is, what was not found 
     assert.deepEqual(looksOf([kind, '/ws/gone', enoent]), ['absent /ws/gone'], kind)
     assert.deepEqual(looksOf([kind, '/ws/file/below', enotdir]), ['absent /ws/file/below'], kind)
   }
+})
+
+test('a library that only begins like a dependency is opened in vain, if all dependencies are known', () => {
+  const [rlib, both, stray, hashed] = ['libui.rlib', 'libui.so', 'libui_macros-3.rlib', 'libui-4.rmeta'].map(
+    (name) => `/ws/target/debug/deps/${name}`,
+  ) as [string, string, string, string]
+  const opened: Event[] = [rlib, both, stray, hashed].map((path) => ['open', path])
+  const seen = (change: Partial<ReadScope>, ...more: Event[]): string[] =>
+    select([...opened, ...more], { dependencies: new Set(['libui.rlib']), ...change }).looks.map(({ path }) => path)
+  assert.deepEqual(seen({}), [both])
+  assert.deepEqual(seen({ complete: false }), [both, stray, hashed])
+  assert.deepEqual(seen({ dependencies: new Set(['libother.rlib']) }), [rlib, both, stray, hashed])
+  // A library that the compiler does not load is no macro, and may need any of them.
+  const macro = '/ws/target/debug/deps/libmacro-2.so'
+  const dependencies = new Set(['libui.rlib', 'libmacro-2.so'])
+  assert.deepEqual(seen({ dependencies }), [both, stray, hashed])
+  assert.deepEqual(seen({ dependencies }, ['load', macro]), [both])
 })
 
 test('readlink of what is no link tells only that it is there', () => {
@@ -155,6 +173,12 @@ test('a write anywhere else is seen, one that failed changes nothing', () => {
   }
 })
 
+test('what was made in a directory for temporary files is told, because it may be there still', () => {
+  const made = ['/tmp/ccX/a.o', '/var/tmp/log', '/tmp', '/ws/target/debug/deps/.shoal-1/x.o'] as const
+  const events = made.map((path): Event => ['write', path])
+  assert.deepEqual(select([...events, ['write', '/tmp/refused', eacces]]).temporary, ['/tmp/ccX/a.o', '/var/tmp/log'])
+})
+
 test('sources that lie in a directory for temporary files are no temporary files', () => {
   const owned = { owned: ['/tmp/checkout'], products: ['/tmp/checkout/target/deps/.shoal-1'] }
   assert.equal(select([['write', '/tmp/checkout/src/lib.rs']], owned).problem, 'writes-elsewhere')
@@ -231,6 +255,7 @@ test('what is looked for in a directory of PATH is perhaps a program, and otherw
     variables: new Map(),
     programs: [],
     loaded: [],
+    temporary: [],
     problem: undefined,
   })
   // What is opened is a file, whoever finds it along PATH.

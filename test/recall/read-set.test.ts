@@ -8,7 +8,13 @@ import type { Observation } from '../../src/plan/observation.ts'
 import { selectReads } from '../../src/plan/read-set.ts'
 import { listingDigest } from '../../src/plan/view.ts'
 import { environmentDigest, firstDifference, type Place, rootsDigest } from '../../src/recall/evidence.ts'
-import { declaredReadSet, type ObservedCompile, readSetOf, type Unshareable } from '../../src/recall/read-set.ts'
+import {
+  declaredReadSet,
+  inputReads,
+  type ObservedCompile,
+  readSetOf,
+  type Unshareable,
+} from '../../src/recall/read-set.ts'
 import { action, content, placeIn } from './support.ts'
 
 let dir: string
@@ -45,6 +51,7 @@ async function readsOf(events: readonly Event[], compile: Compile = {}): Promise
       owned: [],
       dependencyDirs: place.dependencyDirs,
       dependencies: new Set(['libknown-1.rmeta']),
+      complete: true,
       covered: (path) => path.startsWith(join(dir, 'toolchain')),
       unnamedDirs: [],
       programDirs: new Set((place.env.get('PATH') ?? '').split(':').filter((part) => part !== '')),
@@ -106,11 +113,19 @@ test('a library that was found beside the dependencies is one that the trace nam
 
 for (const problem of ['unobserved', 'writes-elsewhere', 'uses-network', 'native-library'] as const) {
   test(`a compile that has a problem is not shared: ${problem}`, async () => {
-    const selected = { looks: [], variables: new Map(), programs: [], loaded: [], problem }
+    const selected = { looks: [], variables: new Map(), programs: [], loaded: [], temporary: [], problem }
     const observed = { selected, depInfo, build: undefined, since: 0, readsEnvironment: false }
     assert.equal(await readSetOf(observed, placeIn(dir)), problem)
   })
 }
+
+test('what a compile leaves in a directory for temporary files was written elsewhere', async () => {
+  const path = put('tmp/made', 'x')
+  const events: Event[] = [source, ['write', '@/tmp/made'], ['open', '@/tmp/made'], ['write', '@/tmp/gone']]
+  assert.equal(await readsOf(events), 'writes-elsewhere')
+  rmSync(path)
+  assert.deepEqual(await keptReads(events), [sourceRead])
+})
 
 test('what changed while it compiled, or since, is not believed', async () => {
   const path = put('ws/x/data', 'now')
@@ -335,6 +350,26 @@ test('without an observer a file outside of what was declared keeps a result her
     assert.equal(declared(`x.d: x/src/lib.rs ${path}\n`), 'source-outside-package', path)
   }
   assert.equal(declared('no rule'), 'unobserved')
+})
+
+test('a declared input is looked at by the name that it was read by, too', async () => {
+  put('ws/x/motto.txt', 'declared')
+  put('else/motto.txt', 'read')
+  put('else/deep/a.rs', '')
+  symlinkSync('../../else/deep', join(dir, 'ws/x/linked'))
+  const noTree = (): never => assert.fail('no directory is declared')
+  const compiled = { depInfo: 'x.d: x/linked/../motto.txt x/src/lib.rs x/motto.txt\n', since: Number.MAX_SAFE_INTEGER }
+  assert.deepEqual(await inputReads([join(dir, 'ws/x/motto.txt')], compiled, placeIn(dir), noTree), {
+    reads: [
+      ['file', '\0workspace\0/x/motto.txt', content('declared')],
+      ['file', '\0workspace\0/x/linked/../motto.txt', content('read')],
+    ],
+    trees: [{ dir: '\0workspace\0/x', files: [{ path: 'motto.txt' }] }],
+  })
+  const changed = { ...compiled, since: 0 }
+  assert.equal(await inputReads([join(dir, 'ws/x/motto.txt')], changed, placeIn(dir), noTree), 'source-changed')
+  const pipe = await inputReads(['/dev/null'], compiled, placeIn(dir), noTree)
+  assert.equal(pipe, 'source-outside-package')
 })
 
 test('without an observer directories as text and secrets count the same', () => {

@@ -98,17 +98,17 @@ describe('an announcement without a daemon', () => {
 })
 
 describe('remap flags', () => {
-  /** The arguments after those of cargo. */
+  /** The arguments before those of cargo. */
   async function added(args: string[], options: { cwd?: string; env?: Record<string, string> }): Promise<string[]> {
     const file = join(bench.workspace, 'args')
     const program = await bench.script(`printf '%s\\n' "$@" > '${file}'`)
     const { code } = await bench.start(args, { program, ...options }).ended
     assert.equal(code, 0)
-    return (await readFile(file, 'utf8')).split('\n').slice(args.length, -1)
+    return (await readFile(file, 'utf8')).split('\n').slice(0, -1 - args.length)
   }
   const flag = (from: string, to: string) => `--remap-path-prefix=${from}=${to}`
 
-  test('come after all others: announced ones, cargo home, working directory, OUT_DIR', async () => {
+  test('come before all others: announced ones, cargo home, working directory, OUT_DIR', async () => {
     await bench.announce(
       'remap\t/tc=1/src\t/rustc/abc',
       'later\tx',

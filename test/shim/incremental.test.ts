@@ -75,7 +75,7 @@ describe('an incremental compile that is to run without it', () => {
     for (const [at, [name, given, kept]] of spellings.entries()) {
       for (const dir of ['', `${privateDir}-${at}`]) {
         await run([...bench.lib(), ...given], { stripIncremental: true }, { program }, dir)
-        const args = [...bench.lib(), ...kept, ...bench.remaps()].join(' ')
+        const args = [...bench.remaps(), ...bench.lib(), ...kept].join(' ')
         const real = dir === '' ? args : args.replace(`--out-dir ${bench.out}`, `--out-dir ${dir}`)
         assert.equal((await noted()).at(-1), real, name)
       }
@@ -86,12 +86,12 @@ describe('an incremental compile that is to run without it', () => {
     const program = await noting()
     const file = await bench.write('args-file', incremental().join('\n'))
     await run([`@${file}`], { stripIncremental: true }, { program }, '')
-    assert.equal((await noted()).at(-1), [...bench.lib(), ...bench.remaps()].join(' '))
+    assert.equal((await noted()).at(-1), [...bench.remaps(), ...bench.lib()].join(' '))
     await run([`@${file}`], { stripIncremental: false }, { program }, '')
-    assert.equal((await noted()).at(-1), [`@${file}`, ...bench.remaps()].join(' '))
+    assert.equal((await noted()).at(-1), [...bench.remaps(), `@${file}`].join(' '))
     await bench.write('args-file', bench.lib().join('\n'))
     await run([`@${file}`], { stripIncremental: true }, { program }, '')
-    assert.equal((await noted()).at(-1), [`@${file}`, ...bench.remaps()].join(' '))
+    assert.equal((await noted()).at(-1), [...bench.remaps(), `@${file}`].join(' '))
   })
 
   test('has it left out of an argument file that is too long for a command line', async () => {
@@ -135,7 +135,7 @@ describe('an incremental compile stays incremental', () => {
 
   test('when the daemon refuses it, or is not there', async () => {
     const program = await noting()
-    const expected = [...incremental(), ...bench.remaps()].join(' ')
+    const expected = [...bench.remaps(), ...incremental()].join(' ')
     const daemon = await bench.listen()
     const { ended } = bench.start(incremental(), { program })
     const { peer } = await daemon.greet()

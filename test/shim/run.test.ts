@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { Bench, runFrame, rustc } from './support.ts'
 
 let bench: Bench
@@ -48,6 +49,38 @@ describe('what the daemon is told', () => {
     assert.ok(strings(compile.env).includes('ODD=\xfe'))
     await peer.run()
     assert.equal((await ended).code, 0)
+  })
+})
+
+describe('the end of a shim', () => {
+  test('comes with the report, and with the end of the stream when it is to linger', async () => {
+    const program = await bench.script('exit 0')
+    const daemon = await bench.listen()
+    for (const linger of [false, true]) {
+      const { ended } = bench.start(bench.lib(), { program })
+      const { peer } = await daemon.greet()
+      await peer.run('', { linger })
+      let over = false
+      const ending = ended.then(() => {
+        over = true
+      })
+      // A process that ends by itself takes a few milliseconds for it; the program that is run here takes longer.
+      if (linger) execFileSync('sleep', ['0.2'])
+      else await ending
+      await setImmediate()
+      assert.equal(over, !linger)
+      peer.socket.end()
+      await ending
+    }
+  })
+
+  test('is never put off for long', async () => {
+    const program = await bench.script('exit 3')
+    const daemon = await bench.listen()
+    const { ended } = bench.start(bench.lib(), { program })
+    const { peer } = await daemon.greet()
+    await peer.run('', { linger: true })
+    assert.equal((await ended).code, 3)
   })
 })
 

@@ -21,7 +21,7 @@ export const rustc = join(toolchain, 'rustc')
 export type RunFrame = Extract<LocalFrame, { type: 'run' }>
 
 export const runFrame = (privateDir = '', more: Partial<RunFrame> = {}): RunFrame => {
-  return { type: 'run', privateDir, observer: '', stripIncremental: false, ...more }
+  return { type: 'run', privateDir, observer: '', stripIncremental: false, linger: false, ...more }
 }
 
 export interface Ended {

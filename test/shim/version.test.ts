@@ -20,7 +20,7 @@ before(async () => {
   bench = await Bench.create()
   const compile = async (shim: ShimLink): Promise<void> => {
     invocations.push(shim.invocation)
-    await shim.run({ privateDir: '', observer: '', stripIncremental: true }, () => {})
+    await shim.run({ privateDir: '', observer: '', stripIncremental: true, linger: false }, () => {})
   }
   const needs = {
     compile,

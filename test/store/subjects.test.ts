@@ -13,20 +13,21 @@ const seen = (text: string, variant = 'v', outDir: Uint8Array | null = null): Se
   variant,
   action: bytes(text),
   outDir,
+  besides: null,
 })
 const texts = (list: readonly SeenAction[]): string[] => list.map(({ action }) => new TextDecoder().decode(action))
 
-test('actions of a subject come back newest first, each once, at most four', async (t) => {
+test('actions of a subject come back newest first, each once, at most eight', async (t) => {
   const { datastore } = await openIndex(t)
   const store = createSubjectStore({ datastore, log: silentLogger })
   assert.deepEqual(await store.seen(subject(1)), [])
   assert.deepEqual(await store.add(subject(1), seen('a')), [])
   assert.deepEqual(await store.add(subject(1), seen('a')), [seen('a')])
-  for (const text of ['b', 'c', 'd']) await store.add(subject(1), seen(text))
-  assert.deepEqual(texts(await store.add(subject(1), seen('e'))), ['d', 'c', 'b', 'a'])
-  assert.deepEqual(texts(await store.seen(subject(1))), ['e', 'd', 'c', 'b'])
+  for (const text of 'bcdefgh') await store.add(subject(1), seen(text))
+  assert.deepEqual(texts(await store.add(subject(1), seen('i'))), [...'hgfedcba'])
+  assert.deepEqual(texts(await store.seen(subject(1))), [...'ihgfedcb'])
   await store.add(subject(1), seen('c'))
-  assert.deepEqual(texts(await store.seen(subject(1))), ['c', 'e', 'd', 'b'])
+  assert.deepEqual(texts(await store.seen(subject(1))), [...'cihgfedb'])
   assert.deepEqual(await store.seen(subject(2)), [])
 })
 
@@ -35,10 +36,10 @@ test('one variant that changes all the time does not push out the others', async
   const store = createSubjectStore({ datastore, log: silentLogger })
   await store.add(subject(1), seen('release', 'r'))
   await store.add(subject(1), seen('test', 't'))
-  for (const text of ['a', 'b', 'c', 'd']) await store.add(subject(1), seen(text, 'dev'))
-  assert.deepEqual(texts(await store.seen(subject(1))), ['d', 'c', 'test', 'release'])
-  for (const variant of ['w', 'x', 'y', 'z']) await store.add(subject(1), seen(variant, variant))
-  assert.deepEqual(texts(await store.seen(subject(1))), ['z', 'y', 'x', 'w'])
+  for (const text of 'abcdefgh') await store.add(subject(1), seen(text, 'dev'))
+  assert.deepEqual(texts(await store.seen(subject(1))), [...'hgfedc', 'test', 'release'])
+  for (const variant of 'stuvwxyz') await store.add(subject(1), seen(variant, variant))
+  assert.deepEqual(texts(await store.seen(subject(1))), [...'zyxwvuts'])
 })
 
 test('what is kept is there after a restart, with its OUT_DIR if that is small', async (t) => {
@@ -57,15 +58,27 @@ test('what is kept is there after a restart, with its OUT_DIR if that is small',
   )
 })
 
-test('an action that is too large is not kept, four large ones are', async (t) => {
+test('an action that is too large is not kept, eight large ones are', async (t) => {
   const { datastore } = await openIndex(t)
   const store = createSubjectStore({ datastore, log: silentLogger })
   await store.add(subject(1), { ...seen(''), action: randomBytes((1 << 18) + 1) })
   assert.deepEqual(await store.seen(subject(1)), [])
-  for (let n = 0; n < 5; n++) {
-    await store.add(subject(1), { ...seen(''), action: randomBytes(1 << 18), outDir: randomBytes(1 << 15) })
+  for (let n = 0; n < 9; n++) {
+    const large = { action: randomBytes(1 << 18), outDir: randomBytes(1 << 15), besides: randomBytes(1 << 16) }
+    await store.add(subject(1), { ...seen(''), ...large })
   }
-  assert.equal((await store.seen(subject(1))).length, 4)
+  assert.equal((await store.seen(subject(1))).length, 8)
+})
+
+test('what is besides an action is replaced with it, and left out when it is too large', async (t) => {
+  const { datastore } = await openIndex(t)
+  const store = createSubjectStore({ datastore, log: silentLogger })
+  const besides = async (): Promise<(string | null)[]> =>
+    (await store.seen(subject(1))).map((each) => each.besides && new TextDecoder().decode(each.besides))
+  for (const text of ['one', 'two', 'two']) await store.add(subject(1), { ...seen('a'), besides: bytes(text) })
+  assert.deepEqual(await besides(), ['two'])
+  await store.add(subject(1), { ...seen('a'), besides: randomBytes((1 << 16) + 1) })
+  assert.deepEqual(await besides(), [null])
 })
 
 test('bytes that are none of its entries count as nothing, and the next add replaces them', async (t) => {

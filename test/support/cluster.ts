@@ -48,6 +48,8 @@ export interface UnitRow {
   where: string
   reason: string
   fallback?: string
+  /** `name@version` */
+  package?: string
 }
 
 export interface ReportRow {

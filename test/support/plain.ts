@@ -43,7 +43,7 @@ case "$PWD" in
   esac ;;
 esac
 ${stripIncremental ? strip : ''}[ -n "$OUT_DIR" ] && flags+=("--remap-path-prefix=$OUT_DIR=/cargo/build-dir/\${OUT_DIR##*/build/}")
-exec "$rustc" "$@" "\${flags[@]}"
+exec "$rustc" "\${flags[@]}" "$@"
 `
 
 /**

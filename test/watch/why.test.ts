@@ -142,6 +142,23 @@ test('units are found by crate and by package, with either dash; what was not re
   assert.deepEqual(found('mylib'), [])
 })
 
+test('a version is news only where the build has not both', () => {
+  const version: CauseEvent = { what: 'version', name: 'syn', recorded: '1.0.0', here: '2.0.0' }
+  const unit = (crate: string, version_: string, ...causes: CauseEvent[]) => ({
+    ...missed(`${crate}-${version_}`, ...causes),
+    crate,
+    package: `${crate}@${version_}`,
+  })
+  const what = (...units: Parameters<typeof session>): (string | undefined)[] =>
+    whyOf(session(...units), 'syn@2.0.0', meanings).units.map(({ causes }) => causes[0]?.what)
+  assert.deepEqual(what(unit('syn', '2.0.0', version)), ['version'])
+  assert.deepEqual(what(unit('syn', '1.0.0'), unit('syn', '2.0.0', version)), ['first-time'])
+  const app = missed('app', on('syn-2.0.0'))
+  assert.deepEqual(ways(whyOf(session(unit('syn', '2.0.0', version), app), 'app', meanings)), [
+    ['syn: syn', 'app: syn-2.0.0'],
+  ])
+})
+
 test('a reason comes with its meaning, if it has one; a unit that was recalled has no causes', () => {
   const units = [
     { crate: 'a', outcome: 'passed-through' as const, reason: 'path-bound' },

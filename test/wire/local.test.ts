@@ -35,7 +35,13 @@ const frame: fc.Arbitrary<LocalFrame> = fc.oneof(
   fc.record({ type: type('welcome'), version: u16 }),
   fc.record({ type: type('release'), repay: fc.boolean() }),
   fc.record({ type: type('stdout', 'stderr'), data: bytes }),
-  fc.record({ type: type('run'), privateDir: text, observer: text, stripIncremental: fc.boolean() }),
+  fc.record({
+    type: type('run'),
+    privateDir: text,
+    observer: text,
+    stripIncremental: fc.boolean(),
+    linger: fc.boolean(),
+  }),
   fc.record({ type: type('exit'), code: i32 }),
   fc.record({ type: type('beat') }),
   fc.record({ type: type('refuse'), reason: text }),
@@ -145,8 +151,8 @@ describe('encodeLocalFrame()', () => {
     const hex = (frame: LocalFrame) => encodeLocalFrame(frame).toString('hex')
     assert.equal(hex({ type: 'hello', version: 1, client: 'shim' }), '0000000d0100010000000573686f616c00')
     assert.equal(hex({ type: 'exit', code: -9 }), '0000000586fffffff7')
-    const order = { privateDir: '/p', observer: '/o', stripIncremental: true }
-    assert.equal(hex({ type: 'run', ...order }), '0000000e85000000022f70000000022f6f01')
+    const order = { privateDir: '/p', observer: '/o', stripIncremental: true, linger: true }
+    assert.equal(hex({ type: 'run', ...order }), '0000000f85000000022f70000000022f6f0101')
     assert.equal(hex({ type: 'token', state: 'debt' }), '000000020403')
     const remaps = [{ from: Buffer.from('f'), to: Buffer.from('t') }]
     const compile = {

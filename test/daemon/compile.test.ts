@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { silentLogger } from '../../src/base/log.ts'
+import { compile } from '../../src/daemon/compile.ts'
+import type { CompileNeeds } from '../../src/daemon/compile-needs.ts'
+import type { ShimLink } from '../../src/daemon/shim-link.ts'
+import { StaysHere } from '../../src/daemon/stays-here.ts'
+import { stayingTask } from '../../src/daemon/units.ts'
+import { placeIn, planned, result } from '../recall/support.ts'
+
+const unexpected = (): never => {
+  throw new Error('not expected')
+}
+
+/** A node that keeps one result, and the shims of two cargos that ask for it. */
+class Desk {
+  /** How often rustc ran. */
+  compiled = 0
+  kept = false
+  readonly needs: CompileNeeds = {
+    plan: async () => planned,
+    edited: { follower: () => undefined, made: () => undefined },
+    placeOf: () => placeIn(''),
+    recall: {
+      own: async () => (this.kept ? { result, reads: { reads: [], env: [] }, holders: [] } : { difference: undefined }),
+      mesh: async () => undefined,
+      remember: async () => {
+        this.kept = true
+      },
+    },
+    market: {
+      place: async () => ({ kind: 'here', reason: 'must-stay', returned: undefined, release: () => undefined }),
+      fault: unexpected,
+    },
+    work: async () => ({ key: 'work', shared: undefined, task: stayingTask(new Uint8Array(16)) }),
+    claim: unexpected,
+    staying: unexpected,
+    isEdited: unexpected,
+    withoutIncremental: unexpected,
+    prepare: unexpected,
+    fetch: async () => 0,
+    observer: () => '',
+    over: () => undefined,
+    stamp: () => 0,
+    collect: async () => ({ result, bind: false, made: [] }),
+    reads: async () => ({ reads: [], env: [] }),
+    staysHere: new StaysHere(),
+    declaredReads: unexpected,
+    unchanged: async () => true,
+    discard: async () => undefined,
+    prime: unexpected,
+    learn: async () => undefined,
+    causes: async () => [],
+    announce: () => undefined,
+    place: async () => undefined,
+    placeBytes: async () => undefined,
+    inFlight: new Map(),
+    log: silentLogger,
+  }
+
+  shim(): ShimLink {
+    const invocation = { driver: undefined, rustc: 'rustc', argv: [], cwd: '/ws', env: new Map(), remaps: [] }
+    return {
+      invocation: { ...invocation, cargoPid: 1 },
+      signal: new AbortController().signal,
+      yieldToken: () => undefined,
+      stderr: () => undefined,
+      placed: () => undefined,
+      run: async () => {
+        this.compiled++
+        return { code: 0, wallMs: 1, truncated: false, stdout: new Uint8Array(), stderr: new Uint8Array() }
+      },
+      finish: () => undefined,
+      exit: () => undefined,
+      refuse: unexpected,
+    }
+  }
+}
+
+describe('one compile that two cargos ask for', () => {
+  test('runs once when both find nothing kept and ask at the same moment', async () => {
+    const desk = new Desk()
+    const ends = await Promise.all([compile(desk.shim(), desk.needs), compile(desk.shim(), desk.needs)])
+    assert.deepEqual(
+      ends.map(({ outcome }) => outcome),
+      ['compiled-here', 'recalled-here'],
+    )
+    assert.equal(desk.compiled, 1)
+  })
+
+  test('runs once when the first ends before the second, which found nothing kept, comes to wait for it', async () => {
+    const desk = new Desk()
+    const [looked, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const late = compile(desk.shim(), {
+      ...desk.needs,
+      work: async (unit) => {
+        looked.resolve()
+        await goOn.promise
+        return await desk.needs.work(unit)
+      },
+    })
+    await looked.promise
+    assert.equal((await compile(desk.shim(), desk.needs)).outcome, 'compiled-here')
+    goOn.resolve()
+    assert.equal((await late).outcome, 'recalled-here')
+    assert.equal(desk.compiled, 1)
+  })
+})

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { Cluster, lastReport, type TestNode } from '../support/cluster.ts'
+
+describe('what a build leaves when everything goes with its end', () => {
+  let cluster: Cluster
+  let node: TestNode
+  before(async () => {
+    cluster = await Cluster.start(['ada'])
+    node = cluster.node('ada')
+  })
+  after(() => cluster.close())
+
+  async function build(dir: string): Promise<void> {
+    const ran = await node.cargo(dir, 'build', '--offline')
+    assert.equal(ran.code, 0, ran.stderr)
+  }
+
+  /** Units that were compiled although they had been before. */
+  async function lost(dir: string): Promise<string[]> {
+    await rm(join(dir, 'target'), { recursive: true, force: true })
+    await build(dir)
+    const { units } = await lastReport(node)
+    assert.ok(units.length > 3)
+    return units.filter(({ outcome }) => outcome !== 'recalled-here').map(({ crate, reason }) => `${crate} ${reason}`)
+  }
+
+  test('the target directory, at once', async () => {
+    for (let round = 0; round < 4; round++) {
+      const dir = await cluster.checkout('offline', `gone-${round}`)
+      await node.stop()
+      await rm(join(node.home, 'cache'), { recursive: true, force: true })
+      await node.start()
+      await build(dir)
+      assert.deepEqual(await lost(dir), [])
+    }
+  })
+
+  test('the node, told to stop at once', async () => {
+    const dir = await cluster.checkout('offline', 'stopped')
+    await node.stop()
+    await rm(join(node.home, 'cache'), { recursive: true, force: true })
+    await node.start()
+    await build(dir)
+    await node.stop()
+    await node.start()
+    assert.deepEqual(await lost(dir), [])
+  })
+})
