@@ -47,7 +47,8 @@ export async function collectResult(
   const collection = await collectHere({
     dir: privateDir,
     outputs: planned.action.outputs,
-    search: outermost(roots.map(({ path }) => path)),
+    // A remap may have taken the rest of the private directory's path away.
+    search: [basename(privateDir), ...outermost(roots.map(({ path }) => path))],
     roots,
     blocks,
   })

@@ -8,19 +8,22 @@ export interface Behaviour {
 }
 
 const chance: readonly [RegExp, string][] = [
-  [/\b(in|took) \d+(\.\d+)?m?s\b/g, '$1 TIME'],
+  [/\b(in|took) (\d+m )?\d+(\.\d+)?m?s\b/g, '$1 TIME'],
   [/\b(\d+m )?\d+\.\d\ds\b/g, 'TIME'],
   [/^(thread '.*') \(\d+\) panicked/g, '$1 panicked'],
   // Of two units that say the same, the first to end shows it.
   [/ \(\d+ duplicates?\)/g, ''],
   // And is the one that cargo offers to mend.
-  [/ \(run `cargo fix [^`]*` to apply \d+ suggestions?\)/g, ''],
+  [/ \(run `cargo (clippy --)?fix [^`]*` to apply \d+ suggestions?\)/g, ''],
   [/\brustc[A-Za-z0-9]{6}\b/g, 'rustcTEMPORARY'],
   [/\brustdoctest[A-Za-z0-9]{6}\b/g, 'rustdoctestTEMPORARY'],
 ]
 
+/** Said only when another unit is being compiled at that moment. */
+const meanwhile = 'warning: build failed, waiting for other jobs to finish...'
+
 export function behaviourOf({ code, stdout, stderr }: Ran): Behaviour {
-  const lines = `${stdout}\n${stderr}`.split('\n').filter((line) => line !== '')
+  const lines = `${stdout}\n${stderr}`.split('\n').filter((line) => line !== '' && line !== meanwhile)
   return { code, lines: lines.map(withoutChance).toSorted() }
 }
 

@@ -1,10 +1,12 @@
 import { parseArgs } from 'node:util'
 import { Cluster, capture } from '../support/cluster.ts'
+import { compareHomes } from './homes.ts'
 import { type CommandName, commandLines, type Finding, Oracle, type OracleOptions, type Stage } from './oracle.ts'
 import { copyCargoHome, subjects } from './subjects.ts'
 
 /**
- * Every command of every subject with a node and without, and whatever differs. Ends with 1 when anything does.
+ * Every command of every subject with a node and without, then examples/workspace at two users' homes (subject `homes`),
+ * and whatever differs. Ends with 1 when anything does.
  * `npm run oracle -- [--subject NAME]… [--command NAME]… [--stage NAME]… [--incremental]`
  */
 const { values } = parseArgs({
@@ -17,6 +19,7 @@ const { values } = parseArgs({
 })
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
+const homes = 'homes'
 const stages: readonly Stage[] = ['cold', 'warm', 'moved', 'edited']
 
 function chosen<T extends string>(known: readonly T[], wanted: readonly string[] | undefined, what: string): T[] {
@@ -33,8 +36,30 @@ function show({ subject, stage, command, differences, units, recalled }: Finding
   if (differences.length > 20) say(`    and ${differences.length - 20} more`)
 }
 
+/** @returns whether all is the same */
+async function runHomes(): Promise<boolean> {
+  const cluster = await Cluster.start(['ann', 'ben'])
+  try {
+    const subject = { member: 'slug', package: 'shelf-slug', options: ['--lib', '--bins'] }
+    const { artifacts, panicked, differences, units } = await compareHomes(cluster, {
+      example: 'workspace',
+      ...subject,
+    })
+    const recalled = units.filter(({ outcome }) => outcome.startsWith('recalled'))
+    const same = differences.length === 0 && recalled.length === units.length
+    const verdict = same ? 'same' : 'DIFFER'
+    say(`homes        ${artifacts} artifacts ${verdict}, ${recalled.length} of ${units.length} recalled; ${panicked}`)
+    for (const [what, ...which] of differences) say(`    ${what}: ${which.join(', ')}`)
+    for (const unit of units.filter((row) => !recalled.includes(row)))
+      say(`    ${unit.crate} ${unit.kind} ${unit.reason}`)
+    return same
+  } finally {
+    await cluster.close()
+  }
+}
+
 async function main(): Promise<number> {
-  const names = subjects.map(({ name }) => name)
+  const names = [...subjects.map(({ name }) => name), homes]
   const wanted = chosen(names, values.subject, 'subject')
   const clippy = (await capture('cargo', ['clippy', '--version'])).code === 0
   const known = (Object.keys(commandLines) as CommandName[]).filter((name) => clippy || name !== 'clippy')
@@ -58,8 +83,10 @@ async function main(): Promise<number> {
       await cluster.close()
     }
   }
-  const differing = findings.filter(({ differences }) => differences.length > 0).length
-  say(`${findings.length - differing} passed, ${differing} failed`)
+  const verdicts = findings.map(({ differences }) => differences.length === 0)
+  if (wanted.includes(homes)) verdicts.push(await runHomes())
+  const differing = verdicts.filter((same) => !same).length
+  say(`${verdicts.length - differing} passed, ${differing} failed`)
   return differing === 0 ? 0 : 1
 }
 

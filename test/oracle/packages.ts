@@ -111,7 +111,7 @@ ${roundTrips('use askama::Template;\n        assert_eq!(super::Hello { name: "fi
       'src/main.rs':
         'use askama::Template;\nfn main() {\n    println!("{}", templates::Hello { name: "fish" }.render().unwrap());\n}\n',
     },
-    edit: { file: 'templates/base.txt', text: '{# added #}' },
+    edit: { file: 'templates/base.txt', text: '{#- added #}\n' },
   },
   /** A macro that reads a directory. */
   embedded: {

@@ -68,17 +68,20 @@ export const subjects: readonly Subject[] = [
 ]
 
 /**
- * A second cargo home with the same packages: hard links where they can be made.
+ * A second cargo home: cargo unpacks the same packages into it by itself. Hard links would not do, because whoever makes
+ * one changes the time stamps of the first home's files, and compiles that read them meanwhile.
  * @param dir where to make it
  */
 export async function copyCargoHome(dir: string): Promise<string> {
   const home = join(dir, 'another user', '.cargo')
-  await must('mkdir', ['-p', home], dir)
-  const linked = await capture('cp', ['-al', registry, home], { cwd: dir })
-  if (linked.code !== 0) {
-    await rm(join(home, 'registry'), { recursive: true, force: true })
-    await must('cp', ['-a', registry, home], dir)
-  }
+  await copyPackages(home)
   await writeFile(join(home, 'config.toml'), '')
   return home
+}
+
+/** Puts what cargo has downloaded into another cargo home. */
+export async function copyPackages(home: string): Promise<void> {
+  for (const part of ['cache', 'index']) {
+    await cp(join(registry, part), join(home, 'registry', part), { recursive: true, preserveTimestamps: true })
+  }
 }
