@@ -15,7 +15,7 @@ export interface Claim {
   readonly pending: readonly Pending[]
   /**
    * Waits until one of `pending` says that it is done, or none of them is left. Bounded, for all waits of a claim
-   * together, by two seconds or twice what the work takes here, whichever is longer. Then ask again, whatever came out.
+   * together, by ten seconds or twice what the work takes here, whichever is longer. Then ask again, whatever came out.
    * @throws the signal's reason
    */
   wait(options?: { signal?: AbortSignal }): Promise<'held' | 'gone'>

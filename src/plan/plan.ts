@@ -130,7 +130,7 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
     target: hasOwnTarget(args) ? basename(args.target ?? '', '.json') : (args.target ?? toolchain.host),
     crate: args.crateName,
     argv,
-    env: env.map(([name, value]) => [name, nameRoots(value, called)]),
+    env: env.map(([name, value]) => [name, nameRoots(value, called) + (isEscaped(name, value) ? escaped : '')]),
     cwd: nameRoots(cwd, roots),
     remaps,
     deps: dependencies.map(({ name, cid }) => [name, cid]),
@@ -157,11 +157,21 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
     incremental: incremental === undefined ? undefined : resolve(cwd, incremental),
     notAway:
       reasonNotAway(args, invocation.driver) ??
+      (env.some(([name, value]) => isEscaped(name, value)) ? 'unusual-path' : undefined) ??
       (found.complete && !upstream.missing ? undefined : 'dependency-unknown') ??
       (argv.some(isForeignSearchPath) ? 'native-library' : undefined),
     toolchain,
   }
 }
+
+const escaped = '\0escaped\0'
+
+/**
+ * `include!(concat!(env!("OUT_DIR"), …))` is the one use of a directory that binds nothing to its place. But rustc writes a path
+ * that needs escapes in a string differently into the metadata than one that needs none (tried with serde_core 1.0.229, nine
+ * paths of the one kind and eight of the other): so that there are two kinds of action.
+ */
+const isEscaped = (name: string, value: string): boolean => name === 'OUT_DIR' && /[^ -~]|["'\\]/.test(value)
 
 /** A directory with native libraries that no lender is given. */
 function isForeignSearchPath(argument: string, at: number, argv: readonly string[]): boolean {
