@@ -63,6 +63,29 @@ describe('where a workspace lies, and what compiles it', () => {
     assertAllRecalled(back.units)
   })
 
+  test('what includes from OUT_DIR is another unit where that path needs escapes in a string, and shared there too', async () => {
+    const files = {
+      'Cargo.toml': packageManifest('included', 'build = "build.rs"\n'),
+      'build.rs':
+        'fn main() { std::fs::write(std::env::var("OUT_DIR").unwrap() + "/n.rs", "pub const N: u8 = 1;").unwrap(); }\n',
+      'src/lib.rs': 'include!(concat!(env!("OUT_DIR"), "/n.rs"));\n',
+    }
+    for (const [name, expected] of [
+      ['included/plain', /^compiled/],
+      ['included/with a space', /^recalled/],
+      ['included/ünïcødé', /^compiled/],
+      ["included/it's", /^recalled/],
+    ] as const) {
+      const state = { files, env: {}, args: ['build', '--offline'] }
+      const fixture = new Fixture(cluster.node('ada'), join(cluster.dir, name), state, async () => ({}))
+      await writeFiles(fixture.dir, files)
+      const { units } = await fixture.succeed(state)
+      const of = units.filter(({ crate, kind }) => crate === 'included' && kind === 'lib')
+      assert.equal(of.length, 1)
+      for (const { outcome } of of) assert.match(outcome, expected, name)
+    }
+  })
+
   for (const [what, inside] of [
     ['directory', ''],
     ['package', 'package'],
