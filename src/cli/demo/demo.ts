@@ -87,8 +87,8 @@ async function story(io: Io, nodes: readonly DemoNode[], example: Example, dir: 
 
   const verdict = verdictOf(cold, elsewhere)
   print(io, '5. What it shows')
-  print(io, `   compiled by b and c in the cold build: ${shareText(verdict.away, wanted.awayShare)}`)
-  print(io, `   recalled in the build elsewhere:       ${shareText(verdict.recalled, wanted.recalledShare)}`)
+  print(io, `   compiled by b and c in the cold build: ${shareText(verdict.away, 'lib units', wanted.awayShare)}`)
+  print(io, `   recalled in the build elsewhere:       ${shareText(verdict.recalled, 'units', wanted.recalledShare)}`)
   if (verdict.holds) {
     print(io, 'The mesh works.')
     return exitCodes.ok
@@ -105,6 +105,6 @@ async function build(io: Io, node: DemoNode, cwd: string): Promise<Report> {
   return report
 }
 
-function shareText({ count, of, share }: Share, least: number): string {
-  return `${count} of ${of} lib units, ${Math.round(share * 100)} % (at least ${least * 100} %)`
+function shareText({ count, of, share }: Share, what: string, least: number): string {
+  return `${count} of ${of} ${what}, ${Math.round(share * 100)} % (at least ${least * 100} %)`
 }

@@ -4,7 +4,7 @@ import type { Report } from '../shapes.ts'
 export const wanted = {
   /** Of the lib units of a cold build: compiled by the other nodes. */
   awayShare: 0.3,
-  /** Of the lib units of the same build elsewhere: recalled. */
+  /** Of all units of the same build elsewhere: recalled. */
   recalledShare: 0.9,
 } as const
 
@@ -20,15 +20,15 @@ export interface Verdict {
   holds: boolean
 }
 
-/** Pure: the two reports → whether they show it. A build without lib units shows nothing. */
+/** Pure: the two reports → whether they show it. A build without units shows nothing. Only libraries are compiled away. */
 export function verdictOf(cold: Pick<Report, 'units'>, elsewhere: Pick<Report, 'units'>): Verdict {
-  const away = shareOf(cold, (outcome) => outcome === 'compiled-mesh')
-  const recalled = shareOf(elsewhere, (outcome) => outcome === 'recalled-here' || outcome === 'recalled-mesh')
+  const libraries = cold.units.filter(({ kind }) => kind === 'lib')
+  const away = shareOf(libraries, ({ outcome }) => outcome === 'compiled-mesh')
+  const recalled = shareOf(elsewhere.units, ({ outcome }) => /^recalled-/.test(outcome))
   return { away, recalled, holds: away.share >= wanted.awayShare && recalled.share >= wanted.recalledShare }
 }
 
-function shareOf({ units }: Pick<Report, 'units'>, counts: (outcome: string) => boolean): Share {
-  const libs = units.filter((unit) => unit.kind === 'lib')
-  const count = libs.filter((unit) => counts(unit.outcome)).length
-  return { count, of: libs.length, share: libs.length === 0 ? 0 : count / libs.length }
+function shareOf(units: Report['units'], counts: (unit: Report['units'][number]) => boolean): Share {
+  const count = units.filter(counts).length
+  return { count, of: units.length, share: units.length === 0 ? 0 : count / units.length }
 }
