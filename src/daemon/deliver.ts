@@ -6,6 +6,7 @@ import { placeDepInfo } from '../plan/dep-info.ts'
 import { isRemapped } from '../plan/own-remaps.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { placeRoots } from '../plan/roots.ts'
+import { restoredPaths } from './restored-paths.ts'
 import type { ShimLink } from './shim-link.ts'
 
 export interface DeliverNeeds {
@@ -80,11 +81,11 @@ export class Delivery {
 
   /** Diagnostics as rustc would have written them here: roots and remapped prefixes back to real paths. */
   #diagnostics(result: Result): string {
-    let text = placeRoots(Buffer.from(result.stderr).toString(), this.#planned.roots)
-    // Of two prefixes with one name the later is the real one.
-    for (const { from, to } of this.#shim.invocation.remaps.toReversed()) {
-      if (to.startsWith('/cargo/') && !isRemapped(from, this.#planned.args)) text = text.replaceAll(to, from)
-    }
-    return text
+    const { roots, args } = this.#planned
+    const undone = this.#shim.invocation.remaps.filter(
+      ({ from, to }) => to.startsWith('/cargo/') && !isRemapped(from, args),
+    )
+    // Before the roots are placed: a real path may end like a target (a CARGO_HOME called `cargo`).
+    return placeRoots(restoredPaths(Buffer.from(result.stderr).toString(), undone), roots)
   }
 }

@@ -122,6 +122,10 @@ export async function inputReads(
       const some = await readsOf({ kind: 'file', path }, place, since)
       if (some === 'changed') return 'source-changed'
       reads.push(...some)
+      const twin = moduleTwin(path)
+      if (twin !== undefined && place.view.what(twin, since)?.kind === 'absent') {
+        reads.push(['absent', nameRoots(twin, place.roots), null])
+      }
       trees.push({ dir: posix.dirname(name), files: [{ path: posix.basename(name) }] })
     } else {
       const { cid, tree } = await treeOf(path)
@@ -142,6 +146,12 @@ export async function inputReads(
     reads.push(...some)
   }
   return { reads, trees }
+}
+
+/** The other file in which the module of a source may lie: with both there, rustc refuses to choose. */
+function moduleTwin(path: string): string | undefined {
+  if (path.endsWith('/mod.rs')) return `${posix.dirname(path)}.rs`
+  return path.endsWith('.rs') ? `${path.slice(0, -'.rs'.length)}/mod.rs` : undefined
 }
 
 function finish(
