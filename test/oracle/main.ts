@@ -1,12 +1,14 @@
+import { AssertionError } from 'node:assert/strict'
 import { parseArgs } from 'node:util'
+import { assertCompiledOnce, together } from '../support/at-once.ts'
 import { Cluster, capture } from '../support/cluster.ts'
 import { compareHomes } from './homes.ts'
 import { type CommandName, commandLines, type Finding, Oracle, type OracleOptions, type Stage } from './oracle.ts'
 import { copyCargoHome, subjects } from './subjects.ts'
 
 /**
- * Every command of every subject with a node and without, then examples/workspace at two users' homes (subject `homes`),
- * and whatever differs. Ends with 1 when anything does.
+ * Every command of every subject with a node and without, then examples/workspace at two users' homes (subject `homes`)
+ * and by two cargos at once (subject `at-once`), and whatever differs. Ends with 1 when anything does.
  * `npm run oracle -- [--subject NAME]… [--command NAME]… [--stage NAME]… [--incremental]`
  */
 const { values } = parseArgs({
@@ -20,6 +22,7 @@ const { values } = parseArgs({
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const homes = 'homes'
+const atOnce = 'at-once'
 const stages: readonly Stage[] = ['cold', 'warm', 'moved', 'edited']
 
 function chosen<T extends string>(known: readonly T[], wanted: readonly string[] | undefined, what: string): T[] {
@@ -58,8 +61,26 @@ async function runHomes(): Promise<boolean> {
   }
 }
 
+/** @returns whether every unit was compiled exactly once */
+async function runAtOnce(): Promise<boolean> {
+  const cluster = await Cluster.start(['ada'])
+  try {
+    const node = cluster.node('ada')
+    const [one, two] = await together(cluster, [node, node], { files: 'workspace', args: ['build'] })
+    assertCompiledOnce(one.units, two.units)
+    say(`at-once      ${one.units.length} units of each of two cargos, each compiled once`)
+    return true
+  } catch (error) {
+    if (!(error instanceof AssertionError)) throw error
+    say(`at-once      DIFFER ${error.message}`)
+    return false
+  } finally {
+    await cluster.close()
+  }
+}
+
 async function main(): Promise<number> {
-  const names = [...subjects.map(({ name }) => name), homes]
+  const names = [...subjects.map(({ name }) => name), homes, atOnce]
   const wanted = chosen(names, values.subject, 'subject')
   const clippy = (await capture('cargo', ['clippy', '--version'])).code === 0
   const known = (Object.keys(commandLines) as CommandName[]).filter((name) => clippy || name !== 'clippy')
@@ -85,6 +106,7 @@ async function main(): Promise<number> {
   }
   const verdicts = findings.map(({ differences }) => differences.length === 0)
   if (wanted.includes(homes)) verdicts.push(await runHomes())
+  if (wanted.includes(atOnce)) verdicts.push(await runAtOnce())
   const differing = verdicts.filter((same) => !same).length
   say(`${verdicts.length - differing} passed, ${differing} failed`)
   return differing === 0 ? 0 : 1
