@@ -172,7 +172,7 @@ test('collectOutputs() says which files it took, and results do not', async () =
 test('collectHere() keeps a path-bound output and says which it is', async () => {
   const search = ['/home/ann/ws']
   const roots: Root[] = [{ name: 'workspace', path: '/home/ann/ws' }]
-  writeFileSync(join(dir, 'liba.rmeta'), 'in /home/ann/ws-2 and /home/ann/wsx')
+  writeFileSync(join(dir, 'liba.rmeta'), 'in /home/ann/w and /home/anna/ws')
   writeFileSync(join(dir, 'liba.rlib'), 'made in /home/ann/ws\0')
   const here = { dir, outputs: declared.slice(1), roots, search, blocks }
   const collection = await collectHere(here)
