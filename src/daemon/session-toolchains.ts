@@ -37,7 +37,7 @@ export class SessionToolchains {
     try {
       return await toolchain
     } catch (error) {
-      this.#found.delete(key)
+      if (this.#found.get(key)?.toolchain === toolchain) this.#found.delete(key)
       throw error
     }
   }
