@@ -2,12 +2,21 @@
 
 use std::borrow::Cow;
 
-/// One replacement of a path prefix. `whole` asks that no longer path ends in it: `/home/a/cargo/registry/src` is not
-/// `/cargo/registry/src`.
+/// One replacement of a path prefix.
 struct Rule {
     find: Vec<u8>,
     put: Vec<u8>,
-    whole: bool,
+    place: Place,
+}
+
+/// Where a path is replaced.
+#[derive(Clone, Copy)]
+enum Place {
+    Anywhere,
+    /// Where no longer path ends in it: `/home/a/cargo/registry/src` is not `/cargo/registry/src`.
+    Whole,
+    /// Where a JSON diagnostic names a source file. Anywhere else it is text, such as a quoted line of the source.
+    FileName,
 }
 
 /// Replacements for one compile, once as they look in JSON and once as they are.
@@ -23,28 +32,26 @@ impl Paths {
             .iter()
             .rev()
             .filter(|(_, to)| to.starts_with("/cargo/"))
-            .map(|(from, to)| (to.as_str(), from.as_str(), true));
-        let all: Vec<_> = private
-            .into_iter()
-            .map(|(find, put)| (find, put, false))
-            .chain(undone)
-            .collect();
-        let rules = |escape: fn(&str) -> Vec<u8>| {
-            let mut rules: Vec<Rule> = all
+            .map(|(from, to)| (to.as_str(), from.as_str()));
+        let undone: Vec<_> = undone.collect();
+        let rules = |escape: fn(&str) -> Vec<u8>, named: Place| {
+            let rule = |find: &str, put: &str, place| Rule {
+                find: escape(find),
+                put: escape(put),
+                place,
+            };
+            let mut rules: Vec<Rule> = private
                 .iter()
-                .map(|(find, put, whole)| Rule {
-                    find: escape(find),
-                    put: escape(put),
-                    whole: *whole,
-                })
+                .map(|(find, put)| rule(find, put, Place::Anywhere))
+                .chain(undone.iter().map(|(find, put)| rule(find, put, named)))
                 .collect();
             // The longest that fits wins; of equals the later remap, as in rustc.
             rules.sort_by_key(|rule| std::cmp::Reverse(rule.find.len()));
             rules
         };
         Paths {
-            json: rules(json_escaped),
-            plain: rules(|text| text.as_bytes().to_vec()),
+            json: rules(json_escaped, Place::FileName),
+            plain: rules(|text| text.as_bytes().to_vec(), Place::Whole),
         }
     }
 
@@ -67,7 +74,7 @@ pub fn in_dep_info(text: &[u8], find: &str, put: &str) -> Vec<u8> {
     let rule = |find: &str, put: &str| Rule {
         find: find.into(),
         put: put.into(),
-        whole: false,
+        place: Place::Anywhere,
     };
     replaced(
         text,
@@ -86,7 +93,11 @@ fn replaced<'a>(text: &'a [u8], rules: &[Rule]) -> Cow<'a, [u8]> {
                 && !text
                     .get(at + rule.find.len())
                     .is_some_and(|next| in_name(*next))
-                && !(rule.whole && continues(&text[..at]))
+                && match rule.place {
+                    Place::Anywhere => true,
+                    Place::Whole => !continues(&text[..at]),
+                    Place::FileName => names_file(&text[..at]),
+                }
         };
         match rules.iter().find(fits) {
             Some(rule) => {
@@ -109,25 +120,51 @@ fn in_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+') || byte >= 0x80
 }
 
-/// Whether a path goes on from `before`. The letter that ends an escape (`\n`, or a colour: `\u001b[0m`) is not part of one.
+/// Whether a path goes on from `before`. The letter that ends a colour is not part of one.
 fn continues(before: &[u8]) -> bool {
-    let Some((&last, rest)) = before.split_last() else {
+    without_colour(before).is_none()
+        && before
+            .last()
+            .is_some_and(|last| in_name(*last) || *last == b'/')
+}
+
+/// Whether `before`, the beginning of a JSON diagnostic, ends where the name of a source file begins: that of a span, or the
+/// one in a line of the rendered text that begins an excerpt, such as ` --> src/lib.rs:1:8`.
+fn names_file(before: &[u8]) -> bool {
+    if before.ends_with(b"\"file_name\":\"") {
+        return true;
+    }
+    let before = without_blanks(before);
+    let marks = ["-->", ":::", "╭▸", "⸬"];
+    let Some(line) = marks
+        .iter()
+        .find_map(|mark| before.strip_suffix(mark.as_bytes()))
+    else {
         return false;
     };
-    if !(in_name(last) || last == b'/') {
-        return false;
+    let line = without_blanks(line);
+    line.ends_with(b"\\n") || line.ends_with(b"\"rendered\":\"")
+}
+
+fn without_blanks(mut text: &[u8]) -> &[u8] {
+    while let Some(shorter) = text.strip_suffix(b" ").or_else(|| without_colour(text)) {
+        text = shorter;
     }
-    let digits = rest
+    text
+}
+
+/// Without the colour at its end, if there is one: `\x1b[0m`, the first of it perhaps as JSON has it.
+fn without_colour(text: &[u8]) -> Option<&[u8]> {
+    let codes = text.strip_suffix(b"m")?;
+    let digits = codes
         .iter()
         .rev()
         .take_while(|byte| byte.is_ascii_digit() || **byte == b';')
         .count();
-    let colour = &rest[..rest.len() - digits];
-    if last == b'm' && (colour.ends_with(b"\\u001b[") || colour.ends_with(b"\x1b[")) {
-        return false;
-    }
-    let backslashes = rest.iter().rev().take_while(|byte| **byte == b'\\').count();
-    !(backslashes % 2 == 1 && matches!(last, b'n' | b't' | b'r'))
+    let start = &codes[..codes.len() - digits];
+    start
+        .strip_suffix(b"\\u001b[")
+        .or_else(|| start.strip_suffix(b"\x1b["))
 }
 
 fn json_escaped(text: &str) -> Vec<u8> {

@@ -33,9 +33,32 @@ test('what only looks like one stays: part of another path, or of a name', () =>
   }
 })
 
-test('the end of an escape is not part of a path', () => {
-  for (const before of ['\\n', '\\u001b[0m', '\u001b[38;5;12m', '\\\\\\n']) {
-    assert.equal(restoredPaths(`${before}${git}/a`, remaps), `${before}/usr/local/cargo/git/checkouts/a`, before)
-  }
-  assert.equal(restoredPaths(`\\\\n${git}/a`, remaps), `\\\\n${git}/a`)
+test('the end of a colour is not part of a path', () => {
+  assert.equal(restoredPaths(`\u001b[38;5;12m${git}/a`, remaps), '\u001b[38;5;12m/usr/local/cargo/git/checkouts/a')
+  assert.equal(restoredPaths(`m${git}/a`, remaps), `m${git}/a`)
+})
+
+test('a diagnostic in JSON: files by name, and no other text', () => {
+  const diagnostic = (path: string, quoted: string) =>
+    ['', '\u001b[0m\u001b[1m\u001b[38;5;12m'].map((colour) =>
+      JSON.stringify({
+        message: `see ${quoted}/a`,
+        spans: [{ file_name: `${path}/a/lib.rs`, text: [{ text: `open("${quoted}/a")` }], label: `${quoted}/a` }],
+        children: [{ message: `note ${quoted}/a`, spans: [{ file_name: `${path}/b/lib.rs` }], rendered: null }],
+        rendered: [
+          `warning: see ${quoted}/a`,
+          ` ${colour}-->${colour} ${path}/a/lib.rs:1:8`,
+          `1 | open("${quoted}/a") // --> ${quoted}/a`,
+          `  ${colour}::: ${colour}${path}/b/lib.rs:2:1`,
+          `  = note: --> ${quoted}/a`,
+        ].join('\n'),
+      }),
+    )
+  const real = '/usr/local/cargo/git/checkouts'
+  assert.deepEqual(
+    diagnostic(git, git).map((line) => restoredPaths(line, remaps)),
+    diagnostic(real, git),
+  )
+  const excerptFirst = JSON.stringify({ rendered: ` --> ${git}/a:1:1` })
+  assert.equal(restoredPaths(excerptFirst, remaps), excerptFirst.replace(git, real))
 })

@@ -11,6 +11,9 @@ const files = (quoted: string): Files => ({
   'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["*-crate"]\n',
   'quoting-crate/Cargo.toml': packageManifest('quoting-crate'),
   'quoting-crate/src/lib.rs': `pub fn quoting() {\n    let unused = "${quoted}/file";\n}\n`,
+  // What the registry is called in outputs: as text it stays what it is.
+  'calling-crate/Cargo.toml': packageManifest('calling-crate'),
+  'calling-crate/src/lib.rs': 'pub fn calling() {\n    let unused = "/cargo/registry/src/x";\n}\n',
   'naming-crate/Cargo.toml': packageManifest('naming-crate', 'build = "build.rs"\n'),
   'naming-crate/build.rs': `fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -61,13 +64,14 @@ describe('what rustc says, in another checkout', () => {
 
   test('is what plain cargo shows there, also when a source spells the directory of the first one', async () => {
     const expected = { first: (await plain(first)).toSorted(), second: (await plain(second)).toSorted() }
-    assert.equal(expected.second.length, 3)
+    assert.equal(expected.second.length, 4)
     assert.ok(expected.second.some((text) => text.includes(`"${first}/file"`)))
     assert.deepEqual(shown((await build(first)).ran.stderr).toSorted(), expected.first)
     const { ran, units } = await build(second)
     assert.deepEqual(shown(ran.stderr).toSorted(), expected.second)
     const outcome = (crate: string): string | undefined => units.find((unit) => unit.crate === crate)?.outcome
     assert.equal(outcome('naming_crate'), 'recalled-here')
+    assert.equal(outcome('calling_crate'), 'recalled-here')
     // Who knows what the path in its source stands for? It holds for the first directory only.
     assert.equal(outcome('quoting_crate'), 'compiled-here')
     const again = await build(first)

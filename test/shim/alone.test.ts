@@ -55,12 +55,13 @@ describe('an announcement without a daemon', () => {
     assert.match(plain.ended.stderr.toString(), /m--> .u001b\[0m\S+\/build\/foo-\\"1/)
   })
 
-  test('un-maps a path where it begins and ends, in JSON and outside of it', async () => {
+  test('un-maps whole paths, and in JSON only the names of source files', async () => {
     const registry = join(bench.cargoHome, 'registry/src')
     const lines = [
-      String.raw`{"a":"/cargo/registry/src","b":"see\n/cargo/registry/src/x\t/cargo/registry/src"}`,
-      String.raw`{"c":"C:\\\\n/cargo/registry/src /usr/local/cargo/registry/src/x /cargo/registry/src-2 //cargo/registry/src"}`,
-      String.raw`error: \u001b[1;31m/cargo/registry/src/y and n/cargo/registry/src`,
+      '{"file_name":"/cargo/registry/src/x","text":"/cargo/registry/src/x","file_name":"/cargo/registry/src-2"}',
+      String.raw`{"rendered":"see /cargo/registry/src\n  \u001b[0m\u001b[38;5;12m-->\u001b[0m /cargo/registry/src/x:1:1\n1 | --> /cargo/registry/src"}`,
+      String.raw`{"rendered":" ::: /cargo/registry/src/x:1:1\n ╭▸ /cargo/registry/src/y:1:1\n = note: ::: /cargo/registry/src"}`,
+      'error: /cargo/registry/src/y and n/cargo/registry/src',
       '\x1b[1;31m/cargo/registry/src/y',
     ]
     await bench.write('lines', lines.join('\n'))
@@ -68,9 +69,10 @@ describe('an announcement without a daemon', () => {
     await bench.announce()
     const { stderr } = await bench.start(bench.lib(), { program }).ended
     const expected = [
-      String.raw`{"a":"${registry}","b":"see\n${registry}/x\t${registry}"}`,
-      lines[1],
-      String.raw`error: \u001b[1;31m${registry}/y and n/cargo/registry/src`,
+      `{"file_name":"${registry}/x","text":"/cargo/registry/src/x","file_name":"/cargo/registry/src-2"}`,
+      String.raw`{"rendered":"see /cargo/registry/src\n  \u001b[0m\u001b[38;5;12m-->\u001b[0m ${registry}/x:1:1\n1 | --> /cargo/registry/src"}`,
+      String.raw`{"rendered":" ::: ${registry}/x:1:1\n ╭▸ ${registry}/y:1:1\n = note: ::: /cargo/registry/src"}`,
+      `error: ${registry}/y and n/cargo/registry/src`,
       `\x1b[1;31m${registry}/y`,
     ]
     assert.equal(stderr.toString(), expected.join('\n'))
