@@ -1,4 +1,4 @@
-import { cp, rm } from 'node:fs/promises'
+import { cp, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Cluster, capture, cratesIoReachable, lastReport, type TestNode } from '../support/cluster.ts'
@@ -57,6 +57,35 @@ async function sccacheEnv(dir: string, plain: NodeJS.ProcessEnv): Promise<NodeJS
   return ran?.code === 0 ? env : undefined
 }
 
+/** Microseconds by unit, the last of each. */
+async function readLog(file: string): Promise<Map<string, number>> {
+  const lines = (await readFile(file, 'utf8')).trim().split('\n')
+  return new Map(lines.map((line) => line.split(' ')).map(([unit = '', micros]) => [unit, Number(micros)]))
+}
+
+/** Calls that were recalled, in milliseconds from the start to the exit of the shim. */
+interface Hits {
+  /** How many at a time. */
+  jobs: string
+  whole: number[]
+  /** Less what the floor took to copy the same unit's files. */
+  besideCopying: number[]
+  /** What starting and ending a process takes there. */
+  empty: number[]
+}
+
+/** The same build by the wrapper of `env`, each call timed from start to exit: milliseconds by unit. */
+async function timedUnits(dir: string, env: NodeJS.ProcessEnv): Promise<Map<string, number>> {
+  const program = join(dir, '..', 'stopwatch')
+  await must('rustc', ['-O', '--edition=2021', here('stopwatch.rs'), '-o', program], {})
+  const log = join(dir, '..', 'calls.log')
+  await rm(log, { force: true })
+  const { RUSTC_WRAPPER: wrapper } = env
+  const stopwatch = { RUSTC_WRAPPER: program, STOPWATCH_PROGRAM: wrapper, STOPWATCH_LOG: log }
+  await timed(dir, { ...env, ...stopwatch })
+  return await readLog(log)
+}
+
 async function emptyStore(node: TestNode): Promise<void> {
   await node.stop()
   for (const part of ['blocks', 'index']) await rm(join(node.home, 'cache', part), { recursive: true, force: true })
@@ -75,8 +104,8 @@ async function measure(): Promise<void> {
     const other = await sccacheEnv(dir, plainEnv)
     if (other !== undefined) await timed(dir, other)
     const [plain, alone, cold, warm, copied, cached]: number[][] = [[], [], [], [], [], []]
-    const hits: number[] = []
-    const cpu: number[] = []
+    const hits = [1, 2].map((jobs): Hits => ({ jobs: String(jobs), whole: [], empty: [], besideCopying: [] }))
+    const recalledShare: number[] = []
     for (let run = 0; run < runs; run++) {
       plain?.push(await timed(dir, plainEnv))
       await node.stop()
@@ -85,12 +114,23 @@ async function measure(): Promise<void> {
       cold?.push(await timed(dir, shoalEnv))
       await lastReport(node)
       warm?.push(await timed(dir, shoalEnv))
-      const { units } = await node.json<{ units: { outcome: string; ms: number }[] }>('report', 'last')
+      const { units } = await node.json<{ units: { outcome: string }[] }>('report', 'last')
       const recalled = units.filter((unit) => unit.outcome === 'recalled-here')
-      hits.push(...recalled.map((unit) => unit.ms))
-      cpu.push(recalled.length / units.length)
+      recalledShare.push(recalled.length / units.length)
       copied?.push(await timed(dir, floor))
-      if (other !== undefined) cached?.push(await timed(dir, other))
+      const copying = join(dir, '..', 'copying.log')
+      await rm(copying, { force: true })
+      await timed(dir, { ...floor, FLOOR_LOG: copying })
+      const copyMicros = await readLog(copying)
+      for (const { jobs, whole, empty, besideCopying } of hits) {
+        const parallel = { CARGO_BUILD_JOBS: jobs }
+        const nothing = { ...floor, ...parallel, STOPWATCH_EMPTY: '1' }
+        empty.push(...[...(await timedUnits(dir, nothing)).values()].map((micros) => micros / 1000))
+        for (const [unit, micros] of await timedUnits(dir, { ...shoalEnv, ...parallel })) {
+          whole.push(micros / 1000)
+          besideCopying.push((micros - (copyMicros.get(unit) ?? 0)) / 1000)
+        }
+      }
     }
     if (other !== undefined) await capture(sccache, ['--stop-server'], { env: other })
     const base = median(plain ?? [])
@@ -105,8 +145,14 @@ async function measure(): Promise<void> {
     row('floor: copies of the right files', copied, 'of plain')
     row('from nothing, all recalled here', warm, 'budget 2 x the floor', median(copied ?? []))
     row('sccache, warm', cached, 'x ours; wanted 10 or more', median(warm ?? []))
-    say(`  units recalled in a warm build      ${(100 * median(cpu)).toFixed(0)} %`)
-    say(`  one recalled unit, parallel build   p50 ${median(hits)} ms, p99 ${at(hits, 0.99)} ms (budget 3 and 15 ms)`)
+    say(`  units recalled in a warm build      ${(100 * median(recalledShare)).toFixed(0)} %`)
+    const both = (values: number[]): string => `${median(values).toFixed(1)} / ${at(values, 0.99).toFixed(1)}`
+    say('  one hit, shim start to shim exit, p50 / p99 in ms (budget 3 / 15 besides copying)')
+    for (const { jobs, whole, empty, besideCopying } of hits) {
+      say(
+        `    ${jobs} at a time: ${both(besideCopying)} besides copying; ${both(whole)} with it; an empty process ${both(empty)}`,
+      )
+    }
   } finally {
     await cluster.close()
   }
