@@ -94,6 +94,8 @@ export class LocalServer {
   }
 }
 
+const welcome = encodeLocalFrame({ type: 'welcome', version: localVersion })
+
 /** One connection: hello first, then either one compile or any number of requests. */
 class Client {
   readonly #socket: Socket
@@ -115,7 +117,9 @@ class Client {
     if (this.#kind === 'new') {
       if (frame.type !== 'hello') throw new ShoalError('ERR_FRAME', 'no hello')
       this.#kind = frame.client
-      this.#socket.write(encodeLocalFrame({ type: 'welcome', version: localVersion }))
+      // A shim has said already what it wants, and is welcomed together with the first thing that it is told.
+      if (frame.version === localVersion && frame.client === 'shim') return
+      this.#socket.write(welcome)
       if (frame.version === localVersion) return
       this.turnedAway = true
       this.#socket.end()
@@ -140,13 +144,15 @@ class Client {
   async #compile(frame: LocalFrame & { type: 'compile' }): Promise<void> {
     try {
       const invocation = await readInvocation(frame)
-      const shim = new ShimConnection(this.#socket, invocation, frame.pid, this.#debts)
+      const shim = new ShimConnection(this.#socket, invocation, frame.pid, this.#debts, welcome)
       this.#shim = shim
       await this.#needs.compile(shim)
     } catch (error) {
       const failure = toShoalError(error)
       if (!this.#socket.destroyed) this.#needs.onTrouble(failure)
-      if (this.#socket.writable) this.#socket.end(encodeLocalFrame({ type: 'refuse', reason: failure.message }))
+      if (!this.#socket.writable) return
+      if (this.#shim !== undefined) this.#shim.refuse(failure.message)
+      else this.#socket.end(Buffer.concat([welcome, encodeLocalFrame({ type: 'refuse', reason: failure.message })]))
     }
   }
 

@@ -8,8 +8,8 @@ import { type CompileFrame, encodeLocalFrame, type LocalFrame } from '../wire/lo
 import { isStopped } from './cargo-process.ts'
 import type { Ran, RunOrder, ShimLink } from './shim-link.ts'
 
-/** The shim gives up after 5 s of silence. */
-const beatMs = 1000
+/** The shim gives up after 2 s without a first frame, and after 5 s without another. */
+const beatMs = 500
 /** How often a running shim is looked at. */
 const lookMs = 1000
 
@@ -42,11 +42,18 @@ export class ShimConnection implements ShimLink {
   /** Heartbeats while it waits, looks at it while it runs rustc. */
   #beat: NodeJS.Timeout
   #yielded = false
+  /** Written together with the first frame. */
+  #greeting: Uint8Array | undefined
   #ran: { resolve(ran: Ran): void; reject(error: unknown): void } | undefined
 
-  constructor(socket: Socket, invocation: Invocation, pid: number, debts: TokenDebts) {
+  /**
+   * @param pid of the shim
+   * @param greeting a frame that comes before all others
+   */
+  constructor(socket: Socket, invocation: Invocation, pid: number, debts: TokenDebts, greeting: Uint8Array) {
     this.invocation = invocation
     this.#pid = pid
+    this.#greeting = greeting
     this.signal = this.#gone.signal
     this.#socket = socket
     this.#debts = debts
@@ -121,6 +128,8 @@ export class ShimConnection implements ShimLink {
       this.#socket.cork()
       process.nextTick(() => this.#socket.uncork())
     }
+    if (this.#greeting !== undefined) this.#socket.write(this.#greeting)
+    this.#greeting = undefined
     this.#socket.write(encodeLocalFrame(frame))
   }
 

@@ -117,8 +117,10 @@ impl Daemon {
         let mut hello = VERSION.to_be_bytes().to_vec();
         put(&mut hello, b"shoal");
         hello.push(0);
-        self.send(HELLO, &hello)?;
-        self.send(COMPILE, &compile(call, jobs.is_some()))?;
+        // Together, so that the daemon is woken once.
+        let mut first = framed(HELLO, &hello)?;
+        first.extend(framed(COMPILE, &compile(call, jobs.is_some()))?);
+        self.stream.write_all(&first).ok()?;
         if self.frame(FIRST_FRAME)? != (WELCOME, VERSION.to_be_bytes().to_vec()) {
             return None;
         }
@@ -170,15 +172,7 @@ impl Daemon {
     }
 
     fn send(&mut self, kind: u8, body: &[u8]) -> Option<()> {
-        let length = body.len() + 1;
-        if length > MAX_FRAME {
-            return None;
-        }
-        let mut frame = Vec::with_capacity(length + 4);
-        frame.extend_from_slice(&(length as u32).to_be_bytes());
-        frame.push(kind);
-        frame.extend_from_slice(body);
-        self.stream.write_all(&frame).ok()
+        self.stream.write_all(&framed(kind, body)?).ok()
     }
 
     /// The next whole frame, if it comes within `wait`.
@@ -212,6 +206,19 @@ impl Daemon {
         }
         Some(())
     }
+}
+
+/// None when it is too long.
+fn framed(kind: u8, body: &[u8]) -> Option<Vec<u8>> {
+    let length = body.len() + 1;
+    if length > MAX_FRAME {
+        return None;
+    }
+    let mut frame = Vec::with_capacity(length + 4);
+    frame.extend_from_slice(&(length as u32).to_be_bytes());
+    frame.push(kind);
+    frame.extend_from_slice(body);
+    Some(frame)
 }
 
 fn put(body: &mut Vec<u8>, bytes: &[u8]) {
