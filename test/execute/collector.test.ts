@@ -16,6 +16,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
+import fc from 'fast-check'
 import { silentLogger } from '../../src/base/log.ts'
 import { collectHere, collectOutputs, takeFile, withoutIdentity } from '../../src/execute/collector.ts'
 import { findNeedle, type Needle } from '../../src/execute/needles.ts'
@@ -212,4 +213,19 @@ test('findNeedle() returns the first of the needles, wherever it stands', () => 
   assert.equal(findNeedle(Buffer.from('two one'), [two, one]), two)
   assert.equal(findNeedle(Buffer.from('two'), [one, two]), two)
   assert.equal(findNeedle(Buffer.from('none'), [Buffer.alloc(0)]), undefined)
+})
+
+test('findNeedle() finds what a look at each position finds', () => {
+  const letters = fc.array(fc.constantFrom('/', 'a', 'b'), { maxLength: 12 }).map((list) => list.join(''))
+  fc.assert(
+    fc.property(letters, fc.array(letters, { maxLength: 4 }), (text, list) => {
+      const needles = list.map((needle) => Buffer.from(needle))
+      const found = findNeedle(Buffer.from(text), needles)
+      assert.equal(
+        found?.toString(),
+        list.find((needle) => needle.length > 0 && text.includes(needle)),
+      )
+    }),
+    { numRuns: 2000 },
+  )
 })
