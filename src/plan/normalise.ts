@@ -44,10 +44,10 @@ export function normaliseArgs(args: RustcArgs, { roots, processor }: NormaliseCo
       push(name, rootToken('out'))
       continue
     }
-    if (name === 'C' && value === 'target-cpu=native') {
+    if ((name === 'C' && value === 'target-cpu=native') || (name === 'Z' && value === 'tune-cpu=native')) {
       const cpu = processor()
       if (cpu === undefined) return 'native-cpu'
-      push(name, `target-cpu=native:${cpu}`)
+      push(name, `${value}:${cpu}`)
       continue
     }
     if (name === 'remap-path-prefix') {

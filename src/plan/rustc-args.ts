@@ -83,12 +83,18 @@ export function parseRustcArgs(argv: readonly string[]): RustcArgs {
     if (option.needsValue) {
       const value = argv[++at]
       if (value === undefined) throw new ShoalError('ERR_UNSUPPORTED', `option ${argument} without its value`)
-      options.push({ name: option.name, value })
+      options.push({ name: option.name, value: spelled(option.name, value) })
     } else {
-      options.push(option.value === undefined ? { name: option.name } : { name: option.name, value: option.value })
+      const { name, value } = option
+      options.push(value === undefined ? { name } : { name, value: spelled(name, value) })
     }
   }
   return summarise(options, sources)
+}
+
+/** rustc takes `-C target_cpu=…` for `-C target-cpu=…`, and so with all of `-C` and `-Z`. */
+function spelled(name: string, value: string): string {
+  return name === 'C' || name === 'Z' ? value.replace(/^[^=]*/, (key) => key.replaceAll('_', '-')) : value
 }
 
 function readOption(argument: string): { name: string; value?: string; needsValue: boolean } {

@@ -50,6 +50,8 @@ for (const [what, args, kind, linked, away] of units) {
 for (const [change, reason] of [
   [['-C', 'profile-generate=/p'], 'unsupported-option'],
   [['-C', 'save-temps'], 'unsupported-option'],
+  [['-Csave_temps'], 'unsupported-option'],
+  [['--codegen=split_debuginfo=packed'], 'split-debuginfo'],
   [['-C', 'split-debuginfo=packed'], 'split-debuginfo'],
   [['-C', 'split-debuginfo=unpacked'], 'split-debuginfo'],
   [['--target', './my.json'], 'unsupported-option'],
@@ -110,12 +112,14 @@ for (const name of ['RUSTC_LOG', 'RUSTC_FORCE_RUSTC_VERSION', 'RUSTC_OVERRIDE_VE
 
 for (const [change, reason] of [
   [['-C', 'target-cpu=native'], 'native-cpu'],
+  [['-C', 'target_cpu=native'], 'native-cpu'],
   [['-C', 'target-cpu=x86-64-v3'], undefined],
   [['-C', 'linker=/usr/bin/cc'], 'unsupported-option'],
   [['-C', 'link-arg=-s'], 'unsupported-option'],
   [['-C', 'link-args=-s -g'], 'unsupported-option'],
   [['-C', 'linker-plugin-lto'], 'unsupported-option'],
   [['-C', 'profile-use=/p.profdata'], 'unsupported-option'],
+  [['-Cprofile_use=/p.profdata'], 'unsupported-option'],
   [['-Z', 'threads=8'], 'unsupported-option'],
   [['-C', 'incremental=/t'], undefined],
   [['-C', 'lto=thin'], undefined],

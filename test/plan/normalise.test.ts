@@ -76,6 +76,15 @@ test('this very processor is called by its name; without one there is no action'
   const unknown = { ...context, processor: () => undefined }
   assert.equal(normaliseArgs(withOptions('-Ctarget-cpu=native'), unknown), 'native-cpu')
   assert.ok(Array.isArray(normaliseArgs(withOptions('-Ctarget-cpu=x86-64-v3'), unknown)))
+  assert.deepEqual(endOf('-Z', 'tune-cpu=native'), ['-Z', 'tune-cpu=native:c0ffee'])
+  assert.equal(normaliseArgs(withOptions('-Ztune_cpu=native'), unknown), 'native-cpu')
+})
+
+test('rustc takes underscores for hyphens in the names of -C and -Z, and there only', () => {
+  assert.deepEqual(endOf('-C', 'target_cpu=native'), ['-C', 'target-cpu=native:c0ffee'])
+  assert.deepEqual(endOf('--codegen=link_arg=-la_b'), ['-C', 'link-arg=-la_b'])
+  assert.deepEqual(endOf('-Zunstable_options'), ['-Z', 'unstable-options'])
+  assert.deepEqual(endOf('--cfg', 'a_b="c_d"'), ['--cfg', 'a_b="c_d"'])
 })
 
 test('a crate of the sysroot has no path, others lie in the one directory wherever they lie here', () => {
