@@ -11,7 +11,7 @@ import type { ShimLink } from './shim-link.ts'
 
 export interface DeliverNeeds {
   /** Puts a stored block at `path`: temporary file, rename, modified now. */
-  place(cid: CID, path: string, mode: number): Promise<void>
+  place(cid: CID, path: string, executable: boolean): Promise<void>
   placeBytes(bytes: Uint8Array, path: string): Promise<void>
 }
 
@@ -54,7 +54,7 @@ export class Delivery {
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
     }
     const path = this.#target(name)
-    await this.#needs.place(cid, path, 0o644)
+    await this.#needs.place(cid, path, false)
     this.#shim.placed(path)
     this.#metadata = cid
     this.#shim.stderr(artifactLine(path, 'metadata'))
@@ -67,7 +67,7 @@ export class Delivery {
         continue
       }
       const path = this.#target(name)
-      await this.#needs.place(cid, path, executable ? 0o755 : 0o644)
+      await this.#needs.place(cid, path, executable)
       this.#shim.stderr(artifactLine(path, kind))
     }
     if (result.stderr.length > 0) this.#shim.stderr(Buffer.from(this.#diagnostics(result)))

@@ -279,8 +279,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         },
         causes: (planned, ended) => causes.of(planned, ended),
         announce: (key) => mesh.announce(key),
-        place: async (cid, path, mode) => {
-          await place([{ name: basename(path), cid, mode }], { outDir: dirname(path), blocks })
+        place: async (cid, path, executable) => {
+          await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })
           digests.prime(path, cid)
         },
         prime: (path, cid, identity) => digests.prime(path, cid, identity),

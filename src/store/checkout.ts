@@ -22,8 +22,8 @@ export interface Placement {
   /** A plain file name. */
   name: string
   cid: CID
-  /** Permission bits. Default 0o644. */
-  mode?: number
+  /** Whether it is a program, or loaded like one. Default false. */
+  executable?: boolean
 }
 
 /** What `place` needs of a block store. */
@@ -82,10 +82,10 @@ export async function place(outputs: readonly Placement[], options: PlaceOptions
 export async function placeBytes(
   name: string,
   bytes: Uint8Array | string,
-  { outDir, mode = 0o644 }: { outDir: string; mode?: number },
+  { outDir }: { outDir: string },
 ): Promise<void> {
   checkName(name)
-  await replace(join(outDir, name), mode, (temp) => writeNew(temp, bytes))
+  await replace(join(outDir, name), false, (temp) => writeNew(temp, bytes))
 }
 
 function checkName(name: string): void {
@@ -99,16 +99,16 @@ async function checkEqual(output: Placement, outDir: string): Promise<void> {
 }
 
 async function placeOne(output: Placement, { outDir, blocks }: PlaceOptions): Promise<void> {
-  const { cid, name, mode = 0o644 } = output
+  const { cid, name, executable = false } = output
   const target = join(outDir, name)
   const path = await blocks.path(cid)
   if (path !== undefined) {
-    const copied = await replace(target, mode, (temp) => copyUnlessGone(path, temp))
+    const copied = await replace(target, executable, (temp) => copyUnlessGone(path, temp))
     if (copied) return
   }
   const bytes = await blocks.get(cid)
   if (bytes === undefined) throw new ShoalError('ERR_BLOCK_MISSING', `${name}: ${cid.toString()}`)
-  await replace(target, mode, (temp) => writeNew(temp, bytes))
+  await replace(target, executable, (temp) => writeNew(temp, bytes))
 }
 
 function writeNew(temp: string, bytes: Uint8Array | string): boolean {
@@ -132,14 +132,15 @@ async function copyUnlessGone(path: string, temp: string): Promise<boolean> {
 /** Renames onto `target` what `write` made under a name of its own beside it, unless `write` says that it made nothing. */
 async function replace(
   target: string,
-  mode: number,
+  executable: boolean,
   write: (temp: string) => Promise<boolean> | boolean,
 ): Promise<boolean> {
-  const temp = join(dirname(target), `.shoal-${randomUUID()}`)
+  const dir = dirname(target)
+  const temp = join(dir, `.shoal-${randomUUID()}`)
   try {
     const written = write(temp)
     if (!(typeof written === 'boolean' ? written : await written)) return false
-    chmodSync(temp, mode)
+    chmodSync(temp, (executable ? 0o777 : 0o666) & statSync(dir).mode)
     // Copying on macOS keeps the time of the original; elsewhere a new file is as old as it is, by the kernel's own clock.
     if (process.platform === 'darwin') {
       const seconds = (performance.timeOrigin + performance.now()) / 1000

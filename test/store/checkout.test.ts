@@ -11,7 +11,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { CID } from 'multiformats/cid'
@@ -39,7 +39,7 @@ test('place() delivers metadata first and says so before it goes on', async (t) 
     ['libfoo.rlib', 'foo', 'libfoo.rmeta', 'foo.d'].map(async (name) => ({
       name,
       cid: await blocks.put(Buffer.from(`bytes of ${name}`)),
-      mode: name === 'foo' ? 0o755 : 0o644,
+      executable: name === 'foo',
     })),
   )
   const placed: string[] = []
@@ -53,9 +53,9 @@ test('place() delivers metadata first and says so before it goes on', async (t) 
     },
   })
   assert.deepEqual(placed, ['libfoo.rmeta', 'libfoo.rlib', 'foo', 'foo.d'])
-  for (const { name, mode } of outputs) {
+  for (const { name, executable } of outputs) {
     assert.equal(readFileSync(join(outDir, name), 'utf8'), `bytes of ${name}`)
-    assert.equal(lstatSync(join(outDir, name)).mode & 0o7777, mode)
+    assert.equal((lstatSync(join(outDir, name)).mode & 0o100) !== 0, executable)
   }
   assert.deepEqual(await namesIn(outDir), outputs.map(({ name }) => name).toSorted())
 })
@@ -179,14 +179,31 @@ test('a block that is absent or corrupt is ERR_BLOCK_MISSING and leaves nothing 
   assert.deepEqual(await namesIn(outDir), [])
 })
 
+test('a file has the permissions that rustc, under the umask that cargo made the directory with, would have given it', async (t) => {
+  const { outDir, blocks } = await scene(t)
+  const cid = await blocks.put(Buffer.from('bytes'))
+  for (const umask of [0o002, 0o022, 0o027, 0o077]) {
+    await chmod(outDir, 0o777 & ~umask)
+    await place(
+      [
+        { name: 'lib', cid },
+        { name: 'bin', cid, executable: true },
+      ],
+      { outDir, blocks },
+    )
+    await placeBytes('text', 'd', { outDir })
+    const modes = ['lib', 'bin', 'text'].map((name) => lstatSync(join(outDir, name)).mode & 0o7777)
+    assert.deepEqual(modes, [0o666 & ~umask, 0o777 & ~umask, 0o666 & ~umask])
+  }
+})
+
 test('a block that is only lent is delivered too', async (t) => {
   const { dir, outDir, blocks } = await scene(t)
   writeFileSync(join(dir, 'lent'), 'lent bytes')
   const cid = cidOf(Buffer.from('lent bytes'))
   blocks.lend(cid, join(dir, 'lent'))
-  await place([{ name: 'out', cid, mode: 0o600 }], { outDir, blocks })
+  await place([{ name: 'out', cid }], { outDir, blocks })
   assert.equal(readFileSync(join(outDir, 'out'), 'utf8'), 'lent bytes')
-  assert.equal(lstatSync(join(outDir, 'out')).mode & 0o777, 0o600)
 })
 
 test('a block that goes between being found and being copied is looked for once more', async (t) => {
