@@ -3,6 +3,7 @@ import { ShoalError } from '../base/errors.ts'
 import { decodeTrace, type ReadSet } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { type Difference, firstDifference, isBound, type Place } from '../recall/evidence.ts'
+import { computesWithOutDir } from '../recall/out-dir.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 
 /** What a lender says of a compile. */
@@ -26,7 +27,7 @@ export async function readsAway(
   needs: Pick<CompileNeeds, 'declaredReads' | 'staysHere'>,
 ): Promise<ReadSet> {
   const reads = told.trace.length > 0 ? traced(told, planned) : await declared(told, planned, place, needs)
-  if (isBound(reads)) {
+  if (isBound(reads) || (await computesWithOutDir(told.depInfo, place))) {
     needs.staysHere.add(planned.key, 'path-bound')
     throw new ShoalError('ERR_PATH_BOUND', 'it read a directory as text')
   }

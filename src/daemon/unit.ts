@@ -7,6 +7,7 @@ import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
+import { computesWithOutDir } from '../recall/out-dir.ts'
 import type { Missed, Recalled } from '../recall/recall.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
@@ -235,8 +236,9 @@ export class Unit {
       await this.#done(undefined)
       return
     }
-    const { result, bind } = collected
+    const { result } = collected
     this.#made = collected.made
+    const bind = collected.bind || (await computesWithOutDir(result.depInfo, this.#place))
     const reads = await this.#needs.reads(this.#planned, this.#place, { privateDir, depInfo: result.depInfo, since })
     if (typeof reads === 'string') this.#reason = reads
     else if (!(await this.#needs.unchanged(this.#planned))) this.#reason = 'source-changed'

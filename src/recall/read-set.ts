@@ -162,7 +162,7 @@ function finish(
   knowsPlace = false,
 ): ReadSet | Unshareable {
   // A directory that was read as text can be computed with and leave no trace in the outputs. OUT_DIR in `env!` is exempt:
-  // nearly always it only names the files that are included from there.
+  // nearly always it only names the files that are included from there, and `computesWithOutDir` tells.
   const asText = depInfo.env.some(([name, value]) => name !== 'OUT_DIR' && value?.includes('\0'))
   const bound = asText || knowsPlace
   if (bound) reads.push(['bound', '', rootsDigest(place)])

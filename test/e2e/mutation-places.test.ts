@@ -89,11 +89,12 @@ describe('where a workspace lies, and what compiles it', () => {
   for (const [what, inside] of [
     ['directory', ''],
     ['package', 'package'],
+    ['out', 'target/debug/build/generated-0123456789abcdef/out'],
   ] as const) {
-    test(`what a macro computes from the path of the ${what} is right elsewhere`, async () => {
+    test(`what is computed from a path (${what}) is right elsewhere`, async () => {
       const said: Record<string, string> = {}
       const expected: Record<string, string> = {}
-      for (const name of ['counted', 'counted/in a deeper place']) {
+      for (const name of ['counted', 'counted/in-a-deeper-place']) {
         const dir = join(cluster.dir, what, name)
         const fixture = new Fixture(cluster.node('ada'), dir, countingState, async () =>
           readSaid((await capture(join(dir, 'target/debug/counting'), [])).stdout),

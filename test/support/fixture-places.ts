@@ -37,7 +37,7 @@ const depends = (...names: string[]): string =>
 
 const files: Files = {
   'Cargo.toml':
-    '[workspace]\nresolver = "2"\nmembers = ["placed", "bound", "free", "counting", "directory", "package", "macros"]\n',
+    '[workspace]\nresolver = "2"\nmembers = ["placed", "bound", "free", "counting", "directory", "package", "generated", "macros"]\n',
   'macros/Cargo.toml': packageManifest('macros', '[lib]\nproc-macro = true\n'),
   'macros/src/lib.rs': macros,
   'free/Cargo.toml': packageManifest('free'),
@@ -53,9 +53,16 @@ pub fn out() -> &'static str {
 `,
   ...counts('directory'),
   ...counts('package'),
-  'counting/Cargo.toml': packageManifest('counting', depends('directory', 'package')),
-  'counting/src/main.rs':
-    'fn main() {\n    println!("directory={}\\npackage={}", directory::LENGTH, package::LENGTH);\n}\n',
+  // The path itself is in no output: `env!` is gone once its length is known.
+  'generated/Cargo.toml': packageManifest('generated', 'build = "build.rs"\n'),
+  'generated/build.rs': 'fn main() {}\n',
+  'generated/src/lib.rs': 'pub static LENGTH: usize = env!("OUT_DIR").len();\n',
+  'counting/Cargo.toml': packageManifest('counting', depends('directory', 'package', 'generated')),
+  'counting/src/main.rs': `fn main() {
+    println!("directory={}\\npackage={}", directory::LENGTH, package::LENGTH);
+    println!("out={}", generated::LENGTH);
+}
+`,
   'placed/Cargo.toml': packageManifest('placed', depends('bound', 'free', 'macros')),
   'placed/src/main.rs': 'fn main() {\n    println!("here");\n}\n',
   'placed/tests/places.rs': test,
