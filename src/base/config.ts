@@ -44,6 +44,13 @@ const schema = z.strictObject({
         .int()
         .min(0)
         .default(20 * GiB),
+      /** The blocks do not grow into the last bytes of their file system. */
+      'min-free-bytes': z
+        .int()
+        .min(0)
+        .default(4 * GiB),
+      /** Of these, for results that other members place here; 0 keeps nothing for others. Default: a quarter. */
+      'placed-max-bytes': z.int().min(0).optional(),
     })
     .prefault({}),
 })

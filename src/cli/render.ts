@@ -1,3 +1,5 @@
+import { ShoalError } from '../base/errors.ts'
+
 /** Text for people. Pure: values in, lines out. */
 
 /** Columns as wide as their widest cell; numbers (cells that begin with a digit) to the right. Empty for no rows. */
@@ -25,6 +27,18 @@ export function bytes(count: number): string {
     unit += 1
   }
   return `${unit === 0 ? value : value.toFixed(1)} ${byteUnits[unit]}`
+}
+
+/**
+ * What `bytes` writes, and what people write: `1048576`, `500M`, `1.5 GiB`. Every unit is binary.
+ * @throws ShoalError ERR_USAGE
+ */
+export function byteCount(text: string): number {
+  const found = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*$/i.exec(text)
+  const unit = ['', 'k', 'm', 'g', 't'].indexOf(found?.[2]?.toLowerCase() ?? '')
+  const count = Math.round(Number(found?.[1]) * 1024 ** unit)
+  if (Number.isSafeInteger(count)) return count
+  throw new ShoalError('ERR_USAGE', `not a size: ${JSON.stringify(text)}`, { hint: 'Write 500M, 20GiB or a number.' })
 }
 
 /** `12 ms`, `3.4 s`, `2 min 05 s`. */

@@ -6,7 +6,15 @@ import { ShoalError } from '../base/errors.ts'
  */
 const outcomeNames = ['recalled-here', 'recalled-mesh', 'compiled-here', 'compiled-mesh', 'passed-through'] as const
 const totals = z.record(z.enum(outcomeNames), z.number())
-const cache = z.looseObject({ bytes: z.number(), blocks: z.number(), results: z.number() })
+const cache = z.looseObject({
+  bytes: z.number(),
+  blocks: z.number(),
+  results: z.number(),
+  maxBytes: z.number().optional(),
+  pinned: z.number().optional(),
+  quarantined: z.number().optional(),
+  refusing: z.boolean().optional(),
+})
 
 export const statusShape = z.looseObject({
   node: z.looseObject({
@@ -20,6 +28,12 @@ export const statusShape = z.looseObject({
   slots: z.looseObject({ total: z.number(), free: z.number(), lent: z.number() }),
   peers: z.number(),
   cache,
+  sharing: z
+    .looseObject({
+      placed: z.looseObject({ results: z.number(), bytes: z.number() }),
+      placing: z.looseObject({ placed: z.number(), waiting: z.number() }),
+    })
+    .optional(),
   health: z.array(
     z.looseObject({ code: z.string(), text: z.string(), hint: z.string(), count: z.number(), lastSeen: z.string() }),
   ),
@@ -109,6 +123,13 @@ export const whyShape = z.looseObject({
 export type Why = z.output<typeof whyShape>
 
 export const cacheShape = cache
+export type Cache = z.output<typeof cacheShape>
+
+export const cacheFreedShape = cache.extend({ freed: z.looseObject({ blocks: z.number(), bytes: z.number() }) })
+
+export const cacheVerifiedShape = cache.extend({
+  verified: z.looseObject({ checked: z.number(), bad: z.number(), replaced: z.number() }),
+})
 
 export const inviteShape = z.looseObject({ link: z.string().startsWith('shoal1:').max(8192) })
 

@@ -4,13 +4,14 @@ import { reasons } from '../plan/classify.ts'
 import { type Report, reportOf, type SessionSummary, summaryOf } from '../watch/report.ts'
 import type { Session } from '../watch/sessions.ts'
 import { nearNames, type Why, whyOf } from '../watch/why.ts'
+import type { CacheCare } from './cache-care.ts'
 
 export interface CommandNeeds {
   status(): Promise<unknown>
   peers(): unknown
   /** A link that lets another machine join. */
   invite(): string
-  cacheStats(): Promise<unknown>
+  cache: CacheCare
   sessions: {
     list(): readonly Session[]
     find(id: string): Session | undefined
@@ -21,6 +22,7 @@ export interface CommandNeeds {
 
 const reportParams = z.object({ id: z.string().max(64).default('last') })
 const whyParams = z.object({ crate: z.string().min(1).max(256), session: z.string().max(64).default('last') })
+const gcParams = z.object({ toBytes: z.int().min(0).optional() })
 const settleParams = z.object({ pid: z.int().min(1) })
 
 /**
@@ -36,7 +38,13 @@ export async function runCommand(method: string, params: unknown, needs: Command
     case 'invite':
       return { link: needs.invite() }
     case 'cache-stats':
-      return await needs.cacheStats()
+      return await needs.cache.stats()
+    case 'cache-gc':
+      return await needs.cache.gc(read(gcParams, params).toBytes)
+    case 'cache-verify':
+      return await needs.cache.verify()
+    case 'cache-purge':
+      return await needs.cache.purge()
     case 'report':
       return report(needs.sessions.find(read(reportParams, params).id))
     case 'why':

@@ -11,6 +11,7 @@ import { encodeLink } from '../mesh/link.ts'
 import { loadMembership } from '../mesh/membership.ts'
 import { createMesh } from '../mesh/mesh.ts'
 import { driverDigest } from '../plan/driver.ts'
+import type { Invocation } from '../plan/invocation.ts'
 import { type PlanNeeds, plan } from '../plan/plan.ts'
 import { processorName } from '../plan/processor.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
@@ -22,6 +23,7 @@ import { Recall } from '../recall/recall.ts'
 import { createBlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
 import { createClosureStore } from '../store/closures.ts'
+import { removeDrafts } from '../store/durable.ts'
 import { openIndexDb } from '../store/index-db.ts'
 import { createSubjectStore } from '../store/subjects.ts'
 import { createTraceStore } from '../store/traces.ts'
@@ -30,8 +32,8 @@ import { History } from '../watch/history.ts'
 import { systemProcesses } from '../watch/processes.ts'
 import { Sessions } from '../watch/sessions.ts'
 import { removeAnnouncement, writeAnnouncement } from './announce.ts'
-import { askMesh } from './ask-mesh.ts'
-import { cargoEnvironments } from './cargo-process.ts'
+import { cacheCare, refetch } from './cache-care.ts'
+import { cargoEnvironments, workingDirectory } from './cargo-process.ts'
 import { Causes } from './causes.ts'
 import { collectResult } from './collect.ts'
 import { runCommand } from './commands.ts'
@@ -47,7 +49,8 @@ import { observerHere } from './observer-here.ts'
 import { KnownReach } from './reach.ts'
 import { SessionToolchains } from './session-toolchains.ts'
 import { readNodeName } from './setup.ts'
-import { cacheView, peersView, statusView } from './status.ts'
+import { Sharing } from './sharing.ts'
+import { peersView, statusView } from './status.ts'
 import { StaysHere } from './stays-here.ts'
 import { Supply } from './supply.ts'
 import { stayingTask, Units } from './units.ts'
@@ -116,10 +119,15 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     dir: join(paths.cache, 'blocks'),
     log: log.child('store'),
     maxBytes: config.cache['max-bytes'],
+    minFreeBytes: config.cache['min-free-bytes'],
     clock,
     onBad: (cid) => health.raise('ERR_BLOCK_MISMATCH', `${cid.toString()} was corrupt and is gone`),
+    onEvicted: (hexes) => sharing.evicted(hexes),
+    refetch: (cid, signal) => refetch(cid, signal, { mesh, supply }),
   })
   await blocks.start()
+  // What a node that was killed left unfinished; one that is being set up at this moment is younger.
+  for (const dir of [paths.state, paths.cache]) await removeDrafts(dir, clock.wall() - 60_000)
   closing.push(() => blocks.stop())
   const index = await openIndexDb({ dir: join(paths.cache, 'index'), log })
   closing.push(() => index.close())
@@ -129,15 +137,38 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const recall: Recall = new Recall({
     blocks,
     traces,
-    ask: (key, options) => askMesh(mesh, clock, key, options),
-    fetch: (cid, options) => supply.bytes(cid, options),
+    ask: (key, options) => sharing.ask(key, options),
+    fetch: (cid, options) => sharing.bytes(cid, options),
     log: log.child('recall'),
   })
   const mesh = await createMesh(
-    { clock, random, log, source: blocks, lookup: (keys) => recall.holdings(keys) },
+    { clock, random, log, source: blocks, lookup: (keys) => sharing.lookup(keys) },
     { stateDir: paths.state, membership, name, ...config.mesh },
   )
   const supply: Supply = new Supply({ blocks, mesh })
+  const machine = init.machine ?? systemMachine(process.platform)
+  const isQuiet = (): boolean => {
+    const { slots, units: own } = market.stats()
+    const idle = slots.lent === 0 && own.waiting + own.here + own.away === 0
+    return idle && sessions.list().every(({ over }) => over)
+  }
+  const sharing: Sharing = await Sharing.open(
+    {
+      mesh,
+      clock,
+      log: log.child('sharing'),
+      datastore: index.datastore,
+      blocks,
+      traces,
+      recall,
+      supply,
+      machine,
+      isQuiet,
+      trouble,
+    },
+    { placedMaxBytes: config.cache['placed-max-bytes'] ?? Math.floor(config.cache['max-bytes'] / 4) },
+  )
+  closing.push(async () => sharing.stop())
 
   const observer = await observerHere(paths, env, health)
   closing.push(() => observer.close())
@@ -154,18 +185,23 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       log: log.child('market'),
       terms: () => lender.terms(),
       work: (award, options) =>
-        lend(award, options, {
-          salt: membership.id,
-          bytes: (cid, fetchOptions) => supply.bytes(cid, fetchOptions),
-          ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
-          observes: () => lender.observes(),
-          covered: (toolchain) => lender.covered(toolchain),
-          usesEnviron: (library) => lender.usesEnviron(library),
-          run: (action, inputs, runOptions) => lender.run(action, inputs, runOptions),
-          remember: (result, reads) => recall.remember(result, reads),
-          claim: (work, expectedMs) => mesh.claim(work, expectedMs),
-          log: log.child('lend'),
-        }),
+        blocks.leasing(() =>
+          lend(award, options, {
+            salt: membership.id,
+            bytes: (cid, fetchOptions) => supply.bytes(cid, fetchOptions),
+            ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
+            observes: () => lender.observes(),
+            covered: (toolchain) => lender.covered(toolchain),
+            usesEnviron: (library) => lender.usesEnviron(library),
+            run: (action, inputs, runOptions) => lender.run(action, inputs, runOptions),
+            remember: async (result, reads) => {
+              await recall.remember(result, reads)
+              sharing.made(result.action)
+            },
+            claim: (work, expectedMs) => mesh.claim(work, expectedMs),
+            log: log.child('lend'),
+          }),
+        ),
     },
     { slots: config.slots, lendSlots: config.lend.slots ?? config.slots },
   )
@@ -214,13 +250,9 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     {
       clock,
       log: log.child('warm'),
-      machine: init.machine ?? systemMachine(process.platform),
+      machine,
       env,
-      isQuiet: () => {
-        const { slots, units: own } = market.stats()
-        const idle = slots.lent === 0 && own.waiting + own.here + own.away === 0
-        return idle && sessions.list().every(({ over }) => over)
-      },
+      isQuiet,
       isUnchanged: (planned) => unchanged(planned, trees, digests),
       isEdited: (dir) => edited.isChanged(dir),
     },
@@ -236,62 +268,84 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   })
   const units: Units = new Units({
     sessions,
-    market,
+    market: {
+      building: (build, isOpen) => {
+        market.building(build, isOpen)
+        if (!isOpen) sharing.buildEnded(build)
+      },
+    },
     cargoRuns: (pid) => processes.identify(pid) !== undefined,
     nameOf: (peer) => mesh.peers().find((view) => view.peerId === peer)?.name || peer,
     compile: (shim, build, over) =>
-      compile(shim, {
-        over,
-        plan: (invocation) => plan(invocation, membership.id, planNeeds),
-        recall,
-        market,
-        placeOf: (planned, variables) =>
-          placeOf(planned, variables, {
-            view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
-            tree: (dir) => treeAt(trees, dir),
-          }),
-        work: (planned) => works.of(planned, build),
-        claim: (work, expectedMs) => mesh.claim(work, expectedMs),
-        staying: () => stayingTask(build),
-        edited,
-        isEdited: (planned, missed) => edited.has(planned, missed),
-        withoutIncremental: (planned, invocation) => warmer.add(planned, invocation),
-        observer: () => observer.path(),
-        stamp: () => fileClock.now(),
-        reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
-        staysHere,
-        declaredReads: (planned, depInfo, place) =>
-          declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
-        prepare: async (planned) => {
-          const inputs = works.inputsOf(planned)
-          if (inputs === undefined || !mesh.peers().some((peer) => peer.connected)) return false
-          await supply.offerInputs(planned, inputs)
-          return true
-        },
-        fetch: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
-        unchanged: async (planned) =>
-          (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
-        collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
-        discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
-        learn: async (planned, result) => {
-          if (planned.shareable) causes.made(planned)
-          await reach.learn(planned, result, shim.invocation)
-        },
-        causes: (planned, ended) => causes.of(planned, ended),
-        announce: (key) => mesh.announce(key),
-        place: async (cid, path, executable) => {
-          await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })
-          digests.prime(path, cid)
-        },
-        prime: (path, cid, identity) => digests.prime(path, cid, identity),
-        placeBytes: (bytes, path) => placeBytes(basename(path), bytes, { outDir: dirname(path) }),
-        inFlight,
-        log: log.child('compile'),
-      }),
+      blocks.leasing(() =>
+        compile(shim, {
+          over,
+          plan: async (invocation) => {
+            const planned = await plan(invocation, membership.id, planNeeds)
+            if (planned.shareable) sharing.planned(build, () => directoryOf(invocation), planned.key)
+            return planned
+          },
+          recall,
+          market,
+          placeOf: (planned, variables) =>
+            placeOf(planned, variables, {
+              view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
+              tree: (dir) => treeAt(trees, dir),
+            }),
+          work: (planned) => works.of(planned, build),
+          claim: (work, expectedMs) => mesh.claim(work, expectedMs),
+          staying: () => stayingTask(build),
+          edited,
+          isEdited: (planned, missed) => edited.has(planned, missed),
+          withoutIncremental: (planned, invocation) => warmer.add(planned, invocation),
+          observer: () => observer.path(),
+          stamp: () => fileClock.now(),
+          reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
+          staysHere,
+          declaredReads: (planned, depInfo, place) =>
+            declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
+          prepare: async (planned) => {
+            const inputs = works.inputsOf(planned)
+            if (inputs === undefined || !mesh.peers().some((peer) => peer.connected)) return false
+            await supply.offerInputs(planned, inputs)
+            return true
+          },
+          fetch: (cid, size, from, signal) => sharing.ensure(cid, size, from, signal),
+          unchanged: async (planned) =>
+            (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
+          collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
+          discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
+          learn: async (planned, result) => {
+            if (planned.shareable) causes.made(planned)
+            await reach.learn(planned, result, shim.invocation)
+          },
+          causes: (planned, ended) => causes.of(planned, ended),
+          announce: (key) => sharing.made(key),
+          place: async (cid, path, executable) => {
+            await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })
+            digests.prime(path, cid)
+          },
+          prime: (path, cid, identity) => digests.prime(path, cid, identity),
+          placeBytes: (bytes, path) => placeBytes(basename(path), bytes, { outDir: dirname(path) }),
+          inFlight,
+          log: log.child('compile'),
+        }),
+      ),
   })
 
   const stopRequested = Promise.withResolvers<void>()
-  const status = { name, mesh, membership, market, blocks, traces, health, lending: () => lender.lending, warmer }
+  const status = {
+    name,
+    mesh,
+    membership,
+    market,
+    blocks,
+    traces,
+    health,
+    lending: () => lender.lending,
+    warmer,
+    sharing,
+  }
   const server = new LocalServer(
     {
       compile: (shim) => {
@@ -303,7 +357,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           status: () => statusView(status),
           peers: () => peersView(status),
           invite: () => encodeLink(membership, mesh.addresses()),
-          cacheStats: () => cacheView(status),
+          cache: cacheCare(status),
           sessions,
           stop: () => stopRequested.resolve(),
         }),
@@ -313,6 +367,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     paths.socket,
   )
   await server.start()
+  sharing.start()
   // Once no shim waits for this node any more.
   closing.push(() => Promise.race([units.drained(), new Promise<void>((resolve) => clock.after(drainMs, resolve))]))
   closing.push(() => server.stop())
@@ -321,12 +376,19 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
 
   // The first look at a toolchain reads half a gigabyte; builds and commands need not wait for it.
   const lending = lender.start().then(
-    (installed) => writeAnnouncement(paths.announce, sourceRemaps(installed)),
+    (installed) => {
+      for (const { digest } of installed) sharing.toolchain(digest)
+      return writeAnnouncement(paths.announce, sourceRemaps(installed))
+    },
     (error: unknown) => trouble(toShoalError(error)),
   )
   closing.push(() => lending)
   return { requested: stopRequested.promise }
 }
+
+/** Where cargo runs, else the directory of the unit. */
+const directoryOf = ({ cargoPid, cwd }: Pick<Invocation, 'cargoPid' | 'cwd'>): string =>
+  workingDirectory(cargoPid) ?? cwd
 
 /** A toolchain's own sources have one name everywhere, whether they are installed or not. */
 function sourceRemaps(toolchains: readonly Toolchain[]): { from: string; to: string }[] {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -9,6 +9,7 @@ import { loadIdentity } from '../mesh/identity.ts'
 import { decodeLink } from '../mesh/link.ts'
 import { createMembership, loadMembership, type Membership, saveMembership } from '../mesh/membership.ts'
 import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
+import { writeDurably } from '../store/durable.ts'
 
 const nodeName = z.string().min(1).max(64)
 const requestSchema = z.discriminatedUnion('action', [
@@ -98,9 +99,7 @@ async function currentMesh(paths: ShoalPaths): Promise<Membership | undefined> {
 const nameFile = (paths: ShoalPaths): string => join(paths.state, 'name')
 
 async function writeNodeName(paths: ShoalPaths, name: string): Promise<void> {
-  const fresh = `${nameFile(paths)}.${process.pid}`
-  await writeFile(fresh, `${name}\n`)
-  await rename(fresh, nameFile(paths))
+  await writeDurably(nameFile(paths), `${name}\n`)
 }
 
 /** What other members see: the configured name, else the one given to `init` or `join`, else the host's. */

@@ -19,6 +19,8 @@ export interface StatusNeeds {
   lending(): { tier: Tier; reason: string }
   /** Units whose incremental directory is being made, or will be. */
   warmer: { readonly pending: number }
+  /** What this node has for others, what it placed on them, what they placed here. */
+  sharing: { view(): Record<string, unknown> }
 }
 
 const tierNames: Record<number, string> = {
@@ -50,6 +52,7 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
     lending: { tier: tierNames[tier], reason },
     units: market.stats().units,
     warming: needs.warmer.pending,
+    sharing: needs.sharing.view(),
     peers: mesh.peers().filter((peer) => peer.connected).length,
     cache: await cacheView(needs),
     health: health.problems(),

@@ -3,12 +3,15 @@ import { ShoalError } from '../base/errors.ts'
 import type { LentInputs } from '../plan/lent-inputs.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { type DigestedTree, filesOf } from '../plan/trees.ts'
+import type { IncomingFile } from '../store/large.ts'
 
 export interface SupplyNeeds {
   blocks: {
     get(cid: CID): Promise<Uint8Array | undefined>
     has(cid: CID): Promise<boolean>
     put(bytes: Uint8Array, codec?: number): Promise<CID>
+    putVerified(cid: CID, bytes: Uint8Array): Promise<void>
+    putLarge(cid: CID, size: number, fill: (file: IncomingFile) => Promise<void>): Promise<void>
     lend(cid: CID, path: string): void
   }
   mesh: {
@@ -16,8 +19,20 @@ export interface SupplyNeeds {
       cid: CID,
       options: { from: readonly string[]; maxBytes: number; signal: AbortSignal },
     ): Promise<Uint8Array>
+    fetchFile(
+      cid: CID,
+      options: {
+        from: readonly string[]
+        size: number
+        signal: AbortSignal
+        keep(fill: (file: IncomingFile) => Promise<void>): Promise<void>
+      },
+    ): Promise<void>
   }
 }
+
+/** Above this a block is written to the store while it arrives, and never in memory as a whole. */
+const inMemoryBytes = 4 << 20
 
 /** Blocks that come from other members and go to them. */
 export class Supply {
@@ -35,10 +50,15 @@ export class Supply {
   async ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number> {
     if (await this.#needs.blocks.has(cid)) return 0
     if (from.length === 0) throw new ShoalError('ERR_BLOCK_MISSING', cid.toString())
+    if (size > inMemoryBytes) {
+      const keep = (fill: (file: IncomingFile) => Promise<void>) => this.#needs.blocks.putLarge(cid, size, fill)
+      await this.#needs.mesh.fetchFile(cid, { from, size, signal, keep })
+      return size
+    }
     const bytes = await this.#needs.mesh.fetchBlock(cid, { from, maxBytes: size, signal })
     if (bytes.length !== size)
       throw new ShoalError('ERR_BLOCK_MISMATCH', `${cid.toString()} is of another size than said`)
-    await this.#needs.blocks.put(bytes, cid.code)
+    await this.#needs.blocks.putVerified(cid, bytes)
     return bytes.length
   }
 
@@ -50,7 +70,7 @@ export class Supply {
     const here = await this.#needs.blocks.get(cid)
     if (here !== undefined) return here
     const bytes = await this.#needs.mesh.fetchBlock(cid, { from, maxBytes, signal })
-    await this.#needs.blocks.put(bytes, cid.code)
+    await this.#needs.blocks.putVerified(cid, bytes)
     return bytes
   }
 

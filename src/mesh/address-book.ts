@@ -4,8 +4,8 @@ import { z } from 'zod'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { writeDurably } from '../store/durable.ts'
 import { isDialable, isPeerId, withoutPeer } from './addresses.ts'
-import { writePrivateFile } from './private-file.ts'
 
 /** A member we have met. */
 export interface KnownMember {
@@ -96,7 +96,7 @@ export class AddressBook {
   async save(): Promise<void> {
     this.#cancelSave?.()
     this.#cancelSave = undefined
-    await writePrivateFile(this.#file, `${JSON.stringify({ v: 1, members: this.all() }, undefined, 2)}\n`)
+    await writeDurably(this.#file, `${JSON.stringify({ v: 1, members: this.all() }, undefined, 2)}\n`)
   }
 
   #dropOldest(): void {

@@ -9,8 +9,7 @@ import { createHost, type Host, recordValidityMs, startHost } from './host.ts'
 import type { Identity } from './identity.ts'
 import type { Membership } from './membership.ts'
 import { watchNetwork } from './network-watch.ts'
-import { createParts, type MeshNeeds, maxStreams, type Parts } from './parts.ts'
-import type { PeerTableEvents } from './peer-table.ts'
+import { createParts, type MeshEvents, type MeshNeeds, maxStreams, type Parts } from './parts.ts'
 
 export interface MeshInit {
   /** Identity, address book and peer database live here. */
@@ -32,7 +31,7 @@ export interface MeshInit {
 export interface RunningMesh extends Parts {
   host: Host
   book: AddressBook
-  /** A member that may have provider records in the DHT is not connected. */
+  /** A member that may have provider records in the DHT is not connected, or may not have been met yet. */
   membersAway(): boolean
   stop(): Promise<void>
 }
@@ -40,13 +39,15 @@ export interface RunningMesh extends Parts {
 const stopDeadlineMs = 4000
 const exploreDelayMs = 500
 const lonelyDelayMs = 10_000
+/** By then a node has met whom it can meet. */
+const newcomerMs = 10_000
 
 /** Makes all parts, connects them to a libp2p node and starts to listen and to dial. Errors as `Mesh.start()`. */
 export async function assemble(
   needs: Required<MeshNeeds>,
   init: MeshInit,
   identity: Identity,
-  events: PeerTableEvents,
+  events: MeshEvents,
 ): Promise<RunningMesh> {
   const { clock, log, interfaces } = needs
   const host = await createHost({ ...init, identity, interfaces, log })
@@ -63,6 +64,7 @@ export async function assemble(
     parts.records.stop()
     parts.exchange.stop()
     parts.server.stop()
+    parts.summaries.stop()
     parts.table.stop()
   }
   parts.table.start()
@@ -73,6 +75,7 @@ export async function assemble(
     await host.end(stopDeadlineMs)
     throw error
   }
+  const startedAt = clock.now()
   const stopWatching = watchNetwork(clock, interfaces, () => {
     log.info('network changed')
     host.services.ownAddresses.refresh()
@@ -90,6 +93,8 @@ export async function assemble(
     host,
     book,
     membersAway() {
+      // Those whom it has not met yet are not even known to be away.
+      if (clock.now() - startedAt < newcomerMs) return true
       const now = clock.wall()
       const up = new Set(parts.table.up())
       return parts.dialler.away().some((peerId) => {

@@ -1,6 +1,11 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { ShoalError } from '../base/errors.ts'
-import { type BlockFrame, BlockFrameSchema, type RangeReplySchema } from '../wire/generated/block_pb.ts'
+import {
+  type BlockFrame,
+  BlockFrameSchema,
+  type RangeReplySchema,
+  type RangeRequestSchema,
+} from '../wire/generated/block_pb.ts'
 import { encodeFrame, type FrameLimits } from './frames.ts'
 
 export const blockProtocol = '/shoal/block/1.0.0'
@@ -12,16 +17,17 @@ export const maxRangeBytes = 1024 * KiB
 export const windowBytes = 2048 * KiB
 /** The most requests that may wait for their replies, per stream. */
 export const maxRequests = 256
+/** Members that a reply may name. */
+export const maxOthers = 8
 
-/** Requests and replies alike are a few dozen bytes. */
-export const blockFrameLimits: FrameLimits = { smallBytes: 256, of: () => 0 }
+/** Requests are a few dozen bytes; a reply may name members and list chunks. */
+export const blockFrameLimits: FrameLimits = { smallBytes: 4096, of: () => 0 }
 
-export function encodeRequest(request: { id: bigint; cid: Uint8Array; offset: number; length: number }): Uint8Array {
-  const value = { ...request, offset: BigInt(request.offset) }
+export function encodeRequest(value: MessageInitShape<typeof RangeRequestSchema>): Uint8Array {
   return encodeFrame(toBinary(BlockFrameSchema, create(BlockFrameSchema, { body: { case: 'request', value } })))
 }
 
-/** A reply; `length` bytes of the block must follow it. */
+/** A reply; the bytes that it announces must follow it. */
 export function encodeReply(value: MessageInitShape<typeof RangeReplySchema>): Uint8Array {
   return encodeFrame(toBinary(BlockFrameSchema, create(BlockFrameSchema, { body: { case: 'reply', value } })))
 }

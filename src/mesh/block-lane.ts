@@ -1,8 +1,9 @@
+import { zstdDecompressSync } from 'node:zlib'
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import { type RangeReply, RangeStatus } from '../wire/generated/block_pb.ts'
-import type { BlockAssembly } from './block-assembly.ts'
+import type { Part } from './block-assembly.ts'
 import {
   blockFrameLimits,
   decodeBlockFrame,
@@ -12,15 +13,17 @@ import {
   windowBytes,
 } from './block-frames.ts'
 import { FrameReader } from './frames.ts'
+import { LanePace } from './lane-pace.ts'
 import { StreamWriter } from './stream-writer.ts'
 
-/** One block that is being read over this lane. */
+/** One part that is being read over this lane. */
 interface Reading {
-  assembly: BlockAssembly
+  part: Part
   /** Offset of the next range to ask for. */
   next: number
   settle(error: ShoalError | undefined): void
   settled: boolean
+  onFirstByte: (() => void) | undefined
 }
 
 interface Request {
@@ -28,29 +31,21 @@ interface Request {
   reading: Reading
   offset: number
   length: number
-  /** Bytes of this range that have arrived. */
-  got: number
 }
 
 /** Asked for first, before the size is known: enough for most blocks, little enough to have many on their way. */
 const firstRangeBytes = 128 * 1024
-const checkMs = 500
-/** Checks without a byte after which the peer is given up: two seconds. */
-const silentChecks = 4
-/** A peer that sends less than this over `rateChecks` while asked for more is given up. */
-const minBytesPerSecond = 64 * 1024
-const rateChecks = 8
 
 /**
  * The requester's end of one bulk stream to one peer. Asks for ranges, at most 2 MiB at a time, and so decides itself
  * how much can arrive; replies come in the order of the requests.
  */
 export class BlockLane {
-  readonly #clock: Clock
   readonly #peerId: string
   readonly #stream: Stream
   readonly #reader = new FrameReader(blockFrameLimits, (frame) => this.#receive(frame))
   readonly #writer: StreamWriter
+  readonly #pace: LanePace
   readonly #onClose: () => void
   /** Readings that have ranges left to ask for, the next to be served first. */
   #hungry: Reading[] = []
@@ -58,33 +53,32 @@ export class BlockLane {
   #outstandingBytes = 0
   #id = 0n
   #closed = false
-  #cancelCheck: (() => void) | undefined
-  #check = { silent: 0, count: 0, bytes: 0, moved: false }
 
   constructor(clock: Clock, peerId: string, stream: Stream, onClose: () => void) {
-    this.#clock = clock
     this.#peerId = peerId
     this.#stream = stream
     this.#onClose = onClose
     this.#writer = new StreamWriter(stream, windowBytes)
+    this.#pace = new LanePace(clock, (what) => this.close(new ShoalError('ERR_DEADLINE', `${peerId} ${what}`)))
     stream.addEventListener('message', (event: StreamMessageEvent) => this.#read(event))
     stream.addEventListener('remoteCloseWrite', () => this.close(lost(peerId)))
     stream.addEventListener('close', (event: StreamCloseEvent) => this.close(lost(peerId, event.error)))
   }
 
   /**
-   * Reads the rest of a block into `assembly`, which is complete but not verified afterwards.
+   * Reads the rest of a part, which is complete but not verified afterwards.
    * @throws ShoalError ERR_BLOCK_MISSING, ERR_LIMIT (the peer is busy), ERR_BLOCK_TOO_LARGE, ERR_BLOCK_MISMATCH (of
    *   sizes), ERR_DEADLINE, ERR_DECODE or ERR_PEER_LOST; the signal's reason when it fires.
    */
-  async read(assembly: BlockAssembly, signal: AbortSignal): Promise<void> {
+  async read(part: Part, signal: AbortSignal, onFirstByte?: () => void): Promise<void> {
     signal.throwIfAborted()
     if (this.#closed) throw lost(this.#peerId)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const reading: Reading = {
-      assembly,
-      next: assembly.received,
+      part,
+      next: part.position,
       settled: false,
+      onFirstByte,
       settle(error) {
         if (reading.settled) return
         reading.settled = true
@@ -109,7 +103,7 @@ export class BlockLane {
   close(reason: ShoalError): void {
     if (this.#closed) return
     this.#closed = true
-    this.#cancelCheck?.()
+    this.#pace.rest()
     this.#reader.stop()
     this.#writer.close()
     this.#stream.abort(reason)
@@ -129,23 +123,29 @@ export class BlockLane {
         this.#hungry.shift()
         continue
       }
-      if (this.#outstandingBytes > 0 && this.#outstandingBytes + length > windowBytes) break
+      if (this.#outstandingBytes > 0 && this.#outstandingBytes + length > this.#pace.windowBytes) break
       this.#hungry.shift()
       this.#request(reading, length)
       // To the back of the queue: a large block must not keep small ones waiting. Until the size is known there is
       // nothing more to ask.
-      if (reading.assembly.size !== undefined) this.#hungry.push(reading)
+      if (reading.part.end !== undefined) this.#hungry.push(reading)
     }
-    if (this.#requests.length > 0 && this.#cancelCheck === undefined && !this.#closed) this.#scheduleCheck()
   }
 
   #request(reading: Reading, length: number): void {
     this.#id += 1n
-    const request: Request = { id: this.#id, reading, offset: reading.next, length, got: 0 }
-    const { cid } = reading.assembly
-    const frame = encodeRequest({ id: request.id, cid: cid.bytes, offset: reading.next, length })
+    const request: Request = { id: this.#id, reading, offset: reading.next, length }
+    const { cid, kind } = reading.part
+    const frame = encodeRequest({
+      id: request.id,
+      cid: cid.bytes,
+      offset: BigInt(reading.next),
+      length,
+      kind,
+      zstd: this.#pace.wantsZstd,
+    })
     reading.next += length
-    if (this.#requests.length === 0) this.#check.silent = 0
+    if (this.#requests.length === 0) this.#pace.begin()
     this.#requests.push(request)
     this.#outstandingBytes += length
     if (!this.#writer.push(frame)) this.close(lost(this.#peerId))
@@ -154,8 +154,7 @@ export class BlockLane {
   // Runs inside libp2p's event dispatch, where anything thrown would end the process.
   #read(event: StreamMessageEvent): void {
     if (this.#closed) return
-    this.#check.moved = true
-    this.#check.bytes += event.data.byteLength
+    this.#pace.moved(event.data.byteLength, this.#outstandingBytes)
     try {
       this.#reader.push(event.data)
       this.#ask()
@@ -180,67 +179,81 @@ export class BlockLane {
   #finish({ length, reading }: Request): void {
     this.#requests.shift()
     this.#outstandingBytes -= length
-    if (reading.assembly.complete) reading.settle(undefined)
+    if (this.#requests.length === 0) this.#pace.rest()
+    if (reading.part.position === reading.part.end) reading.settle(undefined)
     else if (!reading.settled && !this.#hungry.includes(reading)) this.#hungry.push(reading)
   }
 
   /** Takes in one reply; what is returned ends the reading, what is thrown ends the lane. */
   #apply(request: Request, reply: RangeReply): ShoalError | undefined {
     const { reading } = request
-    const { assembly } = reading
+    const { part } = reading
     if (reply.status === RangeStatus.MISSING) {
-      return new ShoalError('ERR_BLOCK_MISSING', `${assembly.cid} is not at ${this.#peerId}`)
+      return new ShoalError('ERR_BLOCK_MISSING', `${part.cid} is not at ${this.#peerId}`)
     }
     if (reply.status === RangeStatus.BUSY) return new ShoalError('ERR_LIMIT', `${this.#peerId} is busy`)
     if (reply.status !== RangeStatus.OK) throw new ShoalError('ERR_DECODE', 'a reply without a status')
-    const size = Number(reply.size)
     // A range that reaches beyond the block ends where the block does.
-    request.length = Math.max(0, Math.min(request.length, size - request.offset))
+    request.length = Math.max(0, Math.min(request.length, Number(reply.size) - request.offset))
     if (reply.length !== request.length) throw new ShoalError('ERR_DECODE', 'another length than was asked for')
+    if (reply.zstdLength > 0 && reply.zstdLength >= reply.length) {
+      throw new ShoalError('ERR_DECODE', 'compressed bytes that are no fewer')
+    }
     try {
-      if (!reading.settled) assembly.declare(size)
+      if (!reading.settled) part.declare(this.#peerId, reply)
     } catch (error) {
       reading.settle(toShoalError(error))
     }
-    this.#reader.expectRaw(reply.length, (bytes) => {
-      // Where nobody waits any more, the rest is on its way all the same: it is counted and dropped.
-      if (!reading.settled) assembly.append(this.#peerId, bytes)
-      request.got += bytes.length
-      if (request.got === request.length) this.#finish(request)
-    })
+    if (reply.zstdLength > 0) this.#expectCompressed(request, reply)
+    else this.#expectPlain(request, reply.length)
     return undefined
   }
 
-  #scheduleCheck(): void {
-    this.#cancelCheck = this.#clock.after(checkMs, () => this.#checkProgress())
+  #expectPlain(request: Request, length: number): void {
+    let left = length
+    this.#reader.expectRaw(length, (bytes) => {
+      this.#append(request.reading, bytes)
+      left -= bytes.length
+      if (left === 0) this.#finish(request)
+    })
   }
 
-  // Counts checks instead of time: when this machine was too busy to read, that is not the peer's doing.
-  #checkProgress(): void {
-    this.#cancelCheck = undefined
-    const check = this.#check
-    if (this.#requests.length === 0) {
-      this.#check = { silent: 0, count: 0, bytes: 0, moved: false }
-      return
-    }
-    check.silent = check.moved ? 0 : check.silent + 1
-    check.moved = false
-    check.count += 1
-    const tooSlow = check.count >= rateChecks && check.bytes < (minBytesPerSecond * rateChecks * checkMs) / 1000
-    if (check.silent >= silentChecks || tooSlow) {
-      const what = tooSlow ? 'sends too slowly' : 'sends nothing'
-      this.close(new ShoalError('ERR_DEADLINE', `${this.#peerId} ${what}`))
-      return
-    }
-    if (check.count >= rateChecks) this.#check = { ...check, count: 0, bytes: 0 }
-    this.#scheduleCheck()
+  #expectCompressed(request: Request, { zstdLength, length }: RangeReply): void {
+    const compressed = Buffer.allocUnsafe(zstdLength)
+    let got = 0
+    this.#reader.expectRaw(zstdLength, (bytes) => {
+      compressed.set(bytes, got)
+      got += bytes.length
+      if (got < zstdLength) return
+      this.#append(request.reading, decompress(compressed, length))
+      this.#finish(request)
+    })
+  }
+
+  #append(reading: Reading, bytes: Uint8Array): void {
+    // Where nobody waits any more, the rest is on its way all the same: it is counted and dropped.
+    if (reading.settled) return
+    reading.onFirstByte?.()
+    reading.onFirstByte = undefined
+    reading.part.append(this.#peerId, bytes)
   }
 }
 
-function nextLength({ assembly, next }: Reading): number {
-  const { size, maxBytes } = assembly
-  if (size !== undefined) return Math.min(maxRangeBytes, size - next)
-  return Math.max(1, Math.min(firstRangeBytes, maxBytes - next))
+/** @throws ShoalError ERR_DECODE unless it is exactly so many bytes; no more memory than for these is used. */
+function decompress(bytes: Uint8Array, length: number): Uint8Array {
+  let plain: Uint8Array
+  try {
+    plain = zstdDecompressSync(bytes, { maxOutputLength: length })
+  } catch (error) {
+    throw new ShoalError('ERR_DECODE', 'bytes that are not what they were said to be compressed from', { cause: error })
+  }
+  if (plain.length !== length) throw new ShoalError('ERR_DECODE', 'fewer bytes than were said to be compressed')
+  return plain
+}
+
+function nextLength({ part, next }: Reading): number {
+  if (part.end !== undefined) return Math.min(maxRangeBytes, part.end - next)
+  return Math.max(1, Math.min(firstRangeBytes, part.maxEnd - next))
 }
 
 function lost(peerId: string, cause?: Error): ShoalError {

@@ -1,38 +1,77 @@
+import { promisify } from 'node:util'
+import { constants, zstdCompress } from 'node:zlib'
 import type { Stream, StreamMessageEvent } from '@libp2p/interface'
 import type { CID } from 'multiformats/cid'
-import type { Clock } from '../base/clock.ts'
+import type { Clock, Random } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { readCid } from '../wire/cid.ts'
-import { RangeStatus } from '../wire/generated/block_pb.ts'
+import { hexOf, readCid } from '../wire/cid.ts'
+import { RangeKind, RangeStatus } from '../wire/generated/block_pb.ts'
+import { Askers } from './askers.ts'
 import { blockFrameLimits, decodeBlockFrame, encodeReply, maxRangeBytes, maxRequests } from './block-frames.ts'
 import { FrameReader } from './frames.ts'
+import { largeBytes } from './manifest.ts'
 import { type BlockSource, ServedBlocks } from './served-blocks.ts'
 import { StreamWriter } from './stream-writer.ts'
 
 interface RangeWanted {
   id: bigint
   cid: CID
+  kind: RangeKind
   offset: number
   length: number
+  zstd: boolean
+}
+
+/** A reply and the bytes that follow it. */
+interface Prepared {
+  header: Uint8Array
+  bytes: Uint8Array
+}
+
+/** A large block that is still being fetched here. */
+export interface IncomingBlock {
+  readonly size: number
+  /** Undefined until it is known. */
+  readonly manifest: Uint8Array | undefined
+  /** Bit for each chunk that `read` can serve. */
+  have(): Uint8Array
+  /** Undefined for what has not arrived. */
+  read(offset: number, length: number): Promise<Uint8Array | undefined>
+}
+
+export interface BlockServerNeeds {
+  clock: Clock
+  random: Random
+  log: Logger
+  source: BlockSource
+  incoming(cid: CID): IncomingBlock | undefined
 }
 
 /** What is handed to a stream at a time, so that control frames get in between. */
 const sliceBytes = 256 * 1024
 const stuckCheckMs = 5000
 const stuckChecks = 4
+/** Fewer bytes are not worth compressing, nor are those that stay nearly as many. */
+const minZstdBytes = 1024
+const worthwhile = 0.9
+/** After a range that compressing did not make smaller, so many are sent as they are. */
+const skippedZstd = 15
+const compress = promisify(zstdCompress)
+const nothing = new Uint8Array()
 
-/** Answers range requests of members from a block source. */
+/** Answers range requests of members from a block source, and from blocks that are still arriving. */
 export class BlockServer {
-  readonly #clock: Clock
-  readonly #log: Logger
+  readonly #needs: BlockServerNeeds
   readonly #blocks: ServedBlocks
+  readonly #askers: Askers
   readonly #streams = new Set<Stream>()
+  #uselessZstd = 0
 
-  constructor(needs: { clock: Clock; log: Logger; source: BlockSource }) {
-    this.#clock = needs.clock
-    this.#log = needs.log
+  constructor(needs: BlockServerNeeds) {
+    this.#needs = needs
     this.#blocks = new ServedBlocks(needs.clock, needs.source)
+    this.#askers = new Askers(needs.clock, needs.random)
   }
 
   /** Serves one stream until either side closes it. */
@@ -43,7 +82,7 @@ export class BlockServer {
     let serving = false
     const fail = (error: unknown): void => {
       const reason = toShoalError(error)
-      this.#log.warn('block stream closed', { peer: peerId, code: reason.code, error: reason.message })
+      this.#needs.log.warn('block stream closed', { peer: peerId, code: reason.code, error: reason.message })
       stream.abort(reason)
     }
     const reader = new FrameReader(blockFrameLimits, (frame) => {
@@ -51,7 +90,7 @@ export class BlockServer {
       queue.push(readRequest(frame))
       if (serving) return
       serving = true
-      this.#serve(queue, stream, writer)
+      this.#serve(queue, peerId, stream, writer)
         .catch(fail)
         .finally(() => {
           serving = false
@@ -81,15 +120,22 @@ export class BlockServer {
   }
 
   // Strictly in the order of the requests; what comes next is already being read from the source meanwhile.
-  async #serve(queue: RangeWanted[], stream: Stream, writer: StreamWriter): Promise<void> {
+  async #serve(queue: RangeWanted[], peerId: string, stream: Stream, writer: StreamWriter): Promise<void> {
     const cancelCheck = this.#watchProgress(stream, writer)
+    let ahead: { wanted: RangeWanted; prepared: Promise<Prepared> } | undefined
     try {
       for (let wanted = queue[0]; wanted !== undefined; wanted = queue[0]) {
+        const preparing = ahead?.wanted === wanted ? ahead.prepared : this.#prepare(wanted, peerId)
         const following = queue[1]
-        const loading = this.#load(wanted.cid)
-        if (following !== undefined) this.#blocks.expect(following.cid)
-        const sent = await this.#reply(wanted, await loading, writer)
-        if (!sent) return
+        ahead = following === undefined ? undefined : { wanted: following, prepared: this.#prepare(following, peerId) }
+        const { header, bytes } = await preparing
+        writer.push(header)
+        for (let at = 0; at < bytes.length; at += sliceBytes) {
+          writer.push(bytes.subarray(at, at + sliceBytes))
+          // Small replies are queued up to the size of a slice, and leave together.
+          if (writer.queuedBytes >= sliceBytes && !(await writer.drained())) return
+        }
+        if (writer.queuedBytes >= sliceBytes && !(await writer.drained())) return
         queue.shift()
       }
     } finally {
@@ -97,33 +143,94 @@ export class BlockServer {
     }
   }
 
-  async #load(cid: CID): Promise<Uint8Array | 'busy' | undefined> {
+  /** Never rejects: what cannot be read is not here. */
+  async #prepare(wanted: RangeWanted, peerId: string): Promise<Prepared> {
     try {
-      return await this.#blocks.get(cid)
+      const incoming = this.#needs.incoming(wanted.cid)
+      const stored = await this.#blocks.open(wanted.cid)
+      if (stored === 'busy') return refusal(wanted, RangeStatus.BUSY)
+      if (stored === undefined) {
+        return incoming === undefined
+          ? refusal(wanted, RangeStatus.MISSING)
+          : await this.#fromIncoming(wanted, peerId, incoming)
+      }
+      try {
+        const { file } = stored
+        if (wanted.kind === RangeKind.OTHERS) return this.#onlyOthers(wanted, peerId, file.size)
+        if (wanted.kind === RangeKind.BLOCK) {
+          const length = lengthIn(wanted, file.size)
+          return await this.#reply(wanted, peerId, file.size, await file.read(wanted.offset, length))
+        }
+        const manifest = this.#blocks.manifest(wanted.cid, file.size)
+        if (manifest === 'busy') return refusal(wanted, RangeStatus.BUSY)
+        if (manifest === undefined) return refusal(wanted, RangeStatus.MISSING)
+        return await this.#reply(wanted, peerId, file.size, cut(wanted, manifest), { manifest })
+      } finally {
+        stored.release()
+      }
     } catch (error) {
-      this.#log.warn('block cannot be read', { cid: cid.toString(), error: toShoalError(error).message })
-      return undefined
+      const { message } = toShoalError(error)
+      this.#needs.log.warn('block cannot be read', { cid: wanted.cid.toString(), error: message })
+      return refusal(wanted, RangeStatus.MISSING)
     }
   }
 
-  /** False when the stream closed meanwhile. */
-  async #reply(wanted: RangeWanted, block: Uint8Array | 'busy' | undefined, writer: StreamWriter): Promise<boolean> {
-    const { id, offset } = wanted
-    if (block === undefined || block === 'busy') {
-      return writer.push(encodeReply({ id, status: block === 'busy' ? RangeStatus.BUSY : RangeStatus.MISSING }))
+  async #fromIncoming(wanted: RangeWanted, peerId: string, incoming: IncomingBlock): Promise<Prepared> {
+    const { manifest, size } = incoming
+    if (wanted.kind === RangeKind.OTHERS) return this.#onlyOthers(wanted, peerId, size)
+    if (wanted.kind === RangeKind.MANIFEST) {
+      if (manifest === undefined) return refusal(wanted, RangeStatus.BUSY)
+      return await this.#reply(wanted, peerId, size, cut(wanted, manifest), { manifest, have: incoming.have() })
     }
-    const end = Math.max(offset, Math.min(offset + wanted.length, block.length))
-    writer.push(encodeReply({ id, status: RangeStatus.OK, size: BigInt(block.length), length: end - offset }))
-    for (let at = offset; at < end; at += sliceBytes) {
-      writer.push(block.subarray(at, Math.min(at + sliceBytes, end)))
-      // Small replies are queued up to the size of a slice, and leave together.
-      if (writer.queuedBytes >= sliceBytes && !(await writer.drained())) return false
-    }
-    return true
+    const bytes = await incoming.read(wanted.offset, lengthIn(wanted, size))
+    return bytes === undefined ? refusal(wanted, RangeStatus.MISSING) : await this.#reply(wanted, peerId, size, bytes)
+  }
+
+  #onlyOthers(wanted: RangeWanted, peerId: string, blockSize: number): Prepared {
+    const others = this.#others(wanted, peerId, blockSize)
+    return { header: encodeReply({ id: wanted.id, status: RangeStatus.OK, others }), bytes: nothing }
+  }
+
+  async #reply(
+    wanted: RangeWanted,
+    peerId: string,
+    blockSize: number,
+    bytes: Uint8Array,
+    { manifest, have }: { manifest?: Uint8Array; have?: Uint8Array } = {},
+  ): Promise<Prepared> {
+    const size = manifest?.length ?? blockSize
+    const compressed = wanted.zstd ? await this.#smaller(bytes) : undefined
+    const header = encodeReply({
+      id: wanted.id,
+      status: RangeStatus.OK,
+      size: BigInt(size),
+      length: bytes.length,
+      zstdLength: compressed?.length ?? 0,
+      others: this.#others(wanted, peerId, blockSize),
+      ...(have === undefined ? {} : { have }),
+    })
+    return { header, bytes: compressed ?? bytes }
+  }
+
+  #others({ cid }: RangeWanted, peerId: string, blockSize: number): string[] {
+    if (blockSize <= largeBytes) return []
+    const block = hexOf(cid)
+    this.#askers.note(block, peerId)
+    return this.#askers.others(block, peerId)
+  }
+
+  /** On the thread pool; undefined when it does not pay. What follows such bytes is not tried for a while. */
+  async #smaller(bytes: Uint8Array): Promise<Uint8Array | undefined> {
+    if (bytes.length < minZstdBytes || this.#uselessZstd-- > 0) return undefined
+    const compressed = await compress(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 1 } })
+    if (compressed.length < bytes.length * worthwhile) return compressed
+    this.#uselessZstd = skippedZstd
+    return undefined
   }
 
   // A requester that reads nothing would keep a block in memory for ever.
   #watchProgress(stream: Stream, writer: StreamWriter): () => void {
+    const { clock } = this.#needs
     let seen = writer.sentBytes
     let stuck = 0
     let cancel = (): void => undefined
@@ -131,20 +238,31 @@ export class BlockServer {
       stuck = writer.sentBytes === seen ? stuck + 1 : 0
       seen = writer.sentBytes
       if (stuck >= stuckChecks) stream.abort(new ShoalError('ERR_DEADLINE', 'the requester reads nothing'))
-      else cancel = this.#clock.after(stuckCheckMs, check)
+      else cancel = clock.after(stuckCheckMs, check)
     }
-    cancel = this.#clock.after(stuckCheckMs, check)
+    cancel = clock.after(stuckCheckMs, check)
     return () => cancel()
   }
 }
 
+const refusal = ({ id }: RangeWanted, status: RangeStatus): Prepared => ({
+  header: encodeReply({ id, status }),
+  bytes: nothing,
+})
+
+const lengthIn = ({ offset, length }: RangeWanted, size: number): number => Math.max(0, Math.min(length, size - offset))
+
+const cut = ({ offset, length }: RangeWanted, bytes: Uint8Array): Uint8Array =>
+  bytes.subarray(Math.min(offset, bytes.length), offset + length)
+
 function readRequest(frame: Uint8Array): RangeWanted {
   const body = decodeBlockFrame(frame)
   if (body.case !== 'request') throw new ShoalError('ERR_DECODE', 'not a range request')
-  const { id, length } = body.value
+  const { id, kind, length, zstd } = body.value
   if (length === 0 || length > maxRangeBytes) throw new ShoalError('ERR_DECODE', `a range of ${length} bytes`)
+  if (kind < RangeKind.BLOCK || kind > RangeKind.OTHERS) throw new ShoalError('ERR_DECODE', `a range of ${kind}`)
   if (body.value.offset > BigInt(Number.MAX_SAFE_INTEGER) - BigInt(maxRangeBytes)) {
     throw new ShoalError('ERR_DECODE', 'an offset beyond any block')
   }
-  return { id, cid: readCid(body.value.cid), offset: Number(body.value.offset), length }
+  return { id, kind, zstd, cid: readCid(body.value.cid), offset: Number(body.value.offset), length }
 }

@@ -32,6 +32,8 @@ export interface ClaimsNeeds {
   /** Asks a peer to tell when it is done; false when it cannot be reached. */
   sendWait(peerId: string, work: Uint8Array): boolean
   sendDone(peerId: string, work: Uint8Array, held: boolean): void
+  /** The first work begins, or the last one has ended. */
+  onWorking?(working: boolean): void
 }
 
 interface OwnClaim {
@@ -95,6 +97,7 @@ export class Claims {
   claim(bytes: Uint8Array, expectedMs: number): Claim {
     const work = this.#works.get(hex(bytes)) ?? newWork(bytes)
     this.#works.set(hex(bytes), work)
+    this.#needs.onWorking?.(true)
     const own: OwnClaim = { startedAt: this.#needs.clock.now(), expectedMs, working: false }
     work.claims.add(own)
     return {
@@ -226,6 +229,7 @@ export class Claims {
     if (over) {
       endWaiting(work, 'gone')
       this.#works.delete(hex(work.bytes))
+      if (this.#works.size === 0) this.#needs.onWorking?.(false)
     }
     if (!over && !held) return
     const watchers = [...work.watchers]

@@ -25,6 +25,8 @@ const largeFrameBytes: Readonly<Partial<Record<ControlBody['case'], number>>> = 
   done: 4 * MiB + smallFrameBytes,
   // The dep-info beside early metadata.
   progress: 2 * MiB + smallFrameBytes,
+  // A trace.
+  keep: MiB / 2 + smallFrameBytes,
 }
 const maxQueuedBytes = 16 * MiB
 /** Ticks (seconds) without any movement after which a peer is not waited for. */

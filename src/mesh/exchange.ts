@@ -1,14 +1,23 @@
 import type { Stream } from '@libp2p/interface'
 import type { CID } from 'multiformats/cid'
-import type { Clock } from '../base/clock.ts'
+import type { Clock, Random } from '../base/clock.ts'
 import { type ErrorCode, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { hexOf } from '../wire/cid.ts'
+import { abortable } from './abortable.ts'
 import { BlockAssembly } from './block-assembly.ts'
-import { BlockLane } from './block-lane.ts'
+import type { IncomingBlock } from './block-server.ts'
+import { ChunkBuffers } from './chunk-buffers.ts'
+import type { LargeFile } from './chunk-proof.ts'
+import { Lanes } from './lanes.ts'
+import { LargeFetch } from './large-fetch.ts'
 
 export interface ExchangeNeeds {
   clock: Clock
+  random: Random
   log: Logger
+  /** This node's peer id. */
+  self: string
   /** Opens a block stream to a member, connecting to it when necessary. */
   open(peerId: string, signal: AbortSignal): Promise<Stream>
 }
@@ -21,6 +30,15 @@ export interface FetchOptions {
   signal?: AbortSignal
 }
 
+export interface FetchFileOptions {
+  from: readonly string[]
+  /** The very size. */
+  size: number
+  signal: AbortSignal
+  /** Makes a file for the block and keeps it once `fill` has resolved. Called again when wrong bytes came. */
+  keep(fill: (file: LargeFile) => Promise<void>): Promise<void>
+}
+
 /** One block on its way, for everybody who asked for it. */
 interface Flight {
   sources: string[]
@@ -30,10 +48,14 @@ interface Flight {
   bytes: Promise<Uint8Array>
 }
 
-const openTimeoutMs = 3000
 const maxFlights = 64
+const maxLarge = 4
+/** Memory for chunks: 16 MiB. */
+const maxChunkBuffers = 16
 const busyRetries = 5
 const busyDelayMs = 50
+/** A second source is asked for at most one block in so many. */
+const hedgeShare = 10
 /** What to report when every source failed: the first of these that any of them gave. */
 const worst: readonly ErrorCode[] = [
   'ERR_BLOCK_MISMATCH',
@@ -45,16 +67,23 @@ const worst: readonly ErrorCode[] = [
   'ERR_BLOCK_MISSING',
 ]
 
-/** Fetches blocks from members: one source after another, each continuing where the one before it stopped. */
+/** Fetches blocks from members: small ones into memory, large ones chunk by chunk into a file. */
 export class BlockExchange {
   readonly #needs: ExchangeNeeds
-  readonly #lanes = new Map<string, Promise<BlockLane>>()
+  readonly #lanes: Lanes
   readonly #flights = new Map<string, Flight>()
-  readonly #queue: (() => void)[] = []
-  #active = 0
+  readonly #small = new Slots(maxFlights)
+  readonly #large = new Slots(maxLarge)
+  readonly #buffers = new ChunkBuffers(maxChunkBuffers)
+  /** By hex: large blocks on their way, which others can have the finished chunks of. */
+  readonly #incoming = new Map<string, LargeFetch>()
+  /** By hex: everybody who waits for a large block waits for one transfer. */
+  readonly #files = new Map<string, Promise<void>>()
+  #hedgeCredit = 1
 
   constructor(needs: ExchangeNeeds) {
     this.#needs = needs
+    this.#lanes = new Lanes(needs)
   }
 
   /**
@@ -85,18 +114,81 @@ export class BlockExchange {
     }
   }
 
+  /**
+   * Fetches a block that is too large for memory into a file, from several members at once where there are several. Other
+   * members are served what has arrived. A second call waits for the first and lends it its sources.
+   * @throws ShoalError as `fetchBlock`, and what `keep` throws
+   */
+  async fetchFile(cid: CID, options: FetchFileOptions): Promise<void> {
+    const { signal } = options
+    signal.throwIfAborted()
+    const key = hexOf(cid)
+    const running = this.#files.get(key)
+    if (running !== undefined) {
+      this.#incoming.get(key)?.addSources(options.from)
+      try {
+        await abortable(running, signal)
+        return
+      } catch (error) {
+        signal.throwIfAborted()
+        // Its caller may have given up; this one has not.
+        if (this.#files.has(key)) throw error
+        await this.fetchFile(cid, options)
+        return
+      }
+    }
+    const fetching = this.#large.run(() => this.#fetchFile(cid, options)).finally(() => this.#files.delete(key))
+    this.#files.set(key, fetching)
+    await fetching
+  }
+
+  /** A large block that is still arriving. */
+  incoming(cid: CID): IncomingBlock | undefined {
+    return this.#incoming.get(hexOf(cid))
+  }
+
   stop(): void {
     const reason = new ShoalError('ERR_PEER_LOST', 'this node is stopping')
     for (const flight of this.#flights.values()) flight.cancel.abort(reason)
     this.#flights.clear()
-    for (const lane of this.#lanes.values()) {
-      lane.then(
-        (open) => open.close(reason),
-        // A lane that never opened has told whoever wanted it.
-        () => undefined,
-      )
+    this.#lanes.close(reason)
+  }
+
+  /** From all sources together; when what came is wrong, from each alone, so that the right one is found. */
+  async #fetchFile(cid: CID, options: FetchFileOptions): Promise<void> {
+    const errors: ShoalError[] = []
+    const attempts =
+      options.from.length === 1 ? [options.from] : [options.from, ...options.from.map((peerId) => [peerId])]
+    for (const from of attempts) {
+      try {
+        await this.#fetchFrom(cid, from, options, from === options.from)
+        return
+      } catch (error) {
+        options.signal.throwIfAborted()
+        const failure = toShoalError(error, 'ERR_PEER_LOST')
+        errors.push(failure)
+        if (errors.length === 1 && failure.code !== 'ERR_BLOCK_MISMATCH') throw failure
+      }
     }
-    this.#lanes.clear()
+    throw report(cid, errors)
+  }
+
+  async #fetchFrom(cid: CID, from: readonly string[], options: FetchFileOptions, shared: boolean): Promise<void> {
+    const { clock, random, log, self } = this.#needs
+    const needs = { clock, random, log, self, lanes: this.#lanes, buffers: this.#buffers }
+    const fetch = new LargeFetch(needs, cid, options.size, { signal: options.signal, shared })
+    fetch.addSources(from)
+    const key = hexOf(cid)
+    try {
+      await options.keep(async (file) => {
+        this.#incoming.set(key, fetch)
+        await fetch.run(file)
+        this.#incoming.delete(key)
+      })
+    } finally {
+      this.#incoming.delete(key)
+      if (this.#incoming.size === 0) this.#buffers.release()
+    }
   }
 
   #begin(key: string, cid: CID, maxBytes: number): Flight {
@@ -107,7 +199,7 @@ export class BlockExchange {
       waiting: 0,
       cancel,
       // One turn later, so that the sources of the call that begins it are known.
-      bytes: Promise.resolve().then(() => this.#run(flight, cid, maxBytes, cancel.signal)),
+      bytes: Promise.resolve().then(() => this.#small.run(() => this.#transfer(flight, cid, maxBytes))),
     }
     const done = (): void => {
       if (this.#flights.get(key) === flight) this.#flights.delete(key)
@@ -116,29 +208,17 @@ export class BlockExchange {
     return flight
   }
 
-  async #run(flight: Flight, cid: CID, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
-    if (this.#active >= maxFlights) await new Promise<void>((resolve) => this.#queue.push(resolve))
-    this.#active += 1
-    try {
-      return await this.#transfer(flight, cid, maxBytes, signal)
-    } finally {
-      this.#active -= 1
-      this.#queue.shift()?.()
-    }
-  }
-
-  async #transfer(flight: Flight, cid: CID, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+  async #transfer(flight: Flight, cid: CID, maxBytes: number): Promise<Uint8Array> {
+    const { signal } = flight.cancel
     const errors: ShoalError[] = []
     let assembly = new BlockAssembly(cid, maxBytes)
     // Once bytes of several peers made a wrong block, each must bring the whole of it, so that the liar is known.
     let alone = false
     for (let source = flight.sources.shift(); source !== undefined; source = flight.sources.shift()) {
       if (alone) assembly = new BlockAssembly(cid, maxBytes)
-      const error = await this.#readFrom(source, assembly, signal)
-      if (error === undefined) {
-        const bytes = assembly.verified()
-        if (bytes !== undefined) return bytes
-      }
+      const hedged = await this.#readHedged(source, assembly, flight, signal)
+      if ('bytes' in hedged) return hedged.bytes
+      const { error } = hedged
       if (error !== undefined && error.code !== 'ERR_BLOCK_MISMATCH') {
         errors.push(error)
         continue
@@ -156,12 +236,53 @@ export class BlockExchange {
     throw report(cid, errors)
   }
 
+  /**
+   * Reads from one source, and from the next as well when the first has sent nothing for as long as most do not take. What is
+   * right first wins; otherwise the first source's failure is returned, and the second remains to be tried.
+   */
+  async #readHedged(
+    source: string,
+    assembly: BlockAssembly,
+    flight: Flight,
+    signal: AbortSignal,
+  ): Promise<{ bytes: Uint8Array } | { error: ShoalError | undefined }> {
+    if (flight.sources.length === 0) return outcome(assembly, await this.#readFrom(source, assembly, signal))
+    const loser = new AbortController()
+    const either = AbortSignal.any([signal, loser.signal])
+    const won = Promise.withResolvers<{ bytes: Uint8Array }>()
+    const begun = assembly.position
+    this.#hedgeCredit = Math.min(hedgeShare, this.#hedgeCredit + 1 / hedgeShare)
+    const cancelHedge = this.#needs.clock.after(this.#lanes.hedgeMs, () => {
+      const [second] = flight.sources
+      if (second === undefined || assembly.position > begun || this.#hedgeCredit < 1) return
+      this.#hedgeCredit -= 1
+      const copy = new BlockAssembly(assembly.cid, assembly.maxEnd)
+      this.#readFrom(second, copy, either).then(
+        (error) => {
+          const result = outcome(copy, error)
+          if ('bytes' in result) won.resolve(result)
+        },
+        // It lost.
+        () => undefined,
+      )
+    })
+    const first = this.#readFrom(source, assembly, either).then((error) => outcome(assembly, error))
+    first.catch(() => undefined)
+    try {
+      return await Promise.race([first, won.promise])
+    } finally {
+      cancelHedge()
+      loser.abort(outrun)
+    }
+  }
+
   /** Reads from one peer, again while it is busy. What it throws ends the transfer; what it returns, the source. */
   async #readFrom(peerId: string, assembly: BlockAssembly, signal: AbortSignal): Promise<ShoalError | undefined> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const lane = await this.#lane(peerId, signal)
-        await lane.read(assembly, signal)
+        const lane = await this.#lanes.to(peerId, signal)
+        const since = this.#needs.clock.now()
+        await lane.read(assembly, signal, () => this.#lanes.firstByteAfter(this.#needs.clock.now() - since))
         return undefined
       } catch (error) {
         if (signal.aborted) throw signal.reason
@@ -172,23 +293,41 @@ export class BlockExchange {
     }
   }
 
-  async #lane(peerId: string, signal: AbortSignal): Promise<BlockLane> {
-    const known = this.#lanes.get(peerId)
-    if (known !== undefined) return abortable(known, signal)
-    const forget = (): void => {
-      if (this.#lanes.get(peerId) === opening) this.#lanes.delete(peerId)
-    }
-    // The lane outlives the call that opens it, so the call's signal does not end the opening.
-    const opening = this.#needs
-      .open(peerId, AbortSignal.timeout(openTimeoutMs))
-      .then((stream) => new BlockLane(this.#needs.clock, peerId, stream, forget))
-    this.#lanes.set(peerId, opening)
-    opening.catch(forget)
-    return abortable(opening, signal)
-  }
-
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     await abortable(new Promise<void>((resolve) => this.#needs.clock.after(ms, resolve)), signal)
+  }
+}
+
+const outrun = new ShoalError('ERR_PEER_LOST', 'another source was faster')
+
+function outcome(
+  assembly: BlockAssembly,
+  error: ShoalError | undefined,
+): { bytes: Uint8Array } | { error: ShoalError | undefined } {
+  const bytes = error === undefined ? assembly.verified() : undefined
+  return bytes === undefined ? { error } : { bytes }
+}
+
+/** So many at a time. */
+class Slots {
+  readonly #max: number
+  readonly #queue: (() => void)[] = []
+  #active = 0
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#active >= this.#max) await new Promise<void>((resolve) => this.#queue.push(resolve))
+    else this.#active += 1
+    try {
+      return await work()
+    } finally {
+      const next = this.#queue.shift()
+      if (next === undefined) this.#active -= 1
+      else next()
+    }
   }
 }
 
@@ -197,19 +336,6 @@ function addSources(flight: Flight, from: readonly string[]): void {
     if (flight.seen.has(peerId)) continue
     flight.seen.add(peerId)
     flight.sources.push(peerId)
-  }
-}
-
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  signal.throwIfAborted()
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const onAbort = (): void => reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }
 

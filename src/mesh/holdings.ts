@@ -12,6 +12,7 @@ import type {
 } from '../wire/generated/holdings_pb.ts'
 import type { Claims } from './claims.ts'
 import type { ControlMessage } from './control.ts'
+import type { Summaries } from './summaries.ts'
 
 /** What a member holds under an action key: traces as canonical dag-cbor. */
 export interface Holding {
@@ -50,11 +51,15 @@ export interface HoldingsNeeds {
   /** Members that can be asked now. */
   peers(): string[]
   send(peerId: string, body: ControlMessage): boolean
+  /** What is known of what peers have; without it everybody is asked about everything. */
+  summaries?: Pick<Summaries, 'mayHold' | 'mayWork' | 'isFresh'>
 }
 
 interface Question {
   keys: Set<string>
   works: Set<string>
+  asked: Set<string>
+  /** Of those, whom to wait for. */
   unanswered: Set<string>
   found: RemoteHolding[]
   enough: number
@@ -82,7 +87,11 @@ export class Holdings {
   readonly #questions = new Map<bigint, Question>()
   /** By the peer that asked. */
   readonly #lookups = new Map<string, Lookups>()
+  /** Left a question unanswered until its budget was used up: not waited for until they answer one. */
+  readonly #slow = new Set<string>()
   #id = 0n
+  /** Peers that were asked, over all questions. */
+  asked = 0
   /** Queries and answers that broke a rule of the protocol, or came when nobody waited. */
   dropped = 0
 
@@ -90,7 +99,10 @@ export class Holdings {
     this.#needs = needs
   }
 
-  /** Asks all connected members at once; returns when all have answered or the budget is used up. */
+  /**
+   * Asks, at once, the connected members that may have something; returns when all have answered or the budget is used up.
+   * Who did not answer the last question is asked, and not waited for.
+   */
   async ask(keys: readonly Uint8Array[], options: AskOptions = {}): Promise<RemoteHolding[]> {
     const { signal } = options
     signal?.throwIfAborted()
@@ -123,8 +135,10 @@ export class Holdings {
 
   /** A peer answers. Keys that were not asked for are dropped. */
   onAnswer(peerId: string, answer: HoldingsAnswer): void {
+    this.#slow.delete(peerId)
     const question = this.#questions.get(answer.id)
-    if (!question?.unanswered.delete(peerId)) {
+    question?.unanswered.delete(peerId)
+    if (!question?.asked.delete(peerId)) {
       this.dropped += 1
       return
     }
@@ -152,6 +166,7 @@ export class Holdings {
   /** A peer is gone: nobody waits for its answer, nor for what it was at. */
   onDown(peerId: string): void {
     this.#needs.claims.onDown(peerId)
+    this.#slow.delete(peerId)
     const lookups = this.#lookups.get(peerId)
     if (lookups !== undefined) lookups.waiting = []
     for (const question of this.#questions.values()) {
@@ -179,6 +194,7 @@ export class Holdings {
     const question: Question = {
       keys: new Set(keys.map(hex)),
       works: new Set(works.filter((work) => work !== noWork).map(hex)),
+      asked: new Set(),
       unanswered: new Set(),
       found: [],
       // Who holds something may hold it for other sources, while another is at these.
@@ -186,12 +202,18 @@ export class Holdings {
       done: resolve,
     }
     this.#questions.set(id, question)
-    const cancelBudget = this.#needs.clock.after(budgetMs, resolve)
+    const cancelBudget = this.#needs.clock.after(budgetMs, () => {
+      for (const peerId of question.unanswered) this.#slow.add(peerId)
+      resolve()
+    })
     signal?.addEventListener('abort', () => resolve(), { once: true })
     try {
-      const value = { id, keys, works: ends.length > 0 ? works : [] }
       for (const peerId of this.#needs.peers()) {
-        if (this.#needs.send(peerId, { case: 'holdingsQuery', value })) question.unanswered.add(peerId)
+        const value = this.#queryFor(peerId, id, keys, works)
+        if (value === undefined || !this.#needs.send(peerId, { case: 'holdingsQuery', value })) continue
+        this.asked += 1
+        question.asked.add(peerId)
+        if (!this.#slow.has(peerId)) question.unanswered.add(peerId)
       }
       if (question.unanswered.size === 0) resolve()
       await promise
@@ -202,6 +224,20 @@ export class Holdings {
       this.#questions.delete(id)
       for (const end of ends) end()
     }
+  }
+
+  /** What it is worth asking a peer; undefined when that is nothing. */
+  #queryFor(peerId: string, id: bigint, keys: readonly Uint8Array[], works: readonly Uint8Array[]) {
+    const { summaries } = this.#needs
+    const isAtWorks = summaries === undefined || summaries.isFresh || summaries.mayWork(peerId)
+    const asked = keys.flatMap((key, index) => {
+      const work = works[index] ?? noWork
+      const isWorth = summaries?.mayHold(peerId, key) !== false || (work !== noWork && isAtWorks)
+      return isWorth ? [{ key, work }] : []
+    })
+    if (asked.length === 0) return undefined
+    const some = asked.some(({ work }) => work !== noWork)
+    return { id, keys: asked.map(({ key }) => key), works: some ? asked.map(({ work }) => work) : [] }
   }
 
   #pendingFor(peerId: string, works: readonly Uint8Array[]): PendingWork[] {

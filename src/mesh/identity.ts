@@ -3,7 +3,8 @@ import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@
 import type { Ed25519PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { readPrivateFile, writePrivateFile } from './private-file.ts'
+import { writeDurably } from '../store/durable.ts'
+import { readPrivateFile } from './private-file.ts'
 
 /** Who this node is, for as long as its state directory lives. */
 export interface Identity {
@@ -26,7 +27,7 @@ export async function loadIdentity(stateDir: string): Promise<Identity> {
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error
     const privateKey = await generateKeyPair('Ed25519')
-    await writePrivateFile(file, `${Buffer.from(privateKeyToProtobuf(privateKey)).toString('base64')}\n`)
+    await writeDurably(file, `${Buffer.from(privateKeyToProtobuf(privateKey)).toString('base64')}\n`)
     return identityOf(privateKey)
   }
   return identityOf(readKey(text, file))

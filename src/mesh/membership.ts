@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { base32 } from 'multiformats/bases/base32'
 import { z } from 'zod'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { readPrivateFile, writePrivateFile } from './private-file.ts'
+import { writeDurably } from '../store/durable.ts'
+import { readPrivateFile } from './private-file.ts'
 
 /** The mesh that this node belongs to. Whoever has the secret is a member. */
 export interface Membership {
@@ -73,7 +74,7 @@ export async function loadMembership(stateDir: string): Promise<Membership> {
 /** Writes `STATE/mesh.json`, mode 0600. */
 export async function saveMembership(stateDir: string, membership: Membership): Promise<void> {
   const document = { ...membership, secret: Buffer.from(membership.secret).toString('base64') }
-  await writePrivateFile(meshFile(stateDir), `${JSON.stringify(document, undefined, 2)}\n`)
+  await writeDurably(meshFile(stateDir), `${JSON.stringify(document, undefined, 2)}\n`)
 }
 
 /** What both ends mix into the Noise handshake: without the secret, no handshake ends. */

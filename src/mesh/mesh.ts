@@ -4,7 +4,7 @@ import { ShoalError } from '../base/errors.ts'
 import { assemble, type MeshInit, type RunningMesh } from './assemble.ts'
 import type { Claim } from './claims.ts'
 import type { ControlBody, ControlMessage } from './control.ts'
-import type { FetchOptions } from './exchange.ts'
+import type { FetchFileOptions, FetchOptions } from './exchange.ts'
 import type { AskOptions, RemoteHolding } from './holdings.ts'
 import { type Identity, loadIdentity } from './identity.ts'
 import { Listeners } from './listeners.ts'
@@ -55,8 +55,16 @@ export interface Mesh {
   claim(work: Uint8Array, expectedMs: number): Claim
   /** Asks all connected members which of these action keys they hold, and whether they are at the same claimed works. */
   ask(keys: readonly Uint8Array[], options?: AskOptions): Promise<RemoteHolding[]>
+  /** This node has something of an action key (32 bytes) now, or no longer: told to all, so that it is asked for that. */
+  holds(key: Uint8Array, isHeld: boolean): void
+  /** What `holds` was told is all that this node has: from now on it is asked for nothing else. */
+  holdsNothingElse(): void
+  /** A connected peer has something that it had not before. */
+  onHoldings(handler: (peerId: string) => void): () => void
   /** See `BlockExchange.fetchBlock`. */
   fetchBlock(cid: CID, options: FetchOptions): Promise<Uint8Array>
+  /** See `BlockExchange.fetchFile`. */
+  fetchFile(cid: CID, options: FetchFileOptions): Promise<void>
   /** Tells the DHT, in the background, that this node has what `key` names. See `ProviderRecords.announce`. */
   announce(key: CID): void
   /** This node no longer has it. */
@@ -83,6 +91,7 @@ class MeshNode implements Mesh {
   readonly #identity: Identity
   readonly #frames: Listeners<[peerId: string, body: ControlBody]>
   readonly #ups: Listeners<[peerId: string, up: boolean]>
+  readonly #holdings: Listeners<[peerId: string]>
   readonly #suspects: Listeners<[peerId: string, suspect: boolean]>
   #running: RunningMesh | undefined
 
@@ -93,6 +102,7 @@ class MeshNode implements Mesh {
     this.#identity = identity
     this.#frames = new Listeners(needs.log)
     this.#ups = new Listeners(needs.log)
+    this.#holdings = new Listeners(needs.log)
     this.#suspects = new Listeners(needs.log)
   }
 
@@ -102,6 +112,7 @@ class MeshNode implements Mesh {
       onPeer: (peerId, up) => this.#ups.call(peerId, up),
       onSuspect: (peerId, suspect) => this.#suspects.call(peerId, suspect),
       onFrame: (peerId, body) => this.#frames.call(peerId, body),
+      onHoldings: (peerId) => this.#holdings.call(peerId),
     })
     this.#needs.log.info('mesh started', { peer: this.peerId, addresses: this.addresses() })
   }
@@ -156,8 +167,25 @@ class MeshNode implements Mesh {
     return this.#started().holdings.ask(keys, options)
   }
 
+  holds(key: Uint8Array, isHeld: boolean): void {
+    if (isHeld) this.#running?.summaries.add(key)
+    else this.#running?.summaries.remove(key)
+  }
+
+  holdsNothingElse(): void {
+    this.#running?.summaries.known()
+  }
+
+  onHoldings(handler: (peerId: string) => void): () => void {
+    return this.#holdings.add(handler)
+  }
+
   async fetchBlock(cid: CID, options: FetchOptions): Promise<Uint8Array> {
     return this.#started().exchange.fetchBlock(cid, options)
+  }
+
+  async fetchFile(cid: CID, options: FetchFileOptions): Promise<void> {
+    await this.#started().exchange.fetchFile(cid, options)
   }
 
   announce(key: CID): void {

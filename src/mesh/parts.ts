@@ -14,6 +14,7 @@ import type { Host } from './host.ts'
 import { PeerTable, type PeerTableEvents } from './peer-table.ts'
 import { ProviderRecords } from './provider-records.ts'
 import type { BlockSource } from './served-blocks.ts'
+import { Summaries } from './summaries.ts'
 
 export interface MeshNeeds {
   clock: Clock
@@ -27,6 +28,11 @@ export interface MeshNeeds {
   interfaces?: Interfaces
 }
 
+export interface MeshEvents extends PeerTableEvents {
+  /** A peer has something that it had not before. */
+  onHoldings(peerId: string): void
+}
+
 /** What a mesh consists of while it runs, besides the libp2p node. */
 export interface Parts {
   /** Peers with an open connection. */
@@ -35,6 +41,7 @@ export interface Parts {
   table: PeerTable
   claims: Claims
   holdings: Holdings
+  summaries: Summaries
   exchange: BlockExchange
   server: BlockServer
   records: ProviderRecords
@@ -49,7 +56,7 @@ export function createParts(
   self: { peerId: string; name: string },
   host: Host,
   book: AddressBook,
-  events: PeerTableEvents,
+  events: MeshEvents,
 ): Parts {
   const { clock, log, random } = needs
   const connected = new Set<string>()
@@ -62,8 +69,13 @@ export function createParts(
     onPeer(peerId, up) {
       const name = up ? table.view(peerId)?.name : undefined
       book.seen(peerId, name === undefined ? {} : { name })
-      if (up) records.poke()
-      else holdings.onDown(peerId)
+      if (up) {
+        records.poke()
+        summaries.onUp(peerId)
+      } else {
+        summaries.onDown(peerId)
+        holdings.onDown(peerId)
+      }
       events.onPeer(peerId, up)
     },
     onSuspect: events.onSuspect,
@@ -72,26 +84,37 @@ export function createParts(
       else if (body.case === 'holdingsAnswer') holdings.onAnswer(peerId, body.value)
       else if (body.case === 'holdingsWait') holdings.onWait(peerId, body.value)
       else if (body.case === 'holdingsDone') holdings.onDone(peerId, body.value)
+      else if (body.case === 'holdingsSummary') summaries.onSummary(peerId, body.value)
       else events.onFrame(peerId, body)
     },
+  })
+  const summaries = new Summaries({
+    clock,
+    peers: () => table.up(),
+    send: (peerId, body) => table.send(peerId, body),
+    onMore: (peerId) => events.onHoldings(peerId),
   })
   const claims = new Claims({
     clock,
     self: self.peerId,
     sendWait: (peerId, work) => table.send(peerId, { case: 'holdingsWait', value: { works: [work] } }),
     sendDone: (peerId, work, held) => table.send(peerId, { case: 'holdingsDone', value: { works: [work], held } }),
+    onWorking: (working) => summaries.setWorking(working),
   })
   const holdings = new Holdings({
     clock,
     log,
     lookup: needs.lookup,
     claims,
+    summaries,
     peers: () => table.up(),
     send: (peerId, body) => table.send(peerId, body),
   })
   const exchange = new BlockExchange({
     clock,
+    random,
     log,
+    self: self.peerId,
     async open(peerId, signal) {
       const connection = table.connection(peerId) ?? (await host.dial(peerIdFromString(peerId), { signal }))
       return connection.newStream(blockProtocol, { signal, maxOutboundStreams: maxStreams })
@@ -105,8 +128,14 @@ export function createParts(
     connected: () => connected.size,
     onFound: (peerId, addresses, wanted) => dialler.found(peerId, addresses, { wanted }),
   })
-  const server = new BlockServer({ clock, log, source: needs.source })
-  return { connected, dialler, table, claims, holdings, exchange, server, records }
+  const server = new BlockServer({
+    clock,
+    random,
+    log,
+    source: needs.source,
+    incoming: (cid) => exchange.incoming(cid),
+  })
+  return { connected, dialler, table, claims, holdings, summaries, exchange, server, records }
 }
 
 function openConnections(host: Host, peerId: string) {

@@ -1,34 +1,6 @@
-import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { mkdir, open, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { open } from 'node:fs/promises'
 import { ShoalError } from '../base/errors.ts'
-
-/** Replaces `file` (mode 0600) so that a crash at any moment leaves either the old or the new content. */
-export async function writePrivateFile(file: string, content: string): Promise<void> {
-  const directory = dirname(file)
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  const temporary = `${file}.${randomUUID()}.tmp`
-  try {
-    const handle = await open(temporary, 'wx', 0o600)
-    try {
-      await handle.writeFile(content)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(temporary, file)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
-  const parent = await open(directory, constants.O_RDONLY)
-  try {
-    await parent.sync()
-  } finally {
-    await parent.close()
-  }
-}
 
 /**
  * Reads a file that holds a secret.

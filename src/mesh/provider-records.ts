@@ -175,7 +175,7 @@ export class ProviderRecords {
   }
 
   #bounded(ms: number, signal?: AbortSignal): AbortSignal {
-    const signals = [this.#stop.signal, AbortSignal.timeout(ms)]
+    const signals = [this.#stop.signal, AbortSignal.timeout(Math.ceil(ms))]
     return AbortSignal.any(signal === undefined ? signals : [...signals, signal])
   }
 

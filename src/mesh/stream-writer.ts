@@ -1,7 +1,7 @@
 import type { Stream } from '@libp2p/interface'
 
 /** Buffers smaller than this that wait together leave together, up to this size. */
-const togetherBytes = 64 * 1024
+const togetherBytes = 256 * 1024
 
 /**
  * Bounded outgoing queue of one stream. Hands the stream a buffer only when the previous one has left it, so that what

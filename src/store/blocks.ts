@@ -3,54 +3,30 @@ import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
-import type { Logger } from '../base/log.ts'
-import { cidFromDigest, digestOf, hexOf, rawCodec } from '../wire/cid.ts'
+import { hexOf, rawCodec } from '../wire/cid.ts'
 import { Capacity } from './capacity.ts'
 import { BlockDisk } from './disk.ts'
-import { chunkBytes, openFlagsFollowing, readChecked, sha256 } from './files.ts'
+import { openFlags } from './files.ts'
 import { Gate } from './gate.ts'
+import type { BlockStoreInit, BlockStoreStats } from './init.ts'
+import { Intake } from './intake.ts'
+import { BlockFile, type IncomingFile, LentFiles, wholeBytes } from './large.ts'
+import { Leases } from './leases.ts'
 import { Ledger } from './ledger.ts'
 import { Lent } from './lent.ts'
 import { type Lock, takeLock } from './lock.ts'
+import { PinnedBlocks } from './pins.ts'
 import { KeyedQueues } from './queues.ts'
+import { Repairs } from './repairs.ts'
+import { Reserve } from './reserve.ts'
 import { Shelf } from './shelf.ts'
-import { SourceFile } from './source.ts'
-import { Space } from './space.ts'
+import { type Freed, Space } from './space.ts'
 
 const defaultMinFreeBytes = 4 * 1024 ** 3
 /** Open files are a bounded good. */
 const maxWrites = 32
 const maxLent = 65_536
-const maxLentBytes = 256 << 20
-
-export interface BlockStoreInit {
-  /** Belongs to the store alone; made when absent. */
-  dir: string
-  log: Logger
-  /** Least recently used blocks are removed so that no more bytes than these are kept. */
-  maxBytes: number
-  /** Nor does the store grow into the last bytes of its file system. Default 4 GiB. */
-  minFreeBytes?: number
-  clock?: Clock
-  /** Called for a block whose file held other bytes; it is out of the store by then. */
-  onBad?: (cid: CID) => void
-  /** Called after blocks were removed for want of room: hex sha2-256 of each. */
-  onEvicted?: (hexes: readonly string[]) => void
-}
-
-export interface BlockStoreStats {
-  blocks: number
-  bytes: number
-  maxBytes: number
-  /** Blocks served from files outside the store. */
-  lent: number
-  /** Blocks found to be corrupt since the start. */
-  bad: number
-  /** Blocks removed for want of room since the start. */
-  evicted: number
-  /** Writes are refused just now because the disk is full or broken. */
-  refusing: boolean
-}
+const defaultReserveBytes = 8 << 20
 
 /** A store in `init.dir`; `start` it before anything is put. */
 export function createBlockStore(init: BlockStoreInit): BlockStore {
@@ -69,8 +45,14 @@ export class BlockStore {
   readonly #capacity: Capacity
   readonly #shelf: Shelf
   readonly #space: Space
+  readonly #intake: Intake
+  readonly #reserve: Reserve
   readonly #ledger = new Ledger()
+  readonly #leases = new Leases((hex) => this.#ledger.hold(hex))
+  readonly #pins: PinnedBlocks
+  readonly #repairs: Repairs
   readonly #lent = new Lent(maxLent)
+  readonly #lentFiles = new LentFiles()
   /** Writing, checking and removing one block never overlap. Keyed by hex sha2-256. */
   readonly #queues = new KeyedQueues()
   readonly #gate = new Gate(maxWrites)
@@ -83,22 +65,39 @@ export class BlockStore {
     this.#init = init
     this.#clock = init.clock ?? systemClock
     this.#disk = new BlockDisk(init.dir)
+    this.#pins = new PinnedBlocks(join(init.dir, 'pins'), (hex) => this.#ledger.hold(hex))
+    this.#repairs = new Repairs({
+      refetch: init.refetch,
+      onLost: (cid) => init.onEvicted?.([hexOf(cid)]),
+      log: init.log,
+    })
+    const free = (): Promise<number> => this.#disk.free()
+    this.#reserve = new Reserve({
+      file: join(init.dir, 'reserve'),
+      bytes: init.reserveBytes ?? defaultReserveBytes,
+      free,
+    })
     this.#capacity = new Capacity({
       maxBytes: init.maxBytes,
       minFreeBytes: init.minFreeBytes ?? defaultMinFreeBytes,
       clock: this.#clock,
-      free: () => this.#disk.free(),
+      free,
     })
     this.#shelf = new Shelf({
       disk: this.#disk,
       ledger: this.#ledger,
       queues: this.#queues,
-      ...init,
+      log: init.log,
       clock: this.#clock,
+      onBad: (cid) => {
+        init.onBad?.(cid)
+        this.#repairs.add(cid)
+      },
     })
     this.#space = new Space({
       ledger: this.#ledger,
       capacity: this.#capacity,
+      reserve: this.#reserve,
       queues: this.#queues,
       maxBytes: init.maxBytes,
       log: init.log,
@@ -106,11 +105,18 @@ export class BlockStore {
       indexed: () => this.#indexed,
       onEvicted: (hexes) => init.onEvicted?.(hexes),
     })
+    this.#intake = new Intake({
+      disk: this.#disk,
+      shelf: this.#shelf,
+      space: this.#space,
+      queues: this.#queues,
+      leases: this.#leases,
+    })
   }
 
   /**
    * Takes the directory for this process and removes what an earlier one left unfinished. The list of what is there is
-   * made in the background; reading and writing work meanwhile.
+   * made in the background; reading and writing work meanwhile. What is pinned is known from the start.
    * @throws ShoalError ERR_DAEMON_RUNNING when another process has it, ERR_STORE when it cannot be used
    */
   async start(): Promise<void> {
@@ -119,6 +125,7 @@ export class BlockStore {
       await mkdir(this.#init.dir, { recursive: true, mode: 0o700 })
       lock = await takeLock(join(this.#init.dir, 'lock'))
       await this.#disk.open()
+      await this.#pins.open()
     } catch (error) {
       await this.#release(lock)
       if (error instanceof ShoalError) throw error
@@ -132,6 +139,7 @@ export class BlockStore {
   async stop(): Promise<void> {
     const lock = this.#lock
     this.#lock = undefined
+    await this.#repairs.stop()
     await this.#indexed
     while (this.#writes.size > 0) await Promise.allSettled(this.#writes)
     await this.#space.idle()
@@ -157,6 +165,7 @@ export class BlockStore {
     try {
       this.#ledger.seed(await this.#disk.scan())
       this.#hasIndex = true
+      await this.#reserve.keep()
     } catch (error) {
       this.#init.log.warn('blocks cannot be listed', { code: 'ERR_STORE', reason: codeOf(error) })
     }
@@ -167,21 +176,12 @@ export class BlockStore {
    * @throws ShoalError ERR_DISK_FULL, ERR_STORE, or ERR_BLOCK_TOO_LARGE for more than the store may hold
    */
   put(bytes: Uint8Array, codec: number = rawCodec): Promise<CID> {
-    return this.#whileOpen(() => this.#putBytes(bytes, codec))
+    return this.#whileOpen(() => this.#intake.bytes(bytes, codec))
   }
 
-  async #putBytes(bytes: Uint8Array, codec: number): Promise<CID> {
-    const cid = cidFromDigest(await sha256(bytes), codec)
-    if ((await this.#shelf.path(cid)) !== undefined) return cid
-    await this.#space.admit(bytes.length, () =>
-      this.#queues.run(hexOf(cid), async () => {
-        // Another put of the same bytes can have been first.
-        if ((await this.#shelf.verified(cid)) !== undefined) return
-        const temp = await this.#disk.writeTemp((file) => file.writeFile(bytes))
-        await this.#shelf.commit(temp, cid, bytes.length)
-      }),
-    )
-    return cid
+  /** As `put`, for bytes that the caller has compared with `cid` just now. */
+  async putVerified(cid: CID, bytes: Uint8Array): Promise<void> {
+    await this.#whileOpen(() => this.#intake.named(bytes, cid))
   }
 
   /**
@@ -194,52 +194,53 @@ export class BlockStore {
     path: string,
     options: { maxBytes: number; watch?: (chunk: Uint8Array) => void },
   ): Promise<{ cid: CID; size: number }> {
-    return this.#whileOpen(async () => {
-      const source = await SourceFile.open(path, options.maxBytes)
-      try {
-        const { size } = source
-        if (size > chunkBytes) return { cid: await this.#putStream(source, options.watch), size }
-        const bytes = await source.read()
-        options.watch?.(bytes)
-        return { cid: await this.#putBytes(bytes, rawCodec), size }
-      } finally {
-        await source.close()
-      }
-    })
+    return this.#whileOpen(() => this.#intake.file(path, options))
   }
 
-  async #putStream(source: SourceFile, watch?: (chunk: Uint8Array) => void): Promise<CID> {
-    let digest: Uint8Array = new Uint8Array(32)
-    await this.#space.admit(source.size, async () => {
-      const temp = await this.#disk.writeTemp(async (file) => {
-        digest = await source.copyTo(file, watch)
-      })
-      const cid = cidFromDigest(digest)
-      await this.#queues.run(hexOf(cid), async () => {
-        if ((await this.#shelf.verified(cid)) === undefined) await this.#shelf.commit(temp, cid, source.size)
-        else await this.#disk.discard(temp)
-      })
-    })
-    return cidFromDigest(digest)
+  /**
+   * Keeps a large block that `fill` writes piece by piece, in any order; nobody sees it before it is whole and right.
+   * @throws ShoalError ERR_BLOCK_MISMATCH when it is something else, what `fill` throws, and what `put` throws
+   */
+  async putLarge(cid: CID, size: number, fill: (file: IncomingFile) => Promise<void>): Promise<void> {
+    await this.#whileOpen(() => this.#intake.large(cid, size, fill))
+  }
+
+  /**
+   * The file of a block that is larger than `wholeBytes`, to be read in ranges and closed; undefined when it is not here
+   * or not large. It was compared with its name when it came or was first opened, and was not touched since.
+   */
+  async open(cid: CID): Promise<BlockFile | undefined> {
+    const hex = hexOf(cid)
+    this.#leases.take(hex)
+    const size = this.#ledger.get(hex)?.size
+    if (size !== undefined && size <= wholeBytes) return undefined
+    const path = await this.#shelf.path(cid)
+    const stamp = this.#ledger.get(hex)?.stamp
+    if (path !== undefined && stamp !== undefined) return await largeOnly(BlockFile.open(path, openFlags, stamp))
+    const lent = this.#lent.get(hex)
+    return lent === undefined ? undefined : await largeOnly(this.#lentFiles.open(lent, cid))
   }
 
   /** The bytes of a block, compared with its name just now; undefined when they are not here. Never rejects. */
   async get(cid: CID): Promise<Uint8Array | undefined> {
-    return (await this.#shelf.read(cid)) ?? (await this.#getLent(cid))
+    this.#leases.take(hexOf(cid))
+    return (await this.#shelf.read(cid)) ?? (await this.#lent.read(cid))
   }
 
   /** Whether `get` will most likely find it: answered from memory, without a look at the file. */
   async has(cid: CID): Promise<boolean> {
     const hex = hexOf(cid)
+    this.#leases.take(hex)
     if (this.#ledger.has(hex) || this.#lent.has(hex)) return true
     return !this.#hasIndex && this.#disk.look(this.#disk.file(cid)) !== undefined
   }
 
   /**
    * The store's own file of a block, to be copied and never changed or linked. Its content was verified, and the file was
-   * not touched since then. Undefined when it is absent, corrupt or only lent. `hold` it while the path is in use.
+   * not touched since then. Undefined when it is absent, corrupt or only lent. Lease or `hold` it while the path is in use.
    */
   async path(cid: CID): Promise<string | undefined> {
+    this.#leases.take(hexOf(cid))
     return await this.#shelf.path(cid)
   }
 
@@ -251,35 +252,76 @@ export class BlockStore {
     this.#lent.set(hexOf(cid), path)
   }
 
+  /**
+   * Runs `work`. Whatever block it asks this store for, or puts, is leased from just before that until `work` has ended: what
+   * was found once can be used. Other work is not affected.
+   */
+  leasing<T>(work: () => Promise<T>): Promise<T> {
+    return this.#leases.during(work)
+  }
+
+  /**
+   * Keeps a block for good, over restarts and power cuts, until `unpin` or `purge`.
+   * @returns false when it is not here
+   * @throws ShoalError ERR_DISK_FULL, ERR_STORE
+   */
+  pin(cid: CID): Promise<boolean> {
+    return this.#whileOpen(() =>
+      this.#pins.add(hexOf(cid), () => this.#queues.run(hexOf(cid), () => this.#shelf.verified(cid))),
+    )
+  }
+
+  /** @throws ShoalError ERR_STORE */
+  unpin(cid: CID): Promise<void> {
+    return this.#whileOpen(() => this.#pins.remove(hexOf(cid)))
+  }
+
   /** Keeps a block, which need not be there yet, from being removed for want of room until released. Counted. */
   hold(cid: CID): () => void {
     return this.#ledger.hold(hexOf(cid))
   }
 
-  /** Removes a block, held or not, and forgets a lent file for it. */
+  /** Removes a block, held or pinned or not, and forgets a lent file for it. */
   async remove(cid: CID): Promise<void> {
     const hex = hexOf(cid)
-    const lent = this.#lent.get(hex)
-    if (lent !== undefined) this.#lent.drop(hex, lent)
+    this.#lent.forget(hex)
+    await this.#pins.remove(hex)
     await this.#queues.run(hex, () => this.#shelf.remove(hex))
   }
 
-  /** Removes least recently used blocks that nobody holds until at most `toBytes` are left. */
-  async shrink(toBytes: number): Promise<void> {
-    await this.#space.shrink(toBytes)
+  /**
+   * Removes least recently used blocks that nobody holds until at most `toBytes` are left. Without a number: as far as the
+   * store shrinks when it has run full; and the quarantine.
+   * @throws ShoalError ERR_STORE
+   */
+  async shrink(toBytes?: number): Promise<Freed> {
+    if (toBytes !== undefined) return await this.#space.shrink(toBytes)
+    await this.#disk.quarantine.clear()
+    return await this.#space.collect()
   }
 
-  /** Reads every block and takes the corrupt ones out. */
-  async verify(signal?: AbortSignal): Promise<{ checked: number; bad: number }> {
+  /** Removes all blocks, pinned ones too, but those that somebody is using; and the quarantine. @throws ShoalError ERR_STORE */
+  async purge(): Promise<Freed> {
+    await this.#pins.clear()
+    await this.#disk.quarantine.clear()
+    return await this.#space.shrink(0)
+  }
+
+  /**
+   * Reads every block, takes the corrupt ones out, and gets those again that somebody else has.
+   * @returns how many were read, how many of them were bad, and how many of those are there again
+   */
+  async verify(signal?: AbortSignal): Promise<{ checked: number; bad: number; replaced: number }> {
     await this.#indexed
-    const badBefore = this.#shelf.bad
     let checked = 0
+    const bad: string[] = []
     for (const hex of this.keys()) {
       signal?.throwIfAborted()
-      await this.#shelf.recheck(hex)
+      if (!(await this.#shelf.recheck(hex))) bad.push(hex)
       checked++
     }
-    return { checked, bad: this.#shelf.bad - badBefore }
+    await this.#repairs.idle()
+    return { checked, bad: bad.length, replaced: bad.filter((hex) => this.#ledger.has(hex)).length }
   }
 
   /** Hex sha2-256 of every block on disk, least recently used first. */
@@ -295,6 +337,9 @@ export class BlockStore {
       lent: this.#lent.count,
       bad: this.#shelf.bad,
       evicted: this.#space.evicted,
+      pinned: this.#pins.count,
+      held: this.#ledger.heldCount,
+      quarantined: this.#disk.quarantine.count,
       refusing: this.#capacity.refusing,
     }
   }
@@ -311,19 +356,11 @@ export class BlockStore {
       this.#writes.delete(running)
     }
   }
+}
 
-  async #getLent(cid: CID): Promise<Uint8Array | undefined> {
-    const path = this.#lent.get(hexOf(cid))
-    if (path === undefined) return undefined
-    const checked = await readChecked(path, digestOf(cid), {
-      flags: openFlagsFollowing,
-      // Other people's file systems can be slow: never on the event loop.
-      expectedBytes: Number.POSITIVE_INFINITY,
-      maxBytes: maxLentBytes,
-      keep: true,
-    })
-    if (checked.kind === 'right') return checked.bytes
-    this.#lent.drop(hexOf(cid), path)
-    return undefined
-  }
+async function largeOnly(opening: Promise<BlockFile | undefined>): Promise<BlockFile | undefined> {
+  const file = await opening
+  if (file === undefined || file.size > wholeBytes) return file
+  await file.close()
+  return undefined
 }

@@ -59,11 +59,15 @@ export class Capacity {
     this.#writtenSinceLook += bytes
   }
 
+  /** Whether `ceiling` is going to look at the disk. */
+  get isDue(): boolean {
+    return this.#init.clock.now() >= this.#lookAgainMs || this.#writtenSinceLook >= freeSpaceBytes
+  }
+
   /** How many bytes the store may hold, given that it holds `bytes` now. */
   async ceiling(bytes: number): Promise<number> {
-    const now = this.#init.clock.now()
-    if (now < this.#lookAgainMs && this.#writtenSinceLook < freeSpaceBytes) return this.#ceiling
-    this.#lookAgainMs = now + freeSpaceMs
+    if (!this.isDue) return this.#ceiling
+    this.#lookAgainMs = this.#init.clock.now() + freeSpaceMs
     this.#writtenSinceLook = 0
     const spare = (await this.#init.free()) - this.#init.minFreeBytes
     this.#ceiling = Math.min(this.#init.maxBytes, bytes + Math.max(0, spare))

@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto'
-import { type BigIntStats, lstatSync } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, statfs, unlink } from 'node:fs/promises'
+import { type BigIntStats, lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { type FileHandle, lstat, mkdir, open, readdir, rm, statfs, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { FsBlockstore } from 'blockstore-fs'
 import { NextToLast } from 'blockstore-fs/sharding'
@@ -8,6 +7,7 @@ import { base32upper } from 'multiformats/bases/base32'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { cidFromDigest } from '../wire/cid.ts'
+import { Quarantine } from './quarantine.ts'
 
 /** A block file found on disk by its name; the content was not looked at. */
 export interface FoundBlock {
@@ -16,7 +16,6 @@ export interface FoundBlock {
   mtimeMs: number
 }
 
-const maxQuarantined = 16
 const scanAtOnce = 32
 /** 34 bytes: the last character carries two bits. */
 const multihashName = /^B[A-Z2-7]{54}[AIQY]$/
@@ -24,30 +23,30 @@ const multihashName = /^B[A-Z2-7]{54}[AIQY]$/
 /**
  * The files of a block store, in the layout of blockstore-fs: `blocks/<shard>/<multihash, base32>.data`. Writing is done
  * here instead of there: it shares one temporary file between all writers of a block, so that a half-written one can
- * become visible. Here each writer has a file of its own in `tmp/`, and only a finished one is renamed into place.
+ * become visible. Here each writer has a file of its own in `tmp/`, and only a finished one is renamed into place. One process
+ * at a time has them, which the store's lock sees to.
  */
 export class BlockDisk {
   readonly #blocks: string
   readonly #tmp: string
-  readonly #quarantine: string
   readonly #layout = new NextToLast()
   readonly #inner: FsBlockstore
-  readonly #prefix = randomUUID()
+  readonly quarantine: Quarantine
   #counter = 0
 
   constructor(dir: string) {
     this.#blocks = join(dir, 'blocks')
     this.#tmp = join(dir, 'tmp')
-    this.#quarantine = join(dir, 'quarantine')
+    this.quarantine = new Quarantine(join(dir, 'quarantine'))
     this.#inner = new FsBlockstore(this.#blocks, { shardingStrategy: this.#layout })
   }
 
   /** Makes the directories and removes what an earlier process left unfinished. Call with the store's lock held. */
   async open(): Promise<void> {
     await rm(this.#tmp, { recursive: true, force: true })
-    for (const dir of [this.#tmp, this.#quarantine]) await mkdir(dir, { recursive: true, mode: 0o700 })
+    await mkdir(this.#tmp, { recursive: true, mode: 0o700 })
     await this.#inner.open()
-    await this.#pruneQuarantine()
+    await this.quarantine.open()
   }
 
   file(cid: CID): string {
@@ -71,7 +70,7 @@ export class BlockDisk {
 
   /** Writes a file that nobody else sees; on failure nothing is left of it. */
   async writeTemp(fill: (file: FileHandle) => Promise<void>): Promise<string> {
-    const path = join(this.#tmp, `${this.#prefix}-${this.#counter++}`)
+    const path = join(this.#tmp, String(this.#counter++))
     const file = await this.#create(path)
     try {
       try {
@@ -86,14 +85,33 @@ export class BlockDisk {
     return path
   }
 
+  /** As `writeTemp`, on the event loop: for few bytes that is a fraction of the price of trips to the thread pool. */
+  writeTempNow(bytes: Uint8Array): string {
+    const path = join(this.#tmp, String(this.#counter++))
+    const write = (): void => writeFileSync(path, bytes, { flag: 'wx', mode: 0o444 })
+    try {
+      try {
+        write()
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw error
+        mkdirSync(this.#tmp, { recursive: true, mode: 0o700 })
+        write()
+      }
+    } catch (error) {
+      rmSync(path, { force: true })
+      throw error
+    }
+    return path
+  }
+
   /** Read-only from the start, so that no tool changes a block by mistake. */
   async #create(path: string): Promise<FileHandle> {
     try {
-      return await open(path, 'wx', 0o444)
+      return await open(path, 'wx+', 0o444)
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error
       await mkdir(this.#tmp, { recursive: true, mode: 0o700 })
-      return await open(path, 'wx', 0o444)
+      return await open(path, 'wx+', 0o444)
     }
   }
 
@@ -101,11 +119,11 @@ export class BlockDisk {
   async commit(temp: string, cid: CID): Promise<string> {
     const file = this.file(cid)
     try {
-      await rename(temp, file)
+      renameSync(temp, file)
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error
       await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-      await rename(temp, file)
+      renameSync(temp, file)
     }
     return file
   }
@@ -120,27 +138,6 @@ export class BlockDisk {
 
   async delete(hex: string): Promise<void> {
     await this.#inner.delete(cidOfHex(hex))
-  }
-
-  /** Moves a file (or a link, never what it points to) out of the way, keeping the newest few for a look. */
-  async quarantine(file: string, hex: string, wallMs: number): Promise<string> {
-    const target = join(this.#quarantine, `${wallMs}-${this.#counter++}-${hex}`)
-    try {
-      await mkdir(this.#quarantine, { recursive: true, mode: 0o700 })
-      await rename(file, target)
-    } catch (error) {
-      // What cannot be kept for a look must still not stay under a block's name.
-      if (codeOf(error) !== 'ENOENT') await rm(file, { recursive: true, force: true })
-    }
-    await this.#pruneQuarantine()
-    return target
-  }
-
-  async #pruneQuarantine(): Promise<void> {
-    const names = (await readdir(this.#quarantine)).toSorted()
-    for (const name of names.slice(0, -maxQuarantined)) {
-      await rm(join(this.#quarantine, name), { recursive: true, force: true })
-    }
   }
 
   /** Bytes that may still be written to this file system. */

@@ -103,6 +103,20 @@ export class Ledger {
     return this.#holds.has(hex)
   }
 
+  /** Bytes of blocks that nobody holds. */
+  get freeableBytes(): number {
+    let bytes = this.#bytes
+    for (const hex of this.#holds.keys()) bytes -= this.#entries.get(hex)?.size ?? 0
+    return bytes
+  }
+
+  /** How many blocks are held that are there. */
+  get heldCount(): number {
+    let count = 0
+    for (const hex of this.#holds.keys()) if (this.#entries.has(hex)) count++
+    return count
+  }
+
   /** The least recently used blocks that nobody holds, together at least `bytes` if there are as many. */
   victims(bytes: number): string[] {
     const chosen: string[] = []

@@ -1,3 +1,9 @@
+import type { CID } from 'multiformats/cid'
+import { digestOf, hexOf } from '../wire/cid.ts'
+import { openFlagsFollowing, readChecked } from './files.ts'
+
+const maxBytes = 256 << 20
+
 /** Files outside the store that were said to hold a block. Bounded: the oldest is forgotten first. */
 export class Lent {
   readonly #paths = new Map<string, string>()
@@ -15,10 +21,6 @@ export class Lent {
     return this.#paths.has(hex)
   }
 
-  get(hex: string): string | undefined {
-    return this.#paths.get(hex)
-  }
-
   /** The newest file wins. */
   set(hex: string, path: string): void {
     this.#paths.delete(hex)
@@ -30,8 +32,29 @@ export class Lent {
     }
   }
 
-  /** Forgets `path`, unless another file took its place meanwhile. */
-  drop(hex: string, path: string): void {
+  get(hex: string): string | undefined {
+    return this.#paths.get(hex)
+  }
+
+  forget(hex: string): void {
+    this.#paths.delete(hex)
+  }
+
+  /** The bytes, compared with the block's name just now. A file that does not match is forgotten. Never rejects. */
+  async read(cid: CID): Promise<Uint8Array | undefined> {
+    const hex = hexOf(cid)
+    const path = this.#paths.get(hex)
+    if (path === undefined) return undefined
+    const checked = await readChecked(path, digestOf(cid), {
+      flags: openFlagsFollowing,
+      // Other people's file systems can be slow: never on the event loop.
+      expectedBytes: Number.POSITIVE_INFINITY,
+      maxBytes,
+      keep: true,
+    })
+    if (checked.kind === 'right') return checked.bytes
+    // Another file may have taken its place meanwhile.
     if (this.#paths.get(hex) === path) this.#paths.delete(hex)
+    return undefined
   }
 }

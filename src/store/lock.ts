@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
-import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { link, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { codeOf, ShoalError } from '../base/errors.ts'
 
@@ -19,18 +19,26 @@ export interface Lock {
 }
 
 /**
- * Takes the lock file `path`; its directory must exist. The lock of a process that is gone is taken over.
+ * Takes the lock file `path`; its directory must exist. The lock of a process that is gone is taken over, and what such
+ * processes left while they took it is removed.
  * @throws ShoalError ERR_DAEMON_RUNNING while another live process (or this one) holds it
  */
 export async function takeLock(path: string): Promise<Lock> {
   const started = await startOf(process.pid)
   const owner: Owner = { pid: process.pid, started: started ?? 'unknown', token: randomUUID() }
-  await acquire(path, owner)
-  return {
+  const lock: Lock = {
     async release() {
       if ((await readOwner(path))?.token === owner.token) await unlink(path)
     },
   }
+  await acquire(path, owner)
+  try {
+    await removeLeftovers(path)
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+  return lock
 }
 
 /**
@@ -39,13 +47,15 @@ export async function takeLock(path: string): Promise<Lock> {
  */
 async function acquire(path: string, owner: Owner): Promise<void> {
   const draft = `${path}.${randomUUID()}`
-  await writeFile(draft, JSON.stringify(owner), { flag: 'wx', mode: 0o600 })
   try {
     for (;;) {
+      await writeFile(draft, JSON.stringify(owner), { mode: 0o600 })
       try {
         await link(draft, path)
         return
       } catch (error) {
+        // Whoever has just taken the lock removes the drafts of others.
+        if (codeOf(error) === 'ENOENT') continue
         if (codeOf(error) !== 'EEXIST') throw error
       }
       const holder = await readOwner(path)
@@ -60,12 +70,27 @@ async function acquire(path: string, owner: Owner): Promise<void> {
           await rename(draft, path)
           return
         }
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw error
       } finally {
-        await unlink(guard)
+        await unlink(guard).catch(ignoreMissing)
       }
     }
   } finally {
     await unlink(draft).catch(ignoreMissing)
+  }
+}
+
+/**
+ * Drafts and second locks beside a lock that was just taken. Of those that are still in use, whoever wrote a draft writes it
+ * again, and whoever has a second lock finds that the first is no longer the one that he saw.
+ */
+async function removeLeftovers(path: string): Promise<void> {
+  const dir = dirname(path)
+  for (const name of await readdir(dir)) {
+    if (name.startsWith(`${basename(path)}.`) || name.startsWith('lock-')) {
+      await unlink(join(dir, name)).catch(ignoreMissing)
+    }
   }
 }
 

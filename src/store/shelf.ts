@@ -18,7 +18,8 @@ interface ShelfNeeds {
   queues: KeyedQueues
   clock: Clock
   log: Logger
-  onBad?: (cid: CID) => void
+  /** Called for a block whose file was found to hold something else and was moved out of the way. */
+  onBad(cid: CID): void
 }
 
 /**
@@ -42,9 +43,17 @@ export class Shelf {
   async read(cid: CID): Promise<Uint8Array | undefined> {
     const { disk, ledger, queues } = this.#needs
     const hex = hexOf(cid)
-    if (!ledger.has(hex) && disk.look(disk.file(cid)) === undefined) return undefined
-    let checked = await this.#check(cid, { keep: true })
-    if (checked.kind !== 'right') checked = await queues.run(hex, () => this.#expelIfWrong(cid, { keep: true }))
+    const isKnown = ledger.has(hex)
+    if (!isKnown && disk.look(disk.file(cid)) === undefined) return undefined
+    // A file that is not known may be on its way out: in the block's queue it is either there or not.
+    const checked = isKnown ? await this.#check(cid, { keep: true }) : undefined
+    if (checked?.kind !== 'right') return await queues.run(hex, () => this.#readInTurn(cid))
+    if (ledger.has(hex)) this.#used(cid, checked.stat)
+    return checked.bytes
+  }
+
+  async #readInTurn(cid: CID): Promise<Uint8Array | undefined> {
+    const checked = await this.#expelIfWrong(cid, { keep: true })
     if (checked.kind !== 'right') return undefined
     this.#used(cid, checked.stat)
     return checked.bytes
@@ -77,21 +86,30 @@ export class Shelf {
     try {
       const stat = disk.look(await disk.commit(temp, cid))
       if (stat !== undefined) ledger.set(hexOf(cid), size, stampOf(stat))
+      await disk.quarantine.replaced(hexOf(cid))
     } catch (error) {
       await disk.discard(temp)
       throw error
     }
   }
 
-  /** Reads a block through, whatever is known about it. */
-  async recheck(hex: string): Promise<void> {
-    await this.#needs.queues.run(hex, () => this.#expelIfWrong(cidOfHex(hex), { keep: false }))
+  /** Reads a block through, whatever is known about it. @returns false when it was there and is bad */
+  async recheck(hex: string): Promise<boolean> {
+    const checked = await this.#needs.queues.run(hex, () => this.#expelIfWrong(cidOfHex(hex), { keep: false }))
+    return checked.kind !== 'wrong'
   }
 
-  /** Runs in the block's queue. */
+  /** Nobody finds the block from the moment of the call. Runs in the block's queue. */
   async remove(hex: string): Promise<void> {
-    await this.#needs.disk.delete(hex)
-    this.#needs.ledger.delete(hex)
+    const { disk, ledger } = this.#needs
+    const entry = ledger.get(hex)
+    ledger.delete(hex)
+    try {
+      await disk.delete(hex)
+    } catch (error) {
+      if (entry !== undefined) ledger.set(hex, entry.size, entry.stamp)
+      throw error
+    }
   }
 
   #untouched(cid: CID): string | undefined {
@@ -130,12 +148,12 @@ export class Shelf {
     this.#bad++
     const fields = { code: 'ERR_BLOCK_MISMATCH', cid: cid.toString(), reason: checked.why }
     try {
-      const kept = await disk.quarantine(disk.file(cid), hex, clock.wall())
+      const kept = await disk.quarantine.take(disk.file(cid), hex, clock.wall())
       log.warn('corrupt block taken out', { ...fields, kept })
     } catch (error) {
       log.error('corrupt block cannot be taken out', { ...fields, failure: codeOf(error) })
     }
-    this.#needs.onBad?.(cid)
+    this.#needs.onBad(cid)
     return checked
   }
 
@@ -144,8 +162,6 @@ export class Shelf {
     const { disk, ledger, log, clock } = this.#needs
     const hex = hexOf(cid)
     const file = disk.file(cid)
-    // A file that was removed during the check must not come back into the ledger.
-    if (!ledger.has(hex) && disk.look(file) === undefined) return
     ledger.set(hex, Number(stat.size), stampOf(stat))
     if (clock.wall() - Number(stat.mtimeMs) < restampMs) return
     // The stamp is out of date after this, so once a day the content is verified anew.

@@ -9,6 +9,7 @@ export class SourceFile {
   readonly #path: string
   readonly #file: FileHandle
   readonly #stat: BigIntStats
+  #watched = 0
 
   private constructor(path: string, file: FileHandle, stat: BigIntStats) {
     this.size = Number(stat.size)
@@ -46,11 +47,19 @@ export class SourceFile {
     return bytes
   }
 
-  /** Copies all of it, hashing on the way; `watch` sees each chunk for as long as it does not return. @throws ShoalError ERR_OUTPUT when it changes meanwhile */
+  /**
+   * Copies all of it, hashing on the way; `watch` sees each chunk for as long as it does not return. Copying a second time
+   * shows it only what it has not seen yet.
+   * @throws ShoalError ERR_OUTPUT when it changes meanwhile
+   */
   async copyTo(target: FileHandle, watch?: (chunk: Uint8Array) => void): Promise<Uint8Array> {
+    let copied = 0
     const { digest, size } = await hashFile(this.#file, this.size, (chunk) => {
       const written = target.writeFile(chunk)
-      watch?.(chunk)
+      const unseen = chunk.subarray(Math.max(0, this.#watched - copied))
+      copied += chunk.length
+      this.#watched = Math.max(this.#watched, copied)
+      if (unseen.length > 0) watch?.(unseen)
       return written
     })
     await this.#checkUnchanged(size)

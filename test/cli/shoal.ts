@@ -34,6 +34,8 @@ export interface ShoalOptions {
   home: string
   env?: Record<string, string>
   stdin?: string
+  /** Whether standard input is a person. */
+  terminal?: boolean
   signal?: AbortSignal
 }
 
@@ -45,7 +47,7 @@ export async function shoal(args: readonly string[], options: ShoalOptions): Pro
   const io: Io = {
     stdout: out,
     stderr: err,
-    stdin: Readable.from([options.stdin ?? '']),
+    stdin: Object.assign(Readable.from([options.stdin ?? '']), { isTTY: options.terminal ?? false }),
     env,
     paths: shoalPaths(env, options.home),
     daemonProgram: fileURLToPath(new URL('fake-daemon-program.ts', import.meta.url)),

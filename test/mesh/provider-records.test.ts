@@ -105,12 +105,16 @@ test('what was announced in an earlier session is not renewed', async (t) => {
   assert.deepEqual(await own(second), [])
 })
 
-test('the DHT is worth asking only when a member is away', async (t) => {
+test('the DHT is worth asking only when a member is away, or may be that was not met yet', async (t) => {
   const membership = createMembership({ name: 'test' })
-  const a = await makeMesh(t, { ...membership })
+  let later = 0
+  const clock = { ...systemClock, now: () => systemClock.now() + later }
+  const a = await makeMesh(t, { ...membership }, {}, { clock })
   const b = await makeMesh(t, { ...membership })
   assert.equal(a.mesh.shouldAskDht(), false)
   await connect(a, b)
+  assert.equal(a.mesh.shouldAskDht(), true)
+  later = 10_000
   assert.equal(a.mesh.shouldAskDht(), false)
   const down = peerEvent(a.mesh, b.mesh.peerId, false)
   await b.mesh.stop()

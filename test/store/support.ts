@@ -7,8 +7,9 @@ import type { TestContext } from 'node:test'
 import type { Clock } from '../../src/base/clock.ts'
 import { codeOf } from '../../src/base/errors.ts'
 import { type Logger, silentLogger } from '../../src/base/log.ts'
-import { type BlockStore, type BlockStoreInit, createBlockStore } from '../../src/store/blocks.ts'
+import { type BlockStore, createBlockStore } from '../../src/store/blocks.ts'
 import { type IndexDb, openIndexDb } from '../../src/store/index-db.ts'
+import type { BlockStoreInit } from '../../src/store/init.ts'
 
 const cleanups = new WeakMap<TestContext, (() => unknown)[]>()
 
@@ -36,7 +37,14 @@ export async function tempDir(t: TestContext): Promise<string> {
 /** A started store that is stopped before its directory goes. */
 export async function openStore(t: TestContext, init: Partial<BlockStoreInit> = {}): Promise<BlockStore> {
   const dir = init.dir ?? (await tempDir(t))
-  const store = createBlockStore({ log: silentLogger, maxBytes: 1 << 30, minFreeBytes: 0, ...init, dir })
+  const store = createBlockStore({
+    log: silentLogger,
+    maxBytes: 1 << 30,
+    minFreeBytes: 0,
+    reserveBytes: 0,
+    ...init,
+    dir,
+  })
   await store.start()
   afterwards(t, () => store.stop())
   await store.indexed()

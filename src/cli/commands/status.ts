@@ -24,7 +24,7 @@ export function addStatus(program: Command, io: Io, done: (exitCode: number) => 
     })
 }
 
-function statusLines({ node, mesh, slots, peers, cache, health }: Status): string[] {
+function statusLines({ node, mesh, slots, peers, cache, sharing, health }: Status): string[] {
   return [
     `node    ${node.name}  ${node.peerId}  (process ${node.pid}, version ${node.version})`,
     ...node.addresses.map((address) => `        ${address}`),
@@ -32,10 +32,17 @@ function statusLines({ node, mesh, slots, peers, cache, health }: Status): strin
     `slots   ${slots.free} of ${slots.total} free, ${slots.lent} lent`,
     `peers   ${counted(peers, 'peer')} connected`,
     `cache   ${bytes(cache.bytes)} in ${counted(cache.blocks, 'block')}, ${counted(cache.results, 'result')}`,
+    ...(sharing === undefined ? [] : sharingLines(sharing)),
     ...(health.length === 0 ? ['health  good'] : []),
     ...health.flatMap(({ code, text, hint, count }) => [
       `health  ${code}: ${text}${count > 1 ? ` (${count} times)` : ''}`,
       `        ${hint}`,
     ]),
   ]
+}
+
+function sharingLines({ placed, placing }: NonNullable<Status['sharing']>): string[] {
+  const kept = `${counted(placed.results, 'result')} (${bytes(placed.bytes)}) kept for others`
+  const given = `${counted(placing.placed, 'own result')} placed on them`
+  return [`shared  ${kept}, ${given}${placing.waiting > 0 ? `, ${placing.waiting} to come` : ''}`]
 }

@@ -1,7 +1,14 @@
 import { run } from './tools.ts'
 
-// `npm run bench -- loop` measures editing and rebuilding, anything else building from nothing.
-const [first, ...rest] = process.argv.slice(2)
-const isLoop = first === 'loop'
-const file = isLoop ? 'test/bench/loop.ts' : 'test/bench/main.ts'
-process.exitCode = await run(process.execPath, [file, ...(isLoop ? rest : process.argv.slice(2))])
+// `npm run bench -- loop` measures editing and rebuilding, `store` small blocks on disk, `blocks` blocks between nodes, `who-has` what it costs to know who has what; anything else
+// building from nothing.
+const sections: Readonly<Record<string, string>> = {
+  loop: 'loop',
+  store: 'store',
+  blocks: 'blocks',
+  'who-has': 'who-has',
+}
+const [first = '', ...rest] = process.argv.slice(2)
+const section = sections[first]
+const args = section === undefined ? process.argv.slice(2) : rest
+process.exitCode = await run(process.execPath, [`test/bench/${section ?? 'main'}.ts`, ...args])

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file block.proto.
  */
 export const file_block: GenFile = /*@__PURE__*/
-  fileDesc("CgtibG9jay5wcm90bxIIc2hvYWwudjEiZgoKQmxvY2tGcmFtZRIpCgdyZXF1ZXN0GAEgASgLMhYuc2hvYWwudjEuUmFuZ2VSZXF1ZXN0SAASJQoFcmVwbHkYAiABKAsyFC5zaG9hbC52MS5SYW5nZVJlcGx5SABCBgoEYm9keSJHCgxSYW5nZVJlcXVlc3QSCgoCaWQYASABKAQSCwoDY2lkGAIgASgMEg4KBm9mZnNldBgDIAEoBBIOCgZsZW5ndGgYBCABKA0iYwoKUmFuZ2VSZXBseRIKCgJpZBgBIAEoBBIlCgZzdGF0dXMYAiABKA4yFS5zaG9hbC52MS5SYW5nZVN0YXR1cxIMCgRzaXplGAMgASgEEg4KBmxlbmd0aBgFIAEoDUoECAQQBSpxCgtSYW5nZVN0YXR1cxIcChhSQU5HRV9TVEFUVVNfVU5TUEVDSUZJRUQQABITCg9SQU5HRV9TVEFUVVNfT0sQARIYChRSQU5HRV9TVEFUVVNfTUlTU0lORxACEhUKEVJBTkdFX1NUQVRVU19CVVNZEANiBnByb3RvMw");
+  fileDesc("CgtibG9jay5wcm90bxIIc2hvYWwudjEiZgoKQmxvY2tGcmFtZRIpCgdyZXF1ZXN0GAEgASgLMhYuc2hvYWwudjEuUmFuZ2VSZXF1ZXN0SAASJQoFcmVwbHkYAiABKAsyFC5zaG9hbC52MS5SYW5nZVJlcGx5SABCBgoEYm9keSJ4CgxSYW5nZVJlcXVlc3QSCgoCaWQYASABKAQSCwoDY2lkGAIgASgMEg4KBm9mZnNldBgDIAEoBBIOCgZsZW5ndGgYBCABKA0SIQoEa2luZBgFIAEoDjITLnNob2FsLnYxLlJhbmdlS2luZBIMCgR6c3RkGAYgASgIIpYBCgpSYW5nZVJlcGx5EgoKAmlkGAEgASgEEiUKBnN0YXR1cxgCIAEoDjIVLnNob2FsLnYxLlJhbmdlU3RhdHVzEgwKBHNpemUYAyABKAQSDgoGbGVuZ3RoGAUgASgNEhMKC3pzdGRfbGVuZ3RoGAYgASgNEg4KBm90aGVycxgHIAMoCRIMCgRoYXZlGAggASgMSgQIBBAFKlEKCVJhbmdlS2luZBIUChBSQU5HRV9LSU5EX0JMT0NLEAASFwoTUkFOR0VfS0lORF9NQU5JRkVTVBABEhUKEVJBTkdFX0tJTkRfT1RIRVJTEAIqcQoLUmFuZ2VTdGF0dXMSHAoYUkFOR0VfU1RBVFVTX1VOU1BFQ0lGSUVEEAASEwoPUkFOR0VfU1RBVFVTX09LEAESGAoUUkFOR0VfU1RBVFVTX01JU1NJTkcQAhIVChFSQU5HRV9TVEFUVVNfQlVTWRADYgZwcm90bzM");
 
 /**
  * @generated from message shoal.v1.BlockFrame
@@ -68,6 +68,18 @@ export type RangeRequest = Message<"shoal.v1.RangeRequest"> & {
    * @generated from field: uint32 length = 4;
    */
   length: number;
+
+  /**
+   * @generated from field: shoal.v1.RangeKind kind = 5;
+   */
+  kind: RangeKind;
+
+  /**
+   * The bytes may come compressed.
+   *
+   * @generated from field: bool zstd = 6;
+   */
+  zstd: boolean;
 };
 
 /**
@@ -94,18 +106,39 @@ export type RangeReply = Message<"shoal.v1.RangeReply"> & {
   status: RangeStatus;
 
   /**
-   * Size of the whole block.
+   * Size of the whole block, or of the whole manifest.
    *
    * @generated from field: uint64 size = 3;
    */
   size: bigint;
 
   /**
-   * How many bytes of the block follow this frame, outside protobuf.
+   * How many bytes of it the range is.
    *
    * @generated from field: uint32 length = 5;
    */
   length: number;
+
+  /**
+   * How many bytes follow this frame, outside protobuf, as one zstd frame; 0: `length`, as they are.
+   *
+   * @generated from field: uint32 zstd_length = 6;
+   */
+  zstdLength: number;
+
+  /**
+   * Peer ids of members that asked for the block lately, at most 8; only for a large one.
+   *
+   * @generated from field: repeated string others = 7;
+   */
+  others: string[];
+
+  /**
+   * From a member that is still fetching, with a manifest: a bit for each chunk, the first the lowest of the first byte.
+   *
+   * @generated from field: bytes have = 8;
+   */
+  have: Uint8Array;
 };
 
 /**
@@ -114,6 +147,43 @@ export type RangeReply = Message<"shoal.v1.RangeReply"> & {
  */
 export const RangeReplySchema: GenMessage<RangeReply> = /*@__PURE__*/
   messageDesc(file_block, 2);
+
+/**
+ * @generated from enum shoal.v1.RangeKind
+ */
+export const RangeKind = {
+  /**
+   * Of the block itself.
+   *
+   * @generated from enum value: RANGE_KIND_BLOCK = 0;
+   */
+  BLOCK: 0,
+
+  /**
+   * Of its chunk manifest.
+   *
+   * @generated from enum value: RANGE_KIND_MANIFEST = 1;
+   */
+  MANIFEST: 1,
+
+  /**
+   * Of nothing: who else asks for the block?
+   *
+   * @generated from enum value: RANGE_KIND_OTHERS = 2;
+   */
+  OTHERS: 2,
+} as const;
+
+/**
+ * @generated from enum shoal.v1.RangeKind
+ */
+export type RangeKind = (typeof RangeKind)[keyof typeof RangeKind] | UnknownEnum;
+
+/**
+ * Describes the enum shoal.v1.RangeKind.
+ */
+export const RangeKindSchema: GenEnum<RangeKind> = /*@__PURE__*/
+  enumDesc(file_block, 0);
 
 /**
  * @generated from enum shoal.v1.RangeStatus
@@ -149,5 +219,5 @@ export type RangeStatus = (typeof RangeStatus)[keyof typeof RangeStatus] | Unkno
  * Describes the enum shoal.v1.RangeStatus.
  */
 export const RangeStatusSchema: GenEnum<RangeStatus> = /*@__PURE__*/
-  enumDesc(file_block, 0);
+  enumDesc(file_block, 1);
 

@@ -6,17 +6,19 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { HoldingsAnswer, HoldingsDone, HoldingsQuery, HoldingsWait } from "./holdings_pb.ts";
+import type { HoldingsAnswer, HoldingsDone, HoldingsQuery, HoldingsSummary, HoldingsWait } from "./holdings_pb.ts";
 import { file_holdings } from "./holdings_pb.ts";
 import type { Award, Bid, Building, Cancel, Cancelled, Decline, Done, Gone, Goodbye, Offer, Progress, Reserve } from "./market_pb.ts";
 import { file_market } from "./market_pb.ts";
+import type { Keep, Kept, Release, Room } from "./placement_pb.ts";
+import { file_placement } from "./placement_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSL0BQoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSABCBgoEYm9keSI/CgVIZWxsbxITCgt2ZXJzaW9uX21pbhgBIAEoDRITCgt2ZXJzaW9uX21heBgCIAEoDRIMCgRuYW1lGAMgASgJIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market]);
+  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSKxBwoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSAASHgoEcm9vbRgWIAEoCzIOLnNob2FsLnYxLlJvb21IABIeCgRrZWVwGBcgASgLMg4uc2hvYWwudjEuS2VlcEgAEh4KBGtlcHQYGCABKAsyDi5zaG9hbC52MS5LZXB0SAASJAoHcmVsZWFzZRgZIAEoCzIRLnNob2FsLnYxLlJlbGVhc2VIABI1ChBob2xkaW5nc19zdW1tYXJ5GBogASgLMhkuc2hvYWwudjEuSG9sZGluZ3NTdW1tYXJ5SABCBgoEYm9keSI/CgVIZWxsbxITCgt2ZXJzaW9uX21pbhgBIAEoDRITCgt2ZXJzaW9uX21heBgCIAEoDRIMCgRuYW1lGAMgASgJIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market, file_placement]);
 
 /**
  * @generated from message shoal.v1.ControlFrame
@@ -139,6 +141,36 @@ export type ControlFrame = Message<"shoal.v1.ControlFrame"> & {
      */
     value: Goodbye;
     case: "goodbye";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Room room = 22;
+     */
+    value: Room;
+    case: "room";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Keep keep = 23;
+     */
+    value: Keep;
+    case: "keep";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Kept kept = 24;
+     */
+    value: Kept;
+    case: "kept";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Release release = 25;
+     */
+    value: Release;
+    case: "release";
+  } | {
+    /**
+     * @generated from field: shoal.v1.HoldingsSummary holdings_summary = 26;
+     */
+    value: HoldingsSummary;
+    case: "holdingsSummary";
   } | { case: undefined; value?: undefined };
 };
 

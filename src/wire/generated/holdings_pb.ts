@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdings.proto.
  */
 export const file_holdings: GenFile = /*@__PURE__*/
-  fileDesc("Cg5ob2xkaW5ncy5wcm90bxIIc2hvYWwudjEiOAoNSG9sZGluZ3NRdWVyeRIKCgJpZBgBIAEoBBIMCgRrZXlzGAIgAygMEg0KBXdvcmtzGAMgAygMImkKDkhvbGRpbmdzQW5zd2VyEgoKAmlkGAEgASgEEiMKCGhvbGRpbmdzGAIgAygLMhEuc2hvYWwudjEuSG9sZGluZxImCgdwZW5kaW5nGAMgAygLMhUuc2hvYWwudjEuUGVuZGluZ1dvcmsiJgoHSG9sZGluZxILCgNrZXkYASABKAwSDgoGdHJhY2VzGAIgAygMIjAKC1BlbmRpbmdXb3JrEgwKBHdvcmsYASABKAwSEwoLZXhwZWN0ZWRfbXMYAiABKA0iHQoMSG9sZGluZ3NXYWl0Eg0KBXdvcmtzGAEgAygMIisKDEhvbGRpbmdzRG9uZRINCgV3b3JrcxgBIAMoDBIMCgRoZWxkGAIgASgIYgZwcm90bzM");
+  fileDesc("Cg5ob2xkaW5ncy5wcm90bxIIc2hvYWwudjEiOAoNSG9sZGluZ3NRdWVyeRIKCgJpZBgBIAEoBBIMCgRrZXlzGAIgAygMEg0KBXdvcmtzGAMgAygMImkKDkhvbGRpbmdzQW5zd2VyEgoKAmlkGAEgASgEEiMKCGhvbGRpbmdzGAIgAygLMhEuc2hvYWwudjEuSG9sZGluZxImCgdwZW5kaW5nGAMgAygLMhUuc2hvYWwudjEuUGVuZGluZ1dvcmsiJgoHSG9sZGluZxILCgNrZXkYASABKAwSDgoGdHJhY2VzGAIgAygMIjAKC1BlbmRpbmdXb3JrEgwKBHdvcmsYASABKAwSEwoLZXhwZWN0ZWRfbXMYAiABKA0iHQoMSG9sZGluZ3NXYWl0Eg0KBXdvcmtzGAEgAygMIisKDEhvbGRpbmdzRG9uZRINCgV3b3JrcxgBIAMoDBIMCgRoZWxkGAIgASgIInIKD0hvbGRpbmdzU3VtbWFyeRINCgVrbm93bhgBIAEoCBINCgVmcmVzaBgCIAEoCBIQCghjb21wbGV0ZRgDIAEoCBINCgVhZGRlZBgEIAEoDBIPCgdyZW1vdmVkGAUgASgMEg8KB3dvcmtpbmcYBiABKAhiBnByb3RvMw");
 
 /**
  * @generated from message shoal.v1.HoldingsQuery
@@ -168,4 +168,58 @@ export type HoldingsDone = Message<"shoal.v1.HoldingsDone"> & {
  */
 export const HoldingsDoneSchema: GenMessage<HoldingsDone> = /*@__PURE__*/
   messageDesc(file_holdings, 5);
+
+/**
+ * Which action keys the sender holds something of, by the first four bytes of each, so that it is asked for no others.
+ *
+ * @generated from message shoal.v1.HoldingsSummary
+ */
+export type HoldingsSummary = Message<"shoal.v1.HoldingsSummary"> & {
+  /**
+   * False: the sender cannot tell yet; what was said before holds no more, and the sender is to be asked about everything.
+   *
+   * @generated from field: bool known = 1;
+   */
+  known: boolean;
+
+  /**
+   * The first of a new summary: what was said before holds no more.
+   *
+   * @generated from field: bool fresh = 2;
+   */
+  fresh: boolean;
+
+  /**
+   * The summary is complete with this frame; until then, and when it never was, the sender is to be asked about everything.
+   *
+   * @generated from field: bool complete = 3;
+   */
+  complete: boolean;
+
+  /**
+   * Four bytes each, one after the other, at most 15,360 of both kinds together.
+   *
+   * @generated from field: bytes added = 4;
+   */
+  added: Uint8Array;
+
+  /**
+   * @generated from field: bytes removed = 5;
+   */
+  removed: Uint8Array;
+
+  /**
+   * The sender is at works just now: see the claims.
+   *
+   * @generated from field: bool working = 6;
+   */
+  working: boolean;
+};
+
+/**
+ * Describes the message shoal.v1.HoldingsSummary.
+ * Use `create(HoldingsSummarySchema)` to create a new message.
+ */
+export const HoldingsSummarySchema: GenMessage<HoldingsSummary> = /*@__PURE__*/
+  messageDesc(file_holdings, 6);
 

@@ -1,0 +1,178 @@
+import type { Datastore } from 'interface-datastore'
+import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/log.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { BlockStore } from '../store/blocks.ts'
+import { cidFromDigest, hexOf } from '../wire/cid.ts'
+import type { Inventory } from './inventory.ts'
+import type { Machine } from './machine.ts'
+import { Placed } from './placed.ts'
+import { Placement } from './placement.ts'
+import type { Supply } from './supply.ts'
+
+export interface PlacingNeeds {
+  mesh: Mesh
+  clock: Clock
+  log: Logger
+  datastore: Datastore
+  blocks: BlockStore
+  supply: Pick<Supply, 'ensure'>
+  inventory: Inventory
+  machine: Pick<Machine, 'onBattery'>
+  /** No cargo is at work and no unit in flight here. */
+  isQuiet(): boolean
+}
+
+/** How often power and room are looked at, and how much the room must change to be told. */
+const tellMs = 30_000
+const tellShare = 0.05
+/** The results of a maker that was away for so long become those of who keeps them: to be placed again from there. */
+const makerGoneMs = 3_600_000
+const maxReleases = 64
+
+/** Both sides of placement: what this node gives to others to keep, and what it keeps for them. */
+export class Placing {
+  readonly placed: Placed
+  readonly placement: Placement
+  readonly #needs: PlacingNeeds
+  #told = { bytes: 0, mains: false }
+  readonly #makersSeenAt = new Map<string, number>()
+  #cancelTell: () => void = () => undefined
+
+  private constructor(needs: PlacingNeeds, placed: Placed, placement: Placement) {
+    this.#needs = needs
+    this.placed = placed
+    this.placement = placement
+  }
+
+  /** @param maxBytes for what others place here */
+  static async open(needs: PlacingNeeds, { maxBytes }: { maxBytes: number }): Promise<Placing> {
+    const { mesh, datastore, blocks, supply, inventory, clock, log } = needs
+    const placed = await Placed.open(
+      {
+        datastore,
+        blocks,
+        log,
+        fetch: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
+        onLost: (key, peer) => mesh.send(peer, keptOf(key, false)),
+      },
+      { maxBytes },
+    )
+    const placement = await Placement.open({
+      clock,
+      log,
+      datastore,
+      isQuiet: () => needs.isQuiet(),
+      held: async (key) => (await inventory.held(key)) ?? (await anyClaim(placed, key)),
+      send: (peer, body) => mesh.send(peer, body),
+    })
+    const placing = new Placing(needs, placed, placement)
+    placing.#start()
+    return placing
+  }
+
+  stop(): void {
+    this.#cancelTell()
+    this.placement.stop()
+    this.placed.stop()
+  }
+
+  #start(): void {
+    const { mesh, inventory, log } = this.#needs
+    inventory.listen({
+      onHeld: (key, item) => this.placement.add(key, item),
+      onGone: (key) => this.placement.gone(key),
+    })
+    mesh.onPeer((peer, up) => {
+      this.placement.onPeer(peer, up)
+      if (up) mesh.send(peer, { case: 'room', value: this.#room() })
+      this.#makersSeenAt.set(peer, this.#needs.clock.now())
+    })
+    mesh.onFrame((peer, body) => {
+      if (body.case === 'room') this.placement.onRoom(peer, body.value)
+      else if (body.case === 'kept') this.placement.onKept(peer, body.value)
+      else if (body.case === 'keep') {
+        void this.placed.keep(peer, body.value).then((held) => {
+          if (body.value.key.length === 32) mesh.send(peer, keptOf(Buffer.from(body.value.key).toString('hex'), held))
+          if (held) log.debug('keeps a result for a member', { peer })
+        })
+      } else if (body.case === 'release') {
+        for (const key of body.value.keys.slice(0, maxReleases)) {
+          void this.placed.release(peer, Buffer.from(key).toString('hex'))
+        }
+      }
+    })
+    this.#tellLater()
+  }
+
+  #room(): { bytes: bigint; mains: boolean } {
+    const room = this.#needs.blocks.stats().refusing ? 0 : this.placed.room
+    const mains = !this.#needs.machine.onBattery()
+    this.#told = { bytes: room, mains }
+    return { bytes: BigInt(room), mains }
+  }
+
+  #tellLater(): void {
+    this.#cancelTell = this.#needs.clock.after(tellMs, () => {
+      this.#tellLater()
+      this.#tell()
+      this.#adopt()
+    })
+  }
+
+  #tell(): void {
+    const before = this.#told
+    const now = this.#room()
+    const changed = Math.abs(Number(now.bytes) - before.bytes) > tellShare * this.placed.stats.maxBytes
+    if (!changed && now.mains === before.mains) {
+      this.#told = before
+      return
+    }
+    for (const { peerId, connected } of this.#needs.mesh.peers()) {
+      if (connected) this.#needs.mesh.send(peerId, { case: 'room', value: now })
+    }
+  }
+
+  #adopt(): void {
+    const { clock, mesh } = this.#needs
+    const now = clock.now()
+    for (const { peerId, connected } of mesh.peers()) if (connected) this.#makersSeenAt.set(peerId, now)
+    for (const [peer, keys] of this.placed.makers()) {
+      const seenAt = this.#makersSeenAt.get(peer) ?? now
+      this.#makersSeenAt.set(peer, seenAt)
+      if (now - seenAt < makerGoneMs) continue
+      this.#makersSeenAt.set(peer, now)
+      // What it was worth is known to its maker only; but somebody paid for placing it once.
+      for (const key of keys) this.placement.add(key, { costMs: Number.POSITIVE_INFINITY, bytes: 1 })
+    }
+  }
+}
+
+async function anyClaim(placed: Placed, key: string): ReturnType<Placed['held']> {
+  for (const { peer } of await placed.claims(key)) return await placed.held(key, peer)
+  return undefined
+}
+
+function keptOf(key: string, held: boolean): { case: 'kept'; value: { key: Uint8Array; held: boolean } } {
+  return { case: 'kept', value: { key: Buffer.from(key, 'hex'), held } }
+}
+
+/** Adds to what this node answers for action keys what it keeps for others. */
+export async function withPlaced(
+  holdings: { key: Uint8Array; traces: Uint8Array[] }[],
+  keys: readonly Uint8Array[],
+  placed: Pick<Placed, 'has' | 'claims'>,
+): Promise<{ key: Uint8Array; traces: Uint8Array[] }[]> {
+  const found = new Map(holdings.map((holding) => [hexOf(cidFromDigest(holding.key)), holding]))
+  for (const key of keys) {
+    const hex = Buffer.from(key).toString('hex')
+    if (!placed.has(hex)) continue
+    const own = found.get(hex)?.traces ?? []
+    const more = (await placed.claims(hex)).flatMap(({ traces }) => traces)
+    const fresh = more.filter((trace) => !own.some((known) => Buffer.compare(known, trace) === 0))
+    if (own.length + fresh.length > 0) found.set(hex, { key, traces: [...own, ...fresh].slice(0, maxTraces) })
+  }
+  return [...found.values()]
+}
+
+const maxTraces = 8

@@ -1,0 +1,81 @@
+import type { Stream } from '@libp2p/interface'
+import type { Clock } from '../base/clock.ts'
+import type { ShoalError } from '../base/errors.ts'
+import { abortable } from './abortable.ts'
+import { BlockLane } from './block-lane.ts'
+
+interface LanesNeeds {
+  clock: Clock
+  /** Opens a block stream to a member, connecting to it when necessary. */
+  open(peerId: string, signal: AbortSignal): Promise<Stream>
+}
+
+const openTimeoutMs = 3000
+const keptTimes = 64
+const reviewEvery = 8
+const firstHedgeMs = 50
+const minHedgeMs = 10
+const maxHedgeMs = 1000
+
+/** One bulk stream to each member that blocks are fetched from, opened when first needed. */
+export class Lanes {
+  readonly #needs: LanesNeeds
+  readonly #lanes = new Map<string, Promise<BlockLane>>()
+  readonly #open = new Map<string, BlockLane>()
+  /** Milliseconds to the first byte, of the latest readings. */
+  readonly #firstBytes: number[] = []
+  #next = 0
+  #hedgeMs = firstHedgeMs
+
+  constructor(needs: LanesNeeds) {
+    this.#needs = needs
+  }
+
+  /** @throws ShoalError ERR_PEER_LOST, and whatever dialling throws; the signal's reason when it fires */
+  async to(peerId: string, signal: AbortSignal): Promise<BlockLane> {
+    const open = this.#open.get(peerId)
+    if (open !== undefined) return open
+    const known = this.#lanes.get(peerId)
+    if (known !== undefined) return abortable(known, signal)
+    const forget = (): void => {
+      if (this.#lanes.get(peerId) !== opening) return
+      this.#lanes.delete(peerId)
+      this.#open.delete(peerId)
+    }
+    // The lane outlives the call that opens it, so the call's signal does not end the opening.
+    const opening: Promise<BlockLane> = this.#needs.open(peerId, AbortSignal.timeout(openTimeoutMs)).then((stream) => {
+      const lane = new BlockLane(this.#needs.clock, peerId, stream, forget)
+      if (this.#lanes.get(peerId) === opening) this.#open.set(peerId, lane)
+      return lane
+    })
+    this.#lanes.set(peerId, opening)
+    opening.catch(forget)
+    return abortable(opening, signal)
+  }
+
+  /** Notes how long a reading waited for its first byte. */
+  firstByteAfter(ms: number): void {
+    this.#firstBytes[this.#next] = ms
+    this.#next = (this.#next + 1) % keptTimes
+    if (this.#next % reviewEvery !== 0) return
+    const p80 = this.#firstBytes.toSorted((a, b) => a - b)[Math.floor(this.#firstBytes.length * 0.8)] ?? firstHedgeMs
+    this.#hedgeMs = Math.min(maxHedgeMs, Math.max(minHedgeMs, p80))
+  }
+
+  /** After so long without a byte a second source is asked: four of five readings have one by then. */
+  get hedgeMs(): number {
+    return this.#hedgeMs
+  }
+
+  close(reason: ShoalError): void {
+    for (const lane of this.#lanes.values()) {
+      lane.then(
+        (open) => open.close(reason),
+        // A lane that never opened has told whoever wanted it.
+        () => undefined,
+      )
+    }
+    this.#lanes.clear()
+    this.#open.clear()
+  }
+}

@@ -1,0 +1,195 @@
+import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createMembership, type Membership } from '../../src/mesh/membership.ts'
+import type { Answer, Order } from './blocks-node.ts'
+import { Network } from './network.ts'
+
+/**
+ * Blocks from node to node, beside a bare noise and yamux stream in the same run. `npm run bench -- blocks [--runs N] [--prof]`.
+ * Every node is a process of its own with a store on disk.
+ */
+const program = fileURLToPath(new URL('blocks-node.ts', import.meta.url))
+const flag = (name: string): boolean => process.argv.includes(`--${name}`)
+const argument = (name: string, otherwise: number): number => {
+  const at = process.argv.indexOf(`--${name}`)
+  return at < 0 ? otherwise : Number(process.argv[at + 1])
+}
+const text = (name: string, otherwise: string): string => {
+  const at = process.argv.indexOf(`--${name}`)
+  return at < 0 ? otherwise : (process.argv[at + 1] ?? otherwise)
+}
+const runs = argument('runs', 5)
+const MB = 1_000_000
+const KiB = 1024
+
+const say = (text: string): boolean => process.stdout.write(`${text}\n`)
+const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+
+interface Figures {
+  ms: number
+  grown: number
+  /** CPU milliseconds of the busier of the two processes. */
+  busier: number
+}
+
+class Node {
+  readonly #child: ChildProcess
+  peerId = ''
+  addresses: string[] = []
+  bare: string[] = []
+
+  constructor(child: ChildProcess) {
+    this.#child = child
+  }
+
+  async ask(order: Order): Promise<Answer> {
+    const answered = once(this.#child, 'message')
+    this.#child.send(order)
+    const [answer] = (await answered) as [Answer]
+    if (answer.error !== undefined) throw new Error(answer.error)
+    return answer
+  }
+
+  async start(dir: string, membership: Membership, listen = '127.0.0.1'): Promise<void> {
+    const { peerId = '', addresses = [], bare = [] } = await this.ask({ do: 'start', dir, membership, listen })
+    Object.assign(this, { peerId, addresses, bare })
+  }
+
+  async end(): Promise<void> {
+    const ended = once(this.#child, 'exit')
+    this.#child.disconnect()
+    await ended
+  }
+}
+
+async function onLoopback(dir: string): Promise<void> {
+  const execArgv = flag('prof') ? ['--cpu-prof', '--cpu-prof-dir', '/tmp/shoal-blocks-prof'] : []
+  const [sender, receiver] = [1, 2].map(() => new Node(fork(program, { execArgv, serialization: 'advanced' }))) as [
+    Node,
+    Node,
+  ]
+  const membership = createMembership({ name: 'bench' })
+  await sender.start(join(dir, 'sender'), membership)
+  await receiver.start(join(dir, 'receiver'), { ...membership, seeds: sender.addresses })
+  const from = [sender.peerId]
+  const loads = [
+    { what: 'one file of 200 MB', count: 1, size: 200 * MB },
+    { what: '2,000 files of 64 KiB', count: 2000, size: 64 * KiB },
+  ]
+  for (const { what, count, size } of loads) {
+    const runOf = async (order: Order): Promise<Figures> => {
+      const before = await sender.ask({ do: 'usage' })
+      const { ms = 0, cpuMs = 0, grownBytes = 0 } = await receiver.ask(order)
+      const after = await sender.ask({ do: 'usage' })
+      const sent = (after.cpuMs ?? 0) - (before.cpuMs ?? 0)
+      return { ms, grown: Math.max(grownBytes, (after.rss ?? 0) - (before.rss ?? 0)), busier: Math.max(cpuMs, sent) }
+    }
+    const figures: { bare: Figures[]; memory: Figures[]; disk: Figures[] } = { bare: [], memory: [], disk: [] }
+    for (let run = 0; run < runs; run++) {
+      const { cids = [] } = await sender.ask({ do: 'fill', count, size })
+      const blocks = cids.map((cid) => ({ cid, size }))
+      const address = sender.bare[0] ?? ''
+      figures.bare.push(await runOf({ do: 'bare', address, bytes: count * size, piece: 256 * KiB }))
+      figures.memory.push(await runOf({ do: 'fetch', blocks, from, keep: false }))
+      figures.disk.push(await runOf({ do: 'fetch', blocks, from, keep: true }))
+      for (const node of [sender, receiver]) await node.ask({ do: 'drop', cids })
+    }
+    const of = (name: keyof typeof figures, what: keyof Figures): number =>
+      median(figures[name].map((row) => row[what]))
+    say(`  ${what}: a bare stream carries ${Math.round((count * size) / of('bare', 'ms') / 1000)} MB/s`)
+    for (const [name, text] of [
+      ['memory', 'verified, in memory'],
+      ['disk', 'from store to store'],
+    ] as const) {
+      const rate = Math.round((count * size) / of(name, 'ms') / 1000)
+      const ratio = (of('bare', 'ms') / of(name, 'ms')).toFixed(2)
+      const cpu = (of('bare', 'busier') / of(name, 'busier')).toFixed(2)
+      const grown = Math.round(Math.max(...figures[name].map((row) => row.grown)) / MB)
+      say(
+        `    ${text.padEnd(20)} ${rate} MB/s, ${ratio} x (budget 0.8); by CPU of the busier ${cpu} x; memory + ${grown} MB`,
+      )
+    }
+  }
+  const { cids: [cid = ''] = [] } = await sender.ask({ do: 'fill', count: 1, size: 200 * MB })
+  const stall: Order = { do: 'stall', address: sender.addresses[0] ?? '', cid, streams: 4 }
+  // Once before, so that what making the file has left in memory is gone.
+  await receiver.ask(stall)
+  const before = (await sender.ask({ do: 'usage' })).rss ?? 0
+  await receiver.ask(stall)
+  const grown = ((await sender.ask({ do: 'usage' })).rss ?? 0) - before
+  say(
+    `  four streams that ask for 256 MB and read nothing: the sender grew by ${Math.round(grown / MB)} MB (budget 64)`,
+  )
+  await Promise.all([sender.end(), receiver.end()])
+}
+
+/** One node that has a toolchain, and seven that want it, each behind a link of its own. */
+async function toolchainToSeven(dir: string): Promise<void> {
+  const mbit = argument('mbit', 50)
+  const count = 8
+  const network = await Network.make(count, mbit)
+  if (typeof network === 'string') {
+    say(`a toolchain to seven nodes: not measured, ${network}`)
+    return
+  }
+  const nodes: Node[] = []
+  try {
+    const membership = createMembership({ name: 'bench' })
+    const seeds: string[] = []
+    for (const [at, { address, command }] of network.hosts.entries()) {
+      const [file = '', ...args] = command([process.execPath, program])
+      const node = new Node(
+        spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], serialization: 'advanced' }),
+      )
+      nodes.push(node)
+      await node.start(join(dir, `shaped-${at}`), { ...membership, seeds: [...seeds] }, address)
+      seeds.push(...node.addresses)
+    }
+    const [first, one, ...others] = nodes as [Node, Node, ...Node[]]
+    const blocks: { cid: string; size: number }[] = []
+    // As in a real one: two files are most of it, and a twentieth is in small ones.
+    for (const [howMany, size] of [
+      [1, 110 * MB],
+      [1, 30 * MB],
+      [2, 10 * MB],
+      [10, MB],
+    ] as const) {
+      const { cids = [] } = await first.ask({ do: 'fill', count: howMany, size })
+      blocks.push(...cids.map((cid) => ({ cid, size })))
+    }
+    const order: Order = { do: 'fetch', blocks, from: [first.peerId], keep: true }
+    const alone = (await one.ask(order)).ms ?? 0
+    await one.ask({ do: 'drop', cids: blocks.map(({ cid }) => cid) })
+    const began = performance.now()
+    const answers = await Promise.all([one, ...others].map((node) => node.ask(order)))
+    const all = performance.now() - began
+    const grown = Math.max(...answers.map(({ grownBytes = 0 }) => grownBytes))
+    const retries = answers.reduce((sum, answer) => sum + (answer.retries ?? 0), 0)
+    say(
+      `  a toolchain of 170 MB over links of ${mbit} Mbit/s: to one node ${(alone / 1000).toFixed(1)} s, to seven ` +
+        `${(all / 1000).toFixed(1)} s, ${(all / alone).toFixed(2)} x (budget 3); ${retries} fetches tried again; memory + ${Math.round(grown / MB)} MB`,
+    )
+  } finally {
+    await Promise.all(nodes.map((node) => node.end()))
+    await network.remove()
+  }
+}
+
+async function measure(): Promise<void> {
+  const dir = await mkdtemp(join(text('dir', tmpdir()), 'shoal-blocks-'))
+  try {
+    if (!flag('no-loopback')) {
+      say(`blocks over loopback, medians of ${runs}`)
+      await onLoopback(dir)
+    }
+    if (!flag('no-toolchain')) await toolchainToSeven(dir)
+  } finally {
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+await measure()

@@ -1,0 +1,70 @@
+import { capture } from '../support/cluster.ts'
+
+/** One machine of a made-up network. */
+interface Machine {
+  address: string
+  /** How to run a program there. */
+  command(args: readonly string[]): string[]
+}
+
+const prefix = 'shoalb'
+const bridge = `${prefix}-br`
+
+/** Machines in network namespaces of their own on one bridge, each with a link of limited speed in both directions. */
+export class Network {
+  readonly hosts: readonly Machine[]
+  readonly #count: number
+
+  private constructor(count: number) {
+    this.#count = count
+    this.hosts = Array.from({ length: count }, (_, at) => ({
+      address: addressOf(at),
+      command: (args) => ['ip', 'netns', 'exec', `${prefix}${at}`, ...args],
+    }))
+  }
+
+  /** @returns why it cannot be made here, instead of a network */
+  static async make(count: number, mbit: number): Promise<Network | string> {
+    if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'it needs root on Linux'
+    const network = new Network(count)
+    await network.remove()
+    try {
+      await ip('link', 'add', bridge, 'type', 'bridge')
+      await ip('link', 'set', bridge, 'up')
+      for (let at = 0; at < count; at++) {
+        const [name, outer] = [`${prefix}${at}`, `${prefix}-o${at}`]
+        await ip('netns', 'add', name)
+        await ip('link', 'add', outer, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
+        await ip('link', 'set', outer, 'master', bridge, 'up')
+        await ip('-n', name, 'addr', 'add', `${addressOf(at)}/24`, 'dev', 'eth0')
+        await ip('-n', name, 'link', 'set', 'lo', 'up')
+        await ip('-n', name, 'link', 'set', 'eth0', 'up')
+        const shape = ['root', 'tbf', 'rate', `${mbit}mbit`, 'burst', '64kb', 'latency', '200ms']
+        await run('tc', ['qdisc', 'add', 'dev', outer, ...shape])
+        await run('ip', ['netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', 'eth0', ...shape])
+      }
+      return network
+    } catch (error) {
+      await network.remove()
+      return error instanceof Error ? error.message : String(error)
+    }
+  }
+
+  /** Whatever is not there any more is no trouble. */
+  async remove(): Promise<void> {
+    for (let at = 0; at < this.#count; at++) {
+      await capture('ip', ['netns', 'del', `${prefix}${at}`])
+      await capture('ip', ['link', 'del', `${prefix}-o${at}`])
+    }
+    await capture('ip', ['link', 'del', bridge])
+  }
+}
+
+const addressOf = (at: number): string => `10.213.7.${at + 1}`
+
+const ip = (...args: string[]): Promise<void> => run('ip', args)
+
+async function run(program: string, args: string[]): Promise<void> {
+  const ran = await capture(program, args)
+  if (ran.code !== 0) throw new Error(`${program} ${args.join(' ')}: ${ran.stderr.trim()}`)
+}
