@@ -1,6 +1,5 @@
-import { rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { type Clock, type Random, systemClock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { isErrorCode, type ShoalError, toShoalError } from '../base/errors.ts'
@@ -10,22 +9,12 @@ import { createMarket } from '../market/driver.ts'
 import { encodeLink } from '../mesh/link.ts'
 import { loadMembership } from '../mesh/membership.ts'
 import { createMesh } from '../mesh/mesh.ts'
-import { driverDigest } from '../plan/driver.ts'
-import type { Invocation } from '../plan/invocation.ts'
-import { type PlanNeeds, plan } from '../plan/plan.ts'
-import { processorName } from '../plan/processor.ts'
-import { StatDigests } from '../plan/stat-digests.ts'
 import { librarySource, type Toolchain } from '../plan/toolchain.ts'
-import { Trees } from '../plan/trees.ts'
-import { LocalView } from '../plan/view.ts'
-import { placeOf } from '../recall/evidence.ts'
 import { Recall } from '../recall/recall.ts'
 import { createBlockStore } from '../store/blocks.ts'
-import { place, placeBytes } from '../store/checkout.ts'
 import { createClosureStore } from '../store/closures.ts'
 import { removeDrafts } from '../store/durable.ts'
 import { openIndexDb } from '../store/index-db.ts'
-import { createSubjectStore } from '../store/subjects.ts'
 import { createTraceStore } from '../store/traces.ts'
 import { Health } from '../watch/health.ts'
 import { History } from '../watch/history.ts'
@@ -33,29 +22,17 @@ import { systemProcesses } from '../watch/processes.ts'
 import { Sessions } from '../watch/sessions.ts'
 import { removeAnnouncement, writeAnnouncement } from './announce.ts'
 import { cacheCare, refetch } from './cache-care.ts'
-import { cargoEnvironments, workingDirectory } from './cargo-process.ts'
-import { Causes } from './causes.ts'
-import { collectResult } from './collect.ts'
 import { runCommand } from './commands.ts'
-import { compile } from './compile.ts'
-import type { CompileNeeds } from './compile-needs.ts'
-import { EditedUnits } from './edited.ts'
 import { lend } from './lend.ts'
 import { Lender } from './lender.ts'
 import { LocalServer } from './local-server.ts'
-import { bootId, type Machine, systemMachine } from './machine.ts'
-import { declaredReads, readsOfCompile } from './observed.ts'
+import { type Machine, systemMachine } from './machine.ts'
 import { observerHere } from './observer-here.ts'
-import { KnownReach } from './reach.ts'
-import { SessionToolchains } from './session-toolchains.ts'
+import { openUnits } from './own-units.ts'
 import { readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
 import { peersView, statusView } from './status.ts'
-import { StaysHere } from './stays-here.ts'
 import { Supply } from './supply.ts'
-import { stayingTask, Units } from './units.ts'
-import { Warmer } from './warm.ts'
-import { FileClock, treeAt, unchanged, Works } from './work.ts'
 
 export interface NodeInit {
   paths: ShoalPaths
@@ -221,117 +198,31 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   await sessions.load()
   closing.push(() => sessions.close())
 
-  const digests = await StatDigests.open({
-    file: join(paths.cache, 'digests'),
-    boot: bootId(),
-    clock,
-    onTrouble: trouble,
-  })
-  closing.push(() => digests.save())
-  const trees = new Trees(digests)
-  const reach = new KnownReach(closures, digests)
-  const toolchains = new SessionToolchains((invocation, target) => lender.toolchain(invocation, target), clock)
-  const planNeeds: PlanNeeds = {
-    digests,
-    trees,
-    reach,
-    toolchain: (invocation, target) => toolchains.of(invocation, target),
-    cargoEnvironment: cargoEnvironments(processes),
-    driver: (path, sysroot) => driverDigest(path, sysroot, digests),
-    processor: () => processorName(),
-  }
-  const inFlight: CompileNeeds['inFlight'] = new Map()
-  const staysHere = new StaysHere()
-  const works = new Works(trees)
-  const fileClock = new FileClock(join(paths.state, 'clock'))
-  closing.push(async () => fileClock.close())
-  const edited = new EditedUnits(clock)
-  const warmer = await Warmer.open(
+  const { units, warmer } = await openUnits(
     {
       clock,
-      log: log.child('warm'),
-      machine,
+      log,
       env,
+      trouble,
+      machine,
       isQuiet,
-      isUnchanged: (planned) => unchanged(planned, trees, digests),
-      isEdited: (dir) => edited.isChanged(dir),
+      salt: membership.id,
+      blocks,
+      closures,
+      datastore: index.datastore,
+      recall,
+      market,
+      mesh,
+      supply,
+      sharing,
+      lender,
+      observer,
+      sessions,
+      processes,
     },
-    { scratchDir: join(paths.cache, 'warm'), enabled: config.build['warm-incremental'] },
+    { paths, config },
+    closing,
   )
-  closing.push(() => warmer.stop())
-  const causes = new Causes({
-    subjects: createSubjectStore({ datastore: index.datastore, log }),
-    blocks,
-    trees,
-    inputsOf: (planned) => works.inputsOf(planned),
-    log: log.child('causes'),
-  })
-  const units: Units = new Units({
-    sessions,
-    market: {
-      building: (build, isOpen) => {
-        market.building(build, isOpen)
-        if (!isOpen) sharing.buildEnded(build)
-      },
-    },
-    cargoRuns: (pid) => processes.identify(pid) !== undefined,
-    nameOf: (peer) => mesh.peers().find((view) => view.peerId === peer)?.name || peer,
-    compile: (shim, build, over) =>
-      blocks.leasing(() =>
-        compile(shim, {
-          over,
-          plan: async (invocation) => {
-            const planned = await plan(invocation, membership.id, planNeeds)
-            if (planned.shareable) sharing.planned(build, () => directoryOf(invocation), planned.key)
-            return planned
-          },
-          recall,
-          market,
-          placeOf: (planned, variables) =>
-            placeOf(planned, variables, {
-              view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
-              tree: (dir) => treeAt(trees, dir),
-            }),
-          work: (planned) => works.of(planned, build),
-          claim: (work, expectedMs) => mesh.claim(work, expectedMs),
-          staying: () => stayingTask(build),
-          edited,
-          isEdited: (planned, missed) => edited.has(planned, missed),
-          withoutIncremental: (planned, invocation) => warmer.add(planned, invocation),
-          observer: () => observer.path(),
-          stamp: () => fileClock.now(),
-          reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
-          staysHere,
-          declaredReads: (planned, depInfo, place) =>
-            declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
-          prepare: async (planned) => {
-            const inputs = works.inputsOf(planned)
-            if (inputs === undefined || !mesh.peers().some((peer) => peer.connected)) return false
-            await supply.offerInputs(planned, inputs)
-            return true
-          },
-          fetch: (cid, size, from, signal) => sharing.ensure(cid, size, from, signal),
-          unchanged: async (planned) =>
-            (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
-          collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
-          discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
-          learn: async (planned, result) => {
-            if (planned.shareable) causes.made(planned)
-            await reach.learn(planned, result, shim.invocation)
-          },
-          causes: (planned, ended) => causes.of(planned, ended),
-          announce: (key) => sharing.made(key),
-          place: async (cid, path, executable) => {
-            await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })
-            digests.prime(path, cid)
-          },
-          prime: (path, cid, identity) => digests.prime(path, cid, identity),
-          placeBytes: (bytes, path) => placeBytes(basename(path), bytes, { outDir: dirname(path) }),
-          inFlight,
-          log: log.child('compile'),
-        }),
-      ),
-  })
 
   const stopRequested = Promise.withResolvers<void>()
   const status = {
@@ -385,10 +276,6 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => lending)
   return { requested: stopRequested.promise }
 }
-
-/** Where cargo runs, else the directory of the unit. */
-const directoryOf = ({ cargoPid, cwd }: Pick<Invocation, 'cargoPid' | 'cwd'>): string =>
-  workingDirectory(cargoPid) ?? cwd
 
 /** A toolchain's own sources have one name everywhere, whether they are installed or not. */
 function sourceRemaps(toolchains: readonly Toolchain[]): { from: string; to: string }[] {

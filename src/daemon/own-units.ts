@@ -1,0 +1,197 @@
+import { rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import type { Datastore } from 'interface-datastore'
+import type { Clock } from '../base/clock.ts'
+import type { Config } from '../base/config.ts'
+import type { ShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { Environment, ShoalPaths } from '../base/paths.ts'
+import type { Market } from '../market/driver.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import { driverDigest } from '../plan/driver.ts'
+import type { Invocation } from '../plan/invocation.ts'
+import { type PlanNeeds, plan } from '../plan/plan.ts'
+import { processorName } from '../plan/processor.ts'
+import { StatDigests } from '../plan/stat-digests.ts'
+import { Trees } from '../plan/trees.ts'
+import { LocalView } from '../plan/view.ts'
+import { placeOf } from '../recall/evidence.ts'
+import type { Recall } from '../recall/recall.ts'
+import type { BlockStore } from '../store/blocks.ts'
+import { place, placeBytes } from '../store/checkout.ts'
+import type { ClosureStore } from '../store/closures.ts'
+import { createSubjectStore } from '../store/subjects.ts'
+import type { ProcessTable } from '../watch/processes.ts'
+import type { Sessions } from '../watch/sessions.ts'
+import { cargoEnvironments, workingDirectory } from './cargo-process.ts'
+import { Causes } from './causes.ts'
+import { collectResult } from './collect.ts'
+import { compile } from './compile.ts'
+import type { CompileNeeds } from './compile-needs.ts'
+import { EditedUnits } from './edited.ts'
+import type { Lender } from './lender.ts'
+import { bootId, type Machine } from './machine.ts'
+import { declaredReads, readsOfCompile } from './observed.ts'
+import type { ObserverHere } from './observer-here.ts'
+import { KnownReach } from './reach.ts'
+import { SessionToolchains } from './session-toolchains.ts'
+import type { Sharing } from './sharing.ts'
+import { StaysHere } from './stays-here.ts'
+import type { Supply } from './supply.ts'
+import { stayingTask, Units } from './units.ts'
+import { Warmer } from './warm.ts'
+import { FileClock, treeAt, unchanged, Works } from './work.ts'
+
+export interface UnitParts {
+  clock: Clock
+  log: Logger
+  env: Environment
+  trouble(error: ShoalError): void
+  machine: Machine
+  /** No cargo is at work and no unit in flight here. */
+  isQuiet(): boolean
+  /** Goes into every action key. */
+  salt: string
+  blocks: BlockStore
+  closures: ClosureStore
+  datastore: Datastore
+  recall: Recall
+  market: Market
+  mesh: Mesh
+  supply: Supply
+  sharing: Sharing
+  lender: Lender
+  observer: ObserverHere
+  sessions: Sessions
+  processes: ProcessTable
+}
+
+/**
+ * Builds what the units of this node's own builds need, of all rooms.
+ * @param closing is given what there is to be closed
+ * @throws ShoalError ERR_STORE
+ */
+export async function openUnits(
+  parts: UnitParts,
+  { paths, config }: { paths: ShoalPaths; config: Config },
+  closing: (() => Promise<void>)[],
+): Promise<{ units: Units; warmer: Warmer }> {
+  const { clock, log, env, trouble, machine, isQuiet, salt, blocks, closures, datastore, recall } = parts
+  const { market, mesh, supply, sharing, lender, observer, sessions, processes } = parts
+  const digests = await StatDigests.open({
+    file: join(paths.cache, 'digests'),
+    boot: bootId(),
+    clock,
+    onTrouble: trouble,
+  })
+  closing.push(() => digests.save())
+  const trees = new Trees(digests)
+  const reach = new KnownReach(closures, digests)
+  const toolchains = new SessionToolchains((invocation, target) => lender.toolchain(invocation, target), clock)
+  const planNeeds: PlanNeeds = {
+    digests,
+    trees,
+    reach,
+    toolchain: (invocation, target) => toolchains.of(invocation, target),
+    cargoEnvironment: cargoEnvironments(processes),
+    driver: (path, sysroot) => driverDigest(path, sysroot, digests),
+    processor: () => processorName(),
+  }
+  const inFlight: CompileNeeds['inFlight'] = new Map()
+  const staysHere = new StaysHere()
+  const works = new Works(trees)
+  const fileClock = new FileClock(join(paths.state, 'clock'))
+  closing.push(async () => fileClock.close())
+  const edited = new EditedUnits(clock)
+  const warmer = await Warmer.open(
+    {
+      clock,
+      log: log.child('warm'),
+      machine,
+      env,
+      isQuiet,
+      isUnchanged: (planned) => unchanged(planned, trees, digests),
+      isEdited: (dir) => edited.isChanged(dir),
+    },
+    { scratchDir: join(paths.cache, 'warm'), enabled: config.build['warm-incremental'] },
+  )
+  closing.push(() => warmer.stop())
+  const causes = new Causes({
+    subjects: createSubjectStore({ datastore: datastore, log }),
+    blocks,
+    trees,
+    inputsOf: (planned) => works.inputsOf(planned),
+    log: log.child('causes'),
+  })
+  const units = new Units({
+    sessions,
+    market: {
+      building: (build, isOpen) => {
+        market.building(build, isOpen)
+        if (!isOpen) sharing.buildEnded(build)
+      },
+    },
+    cargoRuns: (pid) => processes.identify(pid) !== undefined,
+    nameOf: (peer) => mesh.peers().find((view) => view.peerId === peer)?.name || peer,
+    compile: (shim, build, over) =>
+      blocks.leasing(() =>
+        compile(shim, {
+          over,
+          plan: async (invocation) => {
+            const planned = await plan(invocation, salt, planNeeds)
+            if (planned.shareable) sharing.planned(build, () => directoryOf(invocation), planned.key)
+            return planned
+          },
+          recall,
+          market,
+          placeOf: (planned, variables) =>
+            placeOf(planned, variables, {
+              view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
+              tree: (dir) => treeAt(trees, dir),
+            }),
+          work: (planned) => works.of(planned, build),
+          claim: (work, expectedMs) => mesh.claim(work, expectedMs),
+          staying: () => stayingTask(build),
+          edited,
+          isEdited: (planned, missed) => edited.has(planned, missed),
+          withoutIncremental: (planned, invocation) => warmer.add(planned, invocation),
+          observer: () => observer.path(),
+          stamp: () => fileClock.now(),
+          reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
+          staysHere,
+          declaredReads: (planned, depInfo, place) =>
+            declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
+          prepare: async (planned) => {
+            const inputs = works.inputsOf(planned)
+            if (inputs === undefined || !mesh.peers().some((peer) => peer.connected)) return false
+            await supply.offerInputs(planned, inputs)
+            return true
+          },
+          fetch: (cid, size, from, signal) => sharing.ensure(cid, size, from, signal),
+          unchanged: async (planned) =>
+            (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
+          collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
+          discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
+          learn: async (planned, result) => {
+            if (planned.shareable) causes.made(planned)
+            await reach.learn(planned, result, shim.invocation)
+          },
+          causes: (planned, ended) => causes.of(planned, ended),
+          announce: (key) => sharing.made(key),
+          place: async (cid, path, executable) => {
+            await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })
+            digests.prime(path, cid)
+          },
+          prime: (path, cid, identity) => digests.prime(path, cid, identity),
+          placeBytes: (bytes, path) => placeBytes(basename(path), bytes, { outDir: dirname(path) }),
+          inFlight,
+          log: log.child('compile'),
+        }),
+      ),
+  })
+  return { units, warmer }
+}
+
+/** Where cargo runs, else the directory of the unit. */
+const directoryOf = ({ cargoPid, cwd }: Pick<Invocation, 'cargoPid' | 'cwd'>): string =>
+  workingDirectory(cargoPid) ?? cwd
