@@ -31,6 +31,8 @@ if (line === undefined) process.exit()
 const { dir, scratch, seed, pinned: before }: Orders = JSON.parse(String(line))
 const random = seededRandom(seed)
 const pinned = new Set(before)
+/** Nobody else pins or unpins them meanwhile: who comes last would not be known. */
+const unpinning = new Set<number>()
 const store = createBlockStore({ dir, log: silentLogger, ...crashInit })
 await store.start()
 
@@ -66,7 +68,7 @@ async function step(number: number, worker: number, choice: number): Promise<voi
 }
 
 async function pin(number: number): Promise<void> {
-  if (number % 2 === 1 || pinned.has(number) || pinned.size >= maxPinned) return
+  if (number % 2 === 1 || pinned.has(number) || unpinning.has(number) || pinned.size >= maxPinned) return
   pinned.add(number)
   const bytes = blockOf(number)
   await store.put(bytes)
@@ -77,9 +79,11 @@ async function pin(number: number): Promise<void> {
 async function unpin(): Promise<void> {
   const [oldest] = pinned
   if (oldest === undefined) return
+  pinned.delete(oldest)
+  unpinning.add(oldest)
   say(`unpinning ${oldest}`)
   await store.unpin(cidOf(blockOf(oldest)))
-  pinned.delete(oldest)
+  unpinning.delete(oldest)
 }
 
 await Promise.all(Array.from({ length: 6 }, (_, worker) => work(worker)))
