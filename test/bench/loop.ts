@@ -95,7 +95,7 @@ interface Figures {
 async function round(
   cluster: Cluster,
   at: number,
-  envs: Record<'plain' | 'shoal', NodeJS.ProcessEnv>,
+  envs: Record<'plain' | 'shoal' | 'busy', NodeJS.ProcessEnv>,
 ): Promise<Figures> {
   const node = cluster.node('one')
   const dirs = await Promise.all(
@@ -103,7 +103,8 @@ async function round(
   )
   const [plain = '', warm = '', cold = ''] = dirs
   await timedBuild(plain, envs.plain)
-  for (const dir of [warm, cold]) await timedBuild(dir, envs.shoal)
+  await timedBuild(warm, envs.shoal)
+  await timedBuild(cold, envs.busy)
   await rested(node)
   const figures: Figures = { nothing: [], plain: [], rested: [], unrested: [], plainLoop: [], loop: [] }
   figures.plain.push(await timedEdit(plain, envs.plain, 1))
@@ -112,8 +113,9 @@ async function round(
   const atOnce = [
     async () => void figures.nothing.push(await emptied(plain, () => timedBuild(plain, envs.plain))),
     async (edit: number) => {
-      await emptied(cold, () => timedBuild(cold, envs.shoal))
-      figures.unrested.push(await timedEdit(cold, envs.shoal, -edit))
+      await writeFile(edited(cold), moduleText(7, 0))
+      await emptied(cold, () => timedBuild(cold, envs.busy))
+      figures.unrested.push(await timedEdit(cold, envs.busy, 1000 + edit))
     },
   ]
   for (let edit = 1; edit <= 4; edit++) for (const trial of atOnce.reverse()) await trial(edit)
@@ -126,7 +128,8 @@ async function round(
 }
 
 async function measure(): Promise<void> {
-  const cluster = await Cluster.start(['one'])
+  // The second one is never told that its machine is at rest.
+  const cluster = await Cluster.start(['one', 'two'])
   try {
     if (process.argv.includes('--assume-rest')) {
       const node = cluster.node('one')
@@ -136,8 +139,9 @@ async function measure(): Promise<void> {
     }
     const { CARGO_INCREMENTAL: _, ...plain } = process.env
     const { CARGO_INCREMENTAL: __, ...shoal } = await cluster.node('one').cargoEnv()
+    const { CARGO_INCREMENTAL: ___, ...busy } = await cluster.node('two').cargoEnv()
     const rounds: Figures[] = []
-    for (let at = 0; at < runs; at++) rounds.push(await round(cluster, at, { plain, shoal }))
+    for (let at = 0; at < runs; at++) rounds.push(await round(cluster, at, { plain, shoal, busy }))
     const all = (name: keyof Figures): number => median(rounds.flatMap((figures) => figures[name]))
     const row = (what: string, name: keyof Figures, base: keyof Figures, budget: string): boolean =>
       say(
