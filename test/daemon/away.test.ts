@@ -28,11 +28,11 @@ describe('what a lender says that a compile looked at', () => {
   const trace = (change: Partial<Trace>): Uint8Array =>
     encodeTrace({ v: 2, action: planned.key, reads: [source], env: [], result: cid, ...change }).bytes
 
-  function held(bytes: Uint8Array, usesMacros = true): Promise<ReadSet> {
+  function held(bytes: Uint8Array, usesMacros = true, depInfo = 'x.d: x/src/lib.rs\n'): Promise<ReadSet> {
     const place = placeIn(dir, { env: new Map([['MOOD', 'good']]) })
     const declared: ReadSet = { reads: [source], env: [['DECLARED', null]] }
     const needs = { staysHere, declaredReads: async () => declared }
-    return readsAway({ cid, trace: bytes, depInfo: '' }, { planned: { ...planned, usesMacros }, place }, needs)
+    return readsAway({ cid, trace: bytes, depInfo }, { planned: { ...planned, usesMacros }, place }, needs)
   }
 
   test('is believed when all of it holds here', async () => {
@@ -57,6 +57,19 @@ describe('what a lender says that a compile looked at', () => {
   test('is refused when it is bound to a place, and the unit stays here from then on', async () => {
     await assert.rejects(held(trace({ reads: [['bound', '', content('there')], source] })), { code: 'ERR_PATH_BOUND' })
     assert.equal(staysHere.reason(planned.key), 'path-bound')
+  })
+
+  test('is refused when a source computes with OUT_DIR, which is another one there, and the unit stays here', async () => {
+    const depInfo = 'x.d: x/src/lib.rs\n\n# env-dep:OUT_DIR=\\0build\\0\n'
+    assert.deepEqual((await held(trace({}), true, depInfo)).reads, [source])
+    await writeFile(join(dir, 'ws/x/src/lib.rs'), 'const N: usize = env!("OUT_DIR").len();')
+    try {
+      const edited: ReadSet['reads'][number] = ['file', source[1], content('const N: usize = env!("OUT_DIR").len();')]
+      await assert.rejects(held(trace({ reads: [edited] }), true, depInfo), { code: 'ERR_PATH_BOUND' })
+      assert.equal(staysHere.reason(planned.key), 'path-bound')
+    } finally {
+      await writeFile(join(dir, 'ws/x/src/lib.rs'), 'lib')
+    }
   })
 
   test('is refused when it is of another action, of another result, or no trace', async () => {
