@@ -51,6 +51,11 @@ const schema = z.strictObject({
         .default(4 * GiB),
       /** Of these, for results that other members place here; 0 keeps nothing for others. Default: a quarter. */
       'placed-max-bytes': z.int().min(0).optional(),
+      /** Beside these, for toolchains of other members to lend with, half a GiB each; 0 fetches none. */
+      'toolchains-max-bytes': z
+        .int()
+        .min(0)
+        .default(4 * GiB),
     })
     .prefault({}),
 })

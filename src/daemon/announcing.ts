@@ -51,9 +51,10 @@ export class Announcing {
     })
   }
 
-  /** A toolchain whose files this node serves, by the digest of its manifest. */
-  toolchain(manifest: CID): void {
-    this.#toolchains.set(hexOf(manifest), manifest)
+  /** A toolchain whose files this node serves, or no longer, by the digest of its manifest. */
+  toolchain(manifest: CID, isHere: boolean): void {
+    if (isHere) this.#toolchains.set(hexOf(manifest), manifest)
+    else this.#toolchains.delete(hexOf(manifest))
     this.changed()
   }
 

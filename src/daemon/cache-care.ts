@@ -15,11 +15,18 @@ export interface CacheCare {
   gc(toBytes: number | undefined): Promise<Record<string, unknown>>
   /** Reads everything that is kept; what is bad is got from a member that has it. */
   verify(): Promise<Record<string, unknown>>
-  /** Forgets all results and removes their blocks, except what is in use at this moment. */
+  /** Forgets all results and removes their blocks, and the toolchains of others, except what is in use at this moment. */
   purge(): Promise<Record<string, unknown>>
 }
 
-export function cacheCare({ blocks, traces }: { blocks: BlockStore; traces: TraceStore }): CacheCare {
+export interface CacheCareNeeds {
+  blocks: BlockStore
+  traces: TraceStore
+  /** `purge` returns the bytes that it removed. */
+  toolchains: { purge(): Promise<number> }
+}
+
+export function cacheCare({ blocks, traces, toolchains }: CacheCareNeeds): CacheCare {
   const stats = (): Promise<Record<string, unknown>> => cacheView({ blocks, traces })
   return {
     stats,
@@ -35,7 +42,8 @@ export function cacheCare({ blocks, traces }: { blocks: BlockStore; traces: Trac
       // A result without its blocks is a miss; blocks without a result are only in the way.
       for await (const key of traces.keys()) await traces.remove(key)
       const freed = await blocks.purge()
-      return { ...(await stats()), freed }
+      const bytes = freed.bytes + (await toolchains.purge())
+      return { ...(await stats()), freed: { ...freed, bytes } }
     },
   }
 }

@@ -49,6 +49,8 @@ export class Lender {
   readonly #rustupHome: string
   readonly #observer: string
   readonly #ready = new Map<string, Toolchain>()
+  /** Compiles that run, by toolchain. */
+  readonly #running = new Map<string, number>()
   readonly #covered = new Map<string, ReadonlySet<string>>()
   #terms: LendTerms = { ...nothing }
 
@@ -97,6 +99,41 @@ export class Lender {
       }
     }
     return installed
+  }
+
+  /** Whether units of this toolchain can be compiled here. */
+  has(digest: string): boolean {
+    return this.#ready.has(digest)
+  }
+
+  /** Whether there is a sandbox. */
+  get isolates(): boolean {
+    return this.#executor.tier !== 'none'
+  }
+
+  isBusy(digest: string): boolean {
+    return this.#running.has(digest)
+  }
+
+  /**
+   * Lends with a toolchain that came from other members. Nothing of it ever runs outside of the sandbox, nor for this node's user.
+   * @param sysroot holds the files that the manifest names and nothing else
+   * @throws ShoalError ERR_TOOLCHAIN when something else lies there or it does not run, ERR_SANDBOX, ERR_DECODE
+   */
+  async adopt(sysroot: string, manifest: Uint8Array): Promise<Toolchain> {
+    const toolchain = await this.#toolchains.fetched(sysroot, manifest)
+    await this.#executor.prepare(toolchain)
+    this.#ready.set(toolchain.digest, toolchain)
+    this.#terms = this.#newTerms()
+    return toolchain
+  }
+
+  /** Does not lend with it any more. */
+  drop(digest: string): void {
+    this.#ready.delete(digest)
+    this.#covered.delete(digest)
+    this.#executor.forget(digest)
+    this.#terms = this.#newTerms()
   }
 
   get lending(): { tier: Tier; reason: string } {
@@ -154,17 +191,22 @@ export class Lender {
   /** @throws ShoalError ERR_TOOLCHAIN when the action's is not ready here, and what the executor throws */
   async run(action: Action, inputs: Inputs, options: Pick<ExecuteOptions, 'signal' | 'onRmeta'>): Promise<Outcome> {
     const toolchain = this.#ready.get(action.toolchain)
-    if (toolchain === undefined) throw new ShoalError('ERR_TOOLCHAIN', 'not installed here')
+    if (toolchain === undefined) throw new ShoalError('ERR_TOOLCHAIN', 'not here')
+    const { digest } = toolchain
+    this.#running.set(digest, (this.#running.get(digest) ?? 0) + 1)
     try {
       return await this.#executor.run({ action, inputs, toolchain, ...options })
     } catch (error) {
       // Its files have changed, as after `rustup update`: it is no longer what the offers say.
       if (codeOf(error) === 'ERR_TOOLCHAIN') {
-        this.#ready.delete(action.toolchain)
-        this.#terms = this.#newTerms()
+        this.drop(digest)
         void this.#makeReady()
       }
       throw error
+    } finally {
+      const left = (this.#running.get(digest) ?? 1) - 1
+      if (left > 0) this.#running.set(digest, left)
+      else this.#running.delete(digest)
     }
   }
 

@@ -33,6 +33,8 @@ import { readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
 import { peersView, statusView } from './status.ts'
 import { Supply } from './supply.ts'
+import { ToolchainShelf } from './toolchain-shelf.ts'
+import { compilerHost, ToolchainSupply } from './toolchain-supply.ts'
 
 export interface NodeInit {
   paths: ShoalPaths
@@ -154,6 +156,19 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     { blocks, clock, log: log.child('lend'), env, health },
     { cacheDir: paths.cache, rustupHome, observer: paths.observer, config },
   )
+  const shelf = new ToolchainShelf(
+    {
+      dir: join(paths.cache, 'toolchains'),
+      maxBytes: config.cache['toolchains-max-bytes'],
+      minFreeBytes: config.cache['min-free-bytes'],
+    },
+    clock,
+  )
+  const announce = (digest: string, isHere: boolean): void => sharing.toolchain(digest, isHere)
+  const toolchains = new ToolchainSupply(
+    { mesh, clock, log: log.child('toolchains'), blocks, supply, machine, lender, shelf, announce },
+    { host: compilerHost(process.platform, process.arch), lends: config.lend.slots !== 0 },
+  )
   const market = createMarket(
     {
       mesh,
@@ -170,7 +185,10 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
             observes: () => lender.observes(),
             covered: (toolchain) => lender.covered(toolchain),
             usesEnviron: (library) => lender.usesEnviron(library),
-            run: (action, inputs, runOptions) => lender.run(action, inputs, runOptions),
+            run: (action, inputs, runOptions) => {
+              toolchains.used(action.toolchain)
+              return lender.run(action, inputs, runOptions)
+            },
             remember: async (result, reads) => {
               await recall.remember(result, reads)
               sharing.made(result.action)
@@ -185,6 +203,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => lender.idle())
   await mesh.start()
   closing.push(() => mesh.stop())
+  closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 
   const processes = systemProcesses(process.platform)
@@ -235,7 +254,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     health,
     lending: () => lender.lending,
     warmer,
-    sharing,
+    sharing: { view: () => ({ ...sharing.view(), toolchains: toolchains.view() }) },
   }
   const server = new LocalServer(
     {
@@ -248,7 +267,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           status: () => statusView(status),
           peers: () => peersView(status),
           invite: () => encodeLink(membership, mesh.addresses()),
-          cache: cacheCare(status),
+          cache: cacheCare({ blocks, traces, toolchains }),
           sessions,
           stop: () => stopRequested.resolve(),
         }),
@@ -266,13 +285,13 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => removeAnnouncement(paths.announce))
 
   // The first look at a toolchain reads half a gigabyte; builds and commands need not wait for it.
-  const lending = lender.start().then(
-    (installed) => {
-      for (const { digest } of installed) sharing.toolchain(digest)
-      return writeAnnouncement(paths.announce, sourceRemaps(installed))
-    },
-    (error: unknown) => trouble(toShoalError(error)),
-  )
+  const lending = lender
+    .start()
+    .then(async (installed) => {
+      await writeAnnouncement(paths.announce, sourceRemaps(installed))
+      await toolchains.start(installed)
+    })
+    .catch((error: unknown) => trouble(toShoalError(error)))
   closing.push(() => lending)
   return { requested: stopRequested.promise }
 }

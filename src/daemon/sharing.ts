@@ -106,9 +106,9 @@ export class Sharing {
     done.catch((error: unknown) => this.#needs.trouble(toShoalError(error)))
   }
 
-  /** A toolchain that this node has. @param digest hex sha2-256 */
-  toolchain(digest: string): void {
-    this.#announcing.toolchain(cidFromDigest(Buffer.from(digest, 'hex')))
+  /** A toolchain whose files this node serves, or no longer. @param digest hex sha2-256 of its manifest */
+  toolchain(digest: string, isHere: boolean): void {
+    this.#announcing.toolchain(cidFromDigest(Buffer.from(digest, 'hex')), isHere)
   }
 
   /** A unit of a build will be looked for. @param dir where its cargo runs */

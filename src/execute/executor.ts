@@ -106,6 +106,11 @@ export class Executor {
     await this.#mounted(toolchain)
   }
 
+  /** It may be changed or removed; it is made ready anew before it is used again. */
+  forget(toolchain: string): void {
+    this.#toolchains.delete(toolchain)
+  }
+
   /**
    * Runs one action.
    * @throws ShoalError ERR_SANDBOX when the tier is `none`; ERR_TOOLCHAIN when the toolchain is not the action's or was
@@ -186,7 +191,7 @@ export class Executor {
     await mkdir(dir, { recursive: true, mode: 0o700 })
     const mounted = await prepareToolchain(toolchain, join(dir, 'runtime'))
     const { clock } = this.#needs
-    await tryToolchain(mounted, { dir, setup, clock, release: toolchain.release })
+    await tryToolchain(mounted, { dir, setup, clock, says: toolchain })
     return mounted
   }
 }

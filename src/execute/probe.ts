@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
+import type { Toolchain } from '../plan/toolchain.ts'
 import { canary } from './canary.ts'
 import { inheritedDescriptors } from './descriptors.ts'
 import { runGuest } from './guest.ts'
@@ -76,12 +77,12 @@ export async function probe(init: ProbeInit): Promise<Probed> {
 }
 
 /**
- * Whether a toolchain runs inside: `rustc -vV` says there what it says outside.
+ * Whether a toolchain runs inside: `rustc -vV` says there what it says outside, or what its manifest says of it.
  * @throws ShoalError ERR_TOOLCHAIN when it does not
  */
 export async function tryToolchain(
   toolchain: MountedToolchain,
-  init: { dir: string; setup: SandboxSetup; clock: Clock; release: string },
+  init: { dir: string; setup: SandboxSetup; clock: Clock; says: Pick<Toolchain, 'host' | 'release' | 'commitHash'> },
 ): Promise<void> {
   const limits = { ...defaultLimits, wallMs: 60_000 }
   const at = '/shoal-probe/toolchain'
@@ -106,7 +107,10 @@ export async function tryToolchain(
     signal: new AbortController().signal,
     onStderr: (chunk) => told.push(chunk),
   })
-  if (end.status === 0 && end.stdout.toString('utf8').includes(`\nrelease: ${init.release}\n`)) return
+  const lines = end.stdout.toString('utf8').split('\n')
+  const { host, release, commitHash = 'unknown' } = init.says
+  const expected = [`host: ${host}`, `release: ${release}`, `commit-hash: ${commitHash}`]
+  if (end.status === 0 && expected.every((line) => lines.includes(line))) return
   const text = Buffer.concat(told).toString('utf8').slice(0, 300)
   throw new ShoalError('ERR_TOOLCHAIN', `rustc does not run in the sandbox: ${text}`)
 }

@@ -3,7 +3,8 @@ import { basename, dirname, join } from 'node:path'
 import { ShoalError } from '../base/errors.ts'
 import { type LoadedLibrary, loadedLibraries } from '../plan/elf.ts'
 import { exists } from '../plan/sysroot.ts'
-import { codegenBackends, librarySource, type Toolchain } from '../plan/toolchain.ts'
+import { librarySource, type Toolchain } from '../plan/toolchain.ts'
+import { codegenBackends, compilerProgram, standardLibraryOf } from '../plan/toolchain-manifest.ts'
 import { removeTree } from './remove-tree.ts'
 
 /** What one program needs from the host to start inside an empty root, as options of bubblewrap. */
@@ -15,17 +16,23 @@ export interface Runtime {
 /** Without this file the compiler's allocator assumes that memory cannot be overcommitted, and is slower. */
 const overcommit = 'sys/vm/overcommit_memory'
 
+export interface RuntimeOptions {
+  /** Libraries to mount from where they are instead of copying them. Default: none. */
+  large?(library: LoadedLibrary): boolean
+  /** See `loadedLibraries`. */
+  within?: string
+}
+
 /**
  * Copies the loader and the libraries that starting `executable` takes into `dir`, made anew.
- * @param large libraries to mount from where they are instead
  * @throws ShoalError ERR_TOOLCHAIN when a library is not found
  */
 export async function prepareRuntime(
   executable: string,
   dir: string,
-  large: (library: LoadedLibrary) => boolean = () => false,
+  { large = () => false, within }: RuntimeOptions = {},
 ): Promise<Runtime> {
-  const { interpreter, libraries } = await loadedLibraries(executable)
+  const { interpreter, libraries } = await loadedLibraries(executable, within)
   const system = libraries.find((library) => /^libc\./.test(library.name))
   if (system === undefined) throw new ShoalError('ERR_TOOLCHAIN', `${executable} does not use the C library`)
   const libraryDir = dirname(system.path)
@@ -70,8 +77,11 @@ export interface MountedToolchain {
 export async function prepareToolchain(toolchain: Toolchain, dir: string): Promise<MountedToolchain> {
   const { sysroot, host, target } = toolchain
   const own = new Set(toolchain.files.map((file) => basename(file.path)))
-  const runtime = await prepareRuntime(join(sysroot, 'bin/rustc'), dir, (library) => own.has(library.name))
-  const shown = ['bin/rustc', ...[...new Set([host, target])].map((triple) => `lib/rustlib/${triple}/lib`)]
+  const runtime = await prepareRuntime(join(sysroot, compilerProgram), dir, {
+    large: (library) => own.has(library.name),
+    ...(toolchain.isFetched && { within: sysroot }),
+  })
+  const shown = [compilerProgram, ...[...new Set([host, target])].map(standardLibraryOf)]
   if (exists(join(sysroot, codegenBackends(host)))) shown.push(codegenBackends(host))
   const { hasSource, commitHash } = toolchain
   if (hasSource) shown.push(librarySource)

@@ -115,6 +115,7 @@ export class Builder {
   #submit(now: number, id: string, task: Task): void {
     if (this.#units.has(id) || this.#here.has(id)) throw new ShoalError('ERR_INTERNAL', 'unit submitted twice')
     const unit = newUnit(id, task, this.#submitted++)
+    if (!unit.stays) this.#builds.uses(task.toolchain)
     const full = this.#here.size >= this.#slots
     const lenders = !unit.stays && this.#offers.anybody(task, now, (peer) => this.#allowed(now, peer, unit))
     if (!this.#stopped && (full || lenders)) this.#effects.push({ kind: 'waiting', id })
@@ -138,12 +139,16 @@ export class Builder {
 
   #building(now: number, build: Uint8Array, active: boolean): void {
     if (!this.#builds.set(build, active, now)) return
-    for (const peer of this.#offers.peers()) this.#send(peer, frame('building', { build, active }))
+    for (const peer of this.#offers.peers()) this.#send(peer, this.#buildingFrame(build, active))
   }
 
   #announce(peers: Iterable<string>): void {
     const builds = this.#builds.ids()
-    for (const peer of peers) for (const build of builds) this.#send(peer, frame('building', { build, active: true }))
+    for (const peer of peers) for (const build of builds) this.#send(peer, this.#buildingFrame(build, true))
+  }
+
+  #buildingFrame(build: Uint8Array, active: boolean): MarketBody {
+    return frame('building', { build, active, toolchains: active ? this.#builds.toolchains() : [] })
   }
 
   #connect(peer: string): void {

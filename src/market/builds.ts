@@ -1,9 +1,11 @@
-import { toHex } from './frames.ts'
-import { timing } from './limits.ts'
+import { fromHex, toHex } from './frames.ts'
+import { marketLimits, timing } from './limits.ts'
 
-/** The builds that run on this machine, and who refused one of their units. */
+/** The builds that run on this machine, which toolchains they use, and who refused one of their units. */
 export class Builds {
   readonly #active = new Map<string, { id: Uint8Array; refusedBy: Set<string> }>()
+  /** Hex, the latest first. Kept from one build to the next: most use what the one before used. */
+  #toolchains: string[] = []
   #refusals = 0
   #announceAt = Number.POSITIVE_INFINITY
 
@@ -29,6 +31,19 @@ export class Builds {
 
   ids(): Uint8Array[] {
     return [...this.#active.values()].map(({ id }) => id)
+  }
+
+  /** A unit that may be compiled elsewhere is compiled with this toolchain (hex). */
+  uses(toolchain: string): void {
+    if (this.#toolchains[0] === toolchain) return
+    this.#toolchains = [toolchain, ...this.#toolchains.filter((other) => other !== toolchain)].slice(
+      0,
+      marketLimits.wanted,
+    )
+  }
+
+  toolchains(): Uint8Array[] {
+    return this.#toolchains.map(fromHex)
   }
 
   /** Not to be asked again for this build. */

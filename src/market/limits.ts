@@ -47,6 +47,8 @@ export const marketLimits = {
   cid: 64,
   name: 1024,
   toolchains: 32,
+  /** Toolchains that BUILDING names. */
+  wanted: 4,
   slots: 1024,
   /** Builds of one peer that are remembered. */
   builds: 16,

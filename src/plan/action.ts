@@ -25,7 +25,7 @@ export type RootName = (typeof rootNames)[number]
 const root = z.enum(rootNames)
 const text = z.string().max(1 << 17)
 /** A relative path of plain segments: what may be joined to a directory without leaving it. */
-const relativePath = z
+export const relativePath = z
   .string()
   .min(1)
   .max(1024)

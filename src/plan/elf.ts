@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { access, type FileHandle, open, realpath } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { codeOf, ShoalError } from '../base/errors.ts'
 
 /** What the dynamic loader reads from one ELF file. */
@@ -127,22 +127,35 @@ export interface Closure {
   libraries: LoadedLibrary[]
 }
 
+/** Loaders, and libraries of the system that a compiler has need of. Whoever may choose others could have any file shown to it. */
+const systemLoaders = new Set(['/lib64/ld-linux-x86-64.so.2', '/lib/ld-linux-aarch64.so.1'])
+const systemLibrary =
+  /^(ld-linux-x86-64|ld-linux-aarch64|lib(c|m|dl|rt|pthread|util|z|gcc_s|stdc\+\+|atomic))\.so(\.\d+)*$/
+
 /**
  * All shared libraries that starting `executable` loads, found as the loader does: run paths, then the system's directories.
- * @throws ShoalError ERR_TOOLCHAIN when it is no dynamic executable or a library is not found
+ * @param within for an executable that nobody here has installed: besides libraries in this directory it gets the system's
+ *   loader and C runtime, and whatever its headers say, no other file of this machine is looked at
+ * @throws ShoalError ERR_TOOLCHAIN when it is no dynamic executable, or a library is not found or not to be had
  */
-export async function loadedLibraries(executable: string): Promise<Closure> {
+export async function loadedLibraries(executable: string, within?: string): Promise<Closure> {
   const start = await realpath(executable)
   const main = await readDynamic(start)
   if (main?.interpreter === undefined)
     throw new ShoalError('ERR_TOOLCHAIN', `${executable} is not a dynamic executable`)
+  if (within !== undefined && !systemLoaders.has(main.interpreter))
+    throw new ShoalError('ERR_TOOLCHAIN', `${executable} wants a loader of its own`)
   const libraries = new Map<string, LoadedLibrary>()
   const queue: { path: string; object: DynamicObject }[] = [{ path: start, object: main }]
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
     const own = next.object.runpath.map((path) => path.replace(/\$ORIGIN|\$\{ORIGIN\}/g, dirname(next?.path ?? '/')))
     for (const name of next.object.needed) {
       if (libraries.has(name) || name === basename(main.interpreter)) continue
-      const path = await findLibrary(name, [...own, ...systemDirectories(main.interpreter)])
+      const system = systemDirectories(main.interpreter)
+      const path = await findLibrary(
+        name,
+        within === undefined ? [...own, ...system] : confined(name, own, system, within),
+      )
       const object = path === undefined ? undefined : await readDynamic(path)
       if (path === undefined || object === undefined) {
         throw new ShoalError('ERR_TOOLCHAIN', `${executable} needs ${name}, which is not found`)
@@ -153,6 +166,15 @@ export async function loadedLibraries(executable: string): Promise<Closure> {
   }
   return { interpreter: main.interpreter, libraries: [...libraries.values()] }
 }
+
+/** Where a library may be looked for whose name and whose directories are somebody else's words. */
+function confined(name: string, own: readonly string[], system: string[], within: string): string[] {
+  if (systemLibrary.test(name)) return system
+  if (!/^lib[\w.+-]+$/.test(name)) return []
+  return own.map((directory) => resolve(directory)).filter((directory) => isBelow(directory, within))
+}
+
+const isBelow = (path: string, directory: string): boolean => path.startsWith(`${directory}/`)
 
 function systemDirectories(interpreter: string): string[] {
   const arch = /x86[_-]64/.test(interpreter) ? 'x86_64' : 'aarch64'

@@ -5,9 +5,18 @@ import { join, relative } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
+import { cidFromDigest, hexOf } from '../wire/cid.ts'
 import { loadedLibraries } from './elf.ts'
 import { type StatMemo, signatureOf } from './stat-memo.ts'
 import { exists, hasDriver, isAbsence, run, SysrootFinder } from './sysroot.ts'
+import {
+  codegenBackends,
+  compilerProgram,
+  decodeToolchain,
+  encodeToolchain,
+  isSharedLibrary,
+  standardLibraryOf,
+} from './toolchain-manifest.ts'
 
 /** One file that a compile loads. */
 export interface ToolchainFile {
@@ -19,8 +28,10 @@ export interface ToolchainFile {
 
 /** A compiler and its standard library for one target, by content. */
 export interface Toolchain {
-  /** Hex sha2-256 over path, size and content of every file that a compile for `target` loads. */
+  /** Hex sha2-256 of its manifest: of path, size and content of every file that a compile for `target` loads. */
   digest: string
+  /** See `plan/toolchain-manifest.ts`. */
+  manifest: Uint8Array
   /** Absolute, links resolved. */
   sysroot: string
   /** Triple that the compiler runs on, and that proc-macros are built for. */
@@ -34,6 +45,8 @@ export interface Toolchain {
   hasSource: boolean
   /** Sorted by path. */
   files: ToolchainFile[]
+  /** Whether it came from another member: nothing in its files is believed, and nothing of it runs but in the sandbox. */
+  isFetched: boolean
   /** What `stat` said of the files; see `isUnchanged`. */
   stamp: string
 }
@@ -51,7 +64,13 @@ const sharedSysroots = new Set(['/', '/usr', '/usr/local'])
 const settledMs = 1000
 /** Where rustup puts the sources of the standard library. */
 export const librarySource = 'lib/rustlib/src/rust'
-const formatVersion = 'shoal-toolchain-1\n'
+
+/** What a compiler says of itself. */
+interface CompilerVersion {
+  host: string
+  release: string
+  commitHash: string | undefined
+}
 
 export interface ToolchainsNeeds {
   memo: StatMemo
@@ -129,10 +148,31 @@ export class Toolchains {
     return [...found.values()]
   }
 
+  /**
+   * A toolchain whose files another member served, laid out in `sysroot` and nothing beside them. None of it is run: what the
+   * compiler says of itself is in the manifest.
+   * @throws ShoalError ERR_TOOLCHAIN when something else lies there than the manifest says, ERR_DECODE when it is none
+   */
+  async fetched(sysroot: string, manifest: Uint8Array): Promise<Toolchain> {
+    const { host, target, release, commit } = decodeToolchain(manifest)
+    let found: Toolchain
+    try {
+      found = await this.#examine(await realpath(sysroot), target, { host, release, commitHash: commit ?? undefined })
+    } catch (error) {
+      throw fromFileSystem(error, sysroot)
+    }
+    if (Buffer.compare(found.manifest, manifest) === 0) return { ...found, isFetched: true }
+    throw new ShoalError('ERR_TOOLCHAIN', `${sysroot} is not what its manifest says`)
+  }
+
   async #identify(given: string, wanted: string | undefined): Promise<Toolchain> {
     const sysroot = await realpath(given)
-    const { host, release, commitHash } = await this.#version(sysroot)
-    const target = wanted ?? host
+    const version = await this.#version(sysroot)
+    return await this.#examine(sysroot, wanted ?? version.host, version)
+  }
+
+  async #examine(sysroot: string, target: string, version: CompilerVersion): Promise<Toolchain> {
+    const { host, release, commitHash } = version
     const paths = await compilerFiles(sysroot)
     for (const triple of new Set([host, target])) paths.push(...(await standardLibrary(sysroot, triple)))
     paths.push(...(await filesUnder(sysroot, codegenBackends(host)).catch(none)))
@@ -143,18 +183,32 @@ export class Toolchains {
       files.push({ path, size, sha256 })
       signatures.push(signature)
     }
-    const hash = createHash('sha256').update(formatVersion)
-    for (const file of files) hash.update(`${file.path}\0${file.size}\0${file.sha256}\n`)
-    // rustc looks into the standard library's sources where they are installed, and moves spans by what it finds.
     const hasSource = exists(join(sysroot, librarySource))
-    if (hasSource) hash.update('with sources\n')
+    const { bytes, cid } = encodeToolchain({
+      v: 1,
+      host,
+      target,
+      release,
+      commit: commitHash ?? null,
+      source: hasSource,
+      files: files.map(({ path, size, sha256 }) => [path, cidFromDigest(Buffer.from(sha256, 'hex')), size]),
+    })
     await this.#memo.save()
-    const stamp = signatures.join(' ')
-    return { digest: hash.digest('hex'), sysroot, host, target, release, commitHash, hasSource, files, stamp }
+    return {
+      digest: hexOf(cid),
+      manifest: bytes,
+      sysroot,
+      ...version,
+      target,
+      hasSource,
+      files,
+      isFetched: false,
+      stamp: signatures.join(' '),
+    }
   }
 
   /** What `rustc -vV` says, filed under the content of the compiler. */
-  async #version(sysroot: string): Promise<{ host: string; release: string; commitHash: string | undefined }> {
+  async #version(sysroot: string): Promise<CompilerVersion> {
     try {
       const hash = createHash('sha256')
       for (const path of (await compilerFiles(sysroot)).sort()) {
@@ -197,22 +251,19 @@ export function isUnchanged(toolchain: Toolchain): boolean {
 async function compilerFiles(sysroot: string): Promise<string[]> {
   if (!sharedSysroots.has(sysroot) && (await hasDriver(sysroot))) {
     const names = await readdir(join(sysroot, 'lib'))
-    return ['bin/rustc', ...names.filter((name) => /\.(so|dylib)(\.|$)/.test(name)).map((name) => `lib/${name}`)]
+    return [compilerProgram, ...names.filter(isSharedLibrary).map((name) => `lib/${name}`)]
   }
-  const { libraries } = await loadedLibraries(join(sysroot, 'bin/rustc'))
+  const { libraries } = await loadedLibraries(join(sysroot, compilerProgram))
   const own = libraries.filter((library) => compilerLibrary.test(library.name))
   const paths = await Promise.all(own.map(async (library) => relative(sysroot, await realpath(library.path))))
   const outside = paths.find((path) => path.startsWith('..'))
   if (outside !== undefined) throw new ShoalError('ERR_TOOLCHAIN', `${sysroot}: ${outside} lies outside`)
-  return ['bin/rustc', ...paths]
+  return [compilerProgram, ...paths]
 }
-
-/** Code generators that the compiler loads by itself, where it has them in files of their own. */
-export const codegenBackends = (host: string): string => `lib/rustlib/${host}/codegen-backends`
 
 async function standardLibrary(sysroot: string, triple: string): Promise<string[]> {
   try {
-    return await filesUnder(sysroot, `lib/rustlib/${triple}/lib`)
+    return await filesUnder(sysroot, standardLibraryOf(triple))
   } catch (error) {
     if (!isAbsence(error)) throw error
     throw new ShoalError('ERR_TOOLCHAIN', `${sysroot}: target ${triple} is not installed`)

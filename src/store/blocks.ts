@@ -246,10 +246,11 @@ export class BlockStore {
 
   /**
    * Says that a file outside the store holds a block, so that `get` can serve it without a copy. It is verified on every
-   * read and forgotten once it does not match. Bounded: the oldest of 65,536 is forgotten first.
+   * read and forgotten once it does not match. Bounded: the oldest of 65,536 is forgotten first, except for those few that
+   * are said to be `lasting`.
    */
-  lend(cid: CID, path: string): void {
-    this.#lent.set(hexOf(cid), path)
+  lend(cid: CID, path: string, { lasting = false }: { lasting?: boolean } = {}): void {
+    this.#lent.set(hexOf(cid), path, lasting)
   }
 
   /**

@@ -191,7 +191,7 @@ test('what has gone is withdrawn', () => {
     held: () => held,
   })
   const toolchain = aKey()
-  announcing.toolchain(toolchain)
+  announcing.toolchain(toolchain, true)
   announcing.changed()
   clock.advance(1000)
   assert.deepEqual(announced, new Set([hexOf(anyRange), held[0]?.[0], hexOf(toolchain)]))

@@ -126,3 +126,19 @@ test('prepare() tells that a toolchain does not run inside', { skip }, async () 
     code: 'ERR_TOOLCHAIN',
   })
 })
+
+test('prepare() tells that a compiler says something else of itself than is said of it', { skip }, async () => {
+  const right = { ...lender.toolchain, isFetched: true, digest: 'd'.repeat(64) }
+  await lender.executor.prepare(right)
+  for (const [at, wrong] of [
+    { release: '9.9.9' },
+    { commitHash: undefined },
+    { commitHash: 'f'.repeat(40) },
+  ].entries()) {
+    const toolchain = { ...right, digest: `${at}`.repeat(64), ...wrong }
+    await assert.rejects(lender.executor.prepare(toolchain), { code: 'ERR_TOOLCHAIN' }, JSON.stringify(wrong))
+  }
+  await lender.executor.prepare({ ...right, digest: 'a'.repeat(64) })
+  lender.executor.forget(right.digest)
+  await lender.executor.prepare(right)
+})

@@ -276,6 +276,27 @@ describe('a builder', () => {
     assert.equal(bench.effects.length, 0)
   })
 
+  it('says with which toolchains it compiled lately, the latest first, at most four, from one build to the next', () => {
+    const bench = new BuilderBench(1)
+    bench.tell({ kind: 'peer', peer: 'ana', state: 'up' })
+    const announced = (): string[][] =>
+      bench.sent('building').map(({ toolchains }) => toolchains.map((digest) => Buffer.from(digest).toString('hex')))
+    assert.deepEqual(announced(), [[]])
+    const named = (digit: number): string => `${digit}`.repeat(64)
+    for (const digit of [1, 2, 3, 4, 5, 3]) bench.submit(digit + bench.now++, { toolchain: named(digit) })
+    bench.submit(1, { toolchain: named(6), mayGoAway: false })
+    bench.clear()
+    bench.pass(timing.buildingRefresh)
+    const latest = [3, 5, 4, 2].map(named)
+    assert.deepEqual(announced(), [latest])
+    bench.clear()
+    bench.tell({ kind: 'building', build, active: false })
+    assert.deepEqual(announced(), [[]])
+    bench.clear()
+    bench.tell({ kind: 'building', build: new Uint8Array(16).fill(2), active: true })
+    assert.deepEqual(announced(), [latest])
+  })
+
   it('that stops has every unit compiled here', () => {
     const bench = busy()
     bench.away('ana', 1)

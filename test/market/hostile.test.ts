@@ -22,7 +22,9 @@ const rmeta = fc.option(fc.record({ name: text, cid: bytes, size: u64 }), { nil:
 
 /** Any frame that the codec lets through, with values that are likely to hit something. */
 const anyBody: fc.Arbitrary<MarketBody> = fc.oneof(
-  fc.record({ build: bytes, active: fc.boolean() }).map((value) => frame('building', value)),
+  fc
+    .record({ build: bytes, active: fc.boolean(), toolchains: fc.array(bytes) })
+    .map((value) => frame('building', value)),
   fc
     .record({ seq: u64, free: u32, total: u32, toolchains: fc.array(bytes), host: text, tier: enumValue, ttlMs: u32 })
     .map((value) => frame('offer', { ...value, tier: value.tier as 0 | 1 | 2 })),

@@ -66,6 +66,8 @@ export class TestNode {
   daemon: ChildProcess | undefined
   /** What `start` runs. */
   program = daemon
+  /** Variables that the daemon alone has. */
+  daemonEnv: NodeJS.ProcessEnv = {}
   #log = ''
 
   constructor(name: string, home: string) {
@@ -99,7 +101,8 @@ export class TestNode {
   }
 
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [this.program], { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const env = { ...this.env, ...this.daemonEnv }
+    const child = spawn(process.execPath, [this.program], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.daemon = child
     const keep = (text: string): void => {
       this.#log += text
@@ -165,10 +168,15 @@ export class Cluster {
     this.nodes = nodes
   }
 
-  static async start(names: string[], config: (name: string) => string = () => ''): Promise<Cluster> {
+  static async start(
+    names: string[],
+    config: (name: string) => string = () => '',
+    daemonEnv: (name: string, dir: string) => NodeJS.ProcessEnv = () => ({}),
+  ): Promise<Cluster> {
     const dir = await mkdtemp(join(tmpdir(), 'shoal-e2e-'))
     const nodes = names.map((name) => new TestNode(name, join(dir, name)))
     const cluster = new Cluster(dir, nodes)
+    for (const node of nodes) node.daemonEnv = daemonEnv(node.name, dir)
     try {
       for (const node of nodes) await cluster.#add(node, config(node.name))
       for (const node of nodes) await node.waitForPeers(nodes.length - 1)

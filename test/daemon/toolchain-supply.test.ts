@@ -1,0 +1,375 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
+import type { CID } from 'multiformats/cid'
+import { silentLogger } from '../../src/base/log.ts'
+import { Supply } from '../../src/daemon/supply.ts'
+import { ToolchainShelf } from '../../src/daemon/toolchain-shelf.ts'
+import { ToolchainSupply } from '../../src/daemon/toolchain-supply.ts'
+import type { ControlBody } from '../../src/mesh/control.ts'
+import { StatMemo } from '../../src/plan/stat-memo.ts'
+import { type Toolchain, Toolchains } from '../../src/plan/toolchain.ts'
+import { encodeToolchain, type ToolchainManifest } from '../../src/plan/toolchain-manifest.ts'
+import type { BlockStore } from '../../src/store/blocks.ts'
+import { cidFromDigest, cidOf, hexOf } from '../../src/wire/cid.ts'
+import { BuildingSchema } from '../../src/wire/generated/market_pb.ts'
+import { ManualClock, openStore, tempDir } from '../store/support.ts'
+
+const host = 'x86_64-unknown-linux-gnu'
+const MiB = 1 << 20
+
+interface Made {
+  manifest: ToolchainManifest
+  bytes: Uint8Array
+  digest: string
+  contents: Map<string, Uint8Array>
+}
+
+/** A toolchain of a few files, one of them large enough to be fetched in ranges. */
+function made(name: string, change: Partial<ToolchainManifest> = {}): Made {
+  const contents = new Map<string, Uint8Array>([
+    ['bin/rustc', Buffer.from(`not a program ${name}`)],
+    ['lib/libempty.so', Buffer.alloc(0)],
+    ['lib/librustc_driver-1.so', Buffer.alloc(5 * MiB, name)],
+    [`lib/rustlib/${host}/lib/libcore-1.rlib`, Buffer.from('core')],
+    [`lib/rustlib/${host}/lib/self-contained/crt1.o`, Buffer.from('crt')],
+  ])
+  const files = [...contents].map(([path, text]): [string, CID, number] => [path, cidOf(text), text.length])
+  const manifest: ToolchainManifest = {
+    v: 1,
+    host,
+    target: host,
+    release: '1.95.0',
+    commit: null,
+    source: false,
+    files,
+    ...change,
+  }
+  const { bytes, cid } = encodeToolchain(manifest)
+  return { manifest, bytes, digest: hexOf(cid), contents }
+}
+
+/** A member that lacks toolchains, and what it can have from the one called `ada`. */
+class Ben {
+  readonly dir: string
+  readonly store: BlockStore
+  readonly clock = new ManualClock()
+  readonly shelf: ToolchainShelf
+  readonly supply: ToolchainSupply
+  readonly lending = new Map<string, Toolchain>()
+  readonly busy = new Set<string>()
+  readonly announced = new Set<string>()
+  /** While set, what is asked for does not come. */
+  isSilent = false
+  /** Hex of what was asked of others, in order. */
+  readonly asked: string[] = []
+  readonly from = new Map<string, Uint8Array>()
+  isolates = true
+  onBattery = false
+  #frame: (peer: string, body: ControlBody) => void = () => undefined
+
+  private constructor(dir: string, store: BlockStore, toolchains: Toolchains, maxBytes: number) {
+    this.dir = dir
+    this.store = store
+    this.clock.ms = 1e12
+    this.shelf = new ToolchainShelf({ dir: join(dir, 'toolchains'), maxBytes, minFreeBytes: 0 }, this.clock)
+    const fetchBlock = async (cid: CID, { signal }: { signal: AbortSignal }): Promise<Uint8Array> => {
+      this.asked.push(hexOf(cid))
+      if (this.isSilent) {
+        await once(signal, 'abort')
+        throw signal.reason
+      }
+      const bytes = this.from.get(hexOf(cid))
+      if (bytes === undefined) throw Object.assign(new Error('absent'), { code: 'ERR_BLOCK_MISSING' })
+      return bytes
+    }
+    const mesh = { fetchBlock, fetchFile: fetchFileBy(fetchBlock) }
+    const ben = this
+    const lender = {
+      has: (digest: string) => this.lending.has(digest),
+      isBusy: (digest: string) => this.busy.has(digest),
+      get isolates() {
+        return ben.isolates
+      },
+      adopt: async (sysroot: string, manifest: Uint8Array) => {
+        const toolchain = await toolchains.fetched(sysroot, manifest)
+        this.lending.set(toolchain.digest, toolchain)
+        return toolchain
+      },
+      drop: (digest: string) => this.lending.delete(digest),
+    }
+    this.supply = new ToolchainSupply(
+      {
+        mesh: {
+          peerId: 'ben',
+          onFrame: (handler) => {
+            this.#frame = handler
+            return () => undefined
+          },
+          findProviders: async () => ['ben', 'cleo'],
+        },
+        clock: this.clock,
+        log: silentLogger,
+        blocks: store,
+        supply: new Supply({ blocks: store, mesh }),
+        machine: { onBattery: () => this.onBattery },
+        lender,
+        shelf: this.shelf,
+        announce: (digest, isHere) => (isHere ? this.announced.add(digest) : this.announced.delete(digest)),
+      },
+      { host, lends: true },
+    )
+  }
+
+  static async start(t: TestContext, { maxBytes = 1 << 30, dir = '' } = {}): Promise<Ben> {
+    const home = dir || (await tempDir(t))
+    const store = await openStore(t, dir === '' ? { dir: join(home, 'store') } : {})
+    const memo = await StatMemo.open(join(home, 'memo'), () => Date.now())
+    const ben = new Ben(home, store, new Toolchains({ memo, clock: new ManualClock() }), maxBytes)
+    await ben.supply.start([])
+    return ben
+  }
+
+  offer(...toolchains: Made[]): void {
+    for (const { digest, bytes, contents } of toolchains) {
+      this.from.set(digest, bytes)
+      for (const content of contents.values()) this.from.set(hexOf(cidOf(content)), content)
+    }
+  }
+
+  /** Ada builds with these; resolves when nothing is being fetched. */
+  async hears(...digests: string[]): Promise<Record<string, unknown>> {
+    this.hear(...digests)
+    while (this.supply.view().fetching !== null) await new Promise((resolve) => setImmediate(resolve))
+    return this.supply.view()
+  }
+
+  hear(...digests: string[]): void {
+    const toolchains = digests.map((digest) => Buffer.from(digest, 'hex'))
+    const value = create(BuildingSchema, { build: Buffer.alloc(16), active: true, toolchains })
+    this.#frame('ada', { case: 'building', value })
+  }
+
+  rootOf(digest: string): string {
+    return join(this.dir, 'toolchains', digest, 'root')
+  }
+}
+
+type FetchFile = ConstructorParameters<typeof Supply>[0]['mesh']['fetchFile']
+const fetchFileBy =
+  (fetchBlock: (cid: CID, options: { signal: AbortSignal }) => Promise<Uint8Array>): FetchFile =>
+  async (cid, { size, keep, signal }) => {
+    const bytes = await fetchBlock(cid, { signal })
+    await keep(async (file) => {
+      await file.write(0, bytes.subarray(0, size))
+    })
+  }
+
+test('a toolchain that a member builds with is fetched once, lent with, served, and found again', async (t) => {
+  const ben = await Ben.start(t)
+  const one = made('one')
+  ben.offer(one)
+  await ben.hears(one.digest)
+  assert.deepEqual([...ben.lending.keys()], [one.digest])
+  assert.equal(ben.lending.get(one.digest)?.isFetched, true)
+  assert.deepEqual(ben.announced, new Set([one.digest]))
+  for (const [path, content] of one.contents) {
+    const file = join(ben.rootOf(one.digest), path)
+    assert.ok((await readFile(file)).equals(content), path)
+    assert.equal((await stat(file)).mode & 0o777, path === 'bin/rustc' ? 0o555 : 0o444)
+  }
+  // Each was asked for once, the empty one not at all, and nothing lies here twice.
+  assert.equal(new Set(ben.asked).size, ben.asked.length)
+  assert.equal(ben.asked.length, one.contents.size)
+  assert.deepEqual(ben.store.keys(), [])
+  for (const hex of ben.asked) assert.ok(await ben.store.get(cidFromDigest(Buffer.from(hex, 'hex'))), hex)
+
+  const again = await ben.hears(one.digest)
+  assert.equal(again.fetched, 1)
+  assert.equal(ben.asked.length, one.contents.size)
+
+  const later = await Ben.start(t, { dir: ben.dir })
+  assert.deepEqual([...later.lending.keys()], [one.digest])
+  assert.deepEqual(later.announced, new Set([one.digest]))
+  assert.ok(await later.store.get(cidFromDigest(Buffer.from(one.digest, 'hex'))))
+  await later.hears(one.digest)
+  assert.deepEqual(later.asked, [])
+
+  later.busy.add(one.digest)
+  assert.equal(await later.supply.purge(), 0)
+  later.busy.clear()
+  assert.ok((await later.supply.purge()) > 5 * MiB)
+  assert.deepEqual([later.lending.size, later.announced.size, await readdir(join(ben.dir, 'toolchains'))], [0, 0, []])
+})
+
+test('what a broken attempt left is used by the next, which comes after a pause', async (t) => {
+  const ben = await Ben.start(t)
+  const one = made('one')
+  ben.offer(one)
+  const core = hexOf(cidOf(Buffer.from('core')))
+  ben.from.delete(core)
+  assert.deepEqual(pick(await ben.hears(one.digest), 'fetched', 'failed'), [0, 1])
+  assert.deepEqual(await readdir(join(ben.dir, 'toolchains')), [`${one.digest}.part`])
+  // Torn by a power cut.
+  const driver = join(ben.dir, 'toolchains', `${one.digest}.part`, 'root/lib/librustc_driver-1.so')
+  await chmod(driver, 0o644)
+  await writeFile(driver, Buffer.alloc(5 * MiB))
+  ben.offer(one)
+  ben.clock.ms += 29_000
+  const before = ben.asked.length
+  await ben.hears(one.digest)
+  assert.equal(ben.asked.length, before)
+  ben.clock.ms += 1000
+  await ben.hears(one.digest)
+  assert.deepEqual([...ben.lending.keys()], [one.digest])
+  const twice = ben.asked.filter((hex, at) => ben.asked.indexOf(hex) !== at)
+  assert.deepEqual(
+    twice.sort(),
+    [core, hexOf(cidOf(one.contents.get('lib/librustc_driver-1.so') ?? Buffer.of()))].sort(),
+  )
+})
+
+test('what cannot be used here is not fetched: another system, sources, too much, wrong sizes, another digest', async (t) => {
+  const ben = await Ben.start(t, { maxBytes: 6 * MiB })
+  const foreign = made('foreign', { host: 'aarch64-apple-darwin' })
+  const sourced = made('sourced', { source: true })
+  const large = made('large')
+  const [first, ...rest] = large.manifest.files
+  assert.ok(first)
+  const tooLarge = made('large', {
+    files: [first, ...rest.map(([path, cid]) => [path, cid, 2 * MiB] as const)] as never,
+  })
+  const lying = made('lying')
+  const lies = made('lying', {
+    files: lying.manifest.files.map(([path, cid, size]) => [path, cid, size === 4 ? 5 : size]),
+  })
+  for (const wrong of [foreign, sourced, tooLarge, lies]) {
+    ben.offer(wrong)
+    const asked = ben.asked.length
+    await ben.hears(wrong.digest)
+    assert.deepEqual(ben.lending.size, 0)
+    if (wrong !== lies) assert.equal(ben.asked.length, asked + 1)
+    ben.clock.ms += 10_000
+    await ben.hears(wrong.digest)
+    if (wrong !== lies) assert.equal(ben.asked.length, asked + 1)
+  }
+  assert.deepEqual(await readdir(join(ben.dir, 'toolchains')), [`${lies.digest}.part`])
+  // Digests of another length name nothing.
+  await ben.hears('00'.repeat(31))
+  assert.deepEqual(pick(ben.supply.view(), 'fetched', 'failed'), [0, 4])
+})
+
+test('many who build with it have it fetched once, and a node that stops waits for nobody', async (t) => {
+  const ben = await Ben.start(t)
+  const [one, two] = [made('one'), made('two')]
+  ben.isSilent = true
+  ben.hear(one.digest)
+  ben.hear(one.digest)
+  ben.hear(two.digest)
+  while (ben.asked.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(ben.supply.view().fetching, one.digest)
+  await ben.supply.stop()
+  assert.deepEqual(ben.asked, [one.digest])
+  assert.deepEqual(pick(ben.supply.view(), 'fetching', 'fetched', 'failed'), [null, 0, 0])
+  await ben.hears(one.digest)
+  assert.deepEqual(ben.asked, [one.digest])
+})
+
+test('without a sandbox, room or mains nothing is fetched', async (t) => {
+  const one = made('one')
+  for (const hinder of [(ben: Ben) => (ben.isolates = false), (ben: Ben) => (ben.onBattery = true)]) {
+    const ben = await Ben.start(t)
+    ben.offer(one)
+    hinder(ben)
+    await ben.hears(one.digest)
+    assert.deepEqual(ben.asked, [])
+  }
+  const ben = await Ben.start(t, { maxBytes: 0 })
+  ben.offer(one)
+  await ben.hears(one.digest)
+  assert.deepEqual(ben.asked, [])
+})
+
+test('the one that was used longest ago makes room, unless it is at work or was used a moment ago', async (t) => {
+  const ben = await Ben.start(t, { maxBytes: 11 * MiB })
+  const [one, two, three] = [made('one'), made('two'), made('three')]
+  ben.offer(one, two, three)
+  await ben.hears(one.digest)
+  ben.clock.ms += 1000
+  await ben.hears(two.digest)
+  assert.deepEqual([...ben.lending.keys()], [one.digest, two.digest])
+  // One request at a time, and only for what is lacking.
+  await ben.hears(one.digest, two.digest, three.digest)
+  assert.equal(ben.lending.size, 2)
+  ben.clock.ms += 3_600_001
+  ben.busy.add(one.digest)
+  await ben.hears(three.digest)
+  assert.deepEqual([...ben.lending.keys()], [one.digest, three.digest])
+  assert.deepEqual(ben.announced, new Set([one.digest, three.digest]))
+  assert.deepEqual((await readdir(join(ben.dir, 'toolchains'))).sort(), [one.digest, three.digest].sort())
+  ben.busy.clear()
+  ben.supply.used(one.digest)
+  ben.clock.ms += 700_000
+  await ben.hears(two.digest)
+  assert.equal(ben.supply.view().removed, 2)
+  assert.equal(ben.lending.has(two.digest), true)
+})
+
+test('a start removes what is not whole or not what it says, and what there is no room for', async (t) => {
+  const ben = await Ben.start(t)
+  const [one, two, three] = [made('one'), made('two'), made('three')]
+  ben.offer(one, two, three)
+  for (const { digest } of [one, two, three]) {
+    await ben.hears(digest)
+    ben.clock.ms += 1000
+  }
+  const dir = join(ben.dir, 'toolchains')
+  const core = join(ben.rootOf(one.digest), `lib/rustlib/${host}/lib/libcore-1.rlib`)
+  await rm(core)
+  await symlink('/etc/hostname', core)
+  await writeFile(join(dir, two.digest, 'manifest'), one.bytes)
+  await mkdir(join(dir, `${'ab'.repeat(32)}.part/root`), { recursive: true })
+  await mkdir(join(dir, 'cd'.repeat(32)))
+  await writeFile(join(dir, 'file'), '')
+  const later = await Ben.start(t, { dir: ben.dir })
+  assert.deepEqual([...later.lending.keys()], [three.digest])
+  assert.deepEqual(await readdir(dir), [three.digest])
+  const least = await Ben.start(t, { dir: ben.dir, maxBytes: MiB })
+  assert.equal(least.lending.size, 0)
+  assert.deepEqual(await readdir(dir), [])
+})
+
+test('the installed ones are served from where they lie, those with sources are not', async (t) => {
+  const ben = await Ben.start(t)
+  const one = made('one')
+  const sysroot = join(ben.dir, 'installed')
+  for (const [path, content] of one.contents) {
+    await mkdir(dirname(join(sysroot, path)), { recursive: true })
+    await writeFile(join(sysroot, path), content)
+  }
+  const files = one.manifest.files.map(([path, cid, size]) => ({ path, size, sha256: hexOf(cid) }))
+  const common = {
+    sysroot,
+    host,
+    target: host,
+    release: '1',
+    commitHash: undefined,
+    files,
+    isFetched: false,
+    stamp: '',
+  }
+  const installed: Toolchain = { ...common, digest: one.digest, manifest: one.bytes, hasSource: false }
+  await ben.supply.start([installed, { ...installed, digest: 'ef'.repeat(32), hasSource: true }])
+  assert.deepEqual(ben.announced, new Set([one.digest]))
+  const manifest = await ben.store.get(cidFromDigest(Buffer.from(one.digest, 'hex')))
+  assert.deepEqual(Buffer.from(manifest ?? []), Buffer.from(one.bytes))
+  assert.deepEqual(ben.store.keys(), [])
+  // However many files are lent after them.
+  for (let at = 0; at < 70_000; at++) ben.store.lend(cidFromDigest(Buffer.from(`${at}`.padStart(32))), '/nowhere')
+  for (const content of one.contents.values()) assert.ok(await ben.store.get(cidOf(content)))
+})
+
+const pick = (view: Record<string, unknown>, ...names: string[]): unknown[] => names.map((name) => view[name])

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { artifacts, Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
+import { writeRemapWrapper } from '../support/plain.ts'
+
+interface ToolchainsRow {
+  served: number
+  fetched: number
+  failed: number
+  fetching: string | null
+  kept: number
+  bytes: number
+}
+
+const toolchainsOf = async (node: TestNode): Promise<ToolchainsRow> =>
+  (await node.json<{ sharing: { toolchains: ToolchainsRow } }>('status')).sharing.toolchains
+
+async function until(node: TestNode, holds: (row: ToolchainsRow) => boolean): Promise<ToolchainsRow> {
+  for (let tries = 0; tries < 300; tries++) {
+    const row = await toolchainsOf(node)
+    if (holds(row)) return row
+    await delay(200)
+  }
+  throw new Error(`never: ${JSON.stringify(await toolchainsOf(node))}\n${node.log}`)
+}
+
+const names = ['stable', 'nightly'] as const
+const installed = (await capture('rustup', ['toolchain', 'list'])).stdout
+const skip = names.every((name) => installed.includes(`${name}-`)) ? false : 'stable and nightly are not both installed'
+
+describe('a node without any Rust lends', { skip }, () => {
+  let cluster: Cluster
+  let ada: TestNode
+  let ben: TestNode
+  /** Each is a package that nobody has built before. */
+  let made = 0
+
+  before(async () => {
+    // Ben's node sees no toolchain: there is nothing in the directory where they would be.
+    const env = (name: string, dir: string) => (name === 'ben' ? { RUSTUP_HOME: join(dir, 'nothing') } : {})
+    cluster = await Cluster.start(['ada', 'ben'], () => '', env)
+    ada = cluster.node('ada')
+    ben = cluster.node('ben')
+  })
+  after(() => cluster.close())
+
+  async function build(dir: string, name: string): Promise<UnitRow[]> {
+    const ran = await ada.cargo(dir, `+${name}`, 'build', '--offline')
+    assert.equal(ran.code, 0, ran.stderr)
+    return (await lastReport(ada)).units
+  }
+
+  /** A small package; what its build tells the others is which toolchain is used. */
+  async function buildSmall(name: string): Promise<void> {
+    const dir = join(cluster.dir, `small-${++made}`)
+    const ran = await capture('cargo', ['init', '--lib', '--vcs', 'none', '--name', 'small', dir])
+    assert.equal(ran.code, 0, ran.stderr)
+    await writeFile(join(dir, 'src/lib.rs'), `pub const N: u32 = ${made};\n`)
+    await build(dir, name)
+  }
+
+  async function plainArtifacts(name: string): Promise<Map<string, Buffer>> {
+    const dir = await cluster.checkout('offline', `plain-${name}`)
+    const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
+    const ran = await capture('cargo', [`+${name}`, 'build', '--offline'], { cwd: dir, env })
+    assert.equal(ran.code, 0, ran.stderr)
+    return await artifacts(join(dir, 'target'))
+  }
+
+  /** Builds a workspace from nothing, and compares what came of it with what plain rustc makes. */
+  async function lentBy(name: string): Promise<UnitRow[]> {
+    const dir = await cluster.checkout('offline', `ws-${name}`)
+    const units = await build(dir, name)
+    const expected = await plainArtifacts(name)
+    const actual = await artifacts(join(dir, 'target'))
+    assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort())
+    for (const [file, bytes] of expected) assert.ok(actual.get(file)?.equals(bytes), file)
+    return units.filter(({ outcome }) => outcome === 'compiled-mesh')
+  }
+
+  test('with the toolchain that a member builds with, fetched from there', async (t) => {
+    await until(ada, ({ served }) => served >= 2)
+    assert.deepEqual([(await toolchainsOf(ben)).served, ben.log.includes('toolchain is being fetched')], [0, false])
+    await buildSmall('stable')
+    const from = Date.now()
+    await buildSmall('stable')
+    const { bytes, kept } = await until(ben, ({ fetched }) => fetched === 1)
+    assert.equal(kept, 1)
+    t.diagnostic(`${bytes} bytes, ${Date.now() - from} ms`)
+    const away = await lentBy('stable')
+    t.diagnostic(`${away.length} units compiled by ben`)
+    assert.ok(away.length > 0)
+  })
+
+  test('and with another beside it', async (t) => {
+    await buildSmall('nightly')
+    await buildSmall('nightly')
+    await until(ben, ({ fetched }) => fetched === 2)
+    const away = await lentBy('nightly')
+    t.diagnostic(`${away.length} units compiled by ben`)
+    assert.ok(away.length > 0)
+  })
+
+  test('and still has both when it comes back', async () => {
+    await ben.stop()
+    await ben.start()
+    const row = await until(ben, ({ served }) => served === 2)
+    assert.deepEqual([row.fetched, row.failed, row.kept], [0, 0, 2])
+    assert.equal((await readdir(join(ben.home, 'cache/toolchains'))).length, 2)
+    await ada.waitForPeers(1)
+    const dir = await cluster.checkout('offline', 'again')
+    for (const crate of await readdir(join(dir, 'crates'))) {
+      await writeFile(join(dir, 'crates', crate, 'src/lib.rs'), '// Edited.\n', { flag: 'a' })
+    }
+    const units = await build(dir, 'stable')
+    assert.ok(
+      units.some(({ outcome }) => outcome === 'compiled-mesh'),
+      JSON.stringify(units),
+    )
+    assert.equal((await toolchainsOf(ben)).fetched, 0)
+  })
+})
