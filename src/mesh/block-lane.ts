@@ -46,7 +46,7 @@ export class BlockLane {
   readonly #reader = new FrameReader(blockFrameLimits, (frame) => this.#receive(frame))
   readonly #writer: StreamWriter
   readonly #pace: LanePace
-  readonly #onClose: () => void
+  readonly #events: { onClose(): void; onRoom(): void }
   /** Readings that have ranges left to ask for, the next to be served first. */
   #hungry: Reading[] = []
   #requests: Request[] = []
@@ -54,10 +54,11 @@ export class BlockLane {
   #id = 0n
   #closed = false
 
-  constructor(clock: Clock, peerId: string, stream: Stream, onClose: () => void) {
+  /** @param events `onRoom` is called when bytes have come and there is room again */
+  constructor(clock: Clock, peerId: string, stream: Stream, events: { onClose(): void; onRoom(): void }) {
     this.#peerId = peerId
     this.#stream = stream
-    this.#onClose = onClose
+    this.#events = events
     this.#writer = new StreamWriter(stream, windowBytes)
     this.#pace = new LanePace(clock, (what) => this.close(new ShoalError('ERR_DEADLINE', `${peerId} ${what}`)))
     stream.addEventListener('message', (event: StreamMessageEvent) => this.#read(event))
@@ -100,6 +101,11 @@ export class BlockLane {
     }
   }
 
+  /** Whatever is read now is asked for at once. */
+  get hasRoom(): boolean {
+    return !this.#closed && this.#hungry.length === 0 && this.#outstandingBytes < this.#pace.windowBytes
+  }
+
   close(reason: ShoalError): void {
     if (this.#closed) return
     this.#closed = true
@@ -110,7 +116,7 @@ export class BlockLane {
     const readings = new Set([...this.#hungry, ...this.#requests.map((request) => request.reading)])
     this.#hungry = []
     this.#requests = []
-    this.#onClose()
+    this.#events.onClose()
     for (const reading of readings) reading.settle(reason)
   }
 
@@ -123,13 +129,18 @@ export class BlockLane {
         this.#hungry.shift()
         continue
       }
-      if (this.#outstandingBytes > 0 && this.#outstandingBytes + length > this.#pace.windowBytes) break
+      if (!this.#fits(length)) break
       this.#hungry.shift()
       this.#request(reading, length)
       // To the back of the queue: a large block must not keep small ones waiting. Until the size is known there is
       // nothing more to ask.
       if (reading.part.end !== undefined) this.#hungry.push(reading)
     }
+  }
+
+  #fits(length: number): boolean {
+    const outstanding = this.#outstandingBytes
+    return outstanding === 0 || (outstanding < this.#pace.windowBytes && outstanding + length <= windowBytes)
   }
 
   #request(reading: Reading, length: number): void {
@@ -158,6 +169,7 @@ export class BlockLane {
     try {
       this.#reader.push(event.data)
       this.#ask()
+      if (this.hasRoom) this.#events.onRoom()
     } catch (error) {
       this.close(toShoalError(error))
     }

@@ -27,6 +27,8 @@ interface RangeWanted {
 interface Prepared {
   header: Uint8Array
   bytes: Uint8Array
+  /** The memory of `bytes`, to be used again once they have left. */
+  buffer?: Uint8Array | undefined
 }
 
 /** A large block that is still being fetched here. */
@@ -36,8 +38,8 @@ export interface IncomingBlock {
   readonly manifest: Uint8Array | undefined
   /** Bit for each chunk that `read` can serve. */
   have(): Uint8Array
-  /** Undefined for what has not arrived. */
-  read(offset: number, length: number): Promise<Uint8Array | undefined>
+  /** Undefined for what has not arrived. @param into may be used for the bytes, and is long enough */
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array | undefined>
 }
 
 export interface BlockServerNeeds {
@@ -58,7 +60,9 @@ const worthwhile = 0.9
 /** After a range that compressing did not make smaller, so many are sent as they are. */
 const skippedZstd = 15
 const compress = promisify(zstdCompress)
-const nothing = new Uint8Array()
+const nothing: Uint8Array = new Uint8Array()
+/** Buffers of a range each that are kept for the next ones while streams are open: new memory costs more than to fill it. */
+const maxSpare = 8
 
 /** Answers range requests of members from a block source, and from blocks that are still arriving. */
 export class BlockServer {
@@ -66,6 +70,7 @@ export class BlockServer {
   readonly #blocks: ServedBlocks
   readonly #askers: Askers
   readonly #streams = new Set<Stream>()
+  readonly #spare: Uint8Array[] = []
   #uselessZstd = 0
 
   constructor(needs: BlockServerNeeds) {
@@ -98,6 +103,7 @@ export class BlockServer {
     })
     stream.addEventListener('close', () => {
       this.#streams.delete(stream)
+      if (this.#streams.size === 0) this.#spare.length = 0
       queue.length = 0
       reader.stop()
       writer.close()
@@ -123,19 +129,27 @@ export class BlockServer {
   async #serve(queue: RangeWanted[], peerId: string, stream: Stream, writer: StreamWriter): Promise<void> {
     const cancelCheck = this.#watchProgress(stream, writer)
     let ahead: { wanted: RangeWanted; prepared: Promise<Prepared> } | undefined
+    const leaving: Uint8Array[] = []
+    const left = async (): Promise<boolean> => {
+      if (!(await writer.drained())) return false
+      for (const buffer of leaving.splice(0)) if (this.#spare.length < maxSpare) this.#spare.push(buffer)
+      return true
+    }
     try {
       for (let wanted = queue[0]; wanted !== undefined; wanted = queue[0]) {
         const preparing = ahead?.wanted === wanted ? ahead.prepared : this.#prepare(wanted, peerId)
         const following = queue[1]
         ahead = following === undefined ? undefined : { wanted: following, prepared: this.#prepare(following, peerId) }
-        const { header, bytes } = await preparing
+        const { header, bytes, buffer } = await preparing
         writer.push(header)
         for (let at = 0; at < bytes.length; at += sliceBytes) {
           writer.push(bytes.subarray(at, at + sliceBytes))
           // Small replies are queued up to the size of a slice, and leave together.
-          if (writer.queuedBytes >= sliceBytes && !(await writer.drained())) return
+          if (writer.queuedBytes >= sliceBytes && !(await left())) return
         }
-        if (writer.queuedBytes >= sliceBytes && !(await writer.drained())) return
+        // Not before the last of it is queued: what has left by then is less than all.
+        if (buffer !== undefined) leaving.push(buffer)
+        if (writer.queuedBytes >= sliceBytes && !(await left())) return
         queue.shift()
       }
     } finally {
@@ -159,7 +173,9 @@ export class BlockServer {
         if (wanted.kind === RangeKind.OTHERS) return this.#onlyOthers(wanted, peerId, file.size)
         if (wanted.kind === RangeKind.BLOCK) {
           const length = lengthIn(wanted, file.size)
-          return await this.#reply(wanted, peerId, file.size, await file.read(wanted.offset, length))
+          const buffer = file.size > maxRangeBytes ? this.#buffer() : undefined
+          const bytes = await file.read(wanted.offset, length, buffer)
+          return await this.#reply(wanted, peerId, file.size, bytes, { buffer })
         }
         const manifest = this.#blocks.manifest(wanted.cid, file.size)
         if (manifest === 'busy') return refusal(wanted, RangeStatus.BUSY)
@@ -177,18 +193,24 @@ export class BlockServer {
 
   async #fromIncoming(wanted: RangeWanted, peerId: string, incoming: IncomingBlock): Promise<Prepared> {
     const { manifest, size } = incoming
-    if (wanted.kind === RangeKind.OTHERS) return this.#onlyOthers(wanted, peerId, size)
+    if (wanted.kind === RangeKind.OTHERS) return this.#onlyOthers(wanted, peerId, size, incoming.have())
     if (wanted.kind === RangeKind.MANIFEST) {
       if (manifest === undefined) return refusal(wanted, RangeStatus.BUSY)
       return await this.#reply(wanted, peerId, size, cut(wanted, manifest), { manifest, have: incoming.have() })
     }
-    const bytes = await incoming.read(wanted.offset, lengthIn(wanted, size))
-    return bytes === undefined ? refusal(wanted, RangeStatus.MISSING) : await this.#reply(wanted, peerId, size, bytes)
+    const buffer = this.#buffer()
+    const bytes = await incoming.read(wanted.offset, lengthIn(wanted, size), buffer)
+    if (bytes === undefined) return refusal(wanted, RangeStatus.MISSING)
+    return await this.#reply(wanted, peerId, size, bytes, { buffer, have: incoming.have() })
   }
 
-  #onlyOthers(wanted: RangeWanted, peerId: string, blockSize: number): Prepared {
+  #buffer(): Uint8Array {
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(maxRangeBytes)
+  }
+
+  #onlyOthers(wanted: RangeWanted, peerId: string, blockSize: number, have = nothing): Prepared {
     const others = this.#others(wanted, peerId, blockSize)
-    return { header: encodeReply({ id: wanted.id, status: RangeStatus.OK, others }), bytes: nothing }
+    return { header: encodeReply({ id: wanted.id, status: RangeStatus.OK, others, have }), bytes: nothing }
   }
 
   async #reply(
@@ -196,7 +218,7 @@ export class BlockServer {
     peerId: string,
     blockSize: number,
     bytes: Uint8Array,
-    { manifest, have }: { manifest?: Uint8Array; have?: Uint8Array } = {},
+    { manifest, have, buffer }: { manifest?: Uint8Array; have?: Uint8Array; buffer?: Uint8Array | undefined } = {},
   ): Promise<Prepared> {
     const size = manifest?.length ?? blockSize
     const compressed = wanted.zstd ? await this.#smaller(bytes) : undefined
@@ -209,7 +231,7 @@ export class BlockServer {
       others: this.#others(wanted, peerId, blockSize),
       ...(have === undefined ? {} : { have }),
     })
-    return { header, bytes: compressed ?? bytes }
+    return { header, bytes: compressed ?? bytes, buffer }
   }
 
   #others({ cid }: RangeWanted, peerId: string, blockSize: number): string[] {

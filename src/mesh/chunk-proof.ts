@@ -14,8 +14,8 @@ import {
 export interface LargeFile {
   /** `bytes` may be used again when this resolves. */
   write(offset: number, bytes: Uint8Array): Promise<void>
-  /** What was written before. */
-  read(offset: number, length: number): Promise<Uint8Array>
+  /** What was written before. @param into may be used for the bytes, and is long enough */
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>
   /** Whether it is whole and what the CID names. */
   matches(cid: CID): boolean
 }
@@ -53,6 +53,11 @@ export class ChunkProof {
     return true
   }
 
+  /** Whether this peer has shown the manifest that holds. */
+  hasVouched(peerId: string): boolean {
+    return this.#vouchers.has(peerId)
+  }
+
   /** Whether a chunk is what the manifest says; undefined when there is none. */
   check(index: number, bytes: Uint8Array): boolean | undefined {
     return this.#manifest === undefined ? undefined : isChunk(this.#manifest.parsed, index, sha256(bytes))
@@ -66,9 +71,11 @@ export class ChunkProof {
 
   /** Compares what was written before there was a manifest, so that it can be passed on. @returns false when something is wrong */
   async checkEarlier(file: LargeFile): Promise<boolean> {
+    if (this.#unverified.size === 0) return true
     let isRight = true
+    const buffer = new Uint8Array(chunkBytes)
     for (const [index, from] of [...this.#unverified]) {
-      const bytes = await file.read(index * chunkBytes, chunkLength(this.#size, index))
+      const bytes = await file.read(index * chunkBytes, chunkLength(this.#size, index), buffer)
       if (this.check(index, bytes) === true) {
         this.verified.add(index)
         this.#unverified.delete(index)

@@ -20,6 +20,8 @@ export interface ExchangeNeeds {
   self: string
   /** Opens a block stream to a member, connecting to it when necessary. */
   open(peerId: string, signal: AbortSignal): Promise<Stream>
+  /** A connection to the member is open. */
+  isConnected(peerId: string): boolean
 }
 
 export interface FetchOptions {
@@ -52,6 +54,9 @@ const maxFlights = 64
 const maxLarge = 4
 /** Memory for chunks: 16 MiB. */
 const maxChunkBuffers = 16
+/** How often a source that fell silent or broke off is asked again while a connection to it lives, and after how long first. */
+const maxAgain = 3
+const againMs = 250
 const busyRetries = 5
 const busyDelayMs = 50
 /** A second source is asked for at most one block in so many. */
@@ -174,8 +179,7 @@ export class BlockExchange {
   }
 
   async #fetchFrom(cid: CID, from: readonly string[], options: FetchFileOptions, shared: boolean): Promise<void> {
-    const { clock, random, log, self } = this.#needs
-    const needs = { clock, random, log, self, lanes: this.#lanes, buffers: this.#buffers }
+    const needs = { ...this.#needs, lanes: this.#lanes, buffers: this.#buffers }
     const fetch = new LargeFetch(needs, cid, options.size, { signal: options.signal, shared })
     fetch.addSources(from)
     const key = hexOf(cid)
@@ -214,13 +218,21 @@ export class BlockExchange {
     let assembly = new BlockAssembly(cid, maxBytes)
     // Once bytes of several peers made a wrong block, each must bring the whole of it, so that the liar is known.
     let alone = false
+    const failures = new Map<string, number>()
     for (let source = flight.sources.shift(); source !== undefined; source = flight.sources.shift()) {
       if (alone) assembly = new BlockAssembly(cid, maxBytes)
+      const failed = failures.get(source) ?? 0
+      if (failed > 0) await this.#pause(againMs * 2 ** (failed - 1), signal)
+      if (failed > 0 && !this.#needs.isConnected(source)) continue
       const hedged = await this.#readHedged(source, assembly, flight, signal)
       if ('bytes' in hedged) return hedged.bytes
       const { error } = hedged
       if (error !== undefined && error.code !== 'ERR_BLOCK_MISMATCH') {
         errors.push(error)
+        failures.set(source, failed + 1)
+        // After the others. What it has sent stays.
+        const mayRecover = transient.has(error.code) && failed < maxAgain && this.#needs.isConnected(source)
+        if (mayRecover) flight.sources.push(source)
         continue
       }
       const others = [...assembly.contributors].filter((peerId) => peerId !== source)
@@ -298,6 +310,7 @@ export class BlockExchange {
   }
 }
 
+const transient: ReadonlySet<string> = new Set(['ERR_DEADLINE', 'ERR_PEER_LOST'])
 const outrun = new ShoalError('ERR_PEER_LOST', 'another source was faster')
 
 function outcome(

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { type Identify, type IdentifyPush, identify, identifyPush } from '@libp2p/identify'
 import type { Libp2p, PeerDiscovery, StreamMuxerFactory } from '@libp2p/interface'
@@ -13,6 +12,7 @@ import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type IndexDb, openIndexDb } from '../store/index-db.ts'
 import { announceFilter, type Interfaces, isDialable, listenAddresses } from './addresses.ts'
+import { encryption } from './encryption.ts'
 import type { Identity } from './identity.ts'
 import { type Membership, prologueOf } from './membership.ts'
 
@@ -77,7 +77,7 @@ export async function createHost(init: HostInit): Promise<Host> {
     datastore: db.datastore,
     addresses: { listen, announceFilter: announceFilter(interfaces) },
     transports: [tcp({ backlog: 128 })],
-    connectionEncrypters: [noise({ prologueBytes: prologueOf(membership) })],
+    connectionEncrypters: [encryption(prologueOf(membership))],
     streamMuxers: [muxer],
     // Many nodes may share one address: an office behind a router, or a test.
     connectionManager: {

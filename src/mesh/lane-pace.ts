@@ -9,7 +9,7 @@ const silentChecks = 4
 const minBytesPerSecond = 64 * KiB
 const rateChecks = 8
 /** Only while so much is outstanding does what arrives say how fast the link is. */
-const saturatedBytes = 512 * KiB
+const saturatedBytes = 256 * KiB
 const sampleMs = 100
 /** What may be on its way, in seconds of the link: more would only make the control stream wait. */
 const windowSeconds = 0.5
@@ -34,7 +34,7 @@ export class LanePace {
     this.#onStuck = onStuck
   }
 
-  /** Bytes that may be outstanding. */
+  /** More is asked for while fewer bytes than this are outstanding. */
   get windowBytes(): number {
     if (this.#rate === undefined) return windowBytes
     return Math.round(Math.min(windowBytes, Math.max(saturatedBytes, this.#rate * windowSeconds)))

@@ -22,6 +22,8 @@ export class Lanes {
   readonly #needs: LanesNeeds
   readonly #lanes = new Map<string, Promise<BlockLane>>()
   readonly #open = new Map<string, BlockLane>()
+  /** By peer: those who have something to ask of it when there is room, in turn. */
+  readonly #lines = new Map<string, Set<() => void>>()
   /** Milliseconds to the first byte, of the latest readings. */
   readonly #firstBytes: number[] = []
   #next = 0
@@ -44,13 +46,65 @@ export class Lanes {
     }
     // The lane outlives the call that opens it, so the call's signal does not end the opening.
     const opening: Promise<BlockLane> = this.#needs.open(peerId, AbortSignal.timeout(openTimeoutMs)).then((stream) => {
-      const lane = new BlockLane(this.#needs.clock, peerId, stream, forget)
+      const lane = new BlockLane(this.#needs.clock, peerId, stream, {
+        onClose: forget,
+        onRoom: () => this.#callNext(peerId),
+      })
       if (this.#lanes.get(peerId) === opening) this.#open.set(peerId, lane)
+      this.#callNext(peerId)
       return lane
     })
     this.#lanes.set(peerId, opening)
     opening.catch(forget)
     return abortable(opening, signal)
+  }
+
+  /** The lane to a member, when it is open. */
+  opened(peerId: string): BlockLane | undefined {
+    return this.#open.get(peerId)
+  }
+
+  /**
+   * Whether a chunk can be asked for so that it is asked for at once: what is chosen early is chosen badly. When not,
+   * `call` is called as soon as that may have changed and it is its turn.
+   */
+  mayAsk(peerId: string, call: () => void): boolean {
+    const line = this.#lines.get(peerId) ?? new Set()
+    const [first = call] = line
+    const hasRoom = this.#hasRoom(peerId)
+    if (first === call && hasRoom) {
+      line.delete(call)
+      return true
+    }
+    line.add(call)
+    this.#lines.set(peerId, line)
+    // Those before it may want nothing any more.
+    if (hasRoom) queueMicrotask(() => this.#callNext(peerId))
+    return false
+  }
+
+  /** `call` is not called any more. */
+  leave(call: () => void): void {
+    for (const [peerId, line] of this.#lines) if (line.delete(call)) this.#callNext(peerId)
+  }
+
+  #hasRoom(peerId: string): boolean {
+    return this.#open.get(peerId)?.hasRoom ?? !this.#lanes.has(peerId)
+  }
+
+  #callNext(peerId: string): void {
+    const line = this.#lines.get(peerId)
+    while (line !== undefined && this.#hasRoom(peerId)) {
+      const [call] = line
+      if (call === undefined) {
+        this.#lines.delete(peerId)
+        return
+      }
+      call()
+      const [first] = line
+      // It wants nothing of this peer any more.
+      if (first === call && this.#hasRoom(peerId)) line.delete(call)
+    }
   }
 
   /** Notes how long a reading waited for its first byte. */
@@ -77,5 +131,6 @@ export class Lanes {
     }
     this.#lanes.clear()
     this.#open.clear()
+    this.#lines.clear()
   }
 }

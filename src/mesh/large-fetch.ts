@@ -2,14 +2,14 @@ import type { CID } from 'multiformats/cid'
 import type { Clock, Random } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { RangeKind, type RangeReply } from '../wire/generated/block_pb.ts'
-import { BlockAssembly, ChunkPart } from './block-assembly.ts'
+import { ChunkPart } from './block-assembly.ts'
 import type { IncomingBlock } from './block-server.ts'
 import type { ChunkBuffers } from './chunk-buffers.ts'
 import { ChunkProof, type LargeFile } from './chunk-proof.ts'
 import { type ChunkSource, ChunkSources } from './chunk-sources.ts'
+import { Inquiries, maxRefusals } from './inquiries.ts'
 import type { Lanes } from './lanes.ts'
-import { chunkBytes, chunkCount, chunkLength, maxManifestBytes } from './manifest.ts'
+import { chunkBytes, chunkCount, chunkLength } from './manifest.ts'
 
 export interface LargeFetchNeeds {
   clock: Clock
@@ -19,6 +19,8 @@ export interface LargeFetchNeeds {
   buffers: ChunkBuffers
   /** This node: it may be named as one of those that ask. */
   self: string
+  /** A connection to the member is open. */
+  isConnected(peerId: string): boolean
 }
 
 /** A chunk that is on its way. */
@@ -31,12 +33,13 @@ interface Flight {
 /** From one source: the next chunk is asked for before the last byte of this one is here. */
 const perSource = 3
 const tickMs = 100
-const meetMs = 1000
-const askAgainMs = 500
-const maxRefusals = 50
+/** Beyond that a chunk is not slow, whatever others take. */
+const slowMs = 500
 const busyMs = 200
-const failedMs = 1000
-const maxFailures = 3
+const maxBusyMs = 2000
+/** After the first failure; twice as long after each that follows. */
+const failedMs = 500
+const maxFailures = 5
 const maxIdleMs = 10_000
 /** A chunk that takes so many times as long as others do is asked of a second source as well. */
 const slowFactor = 1.5
@@ -59,12 +62,17 @@ export class LargeFetch implements IncomingBlock {
   /** Chunks of which something has arrived, from a source that failed since. */
   readonly #begun = new Map<number, ChunkPart>()
   readonly #proof: ChunkProof
+  readonly #inquiries: Inquiries
   readonly #errors: ShoalError[] = []
   #file: LargeFile | undefined
   #done = 0
   #chunkMs: number | undefined
   #cancelTick: (() => void) | undefined
   #waitsForBuffer = false
+  /** A lane is full. */
+  #waitsForRoom = false
+  /** Sources are told apart by it in the lines before full lanes. */
+  readonly #onRoom = (): void => this.#fill()
   #idleSince: number | undefined
   #ended = false
 
@@ -75,9 +83,20 @@ export class LargeFetch implements IncomingBlock {
     this.size = size
     this.#signal = options.signal
     this.#isShared = options.shared
-    this.#sources = new ChunkSources(needs.random)
+    this.#sources = new ChunkSources(needs.random, needs.self)
     this.#todo = new Set(Array.from({ length: chunkCount(size) }, (_, index) => index))
     this.#proof = new ChunkProof(size)
+    this.#inquiries = new Inquiries(needs, {
+      cid,
+      size,
+      signal: options.signal,
+      sources: this.#sources,
+      proof: this.#proof,
+      isShared: options.shared,
+      onManifest: () => this.#checkEarlier(),
+      onAnswer: () => this.#fill(),
+      onFailure: (source, error) => this.#note(source, error),
+    })
   }
 
   get #count(): number {
@@ -92,10 +111,10 @@ export class LargeFetch implements IncomingBlock {
     return this.#proof.verified.bits
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array | undefined> {
+  async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array | undefined> {
     const index = Math.floor(offset / chunkBytes)
     if (!this.#proof.verified.has(index) || offset + length > (index + 1) * chunkBytes) return undefined
-    return await this.#file?.read(offset, length)
+    return await this.#file?.read(offset, length, into)
   }
 
   /** Members that are believed to have the block. */
@@ -114,7 +133,8 @@ export class LargeFetch implements IncomingBlock {
     this.#signal.addEventListener('abort', onAbort, { once: true })
     try {
       this.#signal.throwIfAborted()
-      await this.#meetOthers()
+      const [first] = this.#sources.all()
+      if (first !== undefined && this.#isShared) await this.#inquiries.meet(first)
       this.#fill()
       this.#tick()
       await this.#end.promise
@@ -122,6 +142,7 @@ export class LargeFetch implements IncomingBlock {
     } finally {
       this.#ended = true
       this.#cancelTick?.()
+      this.#needs.lanes.leave(this.#onRoom)
       this.#signal.removeEventListener('abort', onAbort)
       for (const { cancel } of [...this.#flights.values()].flat()) cancel.abort(ended)
       for (const part of this.#begun.values()) this.#needs.buffers.give(part.buffer)
@@ -129,21 +150,9 @@ export class LargeFetch implements IncomingBlock {
     }
   }
 
-  /** Who begins at the same time as others had better not begin with the same chunks. */
-  async #meetOthers(): Promise<void> {
-    const [source] = this.#sources.all()
-    if (source === undefined || !this.#isShared) return
-    const onReply = (reply: RangeReply): void => this.#hear(reply)
-    const nobody = new BlockAssembly(this.cid, 0, { kind: RangeKind.OTHERS, onReply })
-    try {
-      const lane = await this.#needs.lanes.to(source.peerId, this.#signal)
-      await lane.read(nobody, AbortSignal.any([this.#signal, AbortSignal.timeout(meetMs)]))
-    } catch (error) {
-      this.#signal.throwIfAborted()
-      // It will be asked for chunks all the same, and judged by these.
-      const { code } = toShoalError(error, 'ERR_PEER_LOST')
-      this.#needs.log.debug('it is not known who else asks', { peer: source.peerId, code })
-    }
+  async #checkEarlier(): Promise<void> {
+    if (this.#ended || this.#file === undefined || (await this.#proof.checkEarlier(this.#file))) return
+    this.#fail(new ShoalError('ERR_BLOCK_MISMATCH', `${this.cid}: wrong bytes`))
   }
 
   async #judge(file: LargeFile): Promise<void> {
@@ -170,9 +179,10 @@ export class LargeFetch implements IncomingBlock {
   /** Members that wait for each other would wait for ever. */
   #checkIdle(): void {
     const now = this.#needs.clock.now()
-    this.#idleSince = this.#flights.size > 0 || this.#waitsForBuffer ? undefined : (this.#idleSince ?? now)
+    const isBusy = this.#flights.size > 0 || this.#waitsForBuffer || this.#waitsForRoom
+    this.#idleSince = isBusy ? undefined : (this.#idleSince ?? now)
     if (this.#idleSince !== undefined && now - this.#idleSince > maxIdleMs) {
-      this.#fail(new ShoalError('ERR_DEADLINE', `nobody has the rest of ${this.cid}`))
+      this.#fail(new ShoalError('ERR_DEADLINE', `nobody has the rest of ${this.cid}`, { cause: this.#errors.at(-1) }))
     }
   }
 
@@ -180,25 +190,37 @@ export class LargeFetch implements IncomingBlock {
   #fill(): void {
     if (this.#ended) return
     const all = this.#sources.all()
-    const isAlone = all.length <= 1 || this.manifest === undefined
-    const inOrder = all.length <= 1
-    const now = this.#needs.clock.now()
-    if (all.length > 1) for (const source of all) this.#inquire(source)
-    for (const source of isAlone ? all.filter(({ state }) => state === 'whole').slice(0, 1) : all) {
-      while (source.active < perSource && source.state !== 'gone' && source.restsUntil <= now) {
-        const index = inOrder ? this.#todo.values().next().value : this.#sources.pick(source, this.#todo)
-        if (!this.#begin(source, index ?? this.#slow(source))) break
-      }
+    const isAlone = all.length <= 1 && all[0]?.state !== 'partial'
+    if (!isAlone) for (const source of all) this.#inquiries.ask(source)
+    // What others are getting is had from them rather than from those with all of it.
+    const inTurn = all.toSorted((a, b) => Number(a.state === 'whole') - Number(b.state === 'whole'))
+    const hasManifest = this.manifest !== undefined
+    this.#waitsForRoom = false
+    for (const source of hasManifest ? inTurn : all.filter(({ state }) => state === 'whole').slice(0, 1)) {
+      this.#askFor(source, isAlone)
     }
     if (this.#sources.isEmpty() && this.#flights.size === 0 && !all.some(({ asking }) => asking)) {
       this.#fail(this.#errors[0] ?? new ShoalError('ERR_BLOCK_MISSING', `nobody to ask for ${this.cid}`))
     }
   }
 
+  #askFor(source: ChunkSource, inOrder: boolean): void {
+    const { clock, lanes } = this.#needs
+    while (source.active < perSource && source.state !== 'gone' && source.restsUntil <= clock.now()) {
+      if (!lanes.mayAsk(source.peerId, this.#onRoom)) {
+        this.#waitsForRoom = true
+        return
+      }
+      const next = inOrder ? this.#todo.values().next().value : this.#sources.pick(source, this.#todo)
+      const index = next ?? this.#slow(source)
+      if (index === undefined || !this.#begin(source, index)) return
+    }
+  }
+
   /** A chunk that another source takes too long for, when nothing else is left to do. */
   #slow(source: ChunkSource): number | undefined {
-    if (this.#chunkMs === undefined || source.active > 0) return undefined
-    const before = this.#needs.clock.now() - this.#chunkMs * slowFactor - askAgainMs
+    if (this.#chunkMs === undefined || source.active > 0 || this.#todo.size > 0) return undefined
+    const before = this.#needs.clock.now() - this.#chunkMs * slowFactor - slowMs
     const late = [...this.#flights].filter(
       ([, flights]) =>
         flights.length === 1 && flights.every((flight) => flight.since < before && flight.source !== source),
@@ -209,8 +231,7 @@ export class LargeFetch implements IncomingBlock {
     )
   }
 
-  #begin(source: ChunkSource, index: number | undefined): boolean {
-    if (index === undefined) return false
+  #begin(source: ChunkSource, index: number): boolean {
     let part = this.#begun.get(index)
     this.#begun.delete(index)
     if (part === undefined) {
@@ -221,7 +242,7 @@ export class LargeFetch implements IncomingBlock {
       }
       const [offset, length] = [index * chunkBytes, chunkLength(this.size, index)]
       const chunk = { cid: this.cid, index, offset, length, blockSize: this.size }
-      part = new ChunkPart(chunk, buffer, (_peerId, reply) => this.#hear(reply))
+      part = new ChunkPart(chunk, buffer, (peerId, reply) => this.#inquiries.hear(peerId, reply))
     }
     this.#todo.delete(index)
     const flight: Flight = { source, since: this.#needs.clock.now(), cancel: new AbortController() }
@@ -245,8 +266,11 @@ export class LargeFetch implements IncomingBlock {
     const { index } = part
     try {
       try {
-        const lane = await this.#needs.lanes.to(source.peerId, cancel.signal)
+        const { lanes } = this.#needs
+        const lane = lanes.opened(source.peerId) ?? (await lanes.to(source.peerId, cancel.signal))
         await lane.read(part, cancel.signal)
+        source.failures = 0
+        source.refusals = 0
       } finally {
         source.active -= 1
       }
@@ -299,14 +323,20 @@ export class LargeFetch implements IncomingBlock {
 
   /** What a failure says about a source. */
   #note(source: ChunkSource, error: ShoalError): void {
+    if (this.#ended) return
+    const now = this.#needs.clock.now()
     source.refusals += 1
     if (error.code === 'ERR_BLOCK_MISMATCH') this.#lied(source)
     else if (error.code === 'ERR_LIMIT' && source.refusals < maxRefusals) {
-      source.restsUntil = this.#needs.clock.now() + busyMs
+      source.restsUntil = now + Math.min(maxBusyMs, busyMs * source.refusals)
       return
     } else if (error.code === 'ERR_BLOCK_MISSING' && source.state === 'partial') source.have = undefined
-    else if (this.#isShared && transient.has(error.code) && ++source.failures < maxFailures) {
-      source.restsUntil = this.#needs.clock.now() + failedMs * source.failures
+    else if (transient.has(error.code) && this.#needs.isConnected(source.peerId)) {
+      // All chunks that were on their way over one stream fail together.
+      if (source.restsUntil > now) return
+      source.restsUntil = now + failedMs * 2 ** source.failures
+      source.failures += 1
+      if (source.failures >= maxFailures) source.state = 'gone'
     } else source.state = 'gone'
     this.#errors.push(error)
   }
@@ -315,57 +345,6 @@ export class LargeFetch implements IncomingBlock {
     source.state = 'gone'
     this.#proof.liars.add(source.peerId)
     this.#needs.log.warn('wrong bytes', { peer: source.peerId, cid: this.cid.toString(), code: 'ERR_BLOCK_MISMATCH' })
-  }
-
-  /** Others that ask for the block were named. */
-  #hear({ others }: RangeReply): void {
-    if (!this.#isShared) return
-    for (const other of others) {
-      if (other !== this.#needs.self && !this.#proof.liars.has(other)) this.#sources.add(other, 'unknown')
-    }
-  }
-
-  /** Asks a source for the manifest, or, once that is known, which chunks it has by now. */
-  #inquire(source: ChunkSource): void {
-    const needed = this.manifest === undefined || source.state === 'unknown' || source.state === 'partial'
-    const now = this.#needs.clock.now()
-    if (!needed || source.asking || now - source.askedAt < (this.manifest === undefined ? tickMs : askAgainMs)) return
-    source.asking = true
-    source.askedAt = now
-    this.#ask(source).then(
-      () => {
-        source.asking = false
-        this.#fill()
-      },
-      (error: unknown) => {
-        source.asking = false
-        const failure = toShoalError(error, 'ERR_PEER_LOST')
-        // One that was named may not have begun yet; one that has the block may be busy making its manifest.
-        const isLate = failure.code === 'ERR_BLOCK_MISSING' && source.state === 'unknown'
-        if (!this.#ended && !(isLate && source.refusals++ < maxRefusals)) this.#note(source, failure)
-        this.#fill()
-      },
-    )
-  }
-
-  async #ask(source: ChunkSource): Promise<void> {
-    let have: Uint8Array | undefined
-    const onReply = (reply: RangeReply): void => {
-      have ??= reply.have
-      this.#hear(reply)
-    }
-    const assembly = new BlockAssembly(this.cid, maxManifestBytes, { kind: RangeKind.MANIFEST, onReply })
-    const lane = await this.#needs.lanes.to(source.peerId, this.#signal)
-    await lane.read(assembly, this.#signal)
-    if (this.#ended || assembly.bytes === undefined) return
-    if (!this.#proof.vouch(source.peerId, assembly.bytes)) {
-      // Either may be wrong; the whole will tell. Its chunks cannot be judged by this manifest.
-      throw new ShoalError('ERR_DECODE', `another manifest of ${this.cid} at ${source.peerId}`)
-    }
-    source.refusals = 0
-    this.#sources.learn(source, have ?? new Uint8Array(), this.#count)
-    if (this.#file === undefined || (await this.#proof.checkEarlier(this.#file))) return
-    this.#fail(new ShoalError('ERR_BLOCK_MISMATCH', `${this.cid}: wrong bytes`))
   }
 }
 

@@ -119,6 +119,7 @@ export function createParts(
       const connection = table.connection(peerId) ?? (await host.dial(peerIdFromString(peerId), { signal }))
       return connection.newStream(blockProtocol, { signal, maxOutboundStreams: maxStreams })
     },
+    isConnected: (peerId) => connected.has(peerId),
   })
   const records = new ProviderRecords({
     clock,

@@ -6,8 +6,11 @@ import { chunkBytes, chunkCount, chunkLength, encodeManifest, largeBytes } from 
 /** A large block that is read in ranges. */
 export interface RangeFile {
   readonly size: number
-  /** @throws ShoalError ERR_STORE when it is no longer what it was */
-  read(offset: number, length: number): Promise<Uint8Array>
+  /**
+   * @param into may be used for the bytes, and is long enough
+   * @throws ShoalError ERR_STORE when it is no longer what it was
+   */
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>
   close(): Promise<void>
 }
 
@@ -114,8 +117,9 @@ export class ServedBlocks {
     try {
       const { file } = opened
       const digests: Uint8Array[] = []
+      const buffer = new Uint8Array(chunkBytes)
       for (let index = 0; index < chunkCount(file.size); index++) {
-        const bytes = await file.read(index * chunkBytes, chunkLength(file.size, index))
+        const bytes = await file.read(index * chunkBytes, chunkLength(file.size, index), buffer)
         digests.push(new Uint8Array(await crypto.subtle.digest('SHA-256', new Uint8Array(bytes))))
       }
       return encodeManifest(file.size, digests)

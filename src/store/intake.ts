@@ -39,15 +39,15 @@ export class Intake {
   async named(bytes: Uint8Array, cid: CID): Promise<void> {
     const { disk, shelf, space, queues, leases } = this.#needs
     leases.take(hexOf(cid))
-    if ((await shelf.path(cid)) !== undefined) return
+    const isSmall = bytes.length <= writeAtOnceBytes
+    // A few bytes are written sooner than it is found out whether a file that nobody knows of holds them.
+    const mayBeThere = (): boolean => !isSmall || shelf.knows(cid)
+    if (mayBeThere() && (await shelf.path(cid)) !== undefined) return
     await space.admit(bytes.length, () =>
       queues.run(hexOf(cid), async () => {
         // Another put of the same bytes can have been first.
-        if ((await shelf.verified(cid)) !== undefined) return
-        const temp =
-          bytes.length <= writeAtOnceBytes
-            ? disk.writeTempNow(bytes)
-            : await disk.writeTemp((file) => file.writeFile(bytes))
+        if (mayBeThere() && (await shelf.verified(cid)) !== undefined) return
+        const temp = isSmall ? disk.writeTempNow(bytes) : await disk.writeTemp((file) => file.writeFile(bytes))
         await shelf.commit(temp, cid, bytes.length)
       }),
     )

@@ -38,12 +38,12 @@ export class BlockFile {
   }
 
   /**
-   * Bytes from `offset` on, at most `length`, fewer at the end.
+   * Bytes from `offset` on, at most `length`, fewer at the end; in `into`, which is long enough, when it is given.
    * @throws ShoalError ERR_STORE when the file was changed since it was verified, or cannot be read
    */
-  async read(offset: number, length: number): Promise<Uint8Array> {
+  async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
     const wanted = Math.max(0, Math.min(length, this.size - offset))
-    const bytes = Buffer.allocUnsafeSlow(wanted)
+    const bytes = into?.subarray(0, wanted) ?? Buffer.allocUnsafeSlow(wanted)
     try {
       for (let at = 0; at < wanted; ) {
         const { bytesRead } = await this.#file.read(bytes, at, wanted - at, offset + at)
@@ -76,6 +76,7 @@ export class IncomingFile {
   readonly #ahead = new Map<number, number>()
   #hashed = 0
   #digest: Uint8Array | undefined
+  #readBack: Uint8Array | undefined
   #reading: Promise<void> = Promise.resolve()
 
   constructor(file: FileHandle, size: number) {
@@ -106,16 +107,17 @@ export class IncomingFile {
       const end = this.#ahead.get(from)
       if (end === undefined) return
       this.#ahead.delete(from)
+      this.#readBack ??= Buffer.allocUnsafeSlow(readBackBytes)
       for (let at = from; at < end; at += readBackBytes) {
-        this.#hash.update(await this.read(at, Math.min(readBackBytes, end - at)))
+        this.#hash.update(await this.read(at, Math.min(readBackBytes, end - at), this.#readBack))
       }
       this.#hashed = end
     }
   }
 
-  /** What was written before. */
-  async read(offset: number, length: number): Promise<Uint8Array> {
-    const bytes = Buffer.allocUnsafeSlow(length)
+  /** What was written before; in `into`, which is long enough, when it is given. */
+  async read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    const bytes = into?.subarray(0, length) ?? Buffer.allocUnsafeSlow(length)
     for (let at = 0; at < length; ) {
       const { bytesRead } = await this.#file.read(bytes, at, length - at, offset + at)
       if (bytesRead === 0) throw new ShoalError('ERR_STORE', 'an unfinished block became shorter')

@@ -59,6 +59,11 @@ export class Shelf {
     return checked.bytes
   }
 
+  /** Whether a file was seen under the block's name. It may be wrong, or gone. */
+  knows(cid: CID): boolean {
+    return this.#needs.ledger.has(hexOf(cid))
+  }
+
   /** The file, verified now or untouched since it was. */
   async path(cid: CID): Promise<string | undefined> {
     return this.#untouched(cid) ?? (await this.#needs.queues.run(hexOf(cid), () => this.verified(cid)))

@@ -1,15 +1,20 @@
 import { randomBytes } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { Session } from 'node:inspector/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
 import type { Stream, StreamMessageEvent } from '@libp2p/interface'
+import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p, type Libp2p } from 'libp2p'
 import { CID } from 'multiformats/cid'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { Supply } from '../../src/daemon/supply.ts'
 import { blockProtocol, encodeRequest, maxRangeBytes } from '../../src/mesh/block-frames.ts'
+import type { LargeFile } from '../../src/mesh/chunk-proof.ts'
 import { createHost, type Host, startHost } from '../../src/mesh/host.ts'
 import { loadIdentity } from '../../src/mesh/identity.ts'
 import type { Membership } from '../../src/mesh/membership.ts'
@@ -17,14 +22,18 @@ import { createMesh, type Mesh } from '../../src/mesh/mesh.ts'
 import { StreamWriter } from '../../src/mesh/stream-writer.ts'
 import { type BlockStore, createBlockStore } from '../../src/store/blocks.ts'
 
-/** One node of `blocks.ts`: a mesh and a store, and beside them a bare libp2p node for the comparison. */
+/** One node of `blocks.ts`: a mesh and a store, and beside them noise and yamux as the libraries give them for the comparison. */
 export type Order =
   | { do: 'start'; dir: string; membership: Membership; listen: string }
   | { do: 'fill'; count: number; size: number; plain?: boolean }
   | { do: 'fetch'; blocks: { cid: string; size: number }[]; from: string[]; keep: boolean }
+  /** `chunkMs`: how long the disk takes for a chunk, besides what it takes anyway. */
+  | { do: 'fetch-slowly'; cid: string; size: number; from: string[]; chunkMs: number }
   | { do: 'bare'; address: string; bytes: number; piece: number }
   | { do: 'stall'; address: string; cid: string; streams: number }
   | { do: 'usage' }
+  /** Lets go of what is not in use, and begins to watch the memory. */
+  | { do: 'settle' }
   | { do: 'drop'; cids: string[] }
 
 export interface Answer {
@@ -34,27 +43,33 @@ export interface Answer {
   cids?: string[]
   ms?: number
   cpuMs?: number
-  /** Most memory seen in use above what it was before. */
+  /** Most memory in use above what it was when last settled. */
   grownBytes?: number
-  rss?: number
-  /** Fetches that were tried again since the start. */
-  retries?: number
+  /** Bytes that have left the machine's network interface. */
+  sentBytes?: number
   error?: string
 }
 
 const bareProtocol = '/bench/bare/1.0.0'
 const atOnce = 64
 const stallMs = 3000
+const MiB = 1024 * 1024
 
 interface Node {
   mesh: Mesh
   store: BlockStore
   supply: Supply
-  bare: Host
+  bare: Libp2p
+  /** A member that speaks no protocol of ours by itself. */
+  stranger: Host
 }
 
 let node: Node | undefined
-let retries = 0
+const memory = { settled: 0, most: 0 }
+const watch = (): void => {
+  memory.most = Math.max(memory.most, process.memoryUsage.rss())
+}
+setInterval(watch, 100).unref()
 
 async function start({ dir, membership, listen }: Order & { do: 'start' }): Promise<Node> {
   const store = createBlockStore({ dir: join(dir, 'blocks'), log: silentLogger, maxBytes: 8e9, minFreeBytes: 0 })
@@ -64,18 +79,26 @@ async function start({ dir, membership, listen }: Order & { do: 'start' }): Prom
     { stateDir: dir, membership, name: dir, listen: [listen], mdns: false },
   )
   await mesh.start()
-  const bare = await createHost({
-    identity: await loadIdentity(join(dir, 'bare')),
+  const bare = await createLibp2p({
+    addresses: { listen: [`/ip4/${listen}/tcp/0`] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    // As large as ours: the usual ones are too small for a fast network.
+    streamMuxers: [yamux({ streamOptions: { initialStreamWindowSize: 2 * MiB, maxStreamWindowSize: 2 * MiB } })],
+    connectionMonitor: { enabled: false },
+  })
+  await bare.handle(bareProtocol, (stream) => serveBare(stream))
+  const stranger = await createHost({
+    identity: await loadIdentity(join(dir, 'stranger')),
     membership,
-    stateDir: join(dir, 'bare'),
+    stateDir: join(dir, 'stranger'),
     listen: [listen],
     log: silentLogger,
     mdns: false,
     interfaces: () => ({}),
   })
-  await bare.handle(bareProtocol, (stream) => serveBare(stream))
-  await startHost(bare)
-  return { mesh, store, supply: new Supply({ blocks: store, mesh }), bare }
+  await startHost(stranger)
+  return { mesh, store, supply: new Supply({ blocks: store, mesh }), bare, stranger }
 }
 
 /** Sends as many bytes as the first message says, as fast as the stream takes them. */
@@ -120,16 +143,35 @@ async function fetchAll({ mesh, supply }: Node, { blocks, from, keep }: Order & 
   await Promise.all(
     Array.from({ length: Math.min(atOnce, blocks.length) }, async () => {
       for (const { cid, size } of waiting) {
-        if (keep) await again(() => supply.ensure(cid, size, from, signal))
+        if (keep) await supply.ensure(cid, size, from, signal)
         else await mesh.fetchBlock(cid, { from, maxBytes: size, signal })
       }
     }),
   )
 }
 
+/** Fetches one large block onto a disk that takes its time. */
+async function fetchSlowly({ mesh, store }: Node, order: Order & { do: 'fetch-slowly' }): Promise<void> {
+  const { size, from, chunkMs } = order
+  const cid = CID.parse(order.cid)
+  const signal = AbortSignal.timeout(300_000)
+  const keep = (fill: (file: LargeFile) => Promise<void>): Promise<void> =>
+    store.putLarge(cid, size, (file) =>
+      fill({
+        async write(offset, bytes) {
+          await delay(chunkMs)
+          await file.write(offset, bytes)
+        },
+        read: (offset, length, into) => file.read(offset, length, into),
+        matches: (wanted) => file.matches(wanted),
+      }),
+    )
+  await mesh.fetchFile(cid, { from, size, signal, keep })
+}
+
 /** Asks for a block over and over, and reads nothing of it for a while. */
-async function stall({ bare }: Node, { address, cid, streams }: Order & { do: 'stall' }): Promise<void> {
-  const connection = await bare.dial(multiaddr(address))
+async function stall({ stranger }: Node, { address, cid, streams }: Order & { do: 'stall' }): Promise<void> {
+  const connection = await stranger.dial(multiaddr(address))
   const open = await Promise.all(Array.from({ length: streams }, () => connection.newStream(blockProtocol)))
   for (const stream of open) {
     stream.pause()
@@ -143,32 +185,31 @@ async function stall({ bare }: Node, { address, cid, streams }: Order & { do: 's
 }
 
 async function measured(work: () => Promise<void>): Promise<Answer> {
-  const before = process.memoryUsage().rss
-  let most = before
-  const sampler = setInterval(() => {
-    most = Math.max(most, process.memoryUsage().rss)
-  }, 100)
   const cpu = process.cpuUsage()
   const from = performance.now()
-  try {
-    await profiled(work)
-    const ms = performance.now() - from
-    const { user, system } = process.cpuUsage(cpu)
-    return { ms, cpuMs: (user + system) / 1000, grownBytes: most - before, retries }
-  } finally {
-    clearInterval(sampler)
-  }
+  await profiled(work)
+  const ms = performance.now() - from
+  const { user, system } = process.cpuUsage(cpu)
+  return { ms, cpuMs: (user + system) / 1000 }
 }
 
-/** On a link that is full, or a machine that is, a source can seem silent. */
-async function again(fetch: () => Promise<number>, times = 3): Promise<number> {
-  try {
-    return await fetch()
-  } catch (error) {
-    if (times === 0) throw error
-    retries += 1
-    return await again(fetch, times - 1)
+/** What is garbage now would be counted as growth, or hide it, later. */
+async function settle(): Promise<void> {
+  for (let round = 0; round < 3; round++) {
+    globalThis.gc?.()
+    await delay(50)
   }
+  memory.settled = process.memoryUsage.rss()
+  memory.most = memory.settled
+}
+
+async function usage(): Promise<Answer> {
+  watch()
+  const { user, system } = process.cpuUsage()
+  const lines = await readFile('/proc/self/net/dev', 'utf8').catch(() => '')
+  // Of the columns behind the name, the ninth counts the bytes sent.
+  const sentBytes = Number(/eth0:(?:\s*\d+){8}\s+(\d+)/.exec(lines)?.[1] ?? 0)
+  return { cpuMs: (user + system) / 1000, grownBytes: memory.most - memory.settled, sentBytes }
 }
 
 async function profiled(work: () => Promise<void>): Promise<void> {
@@ -214,15 +255,18 @@ async function obey(order: Order): Promise<Answer> {
     }
     case 'fetch':
       return await measured(() => fetchAll(running, order))
+    case 'fetch-slowly':
+      return await measured(() => fetchSlowly(running, order))
     case 'bare':
       return await measured(() => receiveBare(running, order))
     case 'stall':
       await stall(running, order)
       return {}
-    case 'usage': {
-      const { user, system } = process.cpuUsage()
-      return { rss: process.memoryUsage().rss, cpuMs: (user + system) / 1000 }
-    }
+    case 'usage':
+      return await usage()
+    case 'settle':
+      await settle()
+      return {}
     case 'drop':
       for (const text of order.cids) await running.store.remove(CID.parse(text))
       return {}

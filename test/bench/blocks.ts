@@ -1,7 +1,8 @@
-import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createMembership, type Membership } from '../../src/mesh/membership.ts'
@@ -10,7 +11,8 @@ import { Network } from './network.ts'
 
 /**
  * Blocks from node to node, beside a bare noise and yamux stream in the same run. `npm run bench -- blocks [--runs N] [--prof]`.
- * Every node is a process of its own with a store on disk.
+ * Every node is a process of its own. Their stores lie in memory where the system has a place for that, unless `--dir` says
+ * otherwise: a file system that has just deleted thousands of files takes ten times as long to make one.
  */
 const program = fileURLToPath(new URL('blocks-node.ts', import.meta.url))
 const flag = (name: string): boolean => process.argv.includes(`--${name}`)
@@ -31,9 +33,10 @@ const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Ma
 
 interface Figures {
   ms: number
-  grown: number
   /** CPU milliseconds of the busier of the two processes. */
   busier: number
+  /** Of both together. */
+  both: number
 }
 
 class Node {
@@ -66,15 +69,25 @@ class Node {
   }
 }
 
-async function onLoopback(dir: string): Promise<void> {
-  const execArgv = flag('prof') ? ['--cpu-prof', '--cpu-prof-dir', '/tmp/shoal-blocks-prof'] : []
-  const [sender, receiver] = [1, 2].map(() => new Node(fork(program, { execArgv, serialization: 'advanced' }))) as [
-    Node,
-    Node,
-  ]
+async function startNode(dir: string, membership: Membership, listen?: string, before: string[] = []): Promise<Node> {
+  const profile = flag('prof') ? ['--cpu-prof', '--cpu-prof-dir', '/tmp/shoal-blocks-prof'] : []
+  const [file = '', ...args] = [...before, process.execPath, '--expose-gc', ...profile, program]
+  const node = new Node(
+    spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], serialization: 'advanced' }),
+  )
+  await node.start(dir, membership, listen)
+  return node
+}
+
+async function onLoopback(dir: string, measure: (sender: Node, receiver: Node) => Promise<void>): Promise<void> {
   const membership = createMembership({ name: 'bench' })
-  await sender.start(join(dir, 'sender'), membership)
-  await receiver.start(join(dir, 'receiver'), { ...membership, seeds: sender.addresses })
+  const sender = await startNode(join(dir, 'sender'), membership)
+  const receiver = await startNode(join(dir, 'receiver'), { ...membership, seeds: sender.addresses })
+  await measure(sender, receiver)
+  await Promise.all([sender.end(), receiver.end()])
+}
+
+async function compareSpeeds(sender: Node, receiver: Node): Promise<void> {
   const from = [sender.peerId]
   const loads = [
     { what: 'one file of 200 MB', count: 1, size: 200 * MB },
@@ -82,11 +95,12 @@ async function onLoopback(dir: string): Promise<void> {
   ]
   for (const { what, count, size } of loads) {
     const runOf = async (order: Order): Promise<Figures> => {
+      for (const node of [sender, receiver]) await node.ask({ do: 'settle' })
       const before = await sender.ask({ do: 'usage' })
-      const { ms = 0, cpuMs = 0, grownBytes = 0 } = await receiver.ask(order)
+      const { ms = 0, cpuMs = 0 } = await receiver.ask(order)
       const after = await sender.ask({ do: 'usage' })
       const sent = (after.cpuMs ?? 0) - (before.cpuMs ?? 0)
-      return { ms, grown: Math.max(grownBytes, (after.rss ?? 0) - (before.rss ?? 0)), busier: Math.max(cpuMs, sent) }
+      return { ms, busier: Math.max(cpuMs, sent), both: cpuMs + sent }
     }
     const figures: { bare: Figures[]; memory: Figures[]; disk: Figures[] } = { bare: [], memory: [], disk: [] }
     for (let run = 0; run < runs; run++) {
@@ -100,7 +114,11 @@ async function onLoopback(dir: string): Promise<void> {
     }
     const of = (name: keyof typeof figures, what: keyof Figures): number =>
       median(figures[name].map((row) => row[what]))
-    say(`  ${what}: a bare stream carries ${Math.round((count * size) / of('bare', 'ms') / 1000)} MB/s`)
+    const cores = (name: keyof typeof figures): string => (of(name, 'both') / of(name, 'ms')).toFixed(1)
+    say(
+      `  ${what}: a bare stream carries ${Math.round((count * size) / of('bare', 'ms') / 1000)} MB/s, ` +
+        `${cores('bare')} of ${availableParallelism()} cores busy`,
+    )
     for (const [name, text] of [
       ['memory', 'verified, in memory'],
       ['disk', 'from store to store'],
@@ -108,28 +126,36 @@ async function onLoopback(dir: string): Promise<void> {
       const rate = Math.round((count * size) / of(name, 'ms') / 1000)
       const ratio = (of('bare', 'ms') / of(name, 'ms')).toFixed(2)
       const cpu = (of('bare', 'busier') / of(name, 'busier')).toFixed(2)
-      const grown = Math.round(Math.max(...figures[name].map((row) => row.grown)) / MB)
       say(
-        `    ${text.padEnd(20)} ${rate} MB/s, ${ratio} x (budget 0.8); by CPU of the busier ${cpu} x; memory + ${grown} MB`,
+        `    ${text.padEnd(20)} ${rate} MB/s, ${ratio} x (budget 0.8); by CPU of the busier ${cpu} x; ` +
+          `${cores(name)} cores busy`,
       )
     }
   }
-  const { cids: [cid = ''] = [] } = await sender.ask({ do: 'fill', count: 1, size: 200 * MB })
-  const stall: Order = { do: 'stall', address: sender.addresses[0] ?? '', cid, streams: 4 }
-  // Once before, so that what making the file has left in memory is gone.
-  await receiver.ask(stall)
-  const before = (await sender.ask({ do: 'usage' })).rss ?? 0
-  await receiver.ask(stall)
-  const grown = ((await sender.ask({ do: 'usage' })).rss ?? 0) - before
-  say(
-    `  four streams that ask for 256 MB and read nothing: the sender grew by ${Math.round(grown / MB)} MB (budget 64)`,
-  )
-  await Promise.all([sender.end(), receiver.end()])
 }
+
+/** How much both grow while one of them reads slowly, or nothing at all. */
+async function measureMemory(sender: Node, receiver: Node): Promise<void> {
+  const size = 200 * MB
+  const { cids: [cid = ''] = [] } = await sender.ask({ do: 'fill', count: 1, size })
+  const stall: Order = { do: 'stall', address: sender.addresses[0] ?? '', cid, streams: 4 }
+  const slow: Order = { do: 'fetch-slowly', cid, size, from: [sender.peerId], chunkMs: 20 }
+  for (const [what, order] of [
+    ['four streams of a member ask for 256 MB and read nothing', stall],
+    ['a member fetches 200 MB onto a disk that takes 20 ms for each', slow],
+  ] as const) {
+    for (const node of [sender, receiver]) await node.ask({ do: 'settle' })
+    await receiver.ask(order)
+    const [served, fetched] = [await sender.ask({ do: 'usage' }), await receiver.ask({ do: 'usage' })]
+    say(`  ${what}: memory + ${inMB(served.grownBytes)} and + ${inMB(fetched.grownBytes)} MB (budget 64)`)
+  }
+}
+
+const inMB = (bytes = 0): number => Math.round(bytes / MB)
 
 /** One node that has a toolchain, and seven that want it, each behind a link of its own. */
 async function toolchainToSeven(dir: string): Promise<void> {
-  const mbit = argument('mbit', 50)
+  const mbit = argument('mbit', 100)
   const count = 8
   const network = await Network.make(count, mbit)
   if (typeof network === 'string') {
@@ -141,12 +167,13 @@ async function toolchainToSeven(dir: string): Promise<void> {
     const membership = createMembership({ name: 'bench' })
     const seeds: string[] = []
     for (const [at, { address, command }] of network.hosts.entries()) {
-      const [file = '', ...args] = command([process.execPath, program])
-      const node = new Node(
-        spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], serialization: 'advanced' }),
+      const node = await startNode(
+        join(dir, `shaped-${at}`),
+        { ...membership, seeds: [...seeds] },
+        address,
+        command([]),
       )
       nodes.push(node)
-      await node.start(join(dir, `shaped-${at}`), { ...membership, seeds: [...seeds] }, address)
       seeds.push(...node.addresses)
     }
     const [first, one, ...others] = nodes as [Node, Node, ...Node[]]
@@ -164,14 +191,17 @@ async function toolchainToSeven(dir: string): Promise<void> {
     const order: Order = { do: 'fetch', blocks, from: [first.peerId], keep: true }
     const alone = (await one.ask(order)).ms ?? 0
     await one.ask({ do: 'drop', cids: blocks.map(({ cid }) => cid) })
+    for (const node of nodes) await node.ask({ do: 'settle' })
+    const before = (await first.ask({ do: 'usage' })).sentBytes ?? 0
     const began = performance.now()
-    const answers = await Promise.all([one, ...others].map((node) => node.ask(order)))
+    await Promise.all([one, ...others].map((node) => node.ask(order)))
     const all = performance.now() - began
-    const grown = Math.max(...answers.map(({ grownBytes = 0 }) => grownBytes))
-    const retries = answers.reduce((sum, answer) => sum + (answer.retries ?? 0), 0)
+    const usages = await Promise.all(nodes.map((node) => node.ask({ do: 'usage' })))
+    const sent = (usages[0]?.sentBytes ?? 0) - before
     say(
       `  a toolchain of 170 MB over links of ${mbit} Mbit/s: to one node ${(alone / 1000).toFixed(1)} s, to seven ` +
-        `${(all / 1000).toFixed(1)} s, ${(all / alone).toFixed(2)} x (budget 3); ${retries} fetches tried again; memory + ${Math.round(grown / MB)} MB`,
+        `${(all / 1000).toFixed(1)} s, ${(all / alone).toFixed(2)} x (budget 3); the first sent ${inMB(sent)} MB; ` +
+        `memory + ${usages.map(({ grownBytes }) => inMB(grownBytes)).join(', ')} MB`,
     )
   } finally {
     await Promise.all(nodes.map((node) => node.end()))
@@ -180,11 +210,13 @@ async function toolchainToSeven(dir: string): Promise<void> {
 }
 
 async function measure(): Promise<void> {
-  const dir = await mkdtemp(join(text('dir', tmpdir()), 'shoal-blocks-'))
+  const dir = await mkdtemp(join(text('dir', existsSync('/dev/shm') ? '/dev/shm' : tmpdir()), 'shoal-blocks-'))
   try {
     if (!flag('no-loopback')) {
       say(`blocks over loopback, medians of ${runs}`)
-      await onLoopback(dir)
+      await onLoopback(join(dir, 'speed'), compareSpeeds)
+      // New ones: what others have left in memory would hide what these need.
+      await onLoopback(join(dir, 'memory'), measureMemory)
     }
     if (!flag('no-toolchain')) await toolchainToSeven(dir)
   } finally {

@@ -220,7 +220,7 @@ test('a source that contradicts itself about the size is given up', { timeout: 2
   await assert.rejects(fetching, { code: 'ERR_BLOCK_MISMATCH' })
 })
 
-test('a silent source is given up after two seconds, a dripping one after four', async (t) => {
+test('a silent source is left for another after two seconds, a dripping one is given up', async (t) => {
   const membership = createMembership({ name: 'test' })
   const clock = new ManualClock()
   const a = await makeMesh(t, membership, {}, { clock })
@@ -229,14 +229,14 @@ test('a silent source is given up after two seconds, a dripping one after four',
   const asked = Promise.withResolvers<Stream>()
   const silent = await rogue(t, a, (stream) => readRequests(stream, () => asked.resolve(stream)))
   const honest = await rogue(t, a, (stream) => readRequests(stream, (request) => answer(stream, request, block)))
-  const drips = Promise.withResolvers<(piece: number) => void>()
+  let drip: ((piece: number) => void) | undefined
   const dripping = await rogue(t, a, (stream) =>
     readRequests(stream, (request) => {
       const bytes = block.subarray(0, request.length)
       const whole: Uint8Array[] = []
       answer({ writeStatus: 'writable', send: (part) => whole.push(part.subarray()) > 0 }, request, bytes)
       const all = Buffer.concat(whole)
-      drips.resolve((piece) => stream.send(all.subarray(piece, piece + 1)))
+      drip = (piece) => stream.status === 'open' && stream.send(all.subarray(piece, piece + 1))
     }),
   )
   const cid = cidOf(block)
@@ -249,15 +249,71 @@ test('a silent source is given up after two seconds, a dripping one after four',
   assert.deepEqual(await first, block)
 
   const second = a.mesh.fetchBlock(cid, { from: [dripping.peerId.toString()], maxBytes: block.length })
-  const failed = assert.rejects(second, { code: 'ERR_DEADLINE', message: /too slowly/ })
-  const drip = await drips.promise
-  for (let piece = 0; piece < 8; piece += 1) {
-    drip(piece)
+  let isOver = false
+  const failed = assert.rejects(second, { code: 'ERR_DEADLINE', message: /too slowly/ }).finally(() => {
+    isOver = true
+  })
+  for (let piece = 0; !isOver; piece += 1) {
+    drip?.(piece)
     // On the same connection, so the byte has been read when the answer to the ping comes.
     await dripping.services.ping.ping(peerIdFromString(a.mesh.peerId))
     clock.advance(500)
   }
   await failed
+})
+
+test('the only source is asked again while it is connected, and goes on where it stopped', async (t) => {
+  const membership = createMembership({ name: 'test' })
+  const clock = new ManualClock()
+  const a = await makeMesh(t, membership, {}, { clock })
+  await a.mesh.start()
+  const block = someBytes(5 * MB)
+  const offsets: number[][] = []
+  const fallsSilent = Promise.withResolvers<void>()
+  const host = await rogue(t, a, (stream) => {
+    const mine: number[] = []
+    offsets.push(mine)
+    readRequests(stream, (request) => {
+      mine.push(Number(request.offset))
+      if (offsets.length > 1 || request.offset < 2 * MiB) answer(stream, request, block)
+      else fallsSilent.resolve()
+    })
+  })
+  const options = { from: [host.peerId.toString()], maxBytes: block.length }
+  const fetching = a.mesh.fetchBlock(cidOf(block), options)
+  let isHere = false
+  const here = fetching.finally(() => {
+    isHere = true
+  })
+  await fallsSilent.promise
+  while (!isHere) {
+    await host.services.ping.ping(peerIdFromString(a.mesh.peerId))
+    clock.advance(500)
+  }
+  assert.deepEqual(await here, block)
+  assert.equal(offsets.length, 2)
+  assert.ok((offsets[1]?.[0] ?? 0) >= MiB, `went on at ${offsets[1]?.[0]}`)
+})
+
+test('a source whose connection is gone is not asked again', async (t) => {
+  const clock = new ManualClock()
+  const a = await makeMesh(t, undefined, {}, { clock })
+  await a.mesh.start()
+  let asked = 0
+  const host = await rogue(t, a, (stream) =>
+    readRequests(stream, () => {
+      asked += 1
+      for (const connection of host.getConnections()) connection.abort(new Error('out of power'))
+    }),
+  )
+  const fetching = a.mesh.fetchBlock(cidOf(someBytes(9)), { from: [host.peerId.toString()], maxBytes: 9 })
+  let isOver = false
+  const over = assert.rejects(fetching, { code: 'ERR_PEER_LOST' }).finally(() => {
+    isOver = true
+  })
+  while (!isOver) await clock.pass(100)
+  await over
+  assert.equal(asked, 1)
 })
 
 test('garbage from a source ends its stream and the next source is used', async (t) => {

@@ -190,6 +190,37 @@ test('members that fetch the same block serve each other', async (t) => {
   for (const { store } of [a, b]) assert.equal(Buffer.compare((await store.get(cid)) ?? new Uint8Array(), block), 0)
 })
 
+test('what several streams ask for at once is not mixed up', async (t) => {
+  const b = await stored(t)
+  await b.mesh.start()
+  const block = someBytes(16 * chunkBytes)
+  const cid = await b.store.put(block)
+  const host = await makeHost(t, b.membership)
+  const connection = await dial(host, b.mesh)
+  const readAll = async (stream: Stream): Promise<void> => {
+    const parts: Uint8Array[] = []
+    await new Promise<void>((resolve) => {
+      let left = block.length
+      const reader = new FrameReader(blockFrameLimits, (frame) => {
+        const body = decodeBlockFrame(frame)
+        reader.expectRaw(body.case === 'reply' ? body.value.length : 0, (bytes) => {
+          parts.push(bytes)
+          left -= bytes.length
+          if (left === 0) resolve()
+        })
+      })
+      stream.addEventListener('message', (event) => reader.push(event.data))
+      for (let at = 0; at < block.length; at += chunkBytes) {
+        stream.send(encodeRequest({ id: BigInt(at), cid: cid.bytes, offset: BigInt(at), length: chunkBytes }))
+      }
+    })
+    assert.equal(Buffer.compare(Buffer.concat(parts), block), 0)
+    stream.abort(new Error('done'))
+  }
+  const streams = await Promise.all(Array.from({ length: 4 }, () => connection.newStream(blockProtocol)))
+  await Promise.all(streams.map(readAll))
+})
+
 test('a requester that reads nothing makes no server keep more than a few ranges for it', async (t) => {
   const b = await stored(t)
   await b.mesh.start()

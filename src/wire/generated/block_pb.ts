@@ -134,7 +134,7 @@ export type RangeReply = Message<"shoal.v1.RangeReply"> & {
   others: string[];
 
   /**
-   * From a member that is still fetching, with a manifest: a bit for each chunk, the first the lowest of the first byte.
+   * In all replies of a member that is still fetching: a bit for each chunk, the first the lowest of the first byte.
    *
    * @generated from field: bytes have = 8;
    */

@@ -1,0 +1,95 @@
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
+import { type ICryptoInterface, noise } from '@chainsafe/libp2p-noise'
+import type { MessageStream } from '@libp2p/interface'
+
+type Encrypt = ICryptoInterface['chaCha20Poly1305Encrypt']
+type Decrypt = ICryptoInterface['chaCha20Poly1305Decrypt']
+
+/** Below this the library's own WebAssembly is faster. */
+const nativeBytes = 600
+/** Up to here bytes are copied to leave in one piece; of what is longer, only the small pieces between large ones. */
+const joinBytes = 4096
+const algorithm = 'chacha20-poly1305'
+const tag = { authTagLength: 16 }
+
+/**
+ * Noise as the library has it, at two thirds of the price. Its key is set up once, not for each message. And its messages
+ * leave with fewer writes: by itself it hands length, ciphertext and tag to the socket one after the other, and each is a
+ * system call here, a packet, and a wake-up over there.
+ * @param prologueBytes both sides must know these
+ */
+export function encryption(prologueBytes: Uint8Array): ReturnType<typeof noise> {
+  const make = noise({ prologueBytes })
+  return (components) => {
+    const encrypter = make(components)
+    if ('crypto' in encrypter) encrypter.crypto = faster(encrypter.crypto as Ciphers)
+    const inbound = encrypter.secureInbound.bind(encrypter)
+    const outbound = encrypter.secureOutbound.bind(encrypter)
+    encrypter.secureInbound = (connection, options) => inbound(joined(connection), options)
+    encrypter.secureOutbound = (connection, options) => outbound(joined(connection), options)
+    return encrypter
+  }
+}
+
+interface Ciphers {
+  encrypt: Encrypt
+  decrypt: Decrypt
+}
+
+function faster(original: Ciphers): Ciphers {
+  const keys = new WeakMap<Uint8Array, KeyObject>()
+  const keyOf = (bytes: Uint8Array): KeyObject => {
+    const key = keys.get(bytes) ?? createSecretKey(bytes)
+    keys.set(bytes, key)
+    return key
+  }
+  return {
+    ...original,
+    encrypt(plaintext, nonce, ad, key) {
+      if (plaintext instanceof Uint8Array || plaintext.byteLength < nativeBytes || ad.byteLength > 0) {
+        return original.encrypt(plaintext, nonce, ad, key)
+      }
+      const cipher = createCipheriv(algorithm, keyOf(key), nonce, tag)
+      const output = plaintext.sublist(0, 0)
+      for (const piece of plaintext) output.append(cipher.update(piece))
+      cipher.final()
+      output.append(cipher.getAuthTag())
+      return output
+    },
+    decrypt(ciphertext, nonce, ad, key, into) {
+      if (ciphertext instanceof Uint8Array || ciphertext.byteLength < nativeBytes || ad.byteLength > 0) {
+        return original.decrypt(ciphertext, nonce, ad, key, into)
+      }
+      const end = ciphertext.byteLength - tag.authTagLength
+      const decipher = createDecipheriv(algorithm, keyOf(key), nonce, tag)
+      decipher.setAuthTag(ciphertext.subarray(end))
+      const output = ciphertext.sublist(0, 0)
+      for (const piece of ciphertext.sublist(0, end)) output.append(decipher.update(piece))
+      // Throws when a bit was changed on the way.
+      decipher.final()
+      return output
+    },
+  }
+}
+
+function joined(connection: MessageStream): MessageStream {
+  const send = connection.send.bind(connection)
+  connection.send = (data) => {
+    if (data instanceof Uint8Array) return send(data)
+    if (data.byteLength <= joinBytes) return send(data.subarray())
+    const output = data.sublist(0, 0)
+    let small: Uint8Array[] = []
+    for (const piece of data) {
+      if (piece.byteLength <= joinBytes) {
+        small.push(piece)
+        continue
+      }
+      if (small.length > 0) output.append(Buffer.concat(small))
+      small = []
+      output.append(piece)
+    }
+    if (small.length > 0) output.append(Buffer.concat(small))
+    return send(output)
+  }
+  return connection
+}
