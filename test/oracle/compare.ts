@@ -19,11 +19,11 @@ const chance: readonly [RegExp, string][] = [
   [/\brustdoctest[A-Za-z0-9]{6}\b/g, 'rustdoctestTEMPORARY'],
 ]
 
-/** Said only when another unit is being compiled at that moment. */
-const meanwhile = 'warning: build failed, waiting for other jobs to finish...'
+/** Said only when another unit is being compiled, or another cargo at work, at that moment. */
+const meanwhile = /^(warning: build failed, waiting for other jobs to finish\.\.\.|\s+Blocking waiting for file lock .*)$/
 
 export function behaviourOf({ code, stdout, stderr }: Ran): Behaviour {
-  const lines = `${stdout}\n${stderr}`.split('\n').filter((line) => line !== '' && line !== meanwhile)
+  const lines = `${stdout}\n${stderr}`.split('\n').filter((line) => line !== '' && !meanwhile.test(line))
   return { code, lines: lines.map(withoutChance).toSorted() }
 }
 
