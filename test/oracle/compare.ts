@@ -20,7 +20,8 @@ const chance: readonly [RegExp, string][] = [
 ]
 
 /** Said only when another unit is being compiled, or another cargo at work, at that moment. */
-const meanwhile = /^(warning: build failed, waiting for other jobs to finish\.\.\.|\s+Blocking waiting for file lock .*)$/
+const meanwhile =
+  /^(warning: build failed, waiting for other jobs to finish\.\.\.|\s+Blocking waiting for file lock .*)$/
 
 export function behaviourOf({ code, stdout, stderr }: Ran): Behaviour {
   const lines = `${stdout}\n${stderr}`.split('\n').filter((line) => line !== '' && !meanwhile.test(line))
