@@ -80,8 +80,8 @@ export class ChunkSources {
    * have. From one with all of it: a chunk that nobody else has and that is this node's to bring into circulation, so that
    * each leaves there about once; another only when nothing else is on its way from there.
    */
-  pick(source: ChunkSource, todo: Iterable<number>): number | undefined {
-    const there = [...todo].filter((index) => hasChunk(source, index))
+  pick(source: ChunkSource, unasked: Iterable<number>): number | undefined {
+    const there = [...unasked].filter((index) => hasChunk(source, index))
     const getting = this.all().filter(({ state }) => state === 'partial')
     const holders = (index: number): number => getting.filter((other) => hasChunk(other, index)).length
     if (source.state !== 'whole') return this.#oneOf(lowest(there, holders))

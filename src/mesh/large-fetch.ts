@@ -57,7 +57,7 @@ export class LargeFetch implements IncomingBlock {
   readonly #signal: AbortSignal
   readonly #isShared: boolean
   readonly #end = Promise.withResolvers<void>()
-  readonly #todo: Set<number>
+  readonly #unasked: Set<number>
   readonly #flights = new Map<number, Flight[]>()
   /** Chunks of which something has arrived, from a source that failed since. */
   readonly #begun = new Map<number, ChunkPart>()
@@ -84,7 +84,7 @@ export class LargeFetch implements IncomingBlock {
     this.#signal = options.signal
     this.#isShared = options.shared
     this.#sources = new ChunkSources(needs.random, needs.self)
-    this.#todo = new Set(Array.from({ length: chunkCount(size) }, (_, index) => index))
+    this.#unasked = new Set(Array.from({ length: chunkCount(size) }, (_, index) => index))
     this.#proof = new ChunkProof(size)
     this.#inquiries = new Inquiries(needs, {
       cid,
@@ -211,7 +211,7 @@ export class LargeFetch implements IncomingBlock {
         this.#waitsForRoom = true
         return
       }
-      const next = inOrder ? this.#todo.values().next().value : this.#sources.pick(source, this.#todo)
+      const next = inOrder ? this.#unasked.values().next().value : this.#sources.pick(source, this.#unasked)
       const index = next ?? this.#slow(source)
       if (index === undefined || !this.#begin(source, index)) return
     }
@@ -219,7 +219,7 @@ export class LargeFetch implements IncomingBlock {
 
   /** A chunk that another source takes too long for, when nothing else is left to do. */
   #slow(source: ChunkSource): number | undefined {
-    if (this.#chunkMs === undefined || source.active > 0 || this.#todo.size > 0) return undefined
+    if (this.#chunkMs === undefined || source.active > 0 || this.#unasked.size > 0) return undefined
     const before = this.#needs.clock.now() - this.#chunkMs * slowFactor - slowMs
     const late = [...this.#flights].filter(
       ([, flights]) =>
@@ -244,7 +244,7 @@ export class LargeFetch implements IncomingBlock {
       const chunk = { cid: this.cid, index, offset, length, blockSize: this.size }
       part = new ChunkPart(chunk, buffer, (peerId, reply) => this.#inquiries.hear(peerId, reply))
     }
-    this.#todo.delete(index)
+    this.#unasked.delete(index)
     const flight: Flight = { source, since: this.#needs.clock.now(), cancel: new AbortController() }
     this.#flights.set(index, [...(this.#flights.get(index) ?? []), flight])
     source.active += 1
@@ -317,7 +317,7 @@ export class LargeFetch implements IncomingBlock {
     else this.#flights.delete(index)
     if (others.length > 0 || part.position === part.offset) this.#needs.buffers.give(part.buffer)
     else this.#begun.set(index, part)
-    if (others.length === 0) this.#todo.add(index)
+    if (others.length === 0) this.#unasked.add(index)
     this.#note(source, error)
   }
 
