@@ -14,11 +14,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::call::{var, Call};
+use crate::deliver::{deliver, Source, State, Target};
 use crate::jobserver::{self, Jobserver};
 use crate::run::{Order, Outcome};
 use crate::shown::Shown;
 
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const MAX_FRAME: usize = 16 << 20;
 const FIRST_FRAME: Duration = Duration::from_secs(2);
 const NEXT_FRAME: Duration = Duration::from_secs(5);
@@ -31,6 +32,7 @@ const HELLO: u8 = 0x01;
 const COMPILE: u8 = 0x02;
 const RAN: u8 = 0x03;
 const TOKEN: u8 = 0x04;
+const DELIVERED: u8 = 0x05;
 const WELCOME: u8 = 0x81;
 const RELEASE: u8 = 0x82;
 const STDOUT: u8 = 0x83;
@@ -39,6 +41,7 @@ const RUN: u8 = 0x85;
 const EXIT: u8 = 0x86;
 const BEAT: u8 = 0x87;
 const PLACED: u8 = 0x89;
+const DELIVER: u8 = 0x8a;
 
 pub fn socket_path() -> Option<PathBuf> {
     if let Some(path) = var("SHOAL_SOCKET") {
@@ -138,21 +141,47 @@ impl Daemon {
                 STDERR => shown.stderr(bytes_in(&body)?),
                 PLACED => shown.add_placed(path_of(bytes_in(&body)?)?),
                 RUN => return Some(Verdict::Run(order_in(&body)?)),
+                DELIVER => {
+                    let (targets, stderr) = delivery_in(&body)?;
+                    let report = |state, identities: &[String]| self.delivered(state, identities);
+                    if deliver(&targets, stderr, shown, report) {
+                        return Some(self.settled(0, jobs, shown));
+                    }
+                }
                 EXIT => {
                     let code = i32::from_be_bytes(body.try_into().ok()?);
-                    shown.flush();
-                    if let Some(state) = jobs
-                        .as_mut()
-                        .and_then(|jobs| jobs.take_back(Duration::ZERO))
-                    {
-                        self.token(state);
-                    }
-                    return Some(Verdict::Exit(code));
+                    return Some(self.settled(code, jobs, shown));
                 }
                 // REFUSE, and what this version does not know.
                 _ => return None,
             }
         }
+    }
+
+    /// cargo has everything that there is of the unit.
+    fn settled(&mut self, code: i32, jobs: &mut Option<Jobserver>, shown: &mut Shown) -> Verdict {
+        shown.flush();
+        let back = jobs
+            .as_mut()
+            .and_then(|jobs| jobs.take_back(Duration::ZERO));
+        if let Some(state) = back {
+            self.token(state);
+        }
+        Verdict::Exit(code)
+    }
+
+    /// Reports how far a delivery has come.
+    fn delivered(&mut self, state: State, identities: &[String]) {
+        let (state, errno) = match state {
+            State::Metadata => (0, 0),
+            State::Done => (1, 0),
+            State::Failed(errno) => (2, errno),
+        };
+        let mut body = vec![state];
+        put_list(&mut body, identities, |body, one| put(body, one.as_bytes()));
+        body.extend_from_slice(&i32::to_be_bytes(errno));
+        // Without a daemon the unit is in place all the same.
+        self.send(DELIVERED, &body);
     }
 
     /// Reports what became of the jobserver token.
@@ -288,6 +317,38 @@ fn order_in(body: &[u8]) -> Option<Order> {
         without_incremental: without_incremental == 1,
         linger: linger == 1,
     })
+}
+
+/// What is to be delivered, and what is to be shown after it.
+fn delivery_in(body: &[u8]) -> Option<(Vec<Target<'_>>, &[u8])> {
+    let count = u32::from_be_bytes(body.get(..4)?.try_into().ok()?);
+    let mut rest = &body[4..];
+    let mut targets = Vec::new();
+    for _ in 0..count {
+        let (&from, after) = rest.split_first()?;
+        let (source, after) = split_bytes(after)?;
+        let (path, after) = split_bytes(after)?;
+        let (&executable @ (0 | 1), after) = after.split_first()? else {
+            return None;
+        };
+        let (line, after) = split_bytes(after)?;
+        let (&is_metadata @ (0 | 1), after) = after.split_first()? else {
+            return None;
+        };
+        rest = after;
+        targets.push(Target {
+            source: match from {
+                0 => Source::File(path_of(source)?),
+                1 => Source::Text(source),
+                _ => return None,
+            },
+            path: path_of(path)?,
+            executable: executable == 1,
+            line,
+            is_metadata: is_metadata == 1,
+        });
+    }
+    Some((targets, bytes_in(rest)?))
 }
 
 /// An absolute path. rustc takes no argument that is not UTF-8.

@@ -5,6 +5,7 @@
 mod args;
 mod call;
 mod daemon;
+mod deliver;
 mod jobserver;
 mod observe;
 mod run;

@@ -52,6 +52,7 @@ class Desk {
     learn: async () => undefined,
     causes: async () => [],
     announce: () => undefined,
+    fileOf: async () => '/block',
     place: async () => undefined,
     placeBytes: async () => undefined,
     inFlight: new Map(),
@@ -66,6 +67,7 @@ class Desk {
       yieldToken: () => undefined,
       stderr: () => undefined,
       placed: () => undefined,
+      deliver: async () => undefined,
       run: async () => {
         this.compiled++
         return { code: 0, wallMs: 1, truncated: false, stdout: new Uint8Array(), stderr: new Uint8Array() }
