@@ -7,6 +7,10 @@ export const errorTable = {
   ERR_BLOCK_MISMATCH: { title: 'block does not match its CID', hint: 'The bytes were thrown away; nothing to do.' },
   ERR_BLOCK_MISSING: { title: 'block not found', hint: 'The unit is compiled here instead.' },
   ERR_BLOCK_TOO_LARGE: { title: 'block is larger than allowed', hint: 'The unit is compiled here instead.' },
+  ERR_CHAIN_LENGTH: {
+    title: 'too many certificates in a row',
+    hint: 'Let an administrator nearer to the root issue it.',
+  },
   ERR_CONFIG: {
     title: 'configuration cannot be used',
     hint: 'Correct the named file, or remove it to use the defaults.',
@@ -19,16 +23,58 @@ export const errorTable = {
     hint: 'The sender runs another version, or the bytes are corrupt.',
   },
   ERR_DISK_FULL: { title: 'no room on the disk', hint: 'Free some space; until then nothing new is kept.' },
+  ERR_EXPIRED: {
+    title: 'no longer valid',
+    hint: 'Is the clock right? Otherwise ask for a new invitation: `shoal invite`.',
+  },
   ERR_FRAME: { title: 'frame cannot be read', hint: 'The sender runs another version, or the bytes are corrupt.' },
   ERR_INPUT_MISSING: { title: 'an input is missing', hint: 'The unit is compiled here instead.' },
   ERR_INTERNAL: { title: 'unexpected failure', hint: 'Please report it with the log.' },
   ERR_INVITE: { title: 'invitation link cannot be used', hint: 'Ask for a new link: `shoal invite`.' },
+  ERR_INVITE_BURNED: {
+    title: 'the invitation was burned',
+    hint: 'Somebody has guessed at it. Ask for a new link: `shoal invite`.',
+  },
+  ERR_INVITE_UNKNOWN: {
+    title: 'the invitation is not known',
+    hint: 'Is it for this mesh? It lasts a day. Ask for a new link: `shoal invite`.',
+  },
+  ERR_INVITE_USED: {
+    title: 'the invitation was already used',
+    hint: 'Each is good for one machine. Ask for a new link: `shoal invite`.',
+  },
+  ERR_ISSUER_UNKNOWN: { title: 'nobody in this mesh stands behind it', hint: 'Join the mesh again with a new link.' },
   ERR_LEASE_LOST: { title: 'a lender fell silent', hint: 'Its unit runs elsewhere.' },
   ERR_LIMIT: { title: 'a limit was reached', hint: 'The unit is compiled on the machine that builds it.' },
+  ERR_NOT_CANONICAL: {
+    title: 'not in canonical form',
+    hint: 'The sender runs another version, or somebody has changed the bytes.',
+  },
+  ERR_NOT_MEMBER: { title: 'not a member of this mesh', hint: 'Join it: `shoal join LINK`.' },
+  ERR_NOT_YET_VALID: { title: 'not valid yet', hint: 'Is the clock right, here and there?' },
   ERR_NO_MESH: { title: 'this machine belongs to no mesh yet', hint: 'Run `shoal init` or `shoal join LINK`.' },
+  ERR_OTHER_MESH: { title: 'of another mesh', hint: 'Each mesh needs an invitation of its own.' },
   ERR_OUTPUT: { title: 'an output of a compile cannot be accepted', hint: 'The unit is compiled here instead.' },
   ERR_PATH_BOUND: { title: 'the result holds paths of one machine', hint: 'The unit is compiled here and not shared.' },
   ERR_PEER_LOST: { title: 'a peer went away', hint: 'The next way was tried.' },
+  ERR_RECOVERY_PHRASE: {
+    title: 'the recovery phrase cannot be used',
+    hint: 'It is 24 words, in the order in which `shoal init` printed them.',
+  },
+  ERR_REPLAYED: {
+    title: 'made for another key or connection',
+    hint: 'Nothing to do; somebody may be trying the credentials of another.',
+  },
+  ERR_REVOKED: {
+    title: 'shut out of this mesh',
+    hint: 'An administrator has to invite this machine anew, after `shoal rekey`.',
+  },
+  ERR_ROLE: { title: 'not for its issuer to decide', hint: 'Ask an administrator of the mesh.' },
+  ERR_ROSTER_DAMAGED: {
+    title: 'the list of members is damaged',
+    hint: 'Restore the named file from a backup, or join the mesh again.',
+  },
+  ERR_ROSTER_FULL: { title: 'the list of members is full', hint: '`shoal kick --issued` whoever has filled it.' },
   ERR_SANDBOX: {
     title: 'the sandbox cannot be used',
     hint: 'Install bubblewrap 0.8 or newer: `apt install bubblewrap`.',
@@ -37,6 +83,7 @@ export const errorTable = {
     title: 'the shim cannot be compiled',
     hint: 'Is a Rust toolchain installed? Try `rustc --version`.',
   },
+  ERR_SIGNATURE: { title: 'wrong signature', hint: 'Nothing to do; it was thrown away.' },
   ERR_STORE: { title: 'the store cannot be used', hint: 'Check the permissions and the disk of the cache directory.' },
   ERR_TOOLCHAIN: { title: 'toolchain not usable', hint: 'The unit is compiled on the machine that builds it.' },
   ERR_UNSUPPORTED: { title: 'not handled by Shoal', hint: 'rustc runs here, as without Shoal.' },

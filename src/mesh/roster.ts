@@ -1,0 +1,319 @@
+import { createHash } from 'node:crypto'
+import { publicKeyFromRaw } from '@libp2p/crypto/keys'
+import { peerIdFromPublicKey } from '@libp2p/peer-id'
+import { ShoalError } from '../base/errors.ts'
+import { type Certificate, checkSignatures, checkTime, powerOf, type Role } from './certificate.ts'
+import type { Genesis } from './genesis.ts'
+import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
+import { isLeave, type Revocation } from './revocation.ts'
+import { checkEntry, decodeEntry, type Entry, endOf } from './roster-entry.ts'
+import { earlyMs, hex, sameBytes } from './statement.ts'
+import { Verdict } from './verdict.ts'
+
+/** No roster holds more; … */
+export const maxStatements = 4096
+/** … of these, so many places are for revocations only. */
+const reserved = 1024
+/** Of one issuer other than the root: so many that pass away, and so many revocations. */
+const maxPassing = 1024
+const maxRevocations = 256
+
+/** One member, as of now. */
+export interface MemberView {
+  key: Uint8Array
+  peerId: string
+  name: string
+  roles: readonly Role[]
+  /** The key of who let it in; the root's for the first member. */
+  invitedBy: Uint8Array
+  /** Milliseconds since the Unix epoch. */
+  notAfter: number
+}
+
+interface Findings {
+  verdict: Verdict
+  /** Hex of the subject → its certificates, the most powerful and then the newest first. */
+  certificates: Map<string, Certificate[]>
+  /** Hex of the invitation. */
+  invites: Map<string, Invite>
+  /** Hex of every invitation that somebody has used. */
+  used: Set<string>
+}
+
+/**
+ * What one node knows of who belongs to its mesh: a set of statements each of which is proof of itself. Two nodes that hold
+ * the same set come to the same conclusions at the same time, in whatever order they heard of it.
+ * `now` is in milliseconds since the Unix epoch throughout.
+ */
+export class Roster {
+  readonly genesis: Genesis
+  /** Hex of the id → statement. */
+  readonly #entries = new Map<string, Entry>()
+  readonly #counts = new Map<string, number>()
+  /** Certificates in chains whose signatures were verified. */
+  readonly #verified = new Set<string>()
+  #findings: Findings | undefined
+  #digest: Uint8Array | undefined
+  #nextDrop = Number.POSITIVE_INFINITY
+
+  constructor(genesis: Genesis) {
+    this.genesis = genesis
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /**
+   * Takes in what another member, or this node, says. A revoked member's certificate is taken in like any other: what
+   * counts is said by `verify`.
+   * @returns whether it was new
+   * @throws ShoalError ERR_DECODE, ERR_NOT_CANONICAL, ERR_OTHER_MESH, ERR_ISSUER_UNKNOWN, ERR_CHAIN_LENGTH, ERR_ROLE,
+   *   ERR_EXPIRED, ERR_NOT_YET_VALID, ERR_SIGNATURE, ERR_ROSTER_FULL
+   */
+  add(bytes: Uint8Array, now: number): 'added' | 'known' {
+    return this.#insert(this.#read(bytes, now), now)
+  }
+
+  /**
+   * Takes in the certificate that `remote`, the key at the other end of a connection, shows of itself.
+   * @throws ShoalError as `add` and `verify`; ERR_REPLAYED when it is the certificate of another key
+   */
+  admit(bytes: Uint8Array, remote: Uint8Array, now: number): MemberView {
+    const entry = this.#read(bytes, now)
+    if (entry.kind !== 'certificate') throw new ShoalError('ERR_DECODE', 'not a certificate')
+    if (!sameBytes(entry.statement.body.subject, remote)) {
+      throw new ShoalError('ERR_REPLAYED', 'the certificate belongs to another key')
+    }
+    this.#look().verdict.checkCertificate(entry.statement)
+    this.#insert(entry, now)
+    return this.verify(remote, now)
+  }
+
+  /**
+   * Whether a key belongs to a member, and to which.
+   * @throws ShoalError ERR_NOT_MEMBER, ERR_REVOKED, ERR_INVITE_USED, ERR_EXPIRED, ERR_NOT_YET_VALID
+   */
+  verify(key: Uint8Array, now: number): MemberView {
+    return viewOf(this.certificateOf(key, now))
+  }
+
+  /** The certificate that speaks for a key: of those that count, the most powerful, then the newest. @throws as `verify` */
+  certificateOf(key: Uint8Array, now: number): Certificate {
+    this.#drop(now)
+    const { certificates, verdict } = this.#look()
+    let failure: ShoalError | undefined
+    for (const certificate of certificates.get(hex(key)) ?? []) {
+      const objection = objectionTo(certificate, verdict, now)
+      if (objection === undefined) return certificate
+      failure ??= objection
+    }
+    throw failure ?? new ShoalError('ERR_NOT_MEMBER', 'no certificate of this key is known')
+  }
+
+  /** Everybody who belongs to the mesh now, by key. */
+  members(now: number): MemberView[] {
+    return this.certificates(now).map(viewOf)
+  }
+
+  /** For everybody who belongs to the mesh now the certificate that counts, by key. */
+  certificates(now: number): Certificate[] {
+    this.#drop(now)
+    const { certificates, verdict } = this.#look()
+    const counting = [...certificates.values()].flatMap(
+      (list) => list.find((certificate) => objectionTo(certificate, verdict, now) === undefined) ?? [],
+    )
+    return counting.toSorted((a, b) => Buffer.compare(a.body.subject, b.body.subject))
+  }
+
+  /**
+   * An invitation that can be redeemed now.
+   * @throws ShoalError ERR_INVITE_UNKNOWN, ERR_INVITE_USED, ERR_INVITE_BURNED, ERR_REVOKED, ERR_EXPIRED, ERR_NOT_YET_VALID
+   */
+  openInvite(invite: Uint8Array, now: number): Invite {
+    this.#drop(now)
+    const { invites, used, verdict } = this.#look()
+    if (used.has(hex(invite))) throw new ShoalError('ERR_INVITE_USED', 'the invitation was used')
+    const known = invites.get(hex(invite))
+    if (known === undefined) throw new ShoalError('ERR_INVITE_UNKNOWN', 'no such invitation is known here')
+    verdict.checkInvite(known)
+    checkTime(known.body, now)
+    // Unlike a certificate, an invitation has no day of grace: nobody depends on it.
+    if (now > known.body.notAfter + earlyMs) throw new ShoalError('ERR_EXPIRED', 'the invitation is too old')
+    return known
+  }
+
+  /** What a key has revoked. */
+  revocationsBy(issuer: Uint8Array): Revocation[] {
+    return [...this.#entries.values()].flatMap((entry) =>
+      entry.kind === 'revocation' && sameBytes(entry.statement.body.issuer, issuer) ? [entry.statement] : [],
+    )
+  }
+
+  /** Whether a key may still come in. @throws ShoalError ERR_REVOKED */
+  checkKey(key: Uint8Array): void {
+    this.#look().verdict.checkKey(key)
+  }
+
+  /** SHA-256 of the ids, in order: equal for equal sets. */
+  digest(now: number): Uint8Array {
+    this.#drop(now)
+    if (this.#digest === undefined) {
+      const hash = createHash('sha256')
+      for (const id of this.#sorted()) hash.update(id, 'hex')
+      this.#digest = new Uint8Array(hash.digest())
+    }
+    return this.#digest
+  }
+
+  /** The ids of everything, sorted. */
+  ids(now: number): Uint8Array[] {
+    this.#drop(now)
+    return this.#sorted().map((id) => new Uint8Array(Buffer.from(id, 'hex')))
+  }
+
+  /** Those of another node's ids that are not here. @throws ShoalError ERR_LIMIT for more than 4096 */
+  missing(ids: readonly Uint8Array[]): Uint8Array[] {
+    if (ids.length > maxStatements) throw new ShoalError('ERR_LIMIT', `${ids.length} ids, at most ${maxStatements}`)
+    return ids.filter((id) => !this.#entries.has(hex(id)))
+  }
+
+  /** The statements with these ids; one that is not here is left out. @throws ShoalError ERR_LIMIT for more than 4096 */
+  bytesOf(ids: readonly Uint8Array[]): Uint8Array[] {
+    if (ids.length > maxStatements) throw new ShoalError('ERR_LIMIT', `${ids.length} ids, at most ${maxStatements}`)
+    return ids.flatMap((id) => this.#entries.get(hex(id))?.statement.bytes ?? [])
+  }
+
+  #read(bytes: Uint8Array, now: number): Entry {
+    const entry = decodeEntry(bytes)
+    checkEntry(entry, this.genesis, now)
+    const { id } = entry.statement
+    const known = this.#entries.get(hex(id))
+    if (known === undefined || !sameBytes(known.statement.bytes, bytes)) {
+      if (entry.kind === 'redemption') checkProof(proofOf(entry.statement.body), entry.statement.body.mesh)
+      if (this.#verified.size > maxStatements) this.#verified.clear()
+      checkSignatures(entry.statement, this.#verified)
+    }
+    return entry
+  }
+
+  #insert(entry: Entry, now: number): 'added' | 'known' {
+    this.#drop(now)
+    const { statement } = entry
+    const id = hex(statement.id)
+    if (this.#entries.has(id)) return 'known'
+    const other = this.#otherLeave(entry)
+    if (other !== undefined && other < id) return 'known'
+    if (other !== undefined) this.#remove(other)
+    else this.#checkRoom(entry)
+    this.#entries.set(id, entry)
+    for (const counter of this.#countersOf(entry)) this.#counts.set(counter, this.#countOf(counter) + 1)
+    this.#nextDrop = Math.min(this.#nextDrop, endOf(entry))
+    this.#changed()
+    return 'added'
+  }
+
+  /** A member's good-bye is kept once, the one with the smallest id, so that nobody can fill the roster with them. */
+  #otherLeave({ kind, statement }: Entry): string | undefined {
+    if (kind !== 'revocation' || !isLeave(statement.body)) return undefined
+    for (const [id, other] of this.#entries) {
+      const isSame = other.kind === 'revocation' && sameBytes(other.statement.body.issuer, statement.body.issuer)
+      if (isSame && isLeave(other.statement.body)) return id
+    }
+    return undefined
+  }
+
+  #checkRoom(entry: Entry): void {
+    const isRevocation = entry.kind === 'revocation'
+    const full = this.#entries.size >= maxStatements || this.#countOf('passing') >= maxStatements - reserved
+    if (isRevocation ? this.#entries.size >= maxStatements : full) {
+      throw new ShoalError('ERR_ROSTER_FULL', `${this.#entries.size} statements`)
+    }
+    if (sameBytes(entry.statement.body.issuer, this.genesis.body.root)) return
+    const [own = ''] = this.#countersOf(entry)
+    if (this.#countOf(own) >= (isRevocation ? maxRevocations : maxPassing)) {
+      throw new ShoalError('ERR_ROSTER_FULL', 'one issuer has made too many statements')
+    }
+  }
+
+  #countersOf({ kind, statement }: Entry): string[] {
+    const issuer = hex(statement.body.issuer)
+    return kind === 'revocation' ? [`revocations ${issuer}`] : [`passing ${issuer}`, 'passing']
+  }
+
+  #countOf(counter: string): number {
+    return this.#counts.get(counter) ?? 0
+  }
+
+  #remove(id: string): void {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    this.#entries.delete(id)
+    for (const counter of this.#countersOf(entry)) {
+      const left = this.#countOf(counter) - 1
+      if (left > 0) this.#counts.set(counter, left)
+      else this.#counts.delete(counter)
+    }
+    this.#changed()
+  }
+
+  /** What has passed away goes by its own dates alone, so it goes everywhere. */
+  #drop(now: number): void {
+    if (now <= this.#nextDrop) return
+    for (const [id, entry] of this.#entries) if (now > endOf(entry)) this.#remove(id)
+    this.#nextDrop = Math.min(Number.POSITIVE_INFINITY, ...[...this.#entries.values()].map(endOf))
+  }
+
+  #changed(): void {
+    this.#findings = undefined
+    this.#digest = undefined
+  }
+
+  #sorted(): string[] {
+    return [...this.#entries.keys()].toSorted()
+  }
+
+  #look(): Findings {
+    if (this.#findings !== undefined) return this.#findings
+    const entries = [...this.#entries.values()]
+    const revocations = entries.flatMap((entry) => (entry.kind === 'revocation' ? [entry.statement] : []))
+    const redemptions = entries.flatMap((entry) => (entry.kind === 'redemption' ? [entry.statement] : []))
+    const all = entries.flatMap((entry) => (entry.kind === 'certificate' ? [entry.statement] : [])).toSorted(byRank)
+    const invites = entries.flatMap((entry) => (entry.kind === 'invite' ? [entry.statement] : []))
+    const used = [
+      ...redemptions.map(({ body }) => hex(inviteIdOf(body.verifier))),
+      ...all.flatMap(({ body }) => (body.invite === null ? [] : [hex(body.invite)])),
+    ]
+    this.#findings = {
+      verdict: new Verdict(this.genesis, revocations, redemptions),
+      certificates: Map.groupBy(all, ({ body }) => hex(body.subject)),
+      invites: new Map(invites.toSorted(byId).map((invite) => [hex(invite.body.invite), invite])),
+      used: new Set(used),
+    }
+    return this.#findings
+  }
+}
+
+function objectionTo(certificate: Certificate, verdict: Verdict, now: number): ShoalError | undefined {
+  try {
+    verdict.checkCertificate(certificate)
+    checkTime(certificate.body, now)
+    return undefined
+  } catch (error) {
+    if (error instanceof ShoalError) return error
+    throw error
+  }
+}
+
+function viewOf({ body }: Certificate): MemberView {
+  const { subject: key, name, roles, invitedBy, notAfter } = body
+  return { key, peerId: peerIdFromPublicKey(publicKeyFromRaw(key)).toString(), name, roles, invitedBy, notAfter }
+}
+
+function byRank(a: Certificate, b: Certificate): number {
+  return powerOf(b.body.roles) - powerOf(a.body.roles) || b.body.notBefore - a.body.notBefore || byId(b, a)
+}
+
+function byId(a: { id: Uint8Array }, b: { id: Uint8Array }): number {
+  return Buffer.compare(a.id, b.id)
+}

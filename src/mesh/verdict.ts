@@ -1,0 +1,116 @@
+import { ShoalError } from '../base/errors.ts'
+import type { Certificate, CertificateBody, SignedCertificate } from './certificate.ts'
+import type { Genesis } from './genesis.ts'
+import { inviteIdOf, type Redemption } from './invite.ts'
+import type { Revocation, RevocationBody } from './revocation.ts'
+import { hex, type Statement, sameBytes } from './statement.ts'
+
+/** What a set of revocations and redemptions makes void. A function of the set: the order in which it was heard is nothing. */
+export class Verdict {
+  /** Hex of the key → why. */
+  readonly #keys = new Map<string, string>()
+  /** Hex of the invitation → what was said of it. */
+  readonly #invites = new Map<string, { reason: string; withCertificates: boolean }>()
+  /** Hex of the issuer's key → for each revocation, the hex of the ids that it keeps. */
+  readonly #issuers = new Map<string, Set<string>[]>()
+  /** Hex of the invitation → who may have used it. */
+  readonly #winners = new Map<string, { subject: Uint8Array; at: number; id: Uint8Array }>()
+
+  /**
+   * Revocations win over everything, and none can be undone by another, with one exception: when the root revokes an issuer,
+   * also the revocations of that issuer are void that it does not keep. So a stolen administrator's key can shut everybody
+   * out, but not for good. The root's revocations come first and nothing touches them, hence there is no circle.
+   */
+  constructor(genesis: Genesis, revocations: readonly Revocation[], redemptions: readonly Redemption[]) {
+    const isRoots = ({ body }: Revocation): boolean => sameBytes(body.issuer, genesis.body.root)
+    for (const revocation of revocations.filter(isRoots)) this.#apply(revocation, true)
+    const others = revocations.filter((revocation) => !isRoots(revocation) && this.#stands(revocation))
+    for (const revocation of others) this.#apply(revocation, isAdmins(revocation))
+    for (const redemption of redemptions) if (this.#stands(redemption)) this.#record(redemption)
+  }
+
+  /** @throws ShoalError ERR_REVOKED */
+  checkKey(key: Uint8Array): void {
+    const why = this.#keys.get(hex(key))
+    if (why !== undefined) throw new ShoalError('ERR_REVOKED', `the key was revoked: ${why}`)
+  }
+
+  /** @throws ShoalError ERR_REVOKED, or ERR_INVITE_USED when another one came first on the same invitation */
+  checkCertificate(certificate: Certificate): void {
+    this.checkKey(certificate.body.subject)
+    if (!this.#stands(certificate) || !this.#isInvited(certificate)) {
+      throw new ShoalError('ERR_REVOKED', 'its issuer or its invitation was revoked')
+    }
+    if ([certificate, ...certificate.chain].some((link) => this.#lost(link))) {
+      throw new ShoalError('ERR_INVITE_USED', 'another one has used the same invitation first')
+    }
+  }
+
+  /** @throws ShoalError ERR_REVOKED, ERR_INVITE_BURNED */
+  checkInvite(invite: Statement<{ issuer: Uint8Array; invite: Uint8Array }, CertificateBody>): void {
+    const said = this.#invites.get(hex(invite.body.invite))
+    if (said?.reason === 'burned') throw new ShoalError('ERR_INVITE_BURNED', 'too many bad proofs were shown for it')
+    if (said !== undefined || this.#keys.has(hex(invite.body.issuer)) || !this.#stands(invite)) {
+      throw new ShoalError('ERR_REVOKED', 'the invitation or who made it was revoked')
+    }
+  }
+
+  #apply({ body }: Revocation, withCertificates: boolean): void {
+    const { target, reason } = body
+    switch (target.kind) {
+      case 'key':
+        this.#keys.set(hex(target.key), smaller(this.#keys.get(hex(target.key)), reason))
+        return
+      case 'invite': {
+        const said = this.#invites.get(hex(target.invite))
+        this.#invites.set(hex(target.invite), {
+          reason: smaller(said?.reason, reason),
+          withCertificates: withCertificates || said?.withCertificates === true,
+        })
+        return
+      }
+      case 'issuer': {
+        const lists = this.#issuers.get(hex(target.key)) ?? []
+        lists.push(new Set(target.keep.map(hex)))
+        this.#issuers.set(hex(target.key), lists)
+        return
+      }
+      default:
+        target satisfies never
+    }
+  }
+
+  /** Earliest wins, and of two at the same moment the one with the smaller id. */
+  #record({ id, body }: Redemption): void {
+    const name = hex(inviteIdOf(body.verifier))
+    const first = this.#winners.get(name)
+    const isFirst =
+      first === undefined || body.at < first.at || (body.at === first.at && Buffer.compare(id, first.id) < 0)
+    if (isFirst) this.#winners.set(name, { subject: body.subject, at: body.at, id })
+  }
+
+  /** Whether every issuer from the root down to this statement may have signed what it did. */
+  #stands(statement: Statement<{ issuer: Uint8Array }, CertificateBody>): boolean {
+    const isKept = ({ id, body }: { id: Uint8Array; body: { issuer: Uint8Array } }): boolean =>
+      (this.#issuers.get(hex(body.issuer)) ?? []).every((keep) => keep.has(hex(id)))
+    return isKept(statement) && statement.chain.every((link) => isKept(link) && this.#isInvited(link))
+  }
+
+  #isInvited({ body }: SignedCertificate): boolean {
+    return body.invite === null || this.#invites.get(hex(body.invite))?.withCertificates !== true
+  }
+
+  #lost({ body }: SignedCertificate): boolean {
+    if (body.invite === null) return false
+    const winner = this.#winners.get(hex(body.invite))
+    return winner !== undefined && !sameBytes(winner.subject, body.subject)
+  }
+}
+
+function isAdmins({ chain }: Statement<RevocationBody, CertificateBody>): boolean {
+  return chain[0]?.body.roles.includes('admin') === true
+}
+
+function smaller(a: string | undefined, b: string): string {
+  return a !== undefined && a < b ? a : b
+}

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { multiaddr } from '@multiformats/multiaddr'
+import { base32 } from 'multiformats/bases/base32'
+import { seededRandom } from '../../src/base/clock.ts'
+import { codeOf, ShoalError } from '../../src/base/errors.ts'
+import { decodeInviteLink, encodeInviteLink } from '../../src/mesh/invite-link.ts'
+import { encodeLink } from '../../src/mesh/link.ts'
+import { createMembership } from '../../src/mesh/membership.ts'
+import { encodeCbor } from '../../src/wire/cbor.ts'
+import { fuzzRuns } from './office.ts'
+
+const refused = { code: 'ERR_INVITE' }
+const fields = {
+  mesh: new Uint8Array(16).fill(1),
+  invite: new Uint8Array(8).fill(2),
+  secret: new Uint8Array(16).fill(3),
+  name: 'Büro',
+}
+
+test('a link carries one invitation and three addresses', () => {
+  const link = encodeInviteLink({
+    ...fields,
+    addresses: [
+      '/ip4/192.0.2.7/tcp/4717',
+      '/ip4/192.0.2.7/tcp/4717',
+      '/ip4/192.0.2.7/udp/4717/quic-v1',
+      '/ip6/2001:db8::1/tcp/4717',
+      '/dns4/build.example/tcp/4717',
+      '/ip4/192.0.2.9/tcp/4717',
+    ],
+  })
+  assert.match(link, /^shoal1:[a-z2-7]+$/)
+  const addresses = ['/ip4/192.0.2.7/tcp/4717', '/ip6/2001:db8::1/tcp/4717', '/dns4/build.example/tcp/4717']
+  assert.deepEqual(decodeInviteLink(` ${link}\n`), { ...fields, addresses })
+})
+
+test('a link of an office is short enough for one line of a chat', () => {
+  const link = encodeInviteLink({ ...fields, name: 'office', addresses: ['/ip4/192.0.2.7/tcp/4717'] })
+  assert.ok(link.length <= 200, `${link.length}`)
+})
+
+test('objects of another shape are refused, and links to a mesh with one secret too', () => {
+  const tcp = multiaddr('/ip4/192.0.2.7/tcp/1').bytes
+  const good = { v: 2, ...fields, addresses: [tcp] }
+  const link = (value: unknown): string => `shoal1:${base32.baseEncode(encodeCbor(value).bytes)}`
+  assert.deepEqual(decodeInviteLink(link(good)).secret, fields.secret)
+  const bad: unknown[] = [
+    { ...good, v: 1 },
+    { ...good, name: '' },
+    { ...good, name: 'ä'.repeat(33) },
+    { ...good, name: 'a\nb' },
+    { ...good, secret: new Uint8Array(32) },
+    { ...good, mesh: new Uint8Array(15) },
+    { ...good, invite: 'text' },
+    { ...good, extra: 1 },
+    { ...good, addresses: [tcp, tcp, tcp, tcp] },
+    { ...good, addresses: [tcp, tcp] },
+    { ...good, addresses: [multiaddr('/ip4/192.0.2.7/tcp/0').bytes] },
+    { ...good, addresses: [new Uint8Array([255, 255])] },
+    [1],
+    7,
+  ]
+  for (const value of bad) assert.throws(() => decodeInviteLink(link(value)), refused)
+  assert.throws(() => decodeInviteLink(link(good).toUpperCase()), refused)
+  const secretLink = encodeLink(createMembership({ name: 'office' }), ['/ip4/192.0.2.7/tcp/1'])
+  assert.throws(() => decodeInviteLink(secretLink), refused)
+  assert.throws(() => decodeInviteLink(`shoal1:${'a'.repeat(10_000_000)}`), refused)
+})
+
+test(`decodeInviteLink() throws nothing but ERR_INVITE, ${fuzzRuns} inputs`, () => {
+  const random = seededRandom(3)
+  const letters = 'abcdefghijklmnopqrstuvwxyz234567ABC=:/ \u0000é'
+  const link = encodeInviteLink({ ...fields, addresses: ['/ip4/192.0.2.7/tcp/4717'] })
+  const original = decodeInviteLink(link)
+  for (let run = 0; run < fuzzRuns; run++) {
+    const at = Math.floor(random() * (link.length + 1))
+    const letter = letters[Math.floor(random() * letters.length)] ?? ''
+    const end = at + Math.floor(random() * 3) ** 4
+    const input = link.slice(0, at) + letter.repeat(Math.floor(random() * 3)) + link.slice(end)
+    try {
+      const decoded = decodeInviteLink(input)
+      if (input.trim() !== link) assert.notDeepEqual(decoded, original)
+    } catch (error) {
+      if (!(error instanceof ShoalError)) throw error
+      assert.equal(codeOf(error), 'ERR_INVITE')
+    }
+  }
+})

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Random, seededRandom } from '../../src/base/clock.ts'
+import { type ErrorCode, ShoalError } from '../../src/base/errors.ts'
+import { decodeGenesis } from '../../src/mesh/genesis.ts'
+import { createInvite, decodeProof, encodeProof, proveInvite } from '../../src/mesh/invite.ts'
+import { BadProofs, redeem } from '../../src/mesh/redeem.ts'
+import { leave, revoke } from '../../src/mesh/revocation.ts'
+import { Roster } from '../../src/mesh/roster.ts'
+import { checkEntry, decodeEntry } from '../../src/mesh/roster-entry.ts'
+import { hex } from '../../src/mesh/statement.ts'
+import { changeFields, changeProof, cutBytes, encodeLoosely, flipBits, pick, randomBytes } from './mutate.ts'
+import { fuzzRuns, keyOf, office, plain, serialOf, start } from './office.ts'
+
+const { genesis, ann, ivy, max, hire, roster } = office()
+const maxGrowth = 256 * 1024 * 1024
+
+const semantic: ErrorCode[] = [
+  'ERR_DECODE',
+  'ERR_NOT_CANONICAL',
+  'ERR_OTHER_MESH',
+  'ERR_ISSUER_UNKNOWN',
+  'ERR_CHAIN_LENGTH',
+  'ERR_ROLE',
+  'ERR_EXPIRED',
+  'ERR_NOT_YET_VALID',
+]
+
+/** Runs it, counts with which code it is refused, and how often it is not. */
+function tally(runs: number, allowed: readonly ErrorCode[], run: (number: number) => unknown): Map<string, number> {
+  const counts = new Map<string, number>()
+  const before = process.memoryUsage().rss
+  for (let number = 0; number < runs; number++) {
+    let outcome = 'accepted'
+    try {
+      run(number)
+    } catch (error) {
+      if (!(error instanceof ShoalError) || !allowed.includes(error.code)) throw error
+      outcome = error.code
+    }
+    counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
+  }
+  assert.ok(process.memoryUsage().rss - before < maxGrowth, 'memory is bounded')
+  return counts
+}
+
+function mutate(bytes: Uint8Array, other: Uint8Array, random: Random): Uint8Array {
+  const kind = random()
+  if (kind < 0.4) return flipBits(bytes, random)
+  if (kind < 0.55) return cutBytes(bytes, random)
+  if (kind < 0.8) return changeFields(bytes, other, random)
+  if (kind < 0.9) return changeProof(bytes, other, random)
+  return encodeLoosely(bytes, random)
+}
+
+/** One statement of every type, and what an inviter and a newcomer exchange. */
+function samples() {
+  const secret = serialOf(1)
+  const invite = createInvite(ann, { secret, roles: plain }, start)
+  const book = roster(ann, ivy)
+  book.add(invite.bytes, start)
+  const remote = keyOf(20).publicKey
+  const channel = new Uint8Array(32).fill(1)
+  const { mesh } = invite.body
+  const proof = proveInvite({ secret, mesh, subject: remote, inviter: ivy.key.publicKey, channel })
+  const request = { proof, remote, channel, name: 'new', serial: serialOf(2) }
+  const made = redeem({ book, bad: new BadProofs(), issuer: ivy }, request, start)
+  const statements = [
+    ann.certificate,
+    max.certificate,
+    invite,
+    made.certificate,
+    made.redemption,
+    leave(max, start),
+    revoke(ann, { kind: 'issuer', key: ivy.key.publicKey, keep: [max.certificate.id] }, 'kicked', start),
+  ]
+  return { statements: statements.map(({ bytes }) => bytes), proof: encodeProof(proof) }
+}
+
+test(`of ${fuzzRuns} changed certificates none is accepted`, () => {
+  const random = seededRandom(5)
+  const bob = hire(ann, 30, plain, start, 'bob')
+  // Short chains more often, because they are decoded faster.
+  const originals = [ann, ann, ivy, ivy, bob, max].map(({ certificate }) => certificate.bytes)
+  const whole = new Set(originals.map(hex))
+  const [empty, full] = [new Roster(genesis), roster(ann, ivy, bob, max)]
+  const counts = tally(fuzzRuns, [...semantic, 'ERR_SIGNATURE'], (number) => {
+    const changed = mutate(pick(random, originals), pick(random, originals), random)
+    if (whole.has(hex(changed))) throw new ShoalError('ERR_DECODE', 'not changed')
+    return (number % 2 === 0 ? empty : full).add(changed, start)
+  })
+  assert.equal(counts.get('accepted'), undefined)
+  assert.equal(empty.size, 0)
+  assert.equal(full.size, 4)
+  // Each line of defence was reached.
+  for (const code of [...semantic, 'ERR_SIGNATURE']) assert.ok((counts.get(code) ?? 0) > 0, code)
+})
+
+test(`of ${fuzzRuns / 10} changed statements of the other types none is accepted`, () => {
+  const random = seededRandom(9)
+  const originals = samples().statements
+  const whole = new Set(originals.map(hex))
+  const [empty, full] = [new Roster(genesis), new Roster(genesis)]
+  for (const bytes of originals) full.add(bytes, start)
+  const counts = tally(fuzzRuns / 10, [...semantic, 'ERR_SIGNATURE'], (number) => {
+    const changed = mutate(pick(random, originals), pick(random, originals), random)
+    if (whole.has(hex(changed))) throw new ShoalError('ERR_DECODE', 'not changed')
+    return (number % 2 === 0 ? empty : full).add(changed, start)
+  })
+  assert.equal(counts.get('accepted'), undefined)
+  assert.deepEqual([empty.size, full.size], [0, originals.length])
+})
+
+test(`any bytes as a statement, ${fuzzRuns} inputs: refused with a code, or well-formed`, () => {
+  const random = seededRandom(6)
+  const { statements } = samples()
+  const counts = tally(fuzzRuns, semantic, () => {
+    const bytes = random() < 0.2 ? randomBytes(Math.floor(random() * 300), random) : changed()
+    checkEntry(decodeEntry(bytes), genesis, start)
+  })
+  function changed(): Uint8Array {
+    return mutate(pick(random, statements), pick(random, statements), random)
+  }
+  for (const code of semantic) assert.ok((counts.get(code) ?? 0) > 0, code)
+})
+
+test('deep, wide and large input is refused before it costs anything', () => {
+  const refused = (bytes: Uint8Array): void =>
+    assert.throws(
+      () => new Roster(genesis).add(bytes, start),
+      (error) => error instanceof ShoalError,
+    )
+  for (const byte of [0x81, 0x9f, 0xa1, 0xbf, 0xc6, 0xd8, 0x5f, 0x7f]) {
+    refused(new Uint8Array(2048).fill(byte))
+    refused(new Uint8Array(100_000_000).fill(byte))
+  }
+  // Says that four thousand million items, or bytes, follow.
+  for (const major of [0x40, 0x60, 0x80, 0xa0]) {
+    refused(Uint8Array.of(major + 26, 255, 255, 255, 255))
+    refused(Uint8Array.of(major + 27, 0, 31, 255, 255, 255, 255, 255, 255))
+  }
+})
+
+test(`any bytes as a genesis, ${fuzzRuns} inputs: refused with a code`, () => {
+  const random = seededRandom(7)
+  tally(fuzzRuns, ['ERR_DECODE', 'ERR_NOT_CANONICAL', 'ERR_SIGNATURE'], () => {
+    const bytes = changed()
+    // Two fields of the same value exchanged are no change.
+    assert.deepEqual(decodeGenesis(bytes).bytes, genesis.bytes)
+  })
+  function changed(): Uint8Array {
+    const kind = random()
+    if (kind < 0.15) return flipBits(genesis.bytes, random)
+    if (kind < 0.4) return cutBytes(genesis.bytes, random)
+    if (kind < 0.6) return changeFields(genesis.bytes, max.certificate.bytes, random)
+    if (kind < 0.7) return encodeLoosely(genesis.bytes, random)
+    return randomBytes(Math.floor(random() * 300), random)
+  }
+})
+
+test(`any bytes as a proof, ${fuzzRuns} inputs: refused with a code, or well-formed`, () => {
+  const random = seededRandom(8)
+  const { proof } = samples()
+  const counts = tally(fuzzRuns, ['ERR_DECODE'], () => {
+    const kind = random()
+    if (kind < 0.4) return decodeProof(flipBits(proof, random))
+    if (kind < 0.6) return decodeProof(cutBytes(proof, random))
+    if (kind < 0.8) return decodeProof(encodeLoosely(proof, random))
+    return decodeProof(randomBytes(Math.floor(random() * 300), random))
+  })
+  assert.ok((counts.get('ERR_DECODE') ?? 0) > fuzzRuns / 2)
+})
