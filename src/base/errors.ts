@@ -46,6 +46,10 @@ export const errorTable = {
   ERR_ISSUER_UNKNOWN: { title: 'nobody in this mesh stands behind it', hint: 'Join the mesh again with a new link.' },
   ERR_LEASE_LOST: { title: 'a lender fell silent', hint: 'Its unit runs elsewhere.' },
   ERR_LIMIT: { title: 'a limit was reached', hint: 'The unit is compiled on the machine that builds it.' },
+  ERR_MESH_OUTDATED: {
+    title: 'the mesh is from before members had certificates',
+    hint: 'Run `shoal init` on one machine and `shoal join LINK` on the others; the old file is kept.',
+  },
   ERR_NOT_CANONICAL: {
     title: 'not in canonical form',
     hint: 'The sender runs another version, or somebody has changed the bytes.',

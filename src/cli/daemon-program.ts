@@ -94,7 +94,7 @@ export async function waitForExit(pid: number): Promise<void> {
 const maxAnswerBytes = 1 << 20
 
 /**
- * Lets the daemon program do one thing to the files of this node (`init`, `join`) without a daemon. The request goes
+ * Lets the daemon program do one thing to the files of this node (`init`, `join`, `leave`) without a daemon. The request goes
  * through standard input: a link is a secret, and arguments are visible to every user of the machine.
  * @throws ShoalError as the program reported it
  */

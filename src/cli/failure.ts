@@ -21,6 +21,12 @@ const exitCodeOf: Partial<Record<ErrorCode, number>> = {
   ERR_DEADLINE: exitCodes.timedOut,
   ERR_ADMISSION: exitCodes.refused,
   ERR_INVITE: exitCodes.refused,
+  ERR_INVITE_BURNED: exitCodes.refused,
+  ERR_INVITE_UNKNOWN: exitCodes.refused,
+  ERR_INVITE_USED: exitCodes.refused,
+  ERR_OTHER_MESH: exitCodes.refused,
+  ERR_REVOKED: exitCodes.refused,
+  ERR_ROLE: exitCodes.refused,
 }
 
 /** Says what went wrong and what to do about it. @returns the exit code */

@@ -9,7 +9,11 @@ import { addEnv } from './commands/env.ts'
 import { addInit } from './commands/init.ts'
 import { addInvite } from './commands/invite.ts'
 import { addJoin } from './commands/join.ts'
+import { addKick } from './commands/kick.ts'
+import { addLeave } from './commands/leave.ts'
 import { addPeers } from './commands/peers.ts'
+import { addPromote } from './commands/promote.ts'
+import { addRename } from './commands/rename.ts'
 import { addReport } from './commands/report.ts'
 import { addStatus } from './commands/status.ts'
 import { addUp } from './commands/up.ts'
@@ -28,6 +32,10 @@ const commands: readonly AddCommand[] = [
   addInvite,
   addJoin,
   addPeers,
+  addKick,
+  addPromote,
+  addRename,
+  addLeave,
   addStatus,
   addBuild,
   addReport,

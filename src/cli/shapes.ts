@@ -46,6 +46,7 @@ export const peersShape = z.looseObject({
       name: z.string(),
       peerId: z.string(),
       connected: z.boolean(),
+      roles: z.array(z.string()).default([]),
       rttMs: z.number().nullish(),
       slots: z.number().nullish(),
       tier: z.union([z.string(), z.number()]).nullish(),
@@ -133,11 +134,17 @@ export const cacheVerifiedShape = cache.extend({
 
 export const inviteShape = z.looseObject({ link: z.string().startsWith('shoal1:').max(8192) })
 
+export const memberShape = z.looseObject({ name: z.string(), peerId: z.string() })
+export const kickedShape = memberShape.extend({ told: z.number() })
+export const renamedShape = z.looseObject({ name: z.string() })
+export const leftShape = z.looseObject({ touched: z.array(z.string()) })
+
 /** What the daemon program answers to `init` and `join` in its one-shot mode. */
 export const membershipShape = z.looseObject({
   touched: z.array(z.string()),
   mesh: z.looseObject({ id: z.string(), name: z.string() }),
   shim: z.string(),
+  phrase: z.string().optional(),
 })
 export type Membership = z.output<typeof membershipShape>
 

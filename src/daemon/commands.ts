@@ -5,12 +5,12 @@ import { type Report, reportOf, type SessionSummary, summaryOf } from '../watch/
 import type { Session } from '../watch/sessions.ts'
 import { nearNames, type Why, whyOf } from '../watch/why.ts'
 import type { CacheCare } from './cache-care.ts'
+import type { MembershipCommands } from './membership-commands.ts'
 
 export interface CommandNeeds {
   status(): Promise<unknown>
   peers(): unknown
-  /** A link that lets another machine join. */
-  invite(): string
+  membership: MembershipCommands
   cache: CacheCare
   sessions: {
     list(): readonly Session[]
@@ -23,6 +23,11 @@ export interface CommandNeeds {
 const reportParams = z.object({ id: z.string().max(64).default('last') })
 const whyParams = z.object({ crate: z.string().min(1).max(256), session: z.string().max(64).default('last') })
 const gcParams = z.object({ toBytes: z.int().min(0).optional() })
+const grant = z.enum(['member', 'ci', 'inviter', 'admin'])
+const inviteParams = z.object({ role: grant.default('member') })
+const kickParams = z.object({ member: z.string().min(1).max(128), issued: z.boolean().default(false) })
+const promoteParams = z.object({ member: z.string().min(1).max(128), role: grant.default('admin') })
+const renameParams = z.object({ name: z.string().min(1).max(64) })
 const settleParams = z.object({ pid: z.int().min(1) })
 
 /**
@@ -36,7 +41,16 @@ export async function runCommand(method: string, params: unknown, needs: Command
     case 'peers':
       return needs.peers()
     case 'invite':
-      return { link: needs.invite() }
+      return { link: await needs.membership.invite(read(inviteParams, params).role) }
+    case 'kick':
+      return await needs.membership.kick(read(kickParams, params))
+    case 'promote':
+      return await needs.membership.promote(read(promoteParams, params))
+    case 'rename':
+      return await needs.membership.rename(read(renameParams, params).name)
+    case 'leave':
+      await needs.membership.leave()
+      return {}
     case 'cache-stats':
       return await needs.cache.stats()
     case 'cache-gc':

@@ -7,7 +7,7 @@ import { startNode } from './node.ts'
 import { setUp } from './setup.ts'
 
 /**
- * The daemon's program. Without arguments it is the node, until a signal or a stop request. With `--once init|join` it
+ * The daemon's program. Without arguments it is the node, until a signal or a stop request. With `--once init|join|leave` it
  * reads one request from standard input, changes this node's files and answers on standard output.
  */
 absoluteHome(process.env)

@@ -6,7 +6,6 @@ import { isErrorCode, type ShoalError, toShoalError } from '../base/errors.ts'
 import { type Logger, watchedLogger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { createMarket } from '../market/driver.ts'
-import { encodeLink } from '../mesh/link.ts'
 import { loadMembership } from '../mesh/membership.ts'
 import { createMesh } from '../mesh/mesh.ts'
 import { librarySource, type Toolchain } from '../plan/toolchain.ts'
@@ -27,6 +26,7 @@ import { lend } from './lend.ts'
 import { Lender } from './lender.ts'
 import { LocalServer } from './local-server.ts'
 import { type Machine, systemMachine } from './machine.ts'
+import { membershipCommands } from './membership-commands.ts'
 import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
 import { readNodeName } from './setup.ts'
@@ -266,7 +266,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         runCommand(method, params, {
           status: () => statusView(status),
           peers: () => peersView(status),
-          invite: () => encodeLink(membership, mesh.addresses()),
+          membership: membershipCommands({ mesh }),
           cache: cacheCare({ blocks, traces, toolchains }),
           sessions,
           stop: () => stopRequested.resolve(),

@@ -3,15 +3,23 @@ import { mkdir, readFile, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { systemClock } from '../base/clock.ts'
+import { readConfig } from '../base/config.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
+import { silentLogger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
-import { loadIdentity } from '../mesh/identity.ts'
-import { decodeLink } from '../mesh/link.ts'
-import { createMembership, loadMembership, type Membership, saveMembership } from '../mesh/membership.ts'
+import { foundMesh } from '../mesh/found.ts'
+import { meshKeyOf } from '../mesh/genesis.ts'
+import { type Identity, loadIdentity } from '../mesh/identity.ts'
+import { decodeInviteLink } from '../mesh/invite-link.ts'
+import { joinMesh } from '../mesh/join.ts'
+import { loadMembership, type Membership, membershipOf, putAside, saveMembership } from '../mesh/membership.ts'
+import { saveRoster } from '../mesh/roster-file.ts'
 import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
-import { writeDurably } from '../store/durable.ts'
+import { removeDurably, writeDurably } from '../store/durable.ts'
 
-const nodeName = z.string().min(1).max(64)
+const maxNameBytes = 64
+const nodeName = z.string().min(1).max(maxNameBytes)
 const requestSchema = z.discriminatedUnion('action', [
   z.object({
     action: z.literal('init'),
@@ -19,6 +27,7 @@ const requestSchema = z.discriminatedUnion('action', [
     meshName: z.string().min(1).max(64).optional(),
     openLan: z.boolean().default(false),
   }),
+  z.object({ action: z.literal('leave') }),
   z.object({ action: z.literal('join'), link: z.string().max(8192), name: nodeName.optional() }),
 ])
 
@@ -27,16 +36,24 @@ export interface SetupAnswer {
   touched: string[]
   mesh: { id: string; name: string }
   shim: string
+  /** The recovery phrase of a mesh that was just made: it is nowhere else in words. */
+  phrase?: string
+}
+
+/** What `leave` has removed. */
+interface Left {
+  touched: string[]
 }
 
 /**
  * Sets this machine up, or makes it a member of another mesh. Safe to repeat: what is there already stays.
- * @throws ShoalError ERR_USAGE, ERR_INVITE, ERR_SHIM_BUILD, ERR_CONFIG
+ * @throws ShoalError ERR_USAGE, ERR_INVITE, ERR_SHIM_BUILD, ERR_CONFIG; as `joinMesh`
  */
-export async function setUp(request: unknown, paths: ShoalPaths, env: Environment): Promise<SetupAnswer> {
+export async function setUp(request: unknown, paths: ShoalPaths, env: Environment): Promise<SetupAnswer | Left> {
   const parsed = requestSchema.safeParse(request)
   if (!parsed.success) throw new ShoalError('ERR_USAGE', parsed.error.issues[0]?.message ?? 'unknown request')
   const { data } = parsed
+  if (data.action === 'leave') return await forgetMesh(paths)
   const touched: string[] = []
   const fresh = async <T>(file: string, make: () => Promise<T>): Promise<T> => {
     const before = existsSync(file)
@@ -49,17 +66,27 @@ export async function setUp(request: unknown, paths: ShoalPaths, env: Environmen
     await writeNodeName(paths, data.name)
     touched.push(nameFile(paths))
   }
-  await fresh(join(paths.state, 'identity.key'), () => loadIdentity(paths.state))
-  const membership = data.action === 'join' ? decodeLink(data.link) : await ownMesh(paths, data)
-  const known = await currentMesh(paths)
-  if (known?.id !== membership.id || known.seeds.join() !== membership.seeds.join()) {
-    await saveMembership(paths.state, membership)
-    touched.push(join(paths.state, 'mesh.json'))
-  }
+  const identity = await fresh(join(paths.state, 'identity.key'), () => loadIdentity(paths.state))
+  const config = await readConfig(paths.config)
+  const nodeNamed = fitting(await readNodeName(paths, config.name))
+  const { membership, phrase } =
+    data.action === 'join'
+      ? { membership: await joined(paths, identity, data.link, nodeNamed), phrase: undefined }
+      : await ownMesh(paths, identity, { ...data, nodeName: nodeNamed })
+  if (data.action === 'join' || phrase !== undefined) touched.push(join(paths.state, 'mesh.json'))
   const shim = await buildShim({ rustc: env.RUSTC || 'rustc', outDir: paths.shimDir })
   const observer = await observerOrNone(paths, env)
   for (const part of [shim, observer]) if (part?.built) touched.push(part.path)
-  return { touched, mesh: { id: membership.id, name: membership.name }, shim: shim.path }
+  const mesh = { id: membership.id, name: membership.name }
+  return { touched, mesh, shim: shim.path, ...(phrase === undefined ? {} : { phrase }) }
+}
+
+/** What is left to do once the others know: a key that was revoked must not lie about. */
+async function forgetMesh(paths: ShoalPaths): Promise<Left> {
+  await putAside(paths.state, `left-${systemClock.wall()}`)
+  const key = join(paths.state, 'identity.key')
+  await removeDurably(key)
+  return { touched: [key] }
 }
 
 /** Compiles go on without it: then less is recalled, and the report says why. */
@@ -73,27 +100,53 @@ async function observerOrNone(paths: ShoalPaths, env: Environment): Promise<Buil
   }
 }
 
+/** Becomes a member by a link. What there was of another mesh stays under other names. */
+async function joined(paths: ShoalPaths, identity: Identity, text: string, name: string): Promise<Membership> {
+  const link = decodeInviteLink(text)
+  const known = await knownMesh(paths)
+  const { genesis, secret, roster } = await joinMesh({ clock: systemClock, log: silentLogger, identity }, link, name)
+  const membership = membershipOf(genesis, secret, link.addresses)
+  if (known?.id !== membership.id)
+    await putAside(paths.state, `before-${Buffer.from(meshKeyOf(genesis)).toString('hex')}`)
+  await saveRoster(paths.state, roster, systemClock.wall())
+  await saveMembership(paths.state, membership)
+  return membership
+}
+
 async function ownMesh(
   paths: ShoalPaths,
-  init: { name?: string | undefined; meshName?: string | undefined; openLan: boolean },
-): Promise<Membership> {
-  const known = await currentMesh(paths)
-  if (known !== undefined) return known
+  identity: Identity,
+  init: { nodeName: string; meshName?: string | undefined; openLan: boolean },
+): Promise<{ membership: Membership; phrase?: string }> {
+  const known = await knownMesh(paths)
+  if (known !== undefined) return { membership: known }
   if (init.openLan) {
     throw new ShoalError('ERR_UNSUPPORTED', 'open meshes are not there yet', {
       hint: 'Make an ordinary one and hand out its link: `shoal init`, then `shoal invite`.',
     })
   }
-  return createMembership({ name: init.meshName ?? `${init.name ?? hostname()}'s mesh`.slice(0, 64) })
+  await putAside(paths.state, `before-${systemClock.wall()}`)
+  const name = fitting(init.meshName ?? `${init.nodeName}'s mesh`)
+  return await foundMesh(systemClock, paths.state, identity, { name, nodeName: init.nodeName, open: false })
 }
 
-async function currentMesh(paths: ShoalPaths): Promise<Membership | undefined> {
+/** The mesh of this machine; undefined when there is none, or one from before members had certificates. */
+async function knownMesh(paths: ShoalPaths): Promise<Membership | undefined> {
   try {
     return await loadMembership(paths.state)
   } catch (error) {
-    if (codeOf(error) === 'ERR_NO_MESH') return undefined
+    const code = codeOf(error)
+    if (code === 'ERR_NO_MESH' || code === 'ERR_MESH_OUTDATED') return undefined
     throw error
   }
+}
+
+/** As much of a name as fits into a certificate. */
+function fitting(name: string): string {
+  const clean = name.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+  let end = clean.length
+  while (Buffer.byteLength(clean.slice(0, end)) > maxNameBytes) end -= 1
+  return clean.slice(0, end)
 }
 
 const nameFile = (paths: ShoalPaths): string => join(paths.state, 'name')

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import type { Market } from '../market/driver.ts'
+import { peerIdOf } from '../mesh/members.ts'
 import type { Membership } from '../mesh/membership.ts'
-import type { Mesh } from '../mesh/mesh.ts'
+import type { Mesh, PeerView } from '../mesh/mesh.ts'
+import type { MemberView } from '../mesh/roster.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { TraceStore } from '../store/traces.ts'
 import type { Health } from '../watch/health.ts'
@@ -70,11 +72,20 @@ export async function cacheView({
 /** `shoal peers --json`, version 1. */
 export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>): Record<string, unknown> {
   const traded = new Map(market.stats().peers.map((peer) => [peer.peer, peer]))
-  const peers = mesh.peers().map(({ peerId, name, connected, suspect, rttMs, addresses }) => {
+  const { members } = mesh
+  const views = new Map(members.roster.members(members.now).map((member) => [member.peerId, member]))
+  const met = mesh.peers().filter(({ peerId, connected }) => connected || views.has(peerId))
+  const known = new Set([mesh.peerId, ...met.map(({ peerId }) => peerId)])
+  const unmet = [...views.values()].filter(({ peerId }) => !known.has(peerId)).map(unmetView)
+  const peers = [...met, ...unmet].map(({ peerId, name, connected, suspect, rttMs, addresses }) => {
     const trade = traded.get(peerId)
+    const member = views.get(peerId)
     return {
-      name,
+      name: member?.name ?? name,
       peerId,
+      roles: member?.roles ?? [],
+      invitedBy: member === undefined ? null : peerIdOf(member.invitedBy),
+      validUntil: member === undefined ? null : new Date(member.notAfter).toISOString(),
       connected,
       suspect,
       addresses,
@@ -86,5 +97,10 @@ export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>
       borrowedMs: trade?.borrowedMs ?? 0,
     }
   })
-  return { schema: 1, peers }
+  return { schema: 1, self: { roles: views.get(mesh.peerId)?.roles ?? [] }, peers }
+}
+
+/** A member that this node has never been connected to. */
+function unmetView({ peerId, name }: MemberView): PeerView {
+  return { peerId, name, connected: false, suspect: false, unknownFrames: 0, addresses: [] }
 }

@@ -5,8 +5,10 @@ import { AddressBook } from './address-book.ts'
 import { readMultiaddr } from './addresses.ts'
 import { blockProtocol } from './block-frames.ts'
 import { controlProtocol } from './control.ts'
+import { doors } from './doors.ts'
 import { createHost, type Host, recordValidityMs, startHost } from './host.ts'
 import type { Identity } from './identity.ts'
+import type { Members } from './members.ts'
 import type { Membership } from './membership.ts'
 import { watchNetwork } from './network-watch.ts'
 import { createParts, type MeshEvents, type MeshNeeds, maxStreams, type Parts } from './parts.ts'
@@ -46,13 +48,15 @@ const newcomerMs = 10_000
 export async function assemble(
   needs: Required<MeshNeeds>,
   init: MeshInit,
-  identity: Identity,
+  { identity, members }: { identity: Identity; members: Members },
   events: MeshEvents,
 ): Promise<RunningMesh> {
   const { clock, log, interfaces } = needs
-  const host = await createHost({ ...init, identity, interfaces, log })
+  const encrypters = doors({ clock, log, members }, init.membership)
+  const mayDial = (peerId: string): boolean => !members.isShutOut(peerId)
+  const host = await createHost({ ...init, identity, encrypters, mayDial, interfaces, log })
   const book = await AddressBook.load({ clock, log }, join(init.stateDir, 'members.json'))
-  const parts = createParts(needs, { peerId: identity.peerId, name: init.name }, host, book, events)
+  const parts = createParts(needs, { peerId: identity.peerId, name: init.name }, host, { book, members }, events)
   const seeds = [...(init.bootstrap ?? []), ...init.membership.seeds]
   const timers = new Timers(needs)
   followHost(host, parts, book, timers, seeds)
@@ -66,6 +70,9 @@ export async function assemble(
     parts.server.stop()
     parts.summaries.stop()
     parts.table.stop()
+    parts.rosterSync.stop()
+    parts.guard.stop()
+    parts.renewal.stop()
   }
   parts.table.start()
   try {
@@ -87,6 +94,8 @@ export async function assemble(
     parts.dialler.found(peerId, known, { met: true, wanted: true })
   }
   parts.dialler.addSeeds(seeds)
+  parts.guard.start()
+  parts.renewal.start()
 
   return {
     ...parts,
@@ -108,6 +117,7 @@ export async function assemble(
       const report = (error: unknown): void => log.warn('not stopped cleanly', { error: toShoalError(error).message })
       await host.end(stopDeadlineMs).catch(report)
       await book.save().catch(report)
+      await members.saved()
     },
   }
 }

@@ -27,6 +27,8 @@ const largeFrameBytes: Readonly<Partial<Record<ControlBody['case'], number>>> = 
   progress: 2 * MiB + smallFrameBytes,
   // A trace.
   keep: MiB / 2 + smallFrameBytes,
+  // 32 bytes for each of 4096 statements.
+  rosterIds: 2 * smallFrameBytes + smallFrameBytes,
 }
 const maxQueuedBytes = 16 * MiB
 /** Ticks (seconds) without any movement after which a peer is not waited for. */
@@ -38,8 +40,17 @@ const limits: FrameLimits = {
   of: (field) => limitOf(ControlFrameSchema.fields.find((known) => known.number === field)?.localName),
 }
 
+/** What this node says of itself when it greets. */
+export interface Greeting {
+  name: string
+  /** The digest of its roster. */
+  rosterDigest: Uint8Array
+}
+
 export interface ControlHandlers {
-  /** The peer greeted us: frames can be sent from now on. */
+  /** The peer has greeted us, but knows of other members: until `agreed()` is called, only frames of rosters pass. */
+  onDiffer(): void
+  /** The peer greeted us, and knows the same members: frames can be sent from now on. */
   onHello(hello: { name: string; version: number }): void
   onFrame(body: ControlBody): void
   /** Once, when the stream is gone; the reason when it was not a plain close. */
@@ -50,12 +61,14 @@ export interface ControlHandlers {
 export class ControlStream {
   readonly #clock: Clock
   readonly #stream: Stream
-  readonly #name: string
+  readonly #greeting: Greeting
   readonly #handlers: ControlHandlers
   readonly #reader: FrameReader
   readonly #writer: StreamWriter
   readonly #pings = new Map<bigint, number>()
-  #greeted = false
+  /** What the peer said in its greeting. */
+  #hello: { name: string; version: number } | undefined
+  #agreed = false
   #closed = false
   #nonce = 0n
   #stuck = { ticks: 0, sentBytes: 0 }
@@ -68,13 +81,13 @@ export class ControlStream {
   unknownFrames = 0
   rttMs: number | undefined
 
-  constructor(clock: Clock, stream: Stream, name: string, handlers: ControlHandlers) {
+  constructor(clock: Clock, stream: Stream, greeting: Greeting, handlers: ControlHandlers) {
     this.#clock = clock
     this.#stream = stream
     this.#handlers = handlers
     this.#reader = new FrameReader(limits, (frame) => this.#receive(frame))
     this.#writer = new StreamWriter(stream, maxQueuedBytes)
-    this.#name = name
+    this.#greeting = greeting
   }
 
   /** Says hello and begins to listen; the handlers may be called before this returns. */
@@ -83,13 +96,27 @@ export class ControlStream {
     stream.addEventListener('close', (event: StreamCloseEvent) => this.#end(event.error))
     stream.addEventListener('remoteCloseWrite', () => this.close())
     stream.addEventListener('message', (event: StreamMessageEvent) => this.#read(event))
+    const value = { versionMin: versions.min, versionMax: versions.max, ...this.#greeting }
     if (stream.status !== 'open') this.#end(undefined)
-    else this.#write({ case: 'hello', value: { versionMin: versions.min, versionMax: versions.max, name: this.#name } })
+    else this.#write({ case: 'hello', value })
   }
 
-  /** The peer has greeted us and the stream is open. */
+  /** The peer has greeted us, knows the same members, and the stream is open. */
   get ready(): boolean {
-    return this.#greeted && !this.#closed
+    return this.#agreed && !this.#closed
+  }
+
+  /** The peer has greeted us; frames of rosters can be sent from now on. */
+  get greeted(): boolean {
+    return this.#hello !== undefined && !this.#closed
+  }
+
+  /** The peer has told everything that this node did not know of the members. */
+  agreed(): void {
+    if (this.#agreed || this.#closed || this.#hello === undefined) return
+    this.#agreed = true
+    this.#handlers.onHello(this.#hello)
+    this.ping()
   }
 
   /**
@@ -97,7 +124,8 @@ export class ControlStream {
    * @throws ShoalError ERR_LIMIT when the frame is larger than its kind allows.
    */
   send(body: ControlMessage): boolean {
-    return this.ready && this.#write(body)
+    const mayPass = this.ready || (this.greeted && isOfRosters(body.case))
+    return mayPass && this.#write(body)
   }
 
   ping(): void {
@@ -116,7 +144,7 @@ export class ControlStream {
   tick(): void {
     this.silentTicks += 1
     this.ageTicks += 1
-    if (!this.#greeted && this.ageTicks >= helloTicks) this.#fail(new ShoalError('ERR_DEADLINE', 'no hello'))
+    if (!this.ready && this.ageTicks >= helloTicks) this.#fail(new ShoalError('ERR_DEADLINE', 'no hello'))
     const moved = this.#writer.pendingBytes === 0 || this.#writer.sentBytes !== this.#stuck.sentBytes
     this.#stuck = { ticks: moved ? 0 : this.#stuck.ticks + 1, sentBytes: this.#writer.sentBytes }
     if (this.#stuck.ticks >= stuckTicks) this.#fail(new ShoalError('ERR_DEADLINE', 'the peer reads nothing'))
@@ -155,7 +183,7 @@ export class ControlStream {
       this.unknownFrames += 1
     } else if (body.case === 'hello') {
       this.#greet(body.value)
-    } else if (!this.#greeted) {
+    } else if (this.#hello === undefined || !(this.#agreed || isOfRosters(body.case))) {
       throw new ShoalError('ERR_DECODE', `${body.case} before hello`)
     } else if (body.case === 'ping') {
       this.#write({ case: 'pong', value: { nonce: body.value.nonce } })
@@ -166,16 +194,18 @@ export class ControlStream {
     }
   }
 
-  #greet(hello: { versionMin: number; versionMax: number; name: string }): void {
-    if (this.#greeted) throw new ShoalError('ERR_DECODE', 'a second hello')
+  #greet(hello: { versionMin: number; versionMax: number; name: string; rosterDigest: Uint8Array }): void {
+    if (this.#hello !== undefined) throw new ShoalError('ERR_DECODE', 'a second hello')
     const version = Math.min(hello.versionMax, versions.max)
     if (version < Math.max(hello.versionMin, versions.min)) {
       const theirs = `${hello.versionMin} to ${hello.versionMax}`
       throw new ShoalError('ERR_UNSUPPORTED', `the peer speaks control versions ${theirs}`)
     }
-    this.#greeted = true
-    this.#handlers.onHello({ name: foreignText(hello.name).slice(0, 64), version })
-    this.ping()
+    this.#hello = { name: foreignText(hello.name).slice(0, 64), version }
+    const { rosterDigest } = hello
+    const isSame = Buffer.compare(rosterDigest, this.#greeting.rosterDigest) === 0
+    if (rosterDigest.length === 0 || isSame) this.agreed()
+    else this.#handlers.onDiffer()
   }
 
   #timePong(nonce: bigint): void {
@@ -201,6 +231,10 @@ export class ControlStream {
     this.#writer.close()
     this.#handlers.onClose(error === undefined ? undefined : toShoalError(error, 'ERR_PEER_LOST'))
   }
+}
+
+function isOfRosters(kind: ControlBody['case']): boolean {
+  return kind === 'rosterIds' || kind === 'rosterStatements'
 }
 
 function decode(frame: Uint8Array): ControlFrame {

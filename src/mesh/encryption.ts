@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
 import { type ICryptoInterface, noise } from '@chainsafe/libp2p-noise'
-import type { MessageStream } from '@libp2p/interface'
+import type { ConnectionEncrypter, MessageStream } from '@libp2p/interface'
+import { ShoalError } from '../base/errors.ts'
 
 type Encrypt = ICryptoInterface['chaCha20Poly1305Encrypt']
 type Decrypt = ICryptoInterface['chaCha20Poly1305Decrypt']
@@ -29,6 +30,43 @@ export function encryption(prologueBytes: Uint8Array): ReturnType<typeof noise> 
     encrypter.secureOutbound = (connection, options) => outbound(joined(connection), options)
     return encrypter
   }
+}
+
+export type Encrypter = (components: Parameters<ReturnType<typeof noise>>[0]) => ConnectionEncrypter
+
+/**
+ * Noise for one connection, and the hash of its handshake: 32 bytes that follow from all that both sides have said in it, their
+ * keys among them, so that only the two ends of this one connection have them in common. The library keeps it to itself; it is
+ * what was hashed last when the handshake is over.
+ */
+export function boundEncryption(
+  prologueBytes: Uint8Array,
+  components: Parameters<Encrypter>[0],
+): { noise: ConnectionEncrypter; channel(): Uint8Array } {
+  const encrypter = encryption(prologueBytes)(components)
+  let last: Uint8Array | undefined
+  if ('crypto' in encrypter) {
+    const crypto = encrypter.crypto as Hashes
+    const { hash } = crypto
+    encrypter.crypto = {
+      ...crypto,
+      hash(data: Parameters<Hashes['hash']>[0]) {
+        last = hash(data)
+        return last
+      },
+    }
+  }
+  return {
+    noise: encrypter,
+    channel() {
+      if (last?.length !== 32) throw new ShoalError('ERR_INTERNAL', 'the handshake has no hash')
+      return new Uint8Array(last)
+    },
+  }
+}
+
+interface Hashes {
+  hash: ICryptoInterface['hashSHA256']
 }
 
 interface Ciphers {

@@ -12,9 +12,10 @@ import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type IndexDb, openIndexDb } from '../store/index-db.ts'
 import { announceFilter, type Interfaces, isDialable, listenAddresses } from './addresses.ts'
-import { encryption } from './encryption.ts'
+import type { Encrypter } from './encryption.ts'
 import type { Identity } from './identity.ts'
-import { type Membership, prologueOf } from './membership.ts'
+import { Lobby } from './lobby.ts'
+import type { Membership } from './membership.ts'
 
 /** Makes libp2p announce the addresses it listens on, and tell everybody connected when they have changed. */
 interface OwnAddresses {
@@ -38,7 +39,11 @@ export type Host = Libp2p<HostServices> & {
 
 export interface HostInit {
   identity: Identity
-  membership: Membership
+  membership: Pick<Membership, 'id'>
+  /** Who may come in, and how: the first is what this node dials with. */
+  encrypters: readonly Encrypter[]
+  /** Whether it makes sense to dial a peer: not once it was shut out. */
+  mayDial(peerId: string): boolean
   /** The database of peers and provider records is made here. */
   stateDir: string
   /** IP addresses or multiaddrs; default: all of IPv4. */
@@ -62,12 +67,13 @@ export const recordValidityMs = 4 * hourMs
 const peerAgeMs = 48 * hourMs
 
 /**
- * A libp2p node of one mesh, not started. A stranger gets as far as the Noise handshake and no further: the mesh's
- * secret is mixed into it, and no protocol handler exists for a connection before it.
+ * A libp2p node of one mesh, not started. A stranger gets as far as the encrypters and no further: no protocol handler exists
+ * for a connection before they have let it in.
  * @throws ShoalError ERR_CONFIG for an address that cannot be listened on, ERR_STORE when the database cannot be opened.
  */
 export async function createHost(init: HostInit): Promise<Host> {
   const { identity, membership, interfaces } = init
+  const lobby = new Lobby()
   const listen = listenAddresses(init.listen ?? ['0.0.0.0'], init.port ?? 0)
   const db = await openDatastore(join(init.stateDir, 'peers', membership.id), identity.peerId, init.log)
   const node = await createLibp2p<HostServices>({
@@ -77,14 +83,14 @@ export async function createHost(init: HostInit): Promise<Host> {
     datastore: db.datastore,
     addresses: { listen, announceFilter: announceFilter(interfaces) },
     transports: [tcp({ backlog: 128 })],
-    connectionEncrypters: [encryption(prologueOf(membership))],
+    connectionEncrypters: [...init.encrypters],
     streamMuxers: [muxer],
-    // Many nodes may share one address: an office behind a router, or a test.
     connectionManager: {
       maxConnections: 200,
       maxParallelDials: 16,
-      inboundConnectionThreshold: 100,
-      maxIncomingPendingConnections: 64,
+      // The lobby sees to it: these limits would turn away members together with whoever floods this node.
+      inboundConnectionThreshold: Number.MAX_SAFE_INTEGER,
+      maxIncomingPendingConnections: Number.MAX_SAFE_INTEGER,
       inboundUpgradeTimeout: 3000,
       dialTimeout: 3000,
       addressDialTimeout: 1000,
@@ -92,7 +98,18 @@ export async function createHost(init: HostInit): Promise<Host> {
       // In the order given: the dialler knows which address worked last.
       addressSorter: () => 0,
     },
-    connectionGater: { filterMultiaddrForPeer: async (_peer, address) => isDialable(address) },
+    connectionGater: {
+      filterMultiaddrForPeer: async (_peer, address) => isDialable(address),
+      denyDialPeer: async (peer) => !init.mayDial(peer.toString()),
+      async denyInboundConnection(connection) {
+        lobby.enter(connection)
+        return false
+      },
+      async denyInboundEncryptedConnection(_peer, connection) {
+        lobby.leave(connection)
+        return false
+      },
+    },
     // It opens a stream per connection every ten seconds and drops those of a busy machine. The control stream knows
     // better who is alive.
     connectionMonitor: { enabled: false },
@@ -123,7 +140,7 @@ export async function startHost(host: Host): Promise<void> {
   host.services.ownAddresses.refresh()
 }
 
-function dhtOf(membership: Membership): (components: Parameters<ReturnType<typeof kadDHT>>[0]) => KadDHT {
+function dhtOf(membership: Pick<Membership, 'id'>): (components: Parameters<ReturnType<typeof kadDHT>>[0]) => KadDHT {
   return kadDHT({
     protocol: `/shoal/${membership.id}/kad/1.0.0`,
     clientMode: false,
@@ -164,7 +181,7 @@ function muxer(): StreamMuxerFactory {
 }
 
 /** What a mesh is called in mDNS: members look for nothing else, so meshes on one network do not see each other. */
-function serviceTagOf(membership: Membership): string {
+function serviceTagOf(membership: Pick<Membership, 'id'>): string {
   return `_shoal-${membership.id.slice(0, 8)}._udp.local`
 }
 

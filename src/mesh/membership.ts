@@ -1,15 +1,16 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
+import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { base32 } from 'multiformats/bases/base32'
 import { z } from 'zod'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { writeDurably } from '../store/durable.ts'
+import { type Genesis, meshIdOf } from './genesis.ts'
 import { readPrivateFile } from './private-file.ts'
 
-/** The mesh that this node belongs to. Whoever has the secret is a member. */
+/** The mesh that this node belongs to. Who else does is in the roster; the secret is what members alone know. */
 export interface Membership {
-  v: 1
-  /** 26 characters of base32 that follow from the secret. */
+  v: 2
+  /** 26 characters of base32 that follow from the genesis. */
   id: string
   /** For people, never for decisions. */
   name: string
@@ -22,33 +23,29 @@ export interface Membership {
 }
 
 export const secretBytes = 32
-export const meshName = z.string().min(1).max(64)
 const maxFileBytes = 64 * 1024
 
 // Fields of later versions survive being read and written by this one.
 const schema = z.looseObject({
-  v: z.literal(1),
-  id: z.string(),
-  name: meshName,
+  v: z.literal(2),
+  id: z.string().length(26),
+  name: z.string().min(1).max(64),
   secret: z.base64(),
   open: z.boolean(),
   seeds: z.array(z.string().max(256)).max(8).default([]),
 })
+const earlier = z.looseObject({ v: z.literal(1) })
 
-/** A mesh of its own for this node; `open` defaults to false. */
-export function createMembership(init: { name: string; open?: boolean }): Membership {
-  const secret = new Uint8Array(randomBytes(secretBytes))
-  return membershipOf({ name: init.name, secret, open: init.open ?? false, seeds: [] })
-}
-
-/** The membership that a secret stands for. */
-export function membershipOf(init: Omit<Membership, 'v' | 'id'>): Membership {
-  return { v: 1, id: meshIdOf(init.secret), ...init }
+/** What a member of the mesh knows besides the roster. */
+export function membershipOf(genesis: Genesis, secret: Uint8Array, seeds: string[]): Membership {
+  const { name, open } = genesis.body
+  return { v: 2, id: meshIdOf(genesis), name, secret, open, seeds }
 }
 
 /**
  * Reads `STATE/mesh.json`.
- * @throws ShoalError ERR_NO_MESH when there is none, ERR_CONFIG when it can be read by others or is not understood.
+ * @throws ShoalError ERR_NO_MESH when there is none, ERR_MESH_OUTDATED for one from before there were certificates,
+ *   ERR_CONFIG when it can be read by others or is not understood.
  */
 export async function loadMembership(stateDir: string): Promise<Membership> {
   const file = meshFile(stateDir)
@@ -60,6 +57,9 @@ export async function loadMembership(stateDir: string): Promise<Membership> {
     if (error instanceof SyntaxError) throw unusable(file, 'not JSON')
     throw error
   }
+  if (earlier.safeParse(document).success) {
+    throw new ShoalError('ERR_MESH_OUTDATED', `${file} is of an earlier version of Shoal`)
+  }
   const parsed = schema.safeParse(document)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
@@ -67,7 +67,6 @@ export async function loadMembership(stateDir: string): Promise<Membership> {
   }
   const secret = new Uint8Array(Buffer.from(parsed.data.secret, 'base64'))
   if (secret.length !== secretBytes) throw unusable(file, `secret: not ${secretBytes} bytes`)
-  if (meshIdOf(secret) !== parsed.data.id) throw unusable(file, 'id: does not belong to the secret')
   return { ...parsed.data, secret }
 }
 
@@ -77,17 +76,23 @@ export async function saveMembership(stateDir: string, membership: Membership): 
   await writeDurably(meshFile(stateDir), `${JSON.stringify(document, undefined, 2)}\n`)
 }
 
+/**
+ * Makes room for another mesh: what belongs to the present one gets a name of its own and stays.
+ * @param label told apart by this
+ */
+export async function putAside(stateDir: string, label: string): Promise<void> {
+  for (const name of ['mesh.json', 'roster', 'root.key']) {
+    try {
+      await rename(join(stateDir, name), join(stateDir, `${name}.${label}`))
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+    }
+  }
+}
+
 /** What both ends mix into the Noise handshake: without the secret, no handshake ends. */
-export function prologueOf(membership: Membership): Uint8Array {
-  return derive('shoal/1/noise', membership.secret)
-}
-
-function meshIdOf(secret: Uint8Array): string {
-  return base32.baseEncode(derive('shoal/1/mesh', secret)).slice(0, 26)
-}
-
-function derive(purpose: string, secret: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(purpose).update(secret).digest())
+export function prologueOf(secret: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha256').update('shoal/1/noise').update(secret).digest())
 }
 
 function meshFile(stateDir: string): string {

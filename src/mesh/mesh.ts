@@ -8,6 +8,7 @@ import type { FetchFileOptions, FetchOptions } from './exchange.ts'
 import type { AskOptions, RemoteHolding } from './holdings.ts'
 import { type Identity, loadIdentity } from './identity.ts'
 import { Listeners } from './listeners.ts'
+import { Members } from './members.ts'
 import type { MeshNeeds } from './parts.ts'
 import type { FindOptions } from './provider-records.ts'
 
@@ -29,6 +30,8 @@ export interface PeerView {
 /** The other members, and what can be done with them. */
 export interface Mesh {
   readonly peerId: string
+  /** Who belongs to the mesh. */
+  readonly members: Members
   /** Multiaddrs at which others can reach this node, with its peerId; none unless started. */
   addresses(): string[]
   /** @throws ShoalError ERR_CONFIG when it cannot listen, ERR_STORE or ERR_DAEMON_RUNNING when its database cannot be opened. */
@@ -73,19 +76,23 @@ export interface Mesh {
   findProviders(key: CID, options?: FindOptions): Promise<string[]>
   /** Whether the DHT can know more than the connected members do: a member that may hold something is not connected. */
   shouldAskDht(): boolean
+  /** Asks a connected member that may for a certificate with another name; false when there is none. */
+  askForName(name: string): boolean
 }
 
 /**
- * The network side of one node in one mesh, not started. Makes the node's identity in `stateDir` on first use.
- * @throws ShoalError ERR_CONFIG when the identity cannot be used.
+ * The network side of one node in one mesh, not started.
+ * @throws ShoalError ERR_CONFIG when the identity cannot be used; as `Members.load`
  */
 export async function createMesh(needs: MeshNeeds, init: MeshInit): Promise<Mesh> {
   const all = { interfaces: networkInterfaces, ...needs, log: needs.log.child('mesh') }
-  return new MeshNode(all, init, await loadIdentity(init.stateDir))
+  const identity = await loadIdentity(init.stateDir)
+  return new MeshNode(all, init, identity, await Members.load(all, init.stateDir, identity, init.membership.id))
 }
 
 class MeshNode implements Mesh {
   readonly peerId: string
+  readonly members: Members
   readonly #needs: Required<MeshNeeds>
   readonly #init: MeshInit
   readonly #identity: Identity
@@ -95,8 +102,9 @@ class MeshNode implements Mesh {
   readonly #suspects: Listeners<[peerId: string, suspect: boolean]>
   #running: RunningMesh | undefined
 
-  constructor(needs: Required<MeshNeeds>, init: MeshInit, identity: Identity) {
+  constructor(needs: Required<MeshNeeds>, init: MeshInit, identity: Identity, members: Members) {
     this.peerId = identity.peerId
+    this.members = members
     this.#needs = needs
     this.#init = init
     this.#identity = identity
@@ -108,12 +116,17 @@ class MeshNode implements Mesh {
 
   async start(): Promise<void> {
     if (this.#running !== undefined) return
-    this.#running = await assemble(this.#needs, this.#init, this.#identity, {
-      onPeer: (peerId, up) => this.#ups.call(peerId, up),
-      onSuspect: (peerId, suspect) => this.#suspects.call(peerId, suspect),
-      onFrame: (peerId, body) => this.#frames.call(peerId, body),
-      onHoldings: (peerId) => this.#holdings.call(peerId),
-    })
+    this.#running = await assemble(
+      this.#needs,
+      this.#init,
+      { identity: this.#identity, members: this.members },
+      {
+        onPeer: (peerId, up) => this.#ups.call(peerId, up),
+        onSuspect: (peerId, suspect) => this.#suspects.call(peerId, suspect),
+        onFrame: (peerId, body) => this.#frames.call(peerId, body),
+        onHoldings: (peerId) => this.#holdings.call(peerId),
+      },
+    )
     this.#needs.log.info('mesh started', { peer: this.peerId, addresses: this.addresses() })
   }
 
@@ -202,6 +215,10 @@ class MeshNode implements Mesh {
 
   shouldAskDht(): boolean {
     return this.#running?.membersAway() ?? false
+  }
+
+  askForName(name: string): boolean {
+    return this.#running?.renewal.rename(name) ?? false
   }
 
   #started(): RunningMesh {

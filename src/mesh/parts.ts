@@ -9,10 +9,14 @@ import { BlockServer } from './block-server.ts'
 import { Claims } from './claims.ts'
 import { Dialler } from './dialler.ts'
 import { BlockExchange } from './exchange.ts'
+import { Guard } from './guard.ts'
 import { Holdings, type HoldingsLookup } from './holdings.ts'
 import type { Host } from './host.ts'
+import type { Members } from './members.ts'
 import { PeerTable, type PeerTableEvents } from './peer-table.ts'
 import { ProviderRecords } from './provider-records.ts'
+import { Renewal } from './renewal.ts'
+import { RosterSync } from './roster-sync.ts'
 import type { BlockSource } from './served-blocks.ts'
 import { Summaries } from './summaries.ts'
 
@@ -28,7 +32,7 @@ export interface MeshNeeds {
   interfaces?: Interfaces
 }
 
-export interface MeshEvents extends PeerTableEvents {
+export interface MeshEvents extends Omit<PeerTableEvents, 'onDiffer'> {
   /** A peer has something that it had not before. */
   onHoldings(peerId: string): void
 }
@@ -45,6 +49,9 @@ export interface Parts {
   exchange: BlockExchange
   server: BlockServer
   records: ProviderRecords
+  rosterSync: RosterSync
+  guard: Guard
+  renewal: Renewal
 }
 
 /** Streams of one protocol that a peer may have open at once, in each direction. */
@@ -55,7 +62,7 @@ export function createParts(
   needs: Required<MeshNeeds>,
   self: { peerId: string; name: string },
   host: Host,
-  book: AddressBook,
+  { book, members }: { book: AddressBook; members: Members },
   events: MeshEvents,
 ): Parts {
   const { clock, log, random } = needs
@@ -65,29 +72,39 @@ export function createParts(
     return { peerId: remotePeer.toString(), address: remoteAddr }
   }
   const dialler = new Dialler({ clock, random, log, dial, connected }, self.peerId)
-  const table = new PeerTable({ clock, log, connections: (peerId) => openConnections(host, peerId) }, self, {
-    onPeer(peerId, up) {
-      const name = up ? table.view(peerId)?.name : undefined
-      book.seen(peerId, name === undefined ? {} : { name })
-      if (up) {
-        records.poke()
-        summaries.onUp(peerId)
-      } else {
-        summaries.onDown(peerId)
-        holdings.onDown(peerId)
-      }
-      events.onPeer(peerId, up)
+  const table = new PeerTable(
+    { clock, log, connections: (peerId) => openConnections(host, peerId) },
+    { ...self, rosterDigest: () => members.roster.digest(members.now) },
+    {
+      onPeer(peerId, up) {
+        const name = up ? table.view(peerId)?.name : undefined
+        book.seen(peerId, name === undefined ? {} : { name })
+        if (up) {
+          records.poke()
+          summaries.onUp(peerId)
+          renewal.onUp(peerId)
+        } else {
+          summaries.onDown(peerId)
+          holdings.onDown(peerId)
+          rosterSync.onDown(peerId)
+        }
+        events.onPeer(peerId, up)
+      },
+      onDiffer: (peerId) => rosterSync.onDiffer(peerId),
+      onSuspect: events.onSuspect,
+      onFrame(peerId, body) {
+        if (body.case === 'holdingsQuery') holdings.onQuery(peerId, body.value)
+        else if (body.case === 'holdingsAnswer') holdings.onAnswer(peerId, body.value)
+        else if (body.case === 'holdingsWait') holdings.onWait(peerId, body.value)
+        else if (body.case === 'holdingsDone') holdings.onDone(peerId, body.value)
+        else if (body.case === 'holdingsSummary') summaries.onSummary(peerId, body.value)
+        else if (body.case === 'rosterIds') rosterSync.onIds(peerId, body.value.ids)
+        else if (body.case === 'rosterStatements') rosterSync.onStatements(peerId, body.value)
+        else if (body.case === 'renewalRequest') renewal.onRequest(peerId, body.value.name)
+        else events.onFrame(peerId, body)
+      },
     },
-    onSuspect: events.onSuspect,
-    onFrame(peerId, body) {
-      if (body.case === 'holdingsQuery') holdings.onQuery(peerId, body.value)
-      else if (body.case === 'holdingsAnswer') holdings.onAnswer(peerId, body.value)
-      else if (body.case === 'holdingsWait') holdings.onWait(peerId, body.value)
-      else if (body.case === 'holdingsDone') holdings.onDone(peerId, body.value)
-      else if (body.case === 'holdingsSummary') summaries.onSummary(peerId, body.value)
-      else events.onFrame(peerId, body)
-    },
-  })
+  )
   const summaries = new Summaries({
     clock,
     peers: () => table.up(),
@@ -136,7 +153,44 @@ export function createParts(
     source: needs.source,
     incoming: (cid) => exchange.incoming(cid),
   })
-  return { connected, dialler, table, claims, holdings, summaries, exchange, server, records }
+  // Before the guard: who is shut out hears why.
+  const rosterSync = new RosterSync({
+    members,
+    peers: () => table.greeted(),
+    send: (peerId, body) => table.send(peerId, body),
+    onAgreed: (peerId) => table.agreed(peerId),
+  })
+  const guard = new Guard({
+    clock,
+    log,
+    members,
+    connected: () => [...connected],
+    drop: (peerId, reason) => {
+      for (const connection of host.getConnections(peerIdFromString(peerId))) connection.abort(reason)
+    },
+  })
+  const renewal = new Renewal({
+    clock,
+    random,
+    log,
+    members,
+    peers: () => table.up(),
+    send: (peerId, body) => table.send(peerId, body),
+  })
+  return {
+    rosterSync,
+    guard,
+    renewal,
+    connected,
+    dialler,
+    table,
+    claims,
+    holdings,
+    summaries,
+    exchange,
+    server,
+    records,
+  }
 }
 
 function openConnections(host: Host, peerId: string) {

@@ -12,10 +12,19 @@ export interface PeerTableNeeds {
   connections(peerId: string): readonly Connection[]
 }
 
+export interface Self {
+  peerId: string
+  name: string
+  /** The digest of this node's roster, now. */
+  rosterDigest(): Uint8Array
+}
+
 export interface PeerTableEvents {
   onPeer(peerId: string, up: boolean): void
   onSuspect(peerId: string, suspect: boolean): void
   onFrame(peerId: string, body: ControlBody): void
+  /** The peer knows of other members than this node; it is not up before `agreed()` was called for it. */
+  onDiffer(peerId: string): void
 }
 
 /** What is known of a peer that is up. */
@@ -54,14 +63,14 @@ const provenTicks = 10
  */
 export class PeerTable {
   readonly #needs: PeerTableNeeds
-  readonly #self: { peerId: string; name: string }
+  readonly #self: Self
   readonly #events: PeerTableEvents
   readonly #peers = new Map<string, Peer>()
   #ticks = 0
   #running = false
   #cancelTick: () => void = () => undefined
 
-  constructor(needs: PeerTableNeeds, self: { peerId: string; name: string }, events: PeerTableEvents) {
+  constructor(needs: PeerTableNeeds, self: Self, events: PeerTableEvents) {
     this.#needs = needs
     this.#self = self
     this.#events = events
@@ -115,6 +124,11 @@ export class PeerTable {
     return [...this.#peers].filter(([, peer]) => peer.control?.ready === true).map(([peerId]) => peerId)
   }
 
+  /** Peers that have greeted us: they hear of new members. */
+  greeted(): string[] {
+    return [...this.#peers].filter(([, peer]) => peer.control?.greeted === true).map(([peerId]) => peerId)
+  }
+
   /** The state of a peer; undefined unless it is up. */
   view(peerId: string): PeerState | undefined {
     const peer = this.#peers.get(peerId)
@@ -127,6 +141,11 @@ export class PeerTable {
   connection(peerId: string): Connection | undefined {
     const preferred = this.#peers.get(peerId)?.connection
     return preferred?.status === 'open' ? preferred : this.#needs.connections(peerId).at(-1)
+  }
+
+  /** See `ControlStream.agreed`. */
+  agreed(peerId: string): void {
+    this.#peers.get(peerId)?.control?.agreed()
   }
 
   /** See `ControlStream.send`; false also for a peer that is not up. */
@@ -200,7 +219,9 @@ export class PeerTable {
   #adopt(peerId: string, peer: Peer, stream: Stream, connection: Connection): void {
     peer.control?.close()
     let up = false
-    const control = new ControlStream(this.#needs.clock, stream, this.#self.name, {
+    const greeting = { name: this.#self.name, rosterDigest: this.#self.rosterDigest() }
+    const control = new ControlStream(this.#needs.clock, stream, greeting, {
+      onDiffer: () => this.#events.onDiffer(peerId),
       onHello: ({ name }) => {
         up = true
         peer.name = name

@@ -15,12 +15,14 @@ import { silentLogger } from '../../src/base/log.ts'
 import { Supply } from '../../src/daemon/supply.ts'
 import { blockProtocol, encodeRequest, maxRangeBytes } from '../../src/mesh/block-frames.ts'
 import type { LargeFile } from '../../src/mesh/chunk-proof.ts'
+import { doors } from '../../src/mesh/doors.ts'
 import { createHost, type Host, startHost } from '../../src/mesh/host.ts'
 import { loadIdentity } from '../../src/mesh/identity.ts'
 import type { Membership } from '../../src/mesh/membership.ts'
 import { createMesh, type Mesh } from '../../src/mesh/mesh.ts'
 import { StreamWriter } from '../../src/mesh/stream-writer.ts'
 import { type BlockStore, createBlockStore } from '../../src/store/blocks.ts'
+import { hire, membersOf } from '../mesh/hiring.ts'
 
 /** One node of `blocks.ts`: a mesh and a store, and beside them noise and yamux as the libraries give them for the comparison. */
 export type Order =
@@ -74,6 +76,7 @@ setInterval(watch, 100).unref()
 async function start({ dir, membership, listen }: Order & { do: 'start' }): Promise<Node> {
   const store = createBlockStore({ dir: join(dir, 'blocks'), log: silentLogger, maxBytes: 8e9, minFreeBytes: 0 })
   await store.start()
+  await hire(dir, membership)
   const mesh = await createMesh(
     { clock: systemClock, random: Math.random, log: silentLogger, source: store, lookup: async () => [] },
     { stateDir: dir, membership, name: dir, listen: [listen], mdns: false },
@@ -88,9 +91,12 @@ async function start({ dir, membership, listen }: Order & { do: 'start' }): Prom
     connectionMonitor: { enabled: false },
   })
   await bare.handle(bareProtocol, (stream) => serveBare(stream))
+  const members = await membersOf(join(dir, 'stranger'), membership)
   const stranger = await createHost({
     identity: await loadIdentity(join(dir, 'stranger')),
     membership,
+    encrypters: doors({ clock: systemClock, log: silentLogger, members }, membership),
+    mayDial: () => true,
     stateDir: join(dir, 'stranger'),
     listen: [listen],
     log: silentLogger,

@@ -6,10 +6,10 @@ import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { Announcing, recordsFor } from '../../src/daemon/announcing.ts'
 import type { Host } from '../../src/mesh/host.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import { ProviderRecords } from '../../src/mesh/provider-records.ts'
 import { Summaries } from '../../src/mesh/summaries.ts'
 import { ManualClock, makeHost, someBytes } from '../mesh/fixture.ts'
+import { createMembership } from '../mesh/hiring.ts'
 import { Cluster, lastReport, type TestNode } from '../support/cluster.ts'
 
 /** What it costs to know who has what. `npm run bench -- who-has [--nodes N] [--results N]`. */

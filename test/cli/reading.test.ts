@@ -40,6 +40,7 @@ const answers: Answers = {
         name: 'bert',
         peerId: '12D3KooWBERT',
         connected: true,
+        roles: ['member', 'lender', 'inviter'],
         rttMs: 0.42,
         slots: 4,
         tier: 'A',
@@ -59,7 +60,11 @@ const answers: Answers = {
 
 const reading = [
   { args: ['status'], value: statusAnswer, text: /^slots {3}7 of 8 free, 1 lent$/m },
-  { args: ['peers'], value: answers.peers, text: /^bert +connected +0\.4 ms +4 +A +1 min 01 s +0 ms +KooWBERT$/m },
+  {
+    args: ['peers'],
+    value: answers.peers,
+    text: /^bert +connected +inviter +0\.4 ms +4 +A +1 min 01 s +0 ms +KooWBERT$/m,
+  },
   { args: ['report'], value: reportAnswer, text: /^2 units in 1\.5 s: 1 recalled-here, 1 compiled-mesh$/m },
   { args: ['report', '--list'], value: answers.sessions, text: /^s1 +2026-03-01T09:00:00\.000Z +2 +5 ms +\/w$/m },
   { args: ['cache', 'stats'], value: answers['cache-stats'], text: /^7 results, 3\.0 GiB in 12 blocks$/m },

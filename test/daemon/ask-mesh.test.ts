@@ -4,10 +4,10 @@ import { systemClock } from '../../src/base/clock.ts'
 import { Announcing, recordsFor } from '../../src/daemon/announcing.ts'
 import { Lookups, type LookupsNeeds } from '../../src/daemon/ask-mesh.ts'
 import { anyRange, rangeAt } from '../../src/daemon/ranges.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import type { Mesh, PeerView } from '../../src/mesh/mesh.ts'
 import { cidFromDigest, digestOf, hexOf } from '../../src/wire/cid.ts'
 import { bothUp, ManualClock, makeMesh, someBytes } from '../mesh/fixture.ts'
+import { createMembership } from '../mesh/hiring.ts'
 
 const signal = new AbortController().signal
 

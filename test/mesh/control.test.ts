@@ -5,7 +5,6 @@ import type { Stream, StreamMessageEvent } from '@libp2p/interface'
 import { type ControlBody, type ControlMessage, controlProtocol } from '../../src/mesh/control.ts'
 import { encodeFrame, FrameReader } from '../../src/mesh/frames.ts'
 import type { Host } from '../../src/mesh/host.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import type { Mesh } from '../../src/mesh/mesh.ts'
 import { ControlFrameSchema } from '../../src/wire/generated/control_pb.ts'
 import {
@@ -21,6 +20,7 @@ import {
   streamClosed,
   type TestMesh,
 } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB

@@ -7,7 +7,6 @@ import type { Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { blockProtocol, encodeRequest } from '../../src/mesh/block-frames.ts'
 import type { Host } from '../../src/mesh/host.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import { cidOf, dagCborCodec } from '../../src/wire/cid.ts'
 import {
   connect,
@@ -20,6 +19,7 @@ import {
   streamClosed,
   type TestMesh,
 } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 import { answer, readRequests } from './raw-blocks.ts'
 
 const MB = 1_000_000

@@ -9,12 +9,15 @@ import type { CID } from 'multiformats/cid'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { type Logger, silentLogger } from '../../src/base/log.ts'
 import type { MeshInit } from '../../src/mesh/assemble.ts'
+import { doors } from '../../src/mesh/doors.ts'
+import type { Encrypter } from '../../src/mesh/encryption.ts'
 import { createHost, type Host, startHost } from '../../src/mesh/host.ts'
 import { loadIdentity } from '../../src/mesh/identity.ts'
-import { createMembership, type Membership } from '../../src/mesh/membership.ts'
+import type { Membership } from '../../src/mesh/membership.ts'
 import { createMesh, type Mesh } from '../../src/mesh/mesh.ts'
 import type { MeshNeeds } from '../../src/mesh/parts.ts'
 import { cidOf, hexOf } from '../../src/wire/cid.ts'
+import { createMembership, hire, membersOf } from './hiring.ts'
 
 /** Blocks in memory. */
 export class Blocks {
@@ -75,6 +78,7 @@ export async function makeMesh(
 ): Promise<TestMesh> {
   const blocks = new Blocks()
   const stateDir = init.stateDir ?? (await temporaryDirectory(t))
+  await hire(stateDir, membership)
   const mesh = await createMesh(
     {
       clock: systemClock,
@@ -118,25 +122,39 @@ export function peerEvent(mesh: Mesh, peerId: string, up: boolean): Promise<void
 }
 
 /** A libp2p node of the mesh that speaks no protocol of ours unless it is taught to: a member that may do anything. */
-export async function makeHost(t: TestContext, membership: Membership, stateDir?: string): Promise<Host> {
+export async function makeHost(
+  t: TestContext,
+  membership: Membership,
+  stateDir?: string,
+  encrypters?: readonly Encrypter[],
+): Promise<Host> {
   const directory = stateDir ?? (await temporaryDirectory(t))
+  const members = await membersOf(directory, membership)
+  const { clock, log } = { clock: systemClock, log: silentLogger }
   const host = await createHost({
     identity: await loadIdentity(directory),
     membership,
+    encrypters: encrypters ?? doors({ clock, log, members }, membership),
+    mayDial: () => true,
     stateDir: directory,
     listen: ['127.0.0.1'],
     log: silentLogger,
     mdns: false,
     interfaces: () => ({}),
   })
-  afterwards(t, () => host.end(2000))
+  afterwards(t, async () => {
+    await host.end(2000)
+    await members.saved()
+  })
   await startHost(host)
   return host
 }
 
-/** Lets a host connect to a mesh node. */
+/** Lets a host connect to a mesh node, until both know of it. */
 export async function dial(host: Host, mesh: Mesh): Promise<Connection> {
-  return host.dial(mesh.addresses().map((address) => multiaddr(address)))
+  const connection = await host.dial(mesh.addresses().map((address) => multiaddr(address)))
+  await host.services.ping.ping(connection.remotePeer)
+  return connection
 }
 
 /** State directories of two nodes, the one with the lower peerId first: that node opens the control stream. */

@@ -3,8 +3,8 @@ import { type TestContext, test } from 'node:test'
 import { Claims } from '../../src/mesh/claims.ts'
 import type { ControlMessage } from '../../src/mesh/control.ts'
 import { type Holding, Holdings, type HoldingsLookup } from '../../src/mesh/holdings.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import { connect, LogBook, ManualClock, makeMesh, peerEvent, someBytes, type TestMesh } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 
 const hex = (key: Uint8Array): string => Buffer.from(key).toString('hex')
 

@@ -5,7 +5,6 @@ import type { Stream, StreamMessageEvent } from '@libp2p/interface'
 import { type Claim, workKey } from '../../src/mesh/claims.ts'
 import { type ControlBody, type ControlMessage, controlProtocol } from '../../src/mesh/control.ts'
 import { encodeFrame, FrameReader } from '../../src/mesh/frames.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import type { Mesh } from '../../src/mesh/mesh.ts'
 import { ControlFrameSchema } from '../../src/wire/generated/control_pb.ts'
 import {
@@ -15,6 +14,7 @@ import {
   HoldingsWaitSchema,
 } from '../../src/wire/generated/holdings_pb.ts'
 import { connect, dial, makeHost, makeMesh, orderedDirectories, peerEvent, someBytes } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 /** Long enough for any machine: nothing here may depend on it. */

@@ -18,11 +18,11 @@ import {
 import { FrameReader } from '../../src/mesh/frames.ts'
 import type { Host } from '../../src/mesh/host.ts'
 import { chunkBytes, encodeManifest, sha256 } from '../../src/mesh/manifest.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import { type BlockStore, createBlockStore } from '../../src/store/blocks.ts'
 import { cidOf } from '../../src/wire/cid.ts'
 import { RangeKind, RangeStatus } from '../../src/wire/generated/block_pb.ts'
 import { connect, dial, makeHost, makeMesh, someBytes, type TestMesh, temporaryDirectory } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 import { answer, type RangeRequest, readRequests } from './raw-blocks.ts'
 
 /** A member whose blocks lie in a store on disk. */

@@ -6,9 +6,8 @@ import type { Readable, Writable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { encodeLink } from '../../src/mesh/link.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import { afterwards } from './fixture.ts'
+import { createMembership, textOf } from './hiring.ts'
 
 const program = fileURLToPath(new URL('mdns-node.ts', import.meta.url))
 const ip = (...args: string[]) => promisify(execFile)('ip', args)
@@ -67,7 +66,7 @@ test('members on one network find each other by mDNS; members of two meshes do n
     t.skip(network)
     return
   }
-  const links = ['ours', 'theirs'].map((name) => encodeLink(createMembership({ name }), []))
+  const links = ['ours', 'theirs'].map((name) => textOf(createMembership({ name })))
   let notify = (): void => undefined
   const [one, two] = network.map((name) => startMachine(t, name, links, () => notify()))
   assert.ok(one && two)

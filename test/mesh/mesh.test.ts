@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createMembership } from '../../src/mesh/membership.ts'
 import { connect, makeMesh } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 
 test('two members greet each other and exchange frames both ways', async (t) => {
   const membership = createMembership({ name: 'office' })

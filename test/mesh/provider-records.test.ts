@@ -3,10 +3,11 @@ import { type TestContext, test } from 'node:test'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import type { Host } from '../../src/mesh/host.ts'
-import { createMembership, type Membership } from '../../src/mesh/membership.ts'
+import type { Membership } from '../../src/mesh/membership.ts'
 import { ProviderRecords } from '../../src/mesh/provider-records.ts'
 import { cidOf } from '../../src/wire/cid.ts'
 import { afterwards, connect, makeHost, makeMesh, peerEvent, someBytes, temporaryDirectory } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 
 interface Node {
   host: Host

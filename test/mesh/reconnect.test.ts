@@ -5,7 +5,6 @@ import { test } from 'node:test'
 import { multiaddr } from '@multiformats/multiaddr'
 import { controlProtocol } from '../../src/mesh/control.ts'
 import { encodeFrame } from '../../src/mesh/frames.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import {
   bothUp,
   connect,
@@ -17,6 +16,7 @@ import {
   peerEvent,
   type TestMesh,
 } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 
 function portOf({ mesh }: TestMesh): number {
   return Number(multiaddr(mesh.addresses()[0]).getComponents()[1]?.value)

@@ -4,10 +4,9 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { encodeLink } from '../../src/mesh/link.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import { cidOf } from '../../src/wire/cid.ts'
 import { connect, ManualClock, makeMesh, peerEvent, someBytes } from './fixture.ts'
+import { createMembership, textOf } from './hiring.ts'
 
 test('after stop() nothing is left of a mesh: no timer of its own, no peer, no open block', async (t) => {
   const clock = new ManualClock()
@@ -70,7 +69,7 @@ test('stop() ends although a peer is frozen and does not read', { timeout: 60_00
   await a.mesh.start()
   const up = new Promise<string>((resolve) => a.mesh.onPeer((peer) => resolve(peer)))
   const program = fileURLToPath(new URL('mdns-node.ts', import.meta.url))
-  const link = encodeLink(a.membership, a.mesh.addresses())
+  const link = textOf({ ...a.membership, seeds: a.mesh.addresses() })
   const child = spawn(process.execPath, [program, link], { stdio: ['pipe', 'ignore', 'inherit'] })
   const closed = once(child, 'close')
   const peer = await up

@@ -5,9 +5,10 @@ import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { tcp } from '@libp2p/tcp'
 import { createLibp2p } from 'libp2p'
-import { createMembership, type Membership } from '../../src/mesh/membership.ts'
+import type { Membership } from '../../src/mesh/membership.ts'
 import type { Mesh } from '../../src/mesh/mesh.ts'
 import { bothUp, makeHost, makeMesh, someBytes, streamClosed } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 
 /** A node on which every protocol handler counts. */
 async function guarded(t: TestContext, membership: Membership) {

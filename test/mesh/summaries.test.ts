@@ -4,10 +4,10 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { Claims } from '../../src/mesh/claims.ts'
 import type { ControlMessage } from '../../src/mesh/control.ts'
 import { Holdings } from '../../src/mesh/holdings.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import { Summaries } from '../../src/mesh/summaries.ts'
 import { ControlFrameSchema } from '../../src/wire/generated/control_pb.ts'
 import { connect, LogBook, ManualClock, makeMesh, someBytes } from './fixture.ts'
+import { createMembership } from './hiring.ts'
 
 const hex = (key: Uint8Array): string => Buffer.from(key).toString('hex')
 

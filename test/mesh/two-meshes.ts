@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
-import { createMembership } from '../../src/mesh/membership.ts'
 import { createMesh } from '../../src/mesh/mesh.ts'
 import { cidOf, hexOf } from '../../src/wire/cid.ts'
+import { createMembership, hire } from './hiring.ts'
 
 /** Two nodes of one mesh meet, exchange a block and stop; then nothing keeps this process alive. */
 const block = new Uint8Array(3_000_000).fill(7)
@@ -22,6 +22,7 @@ async function node(name: string, seeds: string[]) {
     lookup: async () => [],
   }
   const stateDir = join(directory, name)
+  await hire(stateDir, membership)
   return createMesh(needs, { stateDir, name, membership: { ...membership, seeds }, listen: ['127.0.0.1'] })
 }
 

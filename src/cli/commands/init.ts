@@ -31,8 +31,15 @@ export function addInit(program: Command, io: Io): void {
       const membership = shaped(membershipShape, answer, 'init')
       if (options.json) return printJson(io, membership)
       printMembership(io, membership, `This machine belongs to the mesh ${foreignText(membership.mesh.name)}.`)
+      if (membership.phrase !== undefined) printPhrase(io, membership.phrase)
       if (options.openLan) print(io, 'The mesh is open: whoever finds it on the local network is admitted.')
     })
+}
+
+function printPhrase(io: Io, phrase: string): void {
+  const words = phrase.split(' ')
+  print(io, 'Recovery phrase of this mesh. Write it down on paper; it is not shown again:')
+  for (let at = 0; at < words.length; at += 6) print(io, `  ${words.slice(at, at + 6).join(' ')}`)
 }
 
 export function printMembership(io: Io, { touched, shim }: Membership, headline: string): void {

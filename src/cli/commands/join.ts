@@ -17,11 +17,12 @@ export function addJoin(program: Command, io: Io): void {
   program
     .command('join')
     .description('become a member of the mesh that an invitation names')
-    .argument('<link>', 'what `shoal invite` printed; - reads it from standard input')
+    .argument('[link]', 'what `shoal invite` printed; - or nothing: read from standard input')
     .option('--name <name>', 'what other members see; default: the host name')
     .option('--json', 'the answer as JSON')
-    .action(async (argument: string, options: JoinOptions) => {
-      const link = (argument === '-' ? await readLink(io) : argument).trim()
+    .action(async (argument: string | undefined, options: JoinOptions) => {
+      const link = (argument === undefined || argument === '-' ? await readLink(io) : argument).trim()
+      if (link === '') throw new ShoalError('ERR_USAGE', "missing required argument 'link'")
       if (!link.startsWith(linkPrefix) || link.length > maxLinkBytes) {
         throw new ShoalError('ERR_INVITE', `an invitation begins with ${linkPrefix}`)
       }
@@ -33,6 +34,8 @@ export function addJoin(program: Command, io: Io): void {
 }
 
 async function readLink(io: Io): Promise<string> {
+  // A person would wait for nothing.
+  if ('isTTY' in io.stdin && io.stdin.isTTY === true) return ''
   let text = ''
   for await (const chunk of io.stdin) {
     text += String(chunk)

@@ -16,11 +16,17 @@ export function addPeers(program: Command, io: Io): void {
     })
 }
 
+/** The one that says most. */
+function roleOf(roles: readonly string[]): string {
+  return ['admin', 'inviter', 'ci', 'member'].find((role) => roles.includes(role)) ?? '-'
+}
+
 function peerLines({ peers }: Peers): string[] {
   if (peers.length === 0) return ['No other members yet. `shoal invite` prints a link that lets one join.']
   const rows = peers.map((peer) => [
     peer.name,
     peer.connected ? 'connected' : 'away',
+    roleOf(peer.roles),
     peer.rttMs === undefined || peer.rttMs === null ? '-' : `${peer.rttMs.toFixed(1)} ms`,
     peer.slots === undefined || peer.slots === null ? '-' : String(peer.slots),
     peer.tier === undefined || peer.tier === null ? '-' : String(peer.tier),
@@ -28,5 +34,5 @@ function peerLines({ peers }: Peers): string[] {
     duration(peer.borrowedMs),
     peer.peerId.slice(-8),
   ])
-  return table(['NAME', 'STATE', 'RTT', 'SLOTS', 'TIER', 'LENT', 'BORROWED', 'ID'], rows)
+  return table(['NAME', 'STATE', 'ROLE', 'RTT', 'SLOTS', 'TIER', 'LENT', 'BORROWED', 'ID'], rows)
 }

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSKxBwoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSAASHgoEcm9vbRgWIAEoCzIOLnNob2FsLnYxLlJvb21IABIeCgRrZWVwGBcgASgLMg4uc2hvYWwudjEuS2VlcEgAEh4KBGtlcHQYGCABKAsyDi5zaG9hbC52MS5LZXB0SAASJAoHcmVsZWFzZRgZIAEoCzIRLnNob2FsLnYxLlJlbGVhc2VIABI1ChBob2xkaW5nc19zdW1tYXJ5GBogASgLMhkuc2hvYWwudjEuSG9sZGluZ3NTdW1tYXJ5SABCBgoEYm9keSI/CgVIZWxsbxITCgt2ZXJzaW9uX21pbhgBIAEoDRITCgt2ZXJzaW9uX21heBgCIAEoDRIMCgRuYW1lGAMgASgJIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market, file_placement]);
+  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSLKCAoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSAASHgoEcm9vbRgWIAEoCzIOLnNob2FsLnYxLlJvb21IABIeCgRrZWVwGBcgASgLMg4uc2hvYWwudjEuS2VlcEgAEh4KBGtlcHQYGCABKAsyDi5zaG9hbC52MS5LZXB0SAASJAoHcmVsZWFzZRgZIAEoCzIRLnNob2FsLnYxLlJlbGVhc2VIABI1ChBob2xkaW5nc19zdW1tYXJ5GBogASgLMhkuc2hvYWwudjEuSG9sZGluZ3NTdW1tYXJ5SAASKQoKcm9zdGVyX2lkcxgbIAEoCzITLnNob2FsLnYxLlJvc3Rlcklkc0gAEjcKEXJvc3Rlcl9zdGF0ZW1lbnRzGBwgASgLMhouc2hvYWwudjEuUm9zdGVyU3RhdGVtZW50c0gAEjMKD3JlbmV3YWxfcmVxdWVzdBgdIAEoCzIYLnNob2FsLnYxLlJlbmV3YWxSZXF1ZXN0SABCBgoEYm9keSJWCgVIZWxsbxITCgt2ZXJzaW9uX21pbhgBIAEoDRITCgt2ZXJzaW9uX21heBgCIAEoDRIMCgRuYW1lGAMgASgJEhUKDXJvc3Rlcl9kaWdlc3QYBCABKAwiGAoJUm9zdGVySWRzEgsKA2lkcxgBIAEoDCI0ChBSb3N0ZXJTdGF0ZW1lbnRzEhIKCnN0YXRlbWVudHMYASADKAwSDAoEbGFzdBgCIAEoCCIeCg5SZW5ld2FsUmVxdWVzdBIMCgRuYW1lGAEgASgJIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market, file_placement]);
 
 /**
  * @generated from message shoal.v1.ControlFrame
@@ -171,6 +171,24 @@ export type ControlFrame = Message<"shoal.v1.ControlFrame"> & {
      */
     value: HoldingsSummary;
     case: "holdingsSummary";
+  } | {
+    /**
+     * @generated from field: shoal.v1.RosterIds roster_ids = 27;
+     */
+    value: RosterIds;
+    case: "rosterIds";
+  } | {
+    /**
+     * @generated from field: shoal.v1.RosterStatements roster_statements = 28;
+     */
+    value: RosterStatements;
+    case: "rosterStatements";
+  } | {
+    /**
+     * @generated from field: shoal.v1.RenewalRequest renewal_request = 29;
+     */
+    value: RenewalRequest;
+    case: "renewalRequest";
   } | { case: undefined; value?: undefined };
 };
 
@@ -205,6 +223,13 @@ export type Hello = Message<"shoal.v1.Hello"> & {
    * @generated from field: string name = 3;
    */
   name: string;
+
+  /**
+   * The digest of the sender's roster, see membership.md; empty: it does not want to compare.
+   *
+   * @generated from field: bytes roster_digest = 4;
+   */
+  rosterDigest: Uint8Array;
 };
 
 /**
@@ -213,6 +238,74 @@ export type Hello = Message<"shoal.v1.Hello"> & {
  */
 export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
   messageDesc(file_control, 1);
+
+/**
+ * Everything that the sender's roster has. Sent once, before anything else, when the digests differ.
+ *
+ * @generated from message shoal.v1.RosterIds
+ */
+export type RosterIds = Message<"shoal.v1.RosterIds"> & {
+  /**
+   * 32 bytes each, sorted, one after the other.
+   *
+   * @generated from field: bytes ids = 1;
+   */
+  ids: Uint8Array;
+};
+
+/**
+ * Describes the message shoal.v1.RosterIds.
+ * Use `create(RosterIdsSchema)` to create a new message.
+ */
+export const RosterIdsSchema: GenMessage<RosterIds> = /*@__PURE__*/
+  messageDesc(file_control, 2);
+
+/**
+ * Statements that the other one lacks, or that are new.
+ *
+ * @generated from message shoal.v1.RosterStatements
+ */
+export type RosterStatements = Message<"shoal.v1.RosterStatements"> & {
+  /**
+   * @generated from field: repeated bytes statements = 1;
+   */
+  statements: Uint8Array[];
+
+  /**
+   * The answer to RosterIds ends here.
+   *
+   * @generated from field: bool last = 2;
+   */
+  last: boolean;
+};
+
+/**
+ * Describes the message shoal.v1.RosterStatements.
+ * Use `create(RosterStatementsSchema)` to create a new message.
+ */
+export const RosterStatementsSchema: GenMessage<RosterStatements> = /*@__PURE__*/
+  messageDesc(file_control, 3);
+
+/**
+ * Asks for a certificate with new dates, or with another name.
+ *
+ * @generated from message shoal.v1.RenewalRequest
+ */
+export type RenewalRequest = Message<"shoal.v1.RenewalRequest"> & {
+  /**
+   * Empty: the name stays.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message shoal.v1.RenewalRequest.
+ * Use `create(RenewalRequestSchema)` to create a new message.
+ */
+export const RenewalRequestSchema: GenMessage<RenewalRequest> = /*@__PURE__*/
+  messageDesc(file_control, 4);
 
 /**
  * @generated from message shoal.v1.Ping
@@ -229,7 +322,7 @@ export type Ping = Message<"shoal.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_control, 2);
+  messageDesc(file_control, 5);
 
 /**
  * @generated from message shoal.v1.Pong
@@ -246,5 +339,5 @@ export type Pong = Message<"shoal.v1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_control, 3);
+  messageDesc(file_control, 6);
 

@@ -1,0 +1,21 @@
+import type { Command } from 'commander'
+import { foreignText } from '../../base/errors.ts'
+import { askNode } from '../client.ts'
+import { type Io, print, printJson } from '../io.ts'
+import { counted } from '../render.ts'
+import { kickedShape, shaped } from '../shapes.ts'
+
+export function addKick(program: Command, io: Io): void {
+  program
+    .command('kick')
+    .description('shut a member out, everywhere and for ever')
+    .argument('<member>', 'its name, or the id that `shoal peers` shows')
+    .option('--issued', 'also everybody whom it has let in')
+    .option('--json', 'as JSON')
+    .action(async (member: string, options: { issued?: true; json?: true }) => {
+      const params = { member, issued: options.issued ?? false }
+      const kicked = shaped(kickedShape, await askNode(io, 'kick', params), 'kick')
+      if (options.json) return printJson(io, kicked)
+      print(io, `${foreignText(kicked.name)} is shut out. ${counted(kicked.told, 'connected member')} know it already.`)
+    })
+}

@@ -1,0 +1,6 @@
+import { createHash } from 'node:crypto'
+
+/** Beside the members' own: for whoever has a link and no certificate yet. */
+export const joinProtocol = '/shoal/join/1.0.0'
+/** No secret: a newcomer knows none. It keeps handshakes of the two protocols apart. */
+export const joinPrologue = new Uint8Array(createHash('sha256').update('shoal/1/join-noise').digest())

@@ -1,0 +1,109 @@
+import type { ConnectionEncrypter, SecureConnectionOptions, SecuredConnection } from '@libp2p/interface'
+import type { Clock } from '../base/clock.ts'
+import { ShoalError, toShoalError } from '../base/errors.ts'
+import { type Encrypter, encryption } from './encryption.ts'
+import { decodeHello, decodeVerdict, encodeHello, encodeVerdict, maxHelloBytes, maxVerdictBytes } from './hello.ts'
+import type { MemberView } from './roster.ts'
+import { Talk } from './talk.ts'
+
+export const memberProtocol = '/shoal/member/1.0.0'
+
+/** A connection that came to nothing. */
+export interface Refusal {
+  direction: 'inbound' | 'outbound'
+  /** Who was there; its key is proven. */
+  peerId: string
+  /** Whether this side has refused the other or the other one this. */
+  by: 'here' | 'there'
+  error: ShoalError
+}
+
+export interface MemberEncrypterNeeds {
+  clock: Clock
+  /** Both sides must know these 32 bytes, or nobody is told who is here. */
+  prologue: Uint8Array
+  /** 16 random bytes. */
+  boot: Uint8Array
+  /** The certificate that speaks for this node. @throws ShoalError when it is none of the members any more */
+  certificate(): Uint8Array
+  /** @throws ShoalError unless the certificate makes `remote` a member now */
+  admit(certificate: Uint8Array, remote: Uint8Array): MemberView
+  onRefused(refusal: Refusal): void
+}
+
+const deadlineMs = 3000
+const keyBytes = 32
+/** How long the one who was refused may take to hear it. */
+const farewellMs = 500
+
+/**
+ * The door of the mesh: Noise, with the mesh's secret in its prologue, and then both sides show their certificates and say
+ * whether they go on. Neither does before both have agreed, so nobody who is refused ever reaches a muxer.
+ */
+export function memberEncrypter(needs: MemberEncrypterNeeds): Encrypter {
+  const make = encryption(needs.prologue)
+  return (components) => {
+    const noise = make(components)
+    const secure =
+      (direction: Refusal['direction']): ConnectionEncrypter['secureInbound'] =>
+      async (connection, options) => {
+        const secured = await (direction === 'inbound'
+          ? noise.secureInbound(connection, options)
+          : noise.secureOutbound(connection, options))
+        await greet(needs, direction, secured, options)
+        return secured
+      }
+    return {
+      [Symbol.toStringTag]: 'shoal-member',
+      protocol: memberProtocol,
+      secureInbound: secure('inbound'),
+      secureOutbound: secure('outbound'),
+    }
+  }
+}
+
+async function greet(
+  needs: MemberEncrypterNeeds,
+  direction: Refusal['direction'],
+  { connection, remotePeer }: SecuredConnection,
+  options: SecureConnectionOptions | undefined,
+): Promise<void> {
+  const talk = new Talk(connection, { clock: needs.clock, deadlineMs, signal: options?.signal })
+  let by: Refusal['by'] = 'here'
+  try {
+    talk.send(encodeHello({ certificate: needs.certificate(), boot: needs.boot }))
+    const hello = await talk.receive(maxHelloBytes)
+    const objection = objectionTo(needs, hello, remotePeer.publicKey?.raw)
+    talk.send(encodeVerdict(objection?.code))
+    if (objection !== undefined) {
+      await talk.gone(farewellMs)
+      throw objection
+    }
+    const refused = decodeVerdict(await talk.receive(maxVerdictBytes))
+    if (refused === undefined) return
+    by = 'there'
+    throw new ShoalError(refused, `a member of the mesh refuses this machine`)
+  } catch (error) {
+    const failure = toShoalError(error)
+    needs.onRefused({ direction, peerId: remotePeer.toString(), by, error: failure })
+    connection.abort(failure)
+    throw failure
+  } finally {
+    talk.end()
+  }
+}
+
+function objectionTo(
+  needs: MemberEncrypterNeeds,
+  bytes: Uint8Array,
+  remote: Uint8Array | undefined,
+): ShoalError | undefined {
+  try {
+    const { certificate } = decodeHello(bytes)
+    if (remote?.length !== keyBytes) throw new ShoalError('ERR_NOT_MEMBER', 'its key is of another kind')
+    needs.admit(certificate, remote)
+    return undefined
+  } catch (error) {
+    return toShoalError(error, 'ERR_DECODE')
+  }
+}

@@ -1,0 +1,247 @@
+import { randomBytes } from 'node:crypto'
+import { publicKeyFromRaw } from '@libp2p/crypto/keys'
+import { peerIdFromPublicKey, peerIdFromString } from '@libp2p/peer-id'
+import type { Clock } from '../base/clock.ts'
+import { ShoalError, toShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { type Certificate, type Issuer, needsRenewal, renew } from './certificate.ts'
+import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
+import { type Genesis, meshIdOf } from './genesis.ts'
+import type { Identity } from './identity.ts'
+import { Listeners } from './listeners.ts'
+import { loadRootKey } from './root-key.ts'
+import type { MemberView, Roster } from './roster.ts'
+import { loadRoster, saveRoster } from './roster-file.ts'
+import { sameBytes } from './statement.ts'
+
+export interface MembersNeeds {
+  clock: Clock
+  log: Logger
+}
+
+const serialBytes = 16
+
+/** Who belongs to the mesh, as this node knows it, and what this node may do about it. Kept in `STATE/roster`. */
+export class Members {
+  readonly roster: Roster
+  readonly #needs: MembersNeeds
+  readonly #stateDir: string
+  readonly #key: SigningKey
+  readonly #root: SigningKey | undefined
+  readonly #changes: Listeners<[added: readonly Uint8Array[], from: string | undefined]>
+  #saving: Promise<void> = Promise.resolve()
+  /** Not begun yet: it will write whatever is known when it begins. */
+  #queued: Promise<void> | undefined
+
+  private constructor(
+    needs: MembersNeeds,
+    stateDir: string,
+    keys: { own: SigningKey; root?: SigningKey },
+    roster: Roster,
+  ) {
+    this.#needs = needs
+    this.#stateDir = stateDir
+    this.#key = keys.own
+    this.#root = keys.root
+    this.roster = roster
+    this.#changes = new Listeners(needs.log)
+  }
+
+  /**
+   * Reads what `foundMesh` or `joinMesh` have left in the state directory.
+   * @param mesh the id in `mesh.json`
+   * @throws ShoalError ERR_NO_MESH, ERR_ROSTER_DAMAGED, ERR_CONFIG
+   */
+  static async load(needs: MembersNeeds, stateDir: string, identity: Identity, mesh: string): Promise<Members> {
+    const roster = await loadRoster(stateDir, needs.clock.wall())
+    if (meshIdOf(roster.genesis) !== mesh) {
+      throw new ShoalError('ERR_CONFIG', `${stateDir}: mesh.json and roster are of two meshes`, {
+        hint: 'Join the mesh again with a new link.',
+      })
+    }
+    const root = await loadRootKey(stateDir)
+    const isRoot = root !== undefined && sameBytes(root.publicKey, roster.genesis.body.root)
+    const keys = { own: signingKeyOf(identity), ...(isRoot ? { root } : {}) }
+    return new Members(needs, stateDir, keys, roster)
+  }
+
+  get genesis(): Genesis {
+    return this.roster.genesis
+  }
+
+  get now(): number {
+    return this.#needs.clock.wall()
+  }
+
+  /** This node's own key. */
+  get key(): Uint8Array {
+    return this.#key.publicKey
+  }
+
+  /** The certificate that speaks for this node. @throws ShoalError as `Roster.verify` */
+  own(): Certificate {
+    return this.roster.certificateOf(this.key, this.now)
+  }
+
+  /** This node as one who signs. @throws ShoalError as `Roster.verify` */
+  issuer(): Issuer & { certificate: Certificate } {
+    return { genesis: this.genesis, key: this.#key, certificate: this.own() }
+  }
+
+  /** The root key, where it is kept here, else this node: for what should last and be above all others. @throws as `issuer` */
+  highestIssuer(): Issuer {
+    return this.#root === undefined ? this.issuer() : { genesis: this.genesis, key: this.#root }
+  }
+
+  /** @throws ShoalError as `Roster.admit` */
+  admit(certificate: Uint8Array, remote: Uint8Array): MemberView {
+    const before = this.roster.size
+    const view = this.roster.admit(certificate, remote, this.now)
+    if (this.roster.size !== before) this.#changed([certificate], undefined)
+    return view
+  }
+
+  /** Why this node is no member; undefined when it is. */
+  objectionToSelf(): ShoalError | undefined {
+    return this.#objectionTo(this.key)
+  }
+
+  /** Why a peer is none of the members; undefined for a member. */
+  objectionTo(peerId: string): ShoalError | undefined {
+    return this.#objectionTo(keyOf(peerId))
+  }
+
+  /** Whether a peer was revoked: then it makes no sense to dial it. */
+  isShutOut(peerId: string): boolean {
+    return this.objectionTo(peerId)?.code === 'ERR_REVOKED'
+  }
+
+  /** @throws ShoalError as `Roster.verify` */
+  member(peerId: string): MemberView {
+    return this.roster.verify(keyOf(peerId), this.now)
+  }
+
+  /**
+   * Takes in what somebody says; what cannot be taken in is left out.
+   * @param from the peer that said it
+   */
+  take(statements: readonly Uint8Array[], from?: string): void {
+    const added = statements.filter((bytes) => this.#add(bytes, from))
+    if (added.length > 0) this.#changed(added, from)
+  }
+
+  /**
+   * Takes in what this node says, and tells everybody once it is on the disk.
+   * @throws ShoalError as `Roster.add`, and the system's own errors
+   */
+  async say(statements: readonly { bytes: Uint8Array }[]): Promise<void> {
+    const added = statements.map(({ bytes }) => bytes)
+    for (const bytes of added) this.roster.add(bytes, this.now)
+    await this.#save()
+    this.#changes.call(added, undefined)
+  }
+
+  /** The roster has more than before: the new statements, and which peer has brought them. */
+  onChange(handler: (added: readonly Uint8Array[], from: string | undefined) => void): () => void {
+    return this.#changes.add(handler)
+  }
+
+  /** Gives this node a certificate with new dates if half of its time is over and the root key is here. */
+  async renewSelf(): Promise<void> {
+    const own = this.own()
+    if (this.#root === undefined || !needsRenewal(own, this.now)) return
+    await this.say([renew(own, this.highestIssuer(), this.now, serial())])
+  }
+
+  /** Whether this node needs nobody to get another name. */
+  get signsForItself(): boolean {
+    return this.#root !== undefined
+  }
+
+  /** Gives this node another name. @throws ShoalError ERR_ROLE where the root key is not */
+  async renameSelf(name: string): Promise<void> {
+    await this.say([renew(named(this.own(), name), this.highestIssuer(), this.now, serial())])
+  }
+
+  /**
+   * A member's certificate with new dates, when half of its time is over, or with another name unless that is empty.
+   * @throws ShoalError as `renew`; ERR_LIMIT when there is nothing to renew
+   */
+  async renewMember(key: Uint8Array, name: string): Promise<void> {
+    const certificate = this.roster.certificateOf(key, this.now)
+    const isRenamed = name !== '' && name !== certificate.body.name
+    if (!isRenamed && !needsRenewal(certificate, this.now)) throw new ShoalError('ERR_LIMIT', 'too early to renew')
+    await this.say([renew(isRenamed ? named(certificate, name) : certificate, this.issuer(), this.now, serial())])
+  }
+
+  /** Waits until everything is on the disk. */
+  async saved(): Promise<void> {
+    await this.#saving
+  }
+
+  #objectionTo(key: Uint8Array): ShoalError | undefined {
+    try {
+      this.roster.verify(key, this.now)
+      return undefined
+    } catch (error) {
+      return toShoalError(error, 'ERR_NOT_MEMBER')
+    }
+  }
+
+  #add(bytes: Uint8Array, from: string | undefined): boolean {
+    try {
+      return this.roster.add(bytes, this.now) === 'added'
+    } catch (error) {
+      const { code, message } = toShoalError(error)
+      this.#needs.log.debug('a statement was not taken in', {
+        ...(from === undefined ? {} : { peer: from }),
+        code,
+        message,
+      })
+      return false
+    }
+  }
+
+  #changed(added: readonly Uint8Array[], from: string | undefined): void {
+    this.#changes.call(added, from)
+    this.#save().catch((error: unknown) => {
+      const { message } = toShoalError(error)
+      this.#needs.log.warn('the list of members was not written', { code: 'ERR_STORE', message })
+    })
+  }
+
+  /** One after the other; each writes what is known by then. */
+  #save(): Promise<void> {
+    this.#queued ??= this.#saving.then(() => {
+      this.#queued = undefined
+      return saveRoster(this.#stateDir, this.roster, this.now)
+    })
+    const queued = this.#queued
+    this.#saving = queued.catch(() => undefined)
+    return queued
+  }
+}
+
+function named(certificate: Certificate, name: string): Certificate {
+  return { ...certificate, body: { ...certificate.body, name } }
+}
+
+/** A libp2p key as one that signs statements. */
+export function signingKeyOf({ privateKey }: Identity): SigningKey {
+  return signingKey(privateKey.raw.subarray(0, seedBytes))
+}
+
+/** @throws ShoalError ERR_NOT_MEMBER for a peer whose key is of another kind than Ed25519 */
+export function keyOf(peerId: string): Uint8Array {
+  const key = peerIdFromString(peerId).publicKey?.raw
+  if (key?.length === 32) return key
+  throw new ShoalError('ERR_NOT_MEMBER', 'its key is of another kind')
+}
+
+export function peerIdOf(key: Uint8Array): string {
+  return peerIdFromPublicKey(publicKeyFromRaw(key)).toString()
+}
+
+export function serial(): Uint8Array {
+  return new Uint8Array(randomBytes(serialBytes))
+}

@@ -1,0 +1,103 @@
+import type { Clock, Random } from '../base/clock.ts'
+import { toShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { mayGrant, needsRenewal } from './certificate.ts'
+import type { ControlMessage } from './control.ts'
+import { keyOf, type Members } from './members.ts'
+import { nameSchema } from './statement.ts'
+
+export interface RenewalNeeds {
+  clock: Clock
+  random: Random
+  log: Logger
+  members: Members
+  /** Peers that can be sent to. */
+  peers(): readonly string[]
+  send(peerId: string, body: ControlMessage): boolean
+}
+
+const intervalMs = 30 * 60_000
+/** A member is served as often at most, whatever it asks for. */
+const patienceMs = 60_000
+const maxRemembered = 256
+
+/** Keeps this node's certificate from running out, and renews those of others for as long as this node may. */
+export class Renewal {
+  readonly #needs: RenewalNeeds
+  readonly #served = new Map<string, number>()
+  #cancel: () => void = () => undefined
+
+  constructor(needs: RenewalNeeds) {
+    this.#needs = needs
+  }
+
+  start(): void {
+    void this.#renew()
+    this.#cancel = this.#needs.clock.after(intervalMs, () => this.start())
+  }
+
+  stop(): void {
+    this.#cancel()
+  }
+
+  /** A peer that may be able to help has come. */
+  onUp(peerId: string): void {
+    if (this.#isDue() && this.#mayHelp(peerId)) this.#ask(peerId, '')
+  }
+
+  /** Asks a connected member that may for a certificate with another name; false when there is none. */
+  rename(name: string): boolean {
+    const helper = this.#helpers()[0]
+    return helper !== undefined && this.#ask(helper, name)
+  }
+
+  /** A member asks for a certificate with new dates, or with another name unless that is empty. */
+  onRequest(peerId: string, name: string): void {
+    const { clock, log, members } = this.#needs
+    const now = clock.now()
+    const servedAt = this.#served.get(peerId)
+    if (servedAt !== undefined && now - servedAt < patienceMs) return
+    if (this.#served.size >= maxRemembered) this.#served.clear()
+    this.#served.set(peerId, now)
+    if (name !== '' && !nameSchema.safeParse(name).success) return
+    members.renewMember(keyOf(peerId), name).catch((error: unknown) => {
+      const { code, message } = toShoalError(error)
+      log.debug('a certificate was not renewed', { peer: peerId, code, message })
+    })
+  }
+
+  async #renew(): Promise<void> {
+    try {
+      await this.#needs.members.renewSelf()
+    } catch (error) {
+      const { code, message } = toShoalError(error)
+      this.#needs.log.warn('the own certificate was not renewed', { code, message })
+    }
+    const [helper] = this.#helpers()
+    if (this.#isDue() && helper !== undefined) this.#ask(helper, '')
+  }
+
+  #isDue(): boolean {
+    const { members } = this.#needs
+    // Shut out, or too late: nobody can renew it any more.
+    return members.objectionToSelf() === undefined && needsRenewal(members.own(), members.now)
+  }
+
+  #helpers(): string[] {
+    const able = this.#needs.peers().filter((peerId) => this.#mayHelp(peerId))
+    const at = Math.floor(this.#needs.random() * able.length)
+    return [...able.slice(at), ...able.slice(0, at)]
+  }
+
+  /** Whether a peer may grant what this node has. */
+  #mayHelp(peerId: string): boolean {
+    const { members } = this.#needs
+    if (members.objectionToSelf() !== undefined || members.objectionTo(peerId) !== undefined) return false
+    const { roles } = members.member(peerId)
+    return members.own().body.roles.every((role) => mayGrant(roles, role))
+  }
+
+  #ask(peerId: string, name: string): boolean {
+    return this.#needs.send(peerId, { case: 'renewalRequest', value: { name } })
+  }
+}

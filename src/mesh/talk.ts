@@ -1,0 +1,129 @@
+import type { MessageStream, StreamMessageEvent } from '@libp2p/interface'
+import type { Clock } from '../base/clock.ts'
+import { ShoalError } from '../base/errors.ts'
+
+/** More than anybody has to say before it is answered. */
+const maxWaitingBytes = 256 * 1024
+const headBytes = 4
+
+export interface TalkInit {
+  clock: Clock
+  /** Everything has to be over within this. */
+  deadlineMs: number
+  /** Ends it earlier. */
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * Messages on a connection that carries nothing else yet: four bytes of length, then so many bytes. Whatever the other side
+ * does, this holds at most 256 KiB of it and is over in time.
+ */
+export class Talk {
+  readonly #stream: MessageStream
+  readonly #clock: Clock
+  readonly #signal: AbortSignal | undefined
+  readonly #cancel: () => void
+  #waiting: Buffer = Buffer.alloc(0)
+  #failure: ShoalError | undefined
+  #isOver = false
+  #wake: () => void = () => undefined
+
+  constructor(stream: MessageStream, init: TalkInit) {
+    this.#stream = stream
+    this.#clock = init.clock
+    this.#signal = init.signal
+    this.#cancel = init.clock.after(init.deadlineMs, this.#onLate)
+    this.#signal?.addEventListener('abort', this.#onLate)
+    stream.addEventListener('message', this.#onMessage)
+    stream.addEventListener('close', this.#onClose)
+    stream.addEventListener('remoteCloseWrite', this.#onClose)
+    if (this.#signal?.aborted === true) this.#onLate()
+    if (stream.status !== 'open') this.#onClose()
+  }
+
+  /** Nothing has ended it yet. */
+  get isOpen(): boolean {
+    return this.#failure === undefined
+  }
+
+  /** Hands a message to the connection. @throws ShoalError ERR_PEER_LOST, ERR_DEADLINE */
+  send(message: Uint8Array): void {
+    if (this.#failure !== undefined) throw this.#failure
+    const head = Buffer.alloc(headBytes)
+    head.writeUInt32BE(message.length)
+    try {
+      this.#stream.send(Buffer.concat([head, message]))
+    } catch (error) {
+      throw new ShoalError('ERR_PEER_LOST', 'the connection is gone', { cause: error })
+    }
+  }
+
+  /**
+   * The next message, of at most `maxBytes`.
+   * @throws ShoalError ERR_DECODE for a longer one, ERR_PEER_LOST, ERR_DEADLINE
+   */
+  async receive(maxBytes: number): Promise<Uint8Array> {
+    for (;;) {
+      const message = this.#take(maxBytes)
+      if (message !== undefined) return message
+      if (this.#failure !== undefined) throw this.#failure
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  /** Waits until the other side has gone, or `ms` are over: what was sent last has arrived by then. */
+  async gone(ms: number): Promise<void> {
+    const cancel = this.#clock.after(ms, this.#onLate)
+    while (this.#failure === undefined) {
+      this.#waiting = Buffer.alloc(0)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+    cancel()
+  }
+
+  /** Ends the talk. What has arrived behind it is for whoever has the connection now. */
+  end(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#cancel()
+    this.#signal?.removeEventListener('abort', this.#onLate)
+    this.#stream.removeEventListener('message', this.#onMessage)
+    this.#stream.removeEventListener('close', this.#onClose)
+    this.#stream.removeEventListener('remoteCloseWrite', this.#onClose)
+    if (this.#waiting.length > 0 && this.#stream.status === 'open') this.#stream.unshift(new Uint8Array(this.#waiting))
+  }
+
+  #take(maxBytes: number): Uint8Array | undefined {
+    if (this.#waiting.length < headBytes) return undefined
+    const length = this.#waiting.readUInt32BE()
+    if (length > maxBytes) throw new ShoalError('ERR_DECODE', `a message of ${length} bytes, at most ${maxBytes}`)
+    const end = headBytes + length
+    if (this.#waiting.length < end) return undefined
+    const message = new Uint8Array(this.#waiting.subarray(headBytes, end))
+    this.#waiting = this.#waiting.subarray(end)
+    return message
+  }
+
+  readonly #onMessage = (event: StreamMessageEvent): void => {
+    const bytes = event.data instanceof Uint8Array ? event.data : event.data.subarray()
+    if (this.#waiting.length + bytes.length > maxWaitingBytes) {
+      this.#fail(new ShoalError('ERR_DECODE', 'too much is said before it is answered'))
+      return
+    }
+    this.#waiting = Buffer.concat([this.#waiting, bytes])
+    this.#wake()
+  }
+
+  readonly #onClose = (): void => this.#fail(new ShoalError('ERR_PEER_LOST', 'the connection has closed'))
+
+  readonly #onLate = (): void => this.#fail(new ShoalError('ERR_DEADLINE', 'the handshake took too long'))
+
+  #fail(failure: ShoalError): void {
+    this.#failure ??= failure
+    this.#wake()
+  }
+}
