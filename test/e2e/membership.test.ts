@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict'
+import { readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Cluster, type TestNode } from '../support/cluster.ts'
+
+interface Peers {
+  peers: { name: string; peerId: string; connected: boolean; roles: string[] }[]
+}
+
+describe('a mesh of three, by the commands that people type', { timeout: 240_000 }, () => {
+  let cluster: Cluster
+  let ada: TestNode
+  let bert: TestNode
+  let cleo: TestNode
+
+  before(async () => {
+    cluster = await Cluster.start(['ada', 'bert', 'cleo'])
+    ada = cluster.node('ada')
+    bert = cluster.node('bert')
+    cleo = cluster.node('cleo')
+  })
+  after(() => cluster.close())
+
+  async function until(node: TestNode, holds: (peers: Peers['peers']) => boolean): Promise<void> {
+    for (let polls = 0; polls < 100; polls++) {
+      const { peers } = await node.json<Peers>('peers')
+      if (holds(peers)) return
+      await delay(100)
+    }
+    assert.fail(`${node.name} sees ${JSON.stringify(await node.json<Peers>('peers'))}\n${node.log}`)
+  }
+
+  test('peers shows what everybody is', async () => {
+    const { peers } = await cleo.json<Peers>('peers')
+    const roles = Object.fromEntries(peers.map((peer) => [peer.name, peer.roles]))
+    assert.deepEqual(roles, { ada: ['member', 'lender', 'inviter', 'admin'], bert: ['member', 'lender'] })
+  })
+
+  test('what is secret is readable for the owner alone, and no link was given twice', async () => {
+    for (const [node, name] of [
+      [ada, 'root.key'],
+      [ada, 'roster'],
+      [ada, 'mesh.json'],
+      [bert, 'roster'],
+    ] as const) {
+      assert.equal((await stat(join(node.home, 'state', name))).mode & 0o777, 0o600)
+    }
+    const links = [(await ada.shoal('invite')).stdout, (await ada.shoal('invite')).stdout]
+    assert.match(links[0] ?? '', /^shoal1:[a-z2-7]+\n$/)
+    assert.notEqual(links[0], links[1])
+  })
+
+  test('a member invites nobody until it was promoted; a new name is everywhere', async () => {
+    const refused = await bert.shoal('invite')
+    assert.equal(refused.code, 7)
+    assert.match(refused.stderr, /^error\[ERR_ROLE\]/)
+    assert.equal((await bert.shoal('promote', 'bert')).code, 7)
+    assert.equal((await ada.shoal('promote', 'bert', '--role', 'inviter')).code, 0)
+    await until(bert, () => true)
+    for (let polls = 0; polls < 50 && (await bert.shoal('invite')).code !== 0; polls++) await delay(100)
+    assert.equal((await bert.shoal('invite')).code, 0)
+    assert.equal((await bert.shoal('rename', 'berta')).code, 0)
+    await until(cleo, (peers) => peers.some(({ name, roles }) => name === 'berta' && roles.includes('inviter')))
+  })
+
+  test('kick shuts out at once, and what is shut out learns it', async () => {
+    const ran = await bert.shoal('kick', 'cleo')
+    assert.equal(ran.code, 7, ran.stderr)
+    assert.equal((await ada.shoal('kick', 'nobody')).code, 2)
+    assert.equal((await ada.shoal('kick', 'cleo')).code, 0)
+    for (const node of [ada, bert]) await until(node, (peers) => peers.every(({ name }) => name !== 'cleo'))
+    await until(cleo, (peers) => peers.every(({ connected }) => !connected))
+    for (let polls = 0; polls < 100; polls++) {
+      const { health } = await cleo.json<{ health: { code: string }[] }>('status')
+      if (health.some(({ code }) => code === 'ERR_REVOKED')) return
+      await delay(100)
+    }
+    assert.fail(cleo.log)
+  })
+
+  test('who leaves is gone for the others, and its key with it', async () => {
+    const left = await bert.shoal('leave')
+    assert.equal(left.code, 0, left.stderr)
+    await until(ada, (peers) => peers.every(({ name }) => name !== 'berta'))
+    await assert.rejects(stat(join(bert.home, 'state/identity.key')), { code: 'ENOENT' })
+  })
+
+  test('a node with a mesh from before there were certificates says what to do, and loses nothing', async () => {
+    const file = join(cleo.home, 'state/mesh.json')
+    await cleo.stop()
+    const before = JSON.stringify({ v: 1, id: 'a'.repeat(26), name: 'old', secret: 'AAAA', open: false, seeds: [] })
+    await writeFile(file, before)
+    const up = await cleo.shoal('up')
+    assert.match(up.stderr, /^error\[ERR_MESH_OUTDATED\].*\n {2}hint: Run `shoal init`/)
+    assert.equal(await readFile(file, 'utf8'), before)
+  })
+})
