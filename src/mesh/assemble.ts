@@ -124,13 +124,14 @@ export async function assemble(
 
 /** Tells the parts what happens to connections, and whom libp2p has heard of. */
 function followHost(host: Host, parts: Parts, book: AddressBook, timers: Timers, seeds: readonly string[]): void {
-  const { connected, dialler, records, table } = parts
+  const { connected, dialler, guard, records, table } = parts
   host.addEventListener('connection:open', ({ detail: { remotePeer, remoteAddr, direction } }) => {
     const peerId = remotePeer.toString()
     connected.add(peerId)
     if (direction === 'outbound') book.seen(peerId, { addresses: [remoteAddr] })
     dialler.up(peerId)
     table.connected(peerId)
+    guard.check(peerId)
   })
   host.addEventListener('peer:disconnect', ({ detail }) => {
     const peerId = detail.toString()

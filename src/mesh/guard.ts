@@ -39,13 +39,16 @@ export class Guard {
     this.#cancel()
   }
 
-  #look(): void {
+  /** A connection has opened: since its peer was let in, something may have been heard of it. */
+  check(peerId: string): void {
     const { members, log } = this.#needs
-    for (const peerId of this.#needs.connected()) {
-      const objection = members.objectionTo(peerId)
-      if (objection === undefined) continue
-      log.info('a peer is no member any more', { peer: peerId, code: objection.code, message: objection.message })
-      this.#needs.drop(peerId, objection)
-    }
+    const objection = members.objectionTo(peerId)
+    if (objection === undefined) return
+    log.info('a peer is no member any more', { peer: peerId, code: objection.code, message: objection.message })
+    this.#needs.drop(peerId, objection)
+  }
+
+  #look(): void {
+    for (const peerId of this.#needs.connected()) this.check(peerId)
   }
 }

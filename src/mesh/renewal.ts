@@ -25,6 +25,7 @@ const maxRemembered = 256
 export class Renewal {
   readonly #needs: RenewalNeeds
   readonly #served = new Map<string, number>()
+  #askedAt = Number.NEGATIVE_INFINITY
   #cancel: () => void = () => undefined
 
   constructor(needs: RenewalNeeds) {
@@ -42,7 +43,9 @@ export class Renewal {
 
   /** A peer that may be able to help has come. */
   onUp(peerId: string): void {
-    if (this.#isDue() && this.#mayHelp(peerId)) this.#ask(peerId, '')
+    // Of many that come together one is enough.
+    const isAsked = this.#needs.clock.now() - this.#askedAt < patienceMs
+    if (!isAsked && this.#isDue() && this.#mayHelp(peerId)) this.#ask(peerId, '')
   }
 
   /** Asks a connected member that may for a certificate with another name; false when there is none. */
@@ -98,6 +101,7 @@ export class Renewal {
   }
 
   #ask(peerId: string, name: string): boolean {
+    this.#askedAt = this.#needs.clock.now()
     return this.#needs.send(peerId, { case: 'renewalRequest', value: { name } })
   }
 }

@@ -11,26 +11,45 @@ import { createMembership, hire, rootOf } from './hiring.ts'
 const sees = (node: TestMesh, other: TestMesh): boolean =>
   node.mesh.peers().some(({ peerId, connected }) => connected && peerId === other.mesh.peerId)
 
+/** More in a nightly run: `SHOAL_TRIALS`. */
+const trials = Number(process.env.SHOAL_TRIALS ?? 3)
+
 test('who is kicked loses its connections to all nine others at once, and gets in nowhere again', {
-  timeout: 60_000,
+  timeout: 60_000 + trials * 5000,
 }, async (t) => {
   const membership = createMembership({ name: 'office' })
-  const log = new LogBook()
   const nodes: TestMesh[] = []
   for (let number = 0; number < 9; number++) nodes.push(await makeMesh(t, { ...membership }))
-  const kicked = await makeMesh(t, { ...membership }, {}, { log })
-  await connect(...nodes, kicked)
-  const [boss] = nodes
-  assert.ok(boss)
-  const downs = nodes.map((node) => peerEvent(node.mesh, kicked.mesh.peerId, false))
-  const from = performance.now()
-  await kickMember(boss.mesh.members, kicked.mesh.members, false)
-  await Promise.all(downs)
-  assert.ok(performance.now() - from < 1000)
-  // It dials them again, and is told why not.
-  await log.code('ERR_REVOKED')
-  assert.ok(nodes.every((node) => !sees(node, kicked)))
-  assert.ok(nodes.every((node) => nodes.every((other) => node === other || sees(node, other))))
+  await connect(...nodes)
+  const seeds = nodes.flatMap(({ mesh }) => mesh.addresses())
+  const times: number[] = []
+  for (let trial = 0; trial < trials; trial++) {
+    const log = new LogBook()
+    const kicked = await makeMesh(t, { ...membership, seeds }, {}, { log })
+    const met = nodes.map((node) => bothUp(node.mesh, kicked.mesh))
+    await kicked.mesh.start()
+    await Promise.all(met)
+    const boss = nodes[trial % nodes.length]
+    assert.ok(boss)
+    const from = performance.now()
+    const downs = nodes.map(async (node) => {
+      await peerEvent(node.mesh, kicked.mesh.peerId, false)
+      times.push(performance.now() - from)
+    })
+    await kickMember(boss.mesh.members, kicked.mesh.members, false)
+    await Promise.all(downs)
+    // It dials them again, and is told why not.
+    await log.code('ERR_REVOKED')
+    assert.ok(nodes.every((node) => !sees(node, kicked)))
+    assert.ok(nodes.every((node) => nodes.every((other) => node === other || sees(node, other))))
+    await kicked.mesh.stop()
+  }
+  const sorted = times.toSorted((a, b) => a - b)
+  const p99 = sorted[Math.ceil(sorted.length * 0.99) - 1] ?? Number.POSITIVE_INFINITY
+  t.diagnostic(
+    `${times.length} drops, half within ${sorted[sorted.length >> 1]?.toFixed(1)} ms, 99 % within ${p99.toFixed(1)} ms`,
+  )
+  assert.ok(p99 < 1000)
 })
 
 test('a node that was away hears of it from the first member that it meets, before anything else', {
