@@ -9,12 +9,12 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { foundMesh } from '../mesh/found.ts'
-import { meshKeyOf } from '../mesh/genesis.ts'
 import { type Identity, loadIdentity } from '../mesh/identity.ts'
 import { decodeInviteLink } from '../mesh/invite-link.ts'
 import { joinMesh } from '../mesh/join.ts'
 import { loadMembership, type Membership, membershipOf, putAside, saveMembership } from '../mesh/membership.ts'
-import { saveRoster } from '../mesh/roster-file.ts'
+import type { Roster } from '../mesh/roster.ts'
+import { loadRoster, saveRoster } from '../mesh/roster-file.ts'
 import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
 import { removeDurably, writeDurably } from '../store/durable.ts'
 
@@ -106,11 +106,23 @@ async function joined(paths: ShoalPaths, identity: Identity, text: string, name:
   const known = await knownMesh(paths)
   const { genesis, secret, roster } = await joinMesh({ clock: systemClock, log: silentLogger, identity }, link, name)
   const membership = membershipOf(genesis, secret, link.addresses)
-  if (known?.id !== membership.id)
-    await putAside(paths.state, `before-${Buffer.from(meshKeyOf(genesis)).toString('hex')}`)
+  if (known?.id === membership.id) await mergeRoster(paths, roster)
+  else await putAside(paths.state, `before-${systemClock.wall()}`)
   await saveRoster(paths.state, roster, systemClock.wall())
   await saveMembership(paths.state, membership)
   return membership
+}
+
+/** Who joins a mesh again may know of somebody who was shut out and of whom the inviter has not heard. */
+async function mergeRoster(paths: ShoalPaths, roster: Roster): Promise<void> {
+  const now = systemClock.wall()
+  try {
+    const before = await loadRoster(paths.state, now)
+    for (const bytes of before.bytesOf(before.ids(now))) roster.add(bytes, now)
+  } catch (error) {
+    // A list that is damaged or lost is why people join again.
+    if (!(error instanceof ShoalError)) throw error
+  }
 }
 
 async function ownMesh(

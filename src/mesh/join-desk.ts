@@ -30,7 +30,7 @@ export interface JoinDeskNeeds {
   secret: Uint8Array
 }
 
-/** Newcomers that are served at once. */
+/** Newcomers that are served at once. One more, and the one who has been here for longest goes. */
 const maxNewcomers = 16
 /** libp2p cuts every connection off after as long. */
 const deadlineMs = 3000
@@ -40,7 +40,8 @@ const farewellMs = 1000
 export class JoinDesk {
   readonly #needs: JoinDeskNeeds
   readonly #bad = new BadProofs()
-  #newcomers = 0
+  /** The longest here first. */
+  readonly #newcomers = new Set<AbortController>()
 
   constructor(needs: JoinDeskNeeds) {
     this.#needs = needs
@@ -51,14 +52,18 @@ export class JoinDesk {
     return (components) => ({
       protocol: joinProtocol,
       secureInbound: async (connection, options) => {
-        if (this.#newcomers >= maxNewcomers) throw new ShoalError('ERR_LIMIT', 'too many newcomers at once')
-        this.#newcomers += 1
+        const visit = this.#visit()
+        const signal = AbortSignal.any([visit.signal, ...(options?.signal === undefined ? [] : [options.signal])])
         try {
           const { noise, channel } = boundEncryption(joinPrologue, components)
-          const secured = await noise.secureInbound(connection, { ...options, skipStreamMuxerNegotiation: true })
-          await this.#serve(secured, channel(), options?.signal)
+          const secured = await noise.secureInbound(connection, {
+            ...options,
+            signal,
+            skipStreamMuxerNegotiation: true,
+          })
+          await this.#serve(secured, channel(), signal)
         } finally {
-          this.#newcomers -= 1
+          this.#newcomers.delete(visit)
         }
         throw new ShoalError('ERR_PEER_LOST', 'a newcomer was served')
       },
@@ -66,6 +71,17 @@ export class JoinDesk {
         throw new ShoalError('ERR_UNSUPPORTED', 'members do not join')
       },
     })
+  }
+
+  #visit(): AbortController {
+    const [longest] = this.#newcomers
+    if (longest !== undefined && this.#newcomers.size >= maxNewcomers) {
+      this.#newcomers.delete(longest)
+      longest.abort(new ShoalError('ERR_LIMIT', 'too many newcomers at once'))
+    }
+    const visit = new AbortController()
+    this.#newcomers.add(visit)
+    return visit
   }
 
   async #serve(

@@ -95,9 +95,9 @@ export class Members {
 
   /** @throws ShoalError as `Roster.admit` */
   admit(certificate: Uint8Array, remote: Uint8Array): MemberView {
-    const before = this.roster.size
+    const before = this.roster.digest(this.now)
     const view = this.roster.admit(certificate, remote, this.now)
-    if (this.roster.size !== before) this.#changed([certificate], undefined)
+    if (!sameBytes(this.roster.digest(this.now), before)) this.#changed([certificate], undefined)
     return view
   }
 

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { foreignText, ShoalError } from '../../base/errors.ts'
+import { answers } from '../client.ts'
 import { daemonOnce } from '../daemon-program.ts'
 import { type Io, printJson } from '../io.ts'
 import { membershipShape, shaped } from '../shapes.ts'
@@ -25,6 +26,11 @@ export function addJoin(program: Command, io: Io): void {
       if (link === '') throw new ShoalError('ERR_USAGE', "missing required argument 'link'")
       if (!link.startsWith(linkPrefix) || link.length > maxLinkBytes) {
         throw new ShoalError('ERR_INVITE', `an invitation begins with ${linkPrefix}`)
+      }
+      if (await answers(io.paths.socket, { signal: io.signal })) {
+        throw new ShoalError('ERR_DAEMON_RUNNING', 'the node of this machine is running', {
+          hint: 'Run `shoal down`, join, then `shoal up`.',
+        })
       }
       const request = { action: 'join', link, ...(options.name === undefined ? {} : { name: options.name }) }
       const membership = shaped(membershipShape, await daemonOnce(io, request), 'join')
