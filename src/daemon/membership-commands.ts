@@ -43,7 +43,11 @@ export function membershipCommands({ mesh }: { mesh: Mesh }): MembershipCommands
       }
       const end = members.now + renameMs
       while (members.own().body.name !== name) {
-        if (members.now > end) throw new ShoalError('ERR_DEADLINE', 'nobody has signed the new name')
+        if (members.now > end) {
+          throw new ShoalError('ERR_DEADLINE', 'nobody has signed the new name', {
+            hint: 'A name can be changed once a minute. Try again then.',
+          })
+        }
         await delay(pollMs)
       }
       return { name }

@@ -94,6 +94,10 @@ export async function assemble(
     parts.dialler.found(peerId, known, { met: true, wanted: true })
   }
   parts.dialler.addSeeds(seeds)
+  const objection = members.objectionToSelf()
+  if (objection !== undefined) {
+    log.warn('this machine is no member any more', { code: objection.code, message: objection.message })
+  }
   parts.guard.start()
   parts.renewal.start()
 

@@ -17,7 +17,7 @@ export interface RenewalNeeds {
 }
 
 const intervalMs = 30 * 60_000
-/** A member is served as often at most, whatever it asks for. */
+/** A member gets as often at most another certificate with new dates, and one with another name. */
 const patienceMs = 60_000
 const maxRemembered = 256
 
@@ -58,10 +58,11 @@ export class Renewal {
   onRequest(peerId: string, name: string): void {
     const { clock, log, members } = this.#needs
     const now = clock.now()
-    const servedAt = this.#served.get(peerId)
+    const kind = `${name === '' ? 'renew' : 'rename'} ${peerId}`
+    const servedAt = this.#served.get(kind)
     if (servedAt !== undefined && now - servedAt < patienceMs) return
     if (this.#served.size >= maxRemembered) this.#served.clear()
-    this.#served.set(peerId, now)
+    this.#served.set(kind, now)
     if (name !== '' && !nameSchema.safeParse(name).success) return
     members.renewMember(keyOf(peerId), name).catch((error: unknown) => {
       const { code, message } = toShoalError(error)
