@@ -85,18 +85,26 @@ export class AddressBook {
       seenAt: this.#needs.clock.wall(),
     })
     this.#dropOldest()
-    this.#cancelSave ??= this.#needs.clock.after(saveDelayMs, () => {
-      this.#cancelSave = undefined
-      this.save().catch((error: unknown) => {
-        this.#needs.log.warn('address book not written', { error: toShoalError(error).message })
-      })
-    })
+    this.#saveSoon()
+  }
+
+  forget(peerId: string): void {
+    if (this.#members.delete(peerId)) this.#saveSoon()
   }
 
   async save(): Promise<void> {
     this.#cancelSave?.()
     this.#cancelSave = undefined
     await writeDurably(this.#file, `${JSON.stringify({ v: 1, members: this.all() }, undefined, 2)}\n`)
+  }
+
+  #saveSoon(): void {
+    this.#cancelSave ??= this.#needs.clock.after(saveDelayMs, () => {
+      this.#cancelSave = undefined
+      this.save().catch((error: unknown) => {
+        this.#needs.log.warn('address book not written', { error: toShoalError(error).message })
+      })
+    })
   }
 
   #dropOldest(): void {

@@ -128,6 +128,11 @@ export class Dialler {
     this.#schedule()
   }
 
+  /** It is of no use to look for this peer any more. */
+  forget(peerId: string): void {
+    this.#targets.delete(peerId)
+  }
+
   /** The network has changed or the machine has woken up: everything may be possible now. */
   wake(): void {
     for (const target of this.#targets.values()) {

@@ -78,7 +78,7 @@ export function createParts(
     {
       onPeer(peerId, up) {
         const name = up ? table.view(peerId)?.name : undefined
-        book.seen(peerId, name === undefined ? {} : { name })
+        if (!members.isShutOut(peerId)) book.seen(peerId, name === undefined ? {} : { name })
         if (up) {
           records.poke()
           summaries.onUp(peerId)
@@ -166,6 +166,10 @@ export function createParts(
     members,
     connected: () => [...connected],
     drop: (peerId, reason) => {
+      if (members.isShutOut(peerId)) {
+        dialler.forget(peerId)
+        book.forget(peerId)
+      }
       for (const connection of host.getConnections(peerIdFromString(peerId))) connection.abort(reason)
     },
   })
