@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { SecuredConnection } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 import { createLibp2p } from 'libp2p'
@@ -38,9 +39,12 @@ export interface JoinNeeds {
   identity: Identity
 }
 
-const deadlineMs = 10_000
-/** For each address, should it be busy. */
+/** For one address. */
+const deadlineMs = 5000
+/** For each address, should it be busy … */
 const attempts = 3
+/** … as long as no more time than this has passed. */
+const patienceMs = 10_000
 const pauseMs = 300
 /** A refusal with one of these is the mesh's last word; another member may do better after any other. */
 const final: ReadonlySet<string> = new Set([
@@ -61,6 +65,7 @@ const final: ReadonlySet<string> = new Set([
 export async function joinMesh(needs: JoinNeeds, link: InviteLink, name: string): Promise<Joined> {
   let joined: Joined | undefined
   let failure: ShoalError | undefined
+  const startedAt = needs.clock.now()
   const node = await createLibp2p({
     privateKey: needs.identity.privateKey,
     addresses: { listen: [] },
@@ -91,8 +96,10 @@ export async function joinMesh(needs: JoinNeeds, link: InviteLink, name: string)
         if (failure !== undefined && final.has(failure.code)) throw failure
         needs.log.info('no entry here', { address: text, message: toShoalError(failure ?? error).message })
       }
-      if (failure !== undefined && codeOf(failure) !== 'ERR_PEER_LOST') break
-      await new Promise<void>((resolve) => setTimeout(resolve, pauseMs))
+      const isLost = failure === undefined || codeOf(failure) === 'ERR_PEER_LOST'
+      if (!isLost || needs.clock.now() - startedAt > patienceMs) break
+      // The clock's timers keep no process alive, and `shoal join` has nothing else that does.
+      await delay(pauseMs)
     }
   } finally {
     await node.stop()
