@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { daemonFlags } from '../../src/cli/daemon-program.ts'
 import { createMembership, type Membership } from '../../src/mesh/membership.ts'
 import type { Answer, Order } from './blocks-node.ts'
 import { Network } from './network.ts'
@@ -71,7 +72,7 @@ class Node {
 
 async function startNode(dir: string, membership: Membership, listen?: string, before: string[] = []): Promise<Node> {
   const profile = flag('prof') ? ['--cpu-prof', '--cpu-prof-dir', '/tmp/shoal-blocks-prof'] : []
-  const [file = '', ...args] = [...before, process.execPath, '--expose-gc', ...profile, program]
+  const [file = '', ...args] = [...before, process.execPath, ...daemonFlags, '--expose-gc', ...profile, program]
   const node = new Node(
     spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], serialization: 'advanced' }),
   )
