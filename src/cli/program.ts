@@ -10,6 +10,7 @@ import { addInit } from './commands/init.ts'
 import { addInvite } from './commands/invite.ts'
 import { addJoin } from './commands/join.ts'
 import { addPeers } from './commands/peers.ts'
+import { addPurge } from './commands/purge.ts'
 import { addReport } from './commands/report.ts'
 import { addStatus } from './commands/status.ts'
 import { addUp } from './commands/up.ts'
@@ -28,6 +29,7 @@ const commands: readonly AddCommand[] = [
   addInvite,
   addJoin,
   addPeers,
+  addPurge,
   addStatus,
   addBuild,
   addReport,

@@ -12,6 +12,8 @@ export interface CommandNeeds {
   /** A link that lets another machine join. */
   invite(): string
   cache: CacheCare
+  /** Drops all that a member gave, by its name. */
+  purgeBy(name: string): Promise<unknown>
   sessions: {
     list(): readonly Session[]
     find(id: string): Session | undefined
@@ -23,6 +25,7 @@ export interface CommandNeeds {
 const reportParams = z.object({ id: z.string().max(64).default('last') })
 const whyParams = z.object({ crate: z.string().min(1).max(256), session: z.string().max(64).default('last') })
 const gcParams = z.object({ toBytes: z.int().min(0).optional() })
+const purgeParams = z.object({ by: z.string().min(1).max(128) })
 const settleParams = z.object({ pid: z.int().min(1) })
 
 /**
@@ -45,6 +48,8 @@ export async function runCommand(method: string, params: unknown, needs: Command
       return await needs.cache.verify()
     case 'cache-purge':
       return await needs.cache.purge()
+    case 'purge':
+      return await needs.purgeBy(read(purgeParams, params).by)
     case 'report':
       return report(needs.sessions.find(read(reportParams, params).id))
     case 'why':

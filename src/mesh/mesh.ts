@@ -80,7 +80,14 @@ export interface Mesh {
  * @throws ShoalError ERR_CONFIG when the identity cannot be used.
  */
 export async function createMesh(needs: MeshNeeds, init: MeshInit): Promise<Mesh> {
-  const all = { interfaces: networkInterfaces, ...needs, log: needs.log.child('mesh') }
+  const nobody = (): void => undefined
+  const all = {
+    interfaces: networkInterfaces,
+    onServed: nobody,
+    onHedge: nobody,
+    ...needs,
+    log: needs.log.child('mesh'),
+  }
   return new MeshNode(all, init, await loadIdentity(init.stateDir))
 }
 
