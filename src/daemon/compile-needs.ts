@@ -92,8 +92,6 @@ export interface CompileNeeds extends DeliverNeeds {
   /** Whether what the action describes is still so. */
   unchanged(planned: PlannedAction): Promise<boolean>
   discard(privateDir: string): Promise<void>
-  /** The file at `path` has this content, if it still is the one that was looked at. */
-  prime(path: string, cid: CID, identity: string): void
   /** Remembers what the metadata of a unit reaches. */
   learn(planned: Planned, result: Result | undefined): Promise<void>
   /** In what a unit differs from the nearest that is kept; to be asked when cargo has its unit. */

@@ -40,9 +40,9 @@ async function make(
   const work = await needs.work(planned)
   return await alone(work.key, shim, needs, async (letGo) => {
     // Somebody may have been at it since the first look, and have ended before this unit came to wait.
-    if ((await unit.recallOwn()) === undefined) return unit.end('recalled-here', 'here')
+    if ((await unit.recallOwn(letGo)) === undefined) return unit.end('recalled-here', 'here')
     return await withClaim(work, shim, needs, async (claim) => {
-      const theirs = await recallOrWait(unit, work, claim, shim)
+      const theirs = await recallOrWait(unit, work, claim, shim, letGo)
       if (theirs !== undefined) return theirs
       claim?.commit()
       return await unit.compileSomewhere(work.task, letGo)
@@ -75,6 +75,7 @@ async function recallOrWait(
   { task, shared }: Work,
   claim: Claim | undefined,
   shim: ShimLink,
+  letGo: () => void,
 ): Promise<UnitEnd | undefined> {
   for (;;) {
     const theirs = await unit.recallFromMesh(task.expectedMs, shared)
@@ -82,7 +83,7 @@ async function recallOrWait(
     shim.yieldToken()
     await claim.wait({ signal: shim.signal })
     // It may have been lent out from here.
-    if ((await unit.recallOwn()) === undefined) return unit.end('recalled-here', 'here')
+    if ((await unit.recallOwn(letGo)) === undefined) return unit.end('recalled-here', 'here')
   }
 }
 

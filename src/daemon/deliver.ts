@@ -6,14 +6,22 @@ import { placeDepInfo } from '../plan/dep-info.ts'
 import { isRemapped } from '../plan/own-remaps.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { placeRoots } from '../plan/roots.ts'
+import type { DeliveredFile } from '../wire/local.ts'
 import { restoredPaths } from './restored-paths.ts'
 import type { ShimLink } from './shim-link.ts'
 
 export interface DeliverNeeds {
+  /** The store's own file of a block; undefined when there is none. */
+  fileOf(cid: CID): Promise<string | undefined>
+  /** The file at `path` has this content, if it still is the one of that identity. */
+  prime(path: string, cid: CID, identity: string): void
   /** Puts a stored block at `path`: temporary file, rename, modified now. */
   place(cid: CID, path: string, executable: boolean): Promise<void>
   placeBytes(bytes: Uint8Array, path: string): Promise<void>
 }
+
+/** What is not much longer fits into one frame; the files themselves are not in it. */
+const mostText = 4 << 20
 
 const artifactLine = (path: string, emit: OutputKind): Uint8Array =>
   Buffer.from(`${JSON.stringify({ $message_type: 'artifact', artifact: path, emit })}\n`)
@@ -38,9 +46,53 @@ export class Delivery {
     return this.#metadata
   }
 
+  /**
+   * Leaves all of a result that is kept here to the shim, which ends by itself.
+   * @returns false when it has to go step by step
+   */
+  async atOnce(result: Result): Promise<boolean> {
+    if (this.#metadata !== undefined || result.depInfo.length + result.stderr.length > mostText) return false
+    const files: DeliveredFile[] = []
+    const cids = new Map<DeliveredFile, CID>()
+    const depInfo = this.#depInfoName
+    if (depInfo !== undefined) {
+      const text = Buffer.from(placeDepInfo(result.depInfo, this.#planned.roots))
+      files.push({ ...this.#place(depInfo, 'dep-info'), from: 'text', source: text, executable: false })
+    }
+    for (const { name, kind, cid, executable } of this.#inOrder(result)) {
+      const path = await this.#needs.fileOf(cid)
+      if (path === undefined) return false
+      const file: DeliveredFile = { ...this.#place(name, kind), from: 'file', source: Buffer.from(path), executable }
+      files.push(file)
+      cids.set(file, cid)
+    }
+    await this.#shim.deliver(files, Buffer.from(this.#diagnostics(result)), (file, identity) => {
+      const cid = cids.get(file)
+      if (cid === undefined) return
+      if (file.isMetadata) this.#metadata = cid
+      this.#needs.prime(file.target, cid, identity)
+    })
+    return true
+  }
+
+  /** Metadata first where dependents may have it before the rest is there. */
+  #inOrder({ outputs }: Result): Result['outputs'] {
+    if (this.#planned.usesMacros) return outputs
+    return [...outputs].sort((a, b) => Number(b.kind === 'metadata') - Number(a.kind === 'metadata'))
+  }
+
+  #place(name: string, kind: OutputKind): Pick<DeliveredFile, 'target' | 'line' | 'isMetadata'> {
+    const target = this.#target(name)
+    return { target, line: artifactLine(target, kind), isMetadata: kind === 'metadata' }
+  }
+
+  get #depInfoName(): string | undefined {
+    return this.#planned.action.outputs.find(([, kind]) => kind === 'dep-info')?.[0]
+  }
+
   /** The dep-info comes first in rustc's order; its text is rendered for the paths here. */
   async depInfo(text: string): Promise<void> {
-    const name = this.#planned.action.outputs.find(([, kind]) => kind === 'dep-info')?.[0]
+    const name = this.#depInfoName
     if (name === undefined) return
     const path = this.#target(name)
     await this.#needs.placeBytes(Buffer.from(placeDepInfo(text, this.#planned.roots)), path)

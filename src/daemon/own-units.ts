@@ -181,6 +181,7 @@ export async function openUnits(
           causes: (planned, ended) => causes.of(planned, ended),
           announce: (key) => sharing.made(key),
           delivered: (planned, end) => given.delivered(planned, end).catch((error) => trouble(toShoalError(error))),
+          fileOf: (cid) => blocks.path(cid),
           place: async (cid, path, executable) => {
             await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })
             digests.prime(path, cid)

@@ -1,10 +1,17 @@
 import type { Socket } from 'node:net'
+import { constants } from 'node:os'
 import { basename } from 'node:path'
 import { ShoalError } from '../base/errors.ts'
 import { readEnvironment } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { expandArgFiles } from '../plan/rustc-args.ts'
-import { type CompileFrame, encodeLocalFrame, type LocalFrame } from '../wire/local.ts'
+import {
+  type CompileFrame,
+  type DeliveredFile,
+  type DeliveredFrame,
+  encodeLocalFrame,
+  type LocalFrame,
+} from '../wire/local.ts'
 import { isStopped } from './cargo-process.ts'
 import type { Ran, RunOrder, ShimLink } from './shim-link.ts'
 
@@ -31,6 +38,8 @@ export class TokenDebts {
   }
 }
 
+type PlacedHandler = (file: DeliveredFile, identity: string) => void
+
 /** One shim on the local socket. */
 export class ShimConnection implements ShimLink {
   readonly invocation: Invocation
@@ -44,6 +53,8 @@ export class ShimConnection implements ShimLink {
   #yielded = false
   /** Written together with the first frame. */
   #greeting: Uint8Array | undefined
+  /** What the shim is putting in place, beginning with what it has not reported yet. */
+  #delivery: { left: DeliveredFile[]; onPlaced: PlacedHandler; ended: PromiseWithResolvers<void> } | undefined
   #ran: { resolve(ran: Ran): void; reject(error: unknown): void } | undefined
 
   /**
@@ -57,8 +68,7 @@ export class ShimConnection implements ShimLink {
     this.signal = this.#gone.signal
     this.#socket = socket
     this.#debts = debts
-    this.#beat = setInterval(() => this.#send({ type: 'beat' }), beatMs)
-    this.#beat.unref()
+    this.#beat = this.#beating()
     socket.once('close', () => this.#close())
     if (socket.destroyed) this.#close()
   }
@@ -67,6 +77,10 @@ export class ShimConnection implements ShimLink {
   receive(frame: LocalFrame): void {
     if (frame.type === 'token') {
       if (frame.state === 'debt') this.#debts.note(this.invocation.cargoPid)
+      return
+    }
+    if (frame.type === 'delivered') {
+      this.#delivered(frame)
       return
     }
     if (frame.type !== 'ran') throw new ShoalError('ERR_FRAME', `unexpected frame ${frame.type}`)
@@ -88,6 +102,38 @@ export class ShimConnection implements ShimLink {
 
   placed(path: string): void {
     this.#send({ type: 'placed', path })
+  }
+
+  async deliver(files: readonly DeliveredFile[], stderr: Uint8Array, onPlaced: PlacedHandler): Promise<void> {
+    this.signal.throwIfAborted()
+    // What crosses the shim's last word would break the connection before that is read.
+    clearInterval(this.#beat)
+    const ended = Promise.withResolvers<void>()
+    this.#delivery = { left: [...files], onPlaced, ended }
+    this.#send({ type: 'deliver', files: [...files], stderr })
+    await ended.promise
+  }
+
+  #delivered({ state, identities, errno }: DeliveredFrame): void {
+    const delivery = this.#delivery
+    if (delivery === undefined) throw new ShoalError('ERR_FRAME', 'nothing was to be delivered')
+    for (const identity of identities) {
+      const file = delivery.left.shift()
+      if (file === undefined) throw new ShoalError('ERR_FRAME', 'more files than were to be delivered')
+      delivery.onPlaced(file, identity)
+    }
+    if (state === 'metadata') return
+    this.#delivery = undefined
+    if (state === 'done') {
+      this.#socket.end()
+      delivery.ended.resolve()
+      return
+    }
+    this.#beat = this.#beating()
+    const code = errno === constants.errno.ENOSPC || errno === constants.errno.EDQUOT ? 'ERR_DISK_FULL' : 'ERR_STORE'
+    delivery.ended.reject(
+      new ShoalError(code, `${delivery.left[0]?.target ?? 'a file'} not put in place: error ${errno}`),
+    )
   }
 
   async run(order: RunOrder, onStall: () => void): Promise<Ran> {
@@ -121,6 +167,10 @@ export class ShimConnection implements ShimLink {
     this.#socket.end()
   }
 
+  #beating(): NodeJS.Timeout {
+    return setInterval(() => this.#send({ type: 'beat' }), beatMs).unref()
+  }
+
   /** Frames of one moment leave together: each write wakes the shim up, which takes the processor from whoever has it. */
   #send(frame: LocalFrame): void {
     if (!this.#socket.writable) return
@@ -137,6 +187,7 @@ export class ShimConnection implements ShimLink {
     clearInterval(this.#beat)
     const error = new ShoalError('ERR_PEER_LOST', 'the shim is gone')
     this.#ran?.reject(error)
+    this.#delivery?.ended.reject(error)
     this.#gone.abort(error)
   }
 }

@@ -1,4 +1,5 @@
 import type { Invocation } from '../plan/invocation.ts'
+import type { DeliveredFile } from '../wire/local.ts'
 
 /** How a rustc that the shim ran as its own child ended. */
 export interface Ran {
@@ -34,6 +35,16 @@ export interface ShimLink {
   stderr(bytes: Uint8Array): void
   /** From now on this metadata lies in its final place and is announced: it must never change again. */
   placed(path: string): void
+  /**
+   * Everything that there is of the unit, put in place by the shim, which then ends with 0.
+   * @param onPlaced told of each file in order, with its identity as `identityOf` gives it: of metadata before anybody reads it
+   * @throws ShoalError ERR_DISK_FULL or ERR_STORE when a file could not be put in place; the shim waits for another answer
+   */
+  deliver(
+    files: readonly DeliveredFile[],
+    stderr: Uint8Array,
+    onPlaced: (file: DeliveredFile, identity: string) => void,
+  ): Promise<void>
   /**
    * rustc as the shim's child. Rejects when the shim is gone.
    * @param onStall called once when somebody stops the build (Ctrl-Z): nobody else should wait for it

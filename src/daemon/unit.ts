@@ -51,10 +51,14 @@ export class Unit {
     return this.#readsEnvironment
   }
 
-  /** @returns undefined when the unit was delivered from what is kept here */
-  async recallOwn(): Promise<Missed | undefined> {
+  /**
+   * @param letGo called when there is something: others who want the same need not wait for its delivery
+   * @returns undefined when the unit was delivered from what is kept here
+   */
+  async recallOwn(letGo?: () => void): Promise<Missed | undefined> {
     const own = await this.#needs.recall.own(this.#planned, this.#place)
     if (!('result' in own)) return own
+    letGo?.()
     return (await this.#deliver(own)) ? undefined : { difference: undefined }
   }
 
@@ -71,29 +75,35 @@ export class Unit {
     return this.end('recalled-mesh', theirs.holders[0] ?? '')
   }
 
-  /** Metadata first, so that dependents start while the rest is still coming. False: try the next way. */
-  async #deliver({ result, reads, holders }: Recalled): Promise<boolean> {
+  /** False: try the next way. */
+  async #deliver(recalled: Recalled): Promise<boolean> {
+    const { result, reads, holders } = recalled
     try {
-      // What a macro makes need not come out the same again, so once its metadata is announced nothing may be missing.
-      const early = !this.#planned.usesMacros
-      for (const output of byUrgency(result)) {
-        this.#bytesIn += await this.#needs.fetch(output.cid, output.size, holders, this.#shim.signal)
-        if (output.kind !== 'metadata' || !early) continue
-        await this.#delivery.depInfo(result.depInfo)
-        await this.#delivery.metadata(output.name, output.cid)
-      }
-      if (this.#delivery.announcedMetadata === undefined) await this.#delivery.depInfo(result.depInfo)
-      await this.#delivery.rest(result)
+      if (holders.length > 0 || !(await this.#delivery.atOnce(result))) await this.#deliverAsItComes(recalled)
     } catch (error) {
       this.#fallBack(error, 'delivery')
       return false
     }
-    this.#shim.exit(0)
     await this.#afterwards(async () => {
       if (holders.length > 0) await this.#remember(result, reads)
       await this.#done(result)
     })
     return true
+  }
+
+  /** Metadata first, so that dependents start while the rest is still coming. */
+  async #deliverAsItComes({ result, holders }: Recalled): Promise<void> {
+    // What a macro makes need not come out the same again, so once its metadata is announced nothing may be missing.
+    const early = !this.#planned.usesMacros
+    for (const output of byUrgency(result)) {
+      this.#bytesIn += await this.#needs.fetch(output.cid, output.size, holders, this.#shim.signal)
+      if (output.kind !== 'metadata' || !early) continue
+      await this.#delivery.depInfo(result.depInfo)
+      await this.#delivery.metadata(output.name, output.cid)
+    }
+    if (this.#delivery.announcedMetadata === undefined) await this.#delivery.depInfo(result.depInfo)
+    await this.#delivery.rest(result)
+    this.#shim.exit(0)
   }
 
   async compileSomewhere(task: Task, letGo: () => void): Promise<UnitEnd> {

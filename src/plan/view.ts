@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, readlinkSync, type Stats, statSync } from 'node:fs'
+import { existsSync, readdirSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
@@ -48,7 +48,7 @@ export class LocalView implements View {
       case 'file':
         return this.#file(path)
       case 'absent':
-        return statAt(path) === undefined ? 'there' : undefined
+        return existsSync(path) ? undefined : 'there'
       case 'dir':
         return statAt(path)?.isDirectory() ? 'there' : undefined
       case 'list':
@@ -70,9 +70,10 @@ export class LocalView implements View {
   }
 
   #file(path: string): Promise<Seen> | Seen {
+    const known = this.#digests.known(path)
+    if (known !== undefined) return known.cid
     // Somebody else's trace may name a device or a pipe, which would never come to an end.
-    if (!statAt(path)?.isFile()) return undefined
-    return this.#digests.known(path)?.cid ?? this.#content(path)
+    return statAt(path)?.isFile() ? this.#content(path) : undefined
   }
 
   async #content(path: string): Promise<Seen> {

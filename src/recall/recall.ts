@@ -68,6 +68,7 @@ export class Recall {
   readonly #needs: RecallNeeds
   /** What bytes that are in memory anyway decode to. */
   readonly #decoded = new WeakMap<Uint8Array, Trace>()
+  readonly #results = new WeakMap<Trace, Result>()
 
   constructor(needs: RecallNeeds) {
     this.#needs = needs
@@ -168,13 +169,15 @@ export class Recall {
   async #complete(trace: Trace): Promise<Result | undefined> {
     const bytes = await this.#needs.blocks.get(trace.result)
     if (bytes === undefined) return undefined
-    let result: Result
+    // These bytes have the name that the trace gives, so they are those that were decoded before.
+    let result = this.#results.get(trace)
     try {
-      result = decodeResult(bytes)
+      result ??= decodeResult(bytes)
     } catch (error) {
       if (codeOf(error) === 'ERR_DECODE') return undefined
       throw error
     }
+    this.#results.set(trace, result)
     for (const output of result.outputs) if (!(await this.#needs.blocks.has(output.cid))) return undefined
     return result
   }

@@ -4,7 +4,10 @@
 
 mod args;
 mod call;
+mod connect;
 mod daemon;
+mod deliver;
+mod frames;
 mod jobserver;
 mod observe;
 mod run;

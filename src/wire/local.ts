@@ -2,7 +2,7 @@ import { ShoalError } from '../base/errors.ts'
 import { BodyReader, BodyWriter } from './local-body.ts'
 
 /** The version of the local protocol that this code speaks; protocols/local.md. */
-export const localVersion = 2
+export const localVersion = 3
 
 /** Bytes of type and payload of one frame, at most. */
 export const maxLocalFrame = 16 * 1024 * 1024
@@ -18,6 +18,7 @@ const codes = {
   compile: 0x02,
   ran: 0x03,
   token: 0x04,
+  delivered: 0x05,
   request: 0x10,
   response: 0x11,
   event: 0x12,
@@ -30,10 +31,13 @@ const codes = {
   beat: 0x87,
   refuse: 0x88,
   placed: 0x89,
+  deliver: 0x8a,
 } as const
 
 const clients = ['shim', 'cli'] as const
 const tokenStates = { released: 1, taken: 2, debt: 3 } as const
+const deliveryStates = ['metadata', 'done', 'failed'] as const
+const sources = ['file', 'text'] as const
 
 export interface CompileFrame {
   type: 'compile'
@@ -61,6 +65,30 @@ export interface RanFrame {
   stderr: Uint8Array
 }
 
+/** One file of a unit that is there as a whole. */
+export interface DeliveredFile {
+  /** Where the bytes are: in a file, to be copied, or in `source` itself. */
+  from: (typeof sources)[number]
+  /** An absolute path, or the text of the file. */
+  source: Uint8Array
+  /** Absolute, in a directory that exists. */
+  target: string
+  executable: boolean
+  /** What cargo is told when the file is there. */
+  line: Uint8Array
+  /** From its line on dependents read it, and it must never change. */
+  isMetadata: boolean
+}
+
+/** How far a delivery has come. `identities`: of the files placed since the last such frame, `dev:ino:size:mtime in ns`. */
+export interface DeliveredFrame {
+  type: 'delivered'
+  state: (typeof deliveryStates)[number]
+  identities: string[]
+  /** The system's number of what went wrong; 0 if nothing did. */
+  errno: number
+}
+
 /** Every frame of the local protocol; protocols/local.md says who sends which when. Paths and JSON are UTF-8. */
 export type LocalFrame =
   | { type: 'hello'; version: number; client: (typeof clients)[number] }
@@ -77,6 +105,8 @@ export type LocalFrame =
   | { type: 'beat' }
   | { type: 'refuse'; reason: string }
   | { type: 'placed'; path: string }
+  | { type: 'deliver'; files: DeliveredFile[]; stderr: Uint8Array }
+  | DeliveredFrame
 
 /**
  * One frame, length prefix included.
@@ -126,6 +156,13 @@ function writeBody(body: BodyWriter, frame: LocalFrame): BodyWriter {
       return body.text(frame.reason)
     case 'placed':
       return body.text(frame.path)
+    case 'deliver':
+      return body.list(frame.files, maxItems, (file) => writeFile(body, file)).bytes(frame.stderr)
+    case 'delivered':
+      return body
+        .u8(deliveryStates.indexOf(frame.state))
+        .list(frame.identities, maxItems, (identity) => body.text(identity))
+        .i32(frame.errno)
     default:
       return frame satisfies never
   }
@@ -192,9 +229,42 @@ function decodeBody(code: number, body: BodyReader): LocalFrame {
       return { type: 'refuse', reason: body.text() }
     case codes.placed:
       return { type: 'placed', path: body.text() }
+    case codes.deliver:
+      return { type: 'deliver', files: body.list(maxItems, () => readFile(body)), stderr: body.bytes() }
+    case codes.delivered:
+      return {
+        type: 'delivered',
+        state: oneOf(deliveryStates, body.u8()),
+        identities: body.list(maxItems, () => body.text()),
+        errno: body.i32(),
+      }
     default:
       throw new ShoalError('ERR_FRAME', `unknown frame type 0x${code.toString(16)}`)
   }
+}
+
+function writeFile(
+  body: BodyWriter,
+  { from, source, target, executable, line, isMetadata }: DeliveredFile,
+): BodyWriter {
+  return body.u8(sources.indexOf(from)).bytes(source).text(target).flag(executable).bytes(line).flag(isMetadata)
+}
+
+function readFile(body: BodyReader): DeliveredFile {
+  return {
+    from: oneOf(sources, body.u8()),
+    source: body.bytes(),
+    target: body.text(),
+    executable: body.flag(),
+    line: body.bytes(),
+    isMetadata: body.flag(),
+  }
+}
+
+function oneOf<T>(all: readonly T[], at: number): T {
+  const one = all[at]
+  if (one === undefined) throw new ShoalError('ERR_FRAME', `unknown value ${at}`)
+  return one
 }
 
 function tokenState(value: number): keyof typeof tokenStates {

@@ -53,6 +53,7 @@ class Desk {
     causes: async () => [],
     announce: () => undefined,
     delivered: async () => undefined,
+    fileOf: async () => '/block',
     place: async () => undefined,
     placeBytes: async () => undefined,
     inFlight: new Map(),
@@ -67,6 +68,7 @@ class Desk {
       yieldToken: () => undefined,
       stderr: () => undefined,
       placed: () => undefined,
+      deliver: async () => undefined,
       run: async () => {
         this.compiled++
         return { code: 0, wallMs: 1, truncated: false, stdout: new Uint8Array(), stderr: new Uint8Array() }

@@ -46,6 +46,26 @@ const frame: fc.Arbitrary<LocalFrame> = fc.oneof(
   fc.record({ type: type('beat') }),
   fc.record({ type: type('refuse'), reason: text }),
   fc.record({ type: type('placed'), path: text }),
+  fc.record({
+    type: type('deliver'),
+    files: fc.array(
+      fc.record({
+        from: fc.constantFrom('file' as const, 'text' as const),
+        source: bytes,
+        target: text,
+        executable: fc.boolean(),
+        line: bytes,
+        isMetadata: fc.boolean(),
+      }),
+    ),
+    stderr: bytes,
+  }),
+  fc.record({
+    type: type('delivered'),
+    state: fc.constantFrom('metadata' as const, 'done' as const, 'failed' as const),
+    identities: fc.array(text),
+    errno: i32,
+  }),
 )
 const stream = fc.array(frame, { minLength: 1, maxLength: 8 })
 
@@ -129,6 +149,8 @@ describe('FrameReader', () => {
     ['a flag that is neither', '00000002 82 02'],
     ['an order of version 1', '00000005 85 00000000'],
     ['an order with an unknown flag', '0000000a 85 00000000 00000000 02'],
+    ['a delivery from nowhere known', '00000017 8a 00000001 02 00000000 00000000 00 00000000 00 00000000'],
+    ['a delivery in an unknown state', '0000000a 05 03 00000000 00000000'],
     ['bytes that run over the end', '00000006 83 00000002 61'],
     ['bytes after the end', '00000002 87 00'],
     ['text that is not UTF-8', '00000006 89 00000001 ff'],
@@ -154,6 +176,12 @@ describe('encodeLocalFrame()', () => {
     const order = { privateDir: '/p', observer: '/o', stripIncremental: true, linger: true }
     assert.equal(hex({ type: 'run', ...order }), '0000000f85000000022f70000000022f6f0101')
     assert.equal(hex({ type: 'token', state: 'debt' }), '000000020403')
+    const file = { from: 'text' as const, source: Buffer.from('s'), target: '/t', line: Buffer.from('l') }
+    const files = [{ ...file, executable: true, isMetadata: false }]
+    const delivery = '00000001 01 00000001 73 00000002 2f74 01 00000001 6c 00 00000001 65'
+    assert.equal(hex({ type: 'deliver', files, stderr: Buffer.from('e') }), `0000001d8a${delivery.replaceAll(' ', '')}`)
+    const report = { identities: ['1'], errno: 2 }
+    assert.equal(hex({ type: 'delivered', state: 'failed', ...report }), '0000000f0502000000010000000131' + '00000002')
     const remaps = [{ from: Buffer.from('f'), to: Buffer.from('t') }]
     const compile = {
       cwd: Buffer.from('c'),
