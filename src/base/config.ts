@@ -36,6 +36,8 @@ const schema = z.strictObject({
       /** Multiaddrs of members to dial when nothing else is known. */
       bootstrap: z.array(z.string()).default([]),
       mdns: z.boolean().default(true),
+      /** Members that this node stays connected to; whoever has what a build needs is met all the same. */
+      'max-peers': z.int().min(1).max(128).default(128),
     })
     .prefault({}),
   cache: z

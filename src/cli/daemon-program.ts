@@ -18,6 +18,12 @@ export function daemonProgram(): string {
   return existsSync(source) ? source : fileURLToPath(new URL('../daemon/main.js', import.meta.url))
 }
 
+/**
+ * For the process that runs a node. Bytes from the network are garbage soon after they came, and lie outside the heap: only a
+ * collection gives them back. A small young generation is collected so often that full collections for their sake become rare.
+ */
+export const daemonFlags: readonly string[] = ['--max-semi-space-size=1']
+
 const startDeadlineMs = 15_000
 const pollMs = 50
 const maxLogBytes = 16 * 2 ** 20
@@ -35,7 +41,7 @@ export async function startDaemon(io: Io): Promise<number> {
   const from = (await file.stat()).size
   let child: ChildProcess
   try {
-    child = spawn(process.execPath, [io.daemonProgram], {
+    child = spawn(process.execPath, [...daemonFlags, io.daemonProgram], {
       detached: true,
       stdio: ['ignore', file.fd, file.fd],
       env: { ...io.env },
@@ -74,7 +80,7 @@ async function turnOver(log: string): Promise<void> {
 
 /** Runs the node in the foreground until it ends. @returns its exit code */
 export async function runDaemon(io: Io): Promise<number> {
-  const child = spawn(process.execPath, [io.daemonProgram], { stdio: 'inherit', env: { ...io.env } })
+  const child = spawn(process.execPath, [...daemonFlags, io.daemonProgram], { stdio: 'inherit', env: { ...io.env } })
   const stop = (): boolean => child.kill('SIGTERM')
   io.signal.addEventListener('abort', stop, { once: true })
   const [code] = await once(child, 'exit')

@@ -1,5 +1,6 @@
 import { bytes, counted, duration, table } from './render.ts'
 import type { Report } from './shapes.ts'
+import { trafficText } from './traffic-text.ts'
 
 /** Units that a report shows without `--all`. */
 const longestShown = 15
@@ -14,6 +15,7 @@ export function reportLines(report: Report, options: { all: boolean }): string[]
     `build ${report.session}  ${report.startedAt}  ${report.cwd}${report.over ? '' : '  (still running)'}`,
     `${counted(units.length, 'unit')} in ${duration(report.wallMs)}: ${seen.map(([name, count]) => `${count} ${name}`).join(', ')}`,
     `received ${bytes(report.bytesIn)}, sent ${bytes(report.bytesOut)}, ${counted(report.fallbacks, 'fallback')}`,
+    ...(report.traffic === undefined ? [] : [`meanwhile ${trafficText(report.traffic)}`]),
     ...report.peers.map(
       (peer) => `  ${peer.name}: compiled ${peer.compiled}, recalled ${peer.recalled}, ${duration(peer.ms)}`,
     ),

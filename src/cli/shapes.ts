@@ -16,6 +16,18 @@ const cache = z.looseObject({
   refusing: z.boolean().optional(),
 })
 
+/** What crossed between this node and others; of an older node nothing is known. */
+const traffic = z.looseObject({
+  fetchedBytes: z.number(),
+  servedBytes: z.number(),
+  hedged: z.number(),
+  badBlocks: z.number(),
+  placed: z.number(),
+  moved: z.number(),
+  kept: z.number(),
+})
+export type Traffic = z.output<typeof traffic>
+
 export const statusShape = z.looseObject({
   node: z.looseObject({
     name: z.string(),
@@ -34,6 +46,7 @@ export const statusShape = z.looseObject({
       placing: z.looseObject({ placed: z.number(), waiting: z.number() }),
     })
     .optional(),
+  traffic: traffic.optional(),
   health: z.array(
     z.looseObject({ code: z.string(), text: z.string(), hint: z.string(), count: z.number(), lastSeen: z.string() }),
   ),
@@ -68,6 +81,7 @@ export const reportShape = z.looseObject({
   bytesIn: z.number(),
   bytesOut: z.number(),
   fallbacks: z.number(),
+  traffic: traffic.optional(),
   peers: z.array(z.looseObject({ name: z.string(), compiled: z.number(), recalled: z.number(), ms: z.number() })),
   units: z.array(
     z.looseObject({
@@ -125,6 +139,13 @@ export type Why = z.output<typeof whyShape>
 
 export const cacheShape = cache
 export type Cache = z.output<typeof cacheShape>
+
+export const purgedShape = z.looseObject({
+  peerId: z.string(),
+  results: z.number(),
+  files: z.number(),
+  placed: z.number(),
+})
 
 export const cacheFreedShape = cache.extend({ freed: z.looseObject({ blocks: z.number(), bytes: z.number() }) })
 

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Holding } from '../recall/recall.ts'
 import { digestOf, hexOf } from '../wire/cid.ts'
-import { rangesOf } from './ranges.ts'
+import { DhtSearch } from './dht-search.ts'
 
 export interface LookupsNeeds {
   mesh: Pick<Mesh, 'ask' | 'findProviders' | 'shouldAskDht' | 'peers' | 'onPeer' | 'onHoldings'>
@@ -21,12 +21,7 @@ export interface AskOptions {
 /** Whoever hangs delays nobody for longer. */
 const mostMs = 300
 const positiveMs = 30_000
-const negativeMs = 5000
-/** Who has announced a range of keys, and that nobody has. */
-const rangeMs = 60_000
-const noRangeMs = 10_000
 const maxKept = 10_000
-const maxProviders = 20
 
 interface Kept {
   until: number
@@ -40,19 +35,19 @@ interface Kept {
 export class Lookups {
   readonly #needs: LookupsNeeds
   readonly #found = new Map<string, Kept>()
-  /** Keys of which the DHT knew nothing, until when. */
-  readonly #notFound = new Map<string, number>()
-  readonly #ranges = new Map<string, { until: number; peers: Promise<string[]> }>()
-  readonly #searches = new Map<string, Promise<boolean>>()
-  /** Look-ups in the DHT, and those that found somebody who was not connected. */
-  readonly stats = { asked: 0, kept: 0, searched: 0, found: 0 }
+  readonly #dht: DhtSearch
+  /** Questions to the members, and answers that came from what was kept. */
+  readonly #counts = { asked: 0, kept: 0 }
 
   constructor(needs: LookupsNeeds) {
     this.#needs = needs
-    needs.mesh.onHoldings(() => this.#notFound.clear())
-    needs.mesh.onPeer((_peer, up) => {
-      if (up) this.#notFound.clear()
-    })
+    this.#dht = new DhtSearch(needs)
+    needs.mesh.onHoldings(() => this.#dht.newsCame())
+  }
+
+  /** Counts since the start. */
+  get stats(): { asked: number; kept: number; searched: number; found: number } {
+    return { ...this.#counts, ...this.#dht.stats }
   }
 
   async ask(key: CID, { budgetMs, signal, work }: AskOptions): Promise<Holding[]> {
@@ -64,8 +59,7 @@ export class Lookups {
     const left = (): number => Math.max(0, until - clock.now())
     const answers = await this.#askPeers(key, left(), signal, work)
     if (answers.length > 0 || !mesh.shouldAskDht() || left() === 0) return answers
-    if ((this.#notFound.get(hex) ?? 0) > clock.now()) return answers
-    const isUp = await this.#search(key, left)
+    const isUp = await this.#dht.find(key, left())
     signal.throwIfAborted()
     if (!isUp || left() === 0) return answers
     return await this.#askPeers(key, left(), signal, work)
@@ -74,7 +68,7 @@ export class Lookups {
   /** Asks about many keys at once, and keeps the answers for the units that will ask. */
   async askMany(keys: readonly CID[], { budgetMs, signal }: AskOptions): Promise<Map<string, Holding[]>> {
     const fresh = keys.filter((key) => this.#found.get(hexOf(key)) === undefined)
-    this.stats.asked += 1
+    this.#counts.asked += 1
     const answers = await this.#needs.mesh.ask(fresh.map(digestOf), { budgetMs: Math.min(mostMs, budgetMs), signal })
     const found = new Map<string, Holding[]>()
     for (const { peerId, key, traces } of answers) {
@@ -88,7 +82,7 @@ export class Lookups {
   }
 
   async #askPeers(key: CID, budgetMs: number, signal: AbortSignal, work: Uint8Array | undefined): Promise<Holding[]> {
-    this.stats.asked += 1
+    this.#counts.asked += 1
     const answers = await this.#needs.mesh.ask([digestOf(key)], { budgetMs, enough: 1, signal, works: [work] })
     return answers.map(({ peerId, traces }) => ({ peer: peerId, traces }))
   }
@@ -99,7 +93,7 @@ export class Lookups {
     if (kept === undefined) return undefined
     this.#found.delete(hex)
     if (kept.until <= this.#needs.clock.now()) return undefined
-    this.stats.kept += 1
+    this.#counts.kept += 1
     return kept.holdings
   }
 
@@ -108,68 +102,6 @@ export class Lookups {
     for (const oldest of this.#found.keys()) {
       if (this.#found.size <= maxKept) break
       this.#found.delete(oldest)
-    }
-  }
-
-  /** Whether a member that may have it has come up. One search for all who ask about the same. */
-  #search(key: CID, left: () => number): Promise<boolean> {
-    const hex = hexOf(key)
-    const running = this.#searches.get(hex)
-    if (running !== undefined) return running
-    const search = this.#searchOnce(key, left).finally(() => this.#searches.delete(hex))
-    this.#searches.set(hex, search)
-    return search
-  }
-
-  async #searchOnce(key: CID, left: () => number): Promise<boolean> {
-    const { mesh, clock } = this.#needs
-    this.stats.searched += 1
-    const peers = new Set<string>()
-    for (const range of await Promise.all(rangesOf(key).map((name) => this.#range(name, left())))) {
-      for (const peer of range) peers.add(peer)
-    }
-    // Whoever has much or little is in one of these; only where they are too many, the key itself tells who.
-    if (peers.size === 0 || peers.size >= maxProviders) {
-      for (const peer of await mesh.findProviders(key, { deadlineMs: left() })) peers.add(peer)
-    }
-    const isUp = await this.#anyComesUp([...peers], left)
-    if (isUp) this.stats.found += 1
-    else if (left() > 0) this.#notFound.set(hexOf(key), clock.now() + negativeMs)
-    if (this.#notFound.size > maxKept) this.#notFound.clear()
-    return isUp
-  }
-
-  async #range(name: CID, deadlineMs: number): Promise<string[]> {
-    const { clock, mesh } = this.#needs
-    const hex = hexOf(name)
-    const known = this.#ranges.get(hex)
-    if (known !== undefined && known.until > clock.now()) return await known.peers
-    const from = clock.now()
-    const peers = mesh.findProviders(name, { limit: maxProviders, deadlineMs })
-    this.#ranges.set(hex, { until: from + noRangeMs, peers })
-    const found = await peers
-    // Out of time is not the same as nobody.
-    if (found.length === 0 && clock.now() - from >= deadlineMs) this.#ranges.delete(hex)
-    if (found.length > 0) this.#ranges.set(hex, { until: clock.now() + rangeMs, peers })
-    return found
-  }
-
-  /** Those that are connected have said no; the others are being dialled since they were found. */
-  async #anyComesUp(providers: readonly string[], left: () => number): Promise<boolean> {
-    const { mesh, clock } = this.#needs
-    const connected = new Set(mesh.peers().flatMap((peer) => (peer.connected ? [peer.peerId] : [])))
-    const awaited = providers.filter((peer) => !connected.has(peer))
-    if (awaited.length === 0) return false
-    const { promise, resolve } = Promise.withResolvers<boolean>()
-    const forget = mesh.onPeer((peer, up) => {
-      if (up && awaited.includes(peer)) resolve(true)
-    })
-    const cancel = clock.after(left(), () => resolve(false))
-    try {
-      return await promise
-    } finally {
-      forget()
-      cancel()
     }
   }
 }

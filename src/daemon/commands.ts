@@ -12,6 +12,8 @@ export interface CommandNeeds {
   peers(): unknown
   membership: MembershipCommands
   cache: CacheCare
+  /** Drops all that a member gave, by its name. */
+  purgeBy(name: string): Promise<unknown>
   sessions: {
     list(): readonly Session[]
     find(id: string): Session | undefined
@@ -28,6 +30,7 @@ const inviteParams = z.object({ role: grant.default('member') })
 const kickParams = z.object({ member: z.string().min(1).max(128), issued: z.boolean().default(false) })
 const promoteParams = z.object({ member: z.string().min(1).max(128), role: grant.default('admin') })
 const renameParams = z.object({ name: z.string().min(1).max(64) })
+const purgeParams = z.object({ by: z.string().min(1).max(128) })
 const settleParams = z.object({ pid: z.int().min(1) })
 
 /**
@@ -59,6 +62,8 @@ export async function runCommand(method: string, params: unknown, needs: Command
       return await needs.cache.verify()
     case 'cache-purge':
       return await needs.cache.purge()
+    case 'purge':
+      return await needs.purgeBy(read(purgeParams, params).by)
     case 'report':
       return report(needs.sessions.find(read(reportParams, params).id))
     case 'why':

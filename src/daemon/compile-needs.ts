@@ -97,6 +97,8 @@ export interface CompileNeeds extends DeliverNeeds {
   /** In what a unit differs from the nearest that is kept; to be asked when cargo has its unit. */
   causes(planned: PlannedAction, ended: Ended): Promise<Cause[]>
   announce(key: CID): void
+  /** The unit has ended as `end` says: on whose word it stands, should that be asked. */
+  delivered(planned: PlannedAction, end: UnitEnd): Promise<void>
   /** Actions that are being worked on; each resolves when others need no longer wait for it. */
   inFlight: Map<string, PromiseWithResolvers<void>>
   log: Logger

@@ -17,10 +17,10 @@ export async function compile(shim: ShimLink, needs: CompileNeeds): Promise<Unit
   if (!planned.shareable) return await passThrough(planned, planned.reason, shim, needs)
   const unit = new Unit(planned, shim, needs)
   const missed = await unit.recallOwn()
-  if (missed === undefined) return unit.end('recalled-here', 'here')
-  const end = await make(unit, planned, missed, shim, needs)
-  if (end.outcome === 'recalled-here') return end
+  const end = missed === undefined ? unit.end('recalled-here', 'here') : await make(unit, planned, missed, shim, needs)
   // cargo has its unit by now.
+  await needs.delivered(planned, end)
+  if (missed === undefined || end.outcome === 'recalled-here') return end
   const { env } = invocation
   const causes = await needs.causes(planned, { ...missed, env, readsEnvironment: unit.readsEnvironment })
   return causes.length === 0 || end.outcome === 'recalled-mesh' ? end : { ...end, causes }

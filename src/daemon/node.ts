@@ -19,9 +19,11 @@ import { Health } from '../watch/health.ts'
 import { History } from '../watch/history.ts'
 import { systemProcesses } from '../watch/processes.ts'
 import { Sessions } from '../watch/sessions.ts'
+import { Traffic } from '../watch/traffic.ts'
 import { removeAnnouncement, writeAnnouncement } from './announce.ts'
 import { cacheCare, refetch } from './cache-care.ts'
 import { runCommand } from './commands.ts'
+import { Given } from './given.ts'
 import { lend } from './lend.ts'
 import { Lender } from './lender.ts'
 import { LocalServer } from './local-server.ts'
@@ -29,8 +31,10 @@ import { type Machine, systemMachine } from './machine.ts'
 import { membershipCommands } from './membership-commands.ts'
 import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
+import { purgeBy } from './purge-by.ts'
 import { readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
+import { spotCheck } from './spot-check.ts'
 import { peersView, statusView } from './status.ts'
 import { Supply } from './supply.ts'
 import { ToolchainShelf } from './toolchain-shelf.ts'
@@ -88,9 +92,11 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const membership = await loadMembership(paths.state)
   const name = await readNodeName(paths, config.name)
   const health = new Health(clock)
+  const traffic = new Traffic()
   // Whatever is logged as a warning with a code shows in `status` too.
   const log = watchedLogger(init.log, (code, message) => {
     if (isErrorCode(code)) health.raise(code, message)
+    if (code === 'ERR_BLOCK_MISMATCH') traffic.note({ what: 'bad-block' })
   })
   const trouble = ({ code, message }: ShoalError): void => log.warn('trouble', { code, message })
 
@@ -100,7 +106,10 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     maxBytes: config.cache['max-bytes'],
     minFreeBytes: config.cache['min-free-bytes'],
     clock,
-    onBad: (cid) => health.raise('ERR_BLOCK_MISMATCH', `${cid.toString()} was corrupt and is gone`),
+    onBad: (cid) => {
+      health.raise('ERR_BLOCK_MISMATCH', `${cid.toString()} was corrupt and is gone`)
+      traffic.note({ what: 'bad-block' })
+    },
     onEvicted: (hexes) => sharing.evicted(hexes),
     refetch: (cid, signal) => refetch(cid, signal, { mesh, supply }),
   })
@@ -121,10 +130,18 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     log: log.child('recall'),
   })
   const mesh = await createMesh(
-    { clock, random, log, source: blocks, lookup: (keys) => sharing.lookup(keys) },
-    { stateDir: paths.state, membership, name, ...config.mesh },
+    {
+      clock,
+      random,
+      log,
+      source: blocks,
+      lookup: (keys) => sharing.lookup(keys),
+      onServed: (bytes) => traffic.note({ what: 'served', bytes }),
+      onHedge: () => traffic.note({ what: 'hedged' }),
+    },
+    { stateDir: paths.state, membership, name, ...config.mesh, maxPeers: config.mesh['max-peers'] },
   )
-  const supply: Supply = new Supply({ blocks, mesh })
+  const supply: Supply = new Supply({ blocks, mesh, onFetched: (bytes) => traffic.note({ what: 'fetched', bytes }) })
   const machine = init.machine ?? systemMachine(process.platform)
   const isQuiet = (): boolean => {
     const { slots, units: own } = market.stats()
@@ -142,12 +159,20 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       recall,
       supply,
       machine,
+      note: (event) => traffic.note(event),
       isQuiet,
       trouble,
     },
     { placedMaxBytes: config.cache['placed-max-bytes'] ?? Math.floor(config.cache['max-bytes'] / 4) },
   )
   closing.push(async () => sharing.stop())
+  const given = await Given.open({
+    datastore: index.datastore,
+    blocks,
+    traces,
+    log: log.child('given'),
+    onGone: (key) => sharing.gone(key),
+  })
 
   const observer = await observerHere(paths, env, health)
   closing.push(() => observer.close())
@@ -212,6 +237,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     random,
     processes,
     history: new History({ clock, log }, { file: join(paths.state, 'history.jsonl') }),
+    traffic,
     onEnd: (session) => units.ended(session),
   })
   await sessions.load()
@@ -234,6 +260,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       mesh,
       supply,
       sharing,
+      given,
       lender,
       observer,
       sessions,
@@ -254,6 +281,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     health,
     lending: () => lender.lending,
     warmer,
+    traffic,
     sharing: { view: () => ({ ...sharing.view(), toolchains: toolchains.view() }) },
   }
   const server = new LocalServer(
@@ -268,6 +296,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           peers: () => peersView(status),
           membership: membershipCommands({ mesh }),
           cache: cacheCare({ blocks, traces, toolchains }),
+          purgeBy: (by) => purgeBy(by, { mesh, given, placed: sharing.placed }),
           sessions,
           stop: () => stopRequested.resolve(),
         }),
@@ -278,6 +307,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   )
   await server.start()
   sharing.start()
+  closing.push(spotCheck({ blocks, clock, random, log: log.child('store'), isQuiet }))
   // Once no shim waits for this node any more.
   closing.push(() => Promise.race([units.drained(), new Promise<void>((resolve) => clock.after(drainMs, resolve))]))
   closing.push(() => server.stop())

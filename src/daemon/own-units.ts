@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import type { Datastore } from 'interface-datastore'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
-import type { ShoalError } from '../base/errors.ts'
+import { type ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import type { Market } from '../market/driver.ts'
@@ -29,6 +29,7 @@ import { collectResult } from './collect.ts'
 import { compile } from './compile.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 import { EditedUnits } from './edited.ts'
+import type { Given } from './given.ts'
 import type { Lender } from './lender.ts'
 import { bootId, type Machine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
@@ -60,6 +61,7 @@ export interface UnitParts {
   mesh: Mesh
   supply: Supply
   sharing: Sharing
+  given: Given
   lender: Lender
   observer: ObserverHere
   sessions: Sessions
@@ -77,7 +79,7 @@ export async function openUnits(
   closing: (() => Promise<void>)[],
 ): Promise<{ units: Units; warmer: Warmer }> {
   const { clock, log, env, trouble, machine, isQuiet, salt, blocks, closures, datastore, recall } = parts
-  const { market, mesh, supply, sharing, lender, observer, sessions, processes } = parts
+  const { market, mesh, supply, sharing, given, lender, observer, sessions, processes } = parts
   const digests = await StatDigests.open({
     file: join(paths.cache, 'digests'),
     boot: bootId(),
@@ -178,6 +180,7 @@ export async function openUnits(
           },
           causes: (planned, ended) => causes.of(planned, ended),
           announce: (key) => sharing.made(key),
+          delivered: (planned, end) => given.delivered(planned, end).catch((error) => trouble(toShoalError(error))),
           fileOf: (cid) => blocks.path(cid),
           place: async (cid, path, executable) => {
             await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })

@@ -25,6 +25,8 @@ export interface PlacedNeeds {
 }
 
 interface Claim {
+  /** Trace and blocks together. */
+  bytes: number
   traceBytes: number
   blocks: { hex: string; size: number }[]
 }
@@ -37,6 +39,8 @@ const maxMakers = 4
 /** Results of one member that are fetched at once (it asks for fewer), and how long one may take: beyond what the slowest link needs. */
 const maxFetches = 8
 const leastFetchMs = 30_000
+/** Of all the room, what one member may use: it cannot fill it. What several of its results share counts for each. */
+const shareOfOne = 0.5
 const leastBytesPerMs = 250
 
 const recordSchema = z.strictObject({
@@ -57,6 +61,8 @@ export class Placed {
   /** Block → claims (`key/peer`) that need it. */
   readonly #users = new Map<string, Set<string>>()
   readonly #fetches = new Map<string, number>()
+  /** Bytes by who placed them, or is about to. */
+  readonly #used = new Map<string, number>()
   readonly #stop = new AbortController()
   #bytes = 0
   /** Promised to what is being fetched. */
@@ -75,7 +81,7 @@ export class Placed {
     for await (const { key, value } of needs.datastore.query({ prefix })) {
       const [hex = '', peer = ''] = key.toString().slice(prefix.length).split('/')
       const record = readRecord(value)
-      if (record === undefined || placed.room < costOf(record)) await needs.datastore.delete(key)
+      if (record === undefined || placed.roomFor(peer) < costOf(record)) await needs.datastore.delete(key)
       else placed.#add(hex, peer, record)
     }
     return placed
@@ -84,6 +90,12 @@ export class Placed {
   /** Bytes that others may still place here. */
   get room(): number {
     return Math.max(0, this.#maxBytes - this.#bytes - this.#promised)
+  }
+
+  /** Bytes that one member may still place here. */
+  roomFor(peer: string): number {
+    const share = Math.floor(this.#maxBytes * shareOfOne) - (this.#used.get(peer) ?? 0)
+    return Math.max(0, Math.min(this.room, share))
   }
 
   get stats(): { results: number; bytes: number; maxBytes: number } {
@@ -119,9 +131,10 @@ export class Placed {
     if (makers?.has(peer)) return true
     const size = held.bytes + held.trace.length
     const busy = this.#fetches.get(peer) ?? 0
-    const isFull = size > this.room || this.#count >= maxClaims || (makers?.size ?? 0) >= maxMakers
+    const isFull = size > this.roomFor(peer) || this.#count >= maxClaims || (makers?.size ?? 0) >= maxMakers
     if (isFull || busy >= maxFetches || this.#stop.signal.aborted) return false
     this.#promised += size
+    this.#use(peer, size)
     this.#fetches.set(peer, busy + 1)
     const releases = held.blocks.map(({ cid }) => this.#needs.blocks.hold(cid))
     try {
@@ -137,6 +150,7 @@ export class Placed {
     } finally {
       for (const release of releases) release()
       this.#promised -= size
+      this.#use(peer, -size)
       this.#fetches.set(peer, (this.#fetches.get(peer) ?? 1) - 1)
     }
   }
@@ -207,12 +221,19 @@ export class Placed {
     for (const { cid, size } of rest) await this.#needs.fetch(cid, size, [peer], signal)
   }
 
+  #use(peer: string, bytes: number): void {
+    const used = (this.#used.get(peer) ?? 0) + bytes
+    if (used > 0) this.#used.set(peer, used)
+    else this.#used.delete(peer)
+  }
+
   #add(key: string, peer: string, record: PlacedRecord): void {
     const blocks = record.blocks.map(([cid, size]) => ({ hex: hexOf(cid), size }))
-    const claim: Claim = { traceBytes: record.trace.length, blocks }
+    const claim: Claim = { bytes: costOf(record), traceBytes: record.trace.length, blocks }
     const claims = this.#claims.get(key) ?? new Map<string, Claim>()
     this.#claims.set(key, claims.set(peer, claim))
     this.#count += 1
+    this.#use(peer, claim.bytes)
     this.#bytes += claim.traceBytes
     for (const { hex, size } of blocks) {
       const users = this.#users.get(hex) ?? new Set()
@@ -228,6 +249,7 @@ export class Placed {
     if (claims === undefined || claim === undefined) return
     claims.delete(peer)
     this.#count -= 1
+    this.#use(peer, -claim.bytes)
     this.#bytes -= claim.traceBytes
     for (const { hex, size } of claim.blocks) {
       const users = this.#users.get(hex)

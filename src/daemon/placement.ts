@@ -17,6 +17,8 @@ export interface PlacementNeeds {
   /** What this node has of an action key (hex); undefined when it has gone since. */
   held(key: string): Promise<Pick<Held, 'trace' | 'blocks' | 'bytes'> | undefined>
   send(peer: string, body: ControlMessage): boolean
+  /** A member keeps a result; or it does so instead of another one. */
+  onPlaced?(what: 'placed' | 'moved'): void
 }
 
 interface Waiting {
@@ -241,6 +243,7 @@ export class Placement {
       if (await this.#ask(peer, key, held)) {
         keepers.add(peer)
         this.#placed += 1
+        this.#needs.onPlaced?.('placed')
         this.#memberOf(peer).roomBytes -= size
         this.#placedBytes += size
       } else if (this.#members.get(peer)?.connected) {
@@ -335,6 +338,7 @@ export class Placement {
       await new Promise<void>((resolve) => this.#needs.clock.after(held.bytes / bytesPerMs, resolve))
       const released = this.#needs.send(farthest, { case: 'release', value: { keys: [Buffer.from(key, 'hex')] } })
       if (released) keepers.delete(farthest)
+      this.#needs.onPlaced?.('moved')
       await this.#remember(key, keepers.add(peer))
     }
   }

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { BlockStore } from '../store/blocks.ts'
+import type { TrafficEvent } from '../watch/traffic.ts'
 import { cidFromDigest, hexOf } from '../wire/cid.ts'
 import type { Inventory } from './inventory.ts'
 import type { Machine } from './machine.ts'
@@ -19,6 +20,7 @@ export interface PlacingNeeds {
   supply: Pick<Supply, 'ensure'>
   inventory: Inventory
   machine: Pick<Machine, 'onBattery'>
+  note(event: TrafficEvent): void
   /** No cargo is at work and no unit in flight here. */
   isQuiet(): boolean
 }
@@ -35,7 +37,7 @@ export class Placing {
   readonly placed: Placed
   readonly placement: Placement
   readonly #needs: PlacingNeeds
-  #told = { bytes: 0, mains: false }
+  readonly #told = new Map<string, { bytes: number; mains: boolean }>()
   readonly #makersSeenAt = new Map<string, number>()
   #cancelTell: () => void = () => undefined
 
@@ -65,6 +67,7 @@ export class Placing {
       isQuiet: () => needs.isQuiet(),
       held: async (key) => (await inventory.held(key)) ?? (await anyClaim(placed, key)),
       send: (peer, body) => mesh.send(peer, body),
+      onPlaced: (what) => needs.note({ what }),
     })
     const placing = new Placing(needs, placed, placement)
     placing.#start()
@@ -78,14 +81,15 @@ export class Placing {
   }
 
   #start(): void {
-    const { mesh, inventory, log } = this.#needs
+    const { mesh, inventory } = this.#needs
     inventory.listen({
       onHeld: (key, item) => this.placement.add(key, item),
       onGone: (key) => this.placement.gone(key),
     })
     mesh.onPeer((peer, up) => {
       this.placement.onPeer(peer, up)
-      if (up) mesh.send(peer, { case: 'room', value: this.#room() })
+      if (up) this.#tellRoom(peer, this.#roomFor(peer))
+      else this.#told.delete(peer)
       this.#makersSeenAt.set(peer, this.#needs.clock.now())
     })
     mesh.onFrame((peer, body) => {
@@ -94,7 +98,7 @@ export class Placing {
       else if (body.case === 'keep') {
         void this.placed.keep(peer, body.value).then((held) => {
           if (body.value.key.length === 32) mesh.send(peer, keptOf(Buffer.from(body.value.key).toString('hex'), held))
-          if (held) log.debug('keeps a result for a member', { peer })
+          if (held) this.#needs.note({ what: 'kept' })
         })
       } else if (body.case === 'release') {
         for (const key of body.value.keys.slice(0, maxReleases)) {
@@ -105,11 +109,14 @@ export class Placing {
     this.#tellLater()
   }
 
-  #room(): { bytes: bigint; mains: boolean } {
-    const room = this.#needs.blocks.stats().refusing ? 0 : this.placed.room
-    const mains = !this.#needs.machine.onBattery()
-    this.#told = { bytes: room, mains }
-    return { bytes: BigInt(room), mains }
+  #roomFor(peer: string): { bytes: number; mains: boolean } {
+    const bytes = this.#needs.blocks.stats().refusing ? 0 : this.placed.roomFor(peer)
+    return { bytes, mains: !this.#needs.machine.onBattery() }
+  }
+
+  #tellRoom(peer: string, room: { bytes: number; mains: boolean }): void {
+    this.#told.set(peer, room)
+    this.#needs.mesh.send(peer, { case: 'room', value: { bytes: BigInt(room.bytes), mains: room.mains } })
   }
 
   #tellLater(): void {
@@ -121,15 +128,10 @@ export class Placing {
   }
 
   #tell(): void {
-    const before = this.#told
-    const now = this.#room()
-    const changed = Math.abs(Number(now.bytes) - before.bytes) > tellShare * this.placed.stats.maxBytes
-    if (!changed && now.mains === before.mains) {
-      this.#told = before
-      return
-    }
-    for (const { peerId, connected } of this.#needs.mesh.peers()) {
-      if (connected) this.#needs.mesh.send(peerId, { case: 'room', value: now })
+    for (const [peer, before] of this.#told) {
+      const now = this.#roomFor(peer)
+      const isOther = Math.abs(now.bytes - before.bytes) > tellShare * this.placed.stats.maxBytes
+      if (isOther || now.mains !== before.mains) this.#tellRoom(peer, now)
     }
   }
 

@@ -7,6 +7,7 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { Holding, Recall } from '../recall/recall.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { TraceStore } from '../store/traces.ts'
+import type { TrafficEvent } from '../watch/traffic.ts'
 import { cidFromDigest, hexOf } from '../wire/cid.ts'
 import { Announcing } from './announcing.ts'
 import { type AskOptions, Lookups } from './ask-mesh.ts'
@@ -26,6 +27,7 @@ export interface SharingNeeds {
   recall: Pick<Recall, 'holdings'>
   supply: Pick<Supply, 'ensure' | 'bytes'>
   machine: Pick<Machine, 'onBattery'>
+  note(event: TrafficEvent): void
   /** No cargo is at work and no unit in flight here. */
   isQuiet(): boolean
   trouble(error: ShoalError): void
@@ -98,6 +100,16 @@ export class Sharing {
   /** A result that holds for others has been kept. */
   made(key: CID): void {
     this.#inventory.learn(hexOf(key)).catch((error: unknown) => this.#needs.trouble(toShoalError(error)))
+  }
+
+  /** There may be nothing left of an action key (hex). */
+  gone(key: string): void {
+    this.#inventory.learn(key).catch((error: unknown) => this.#needs.trouble(toShoalError(error)))
+  }
+
+  /** What members placed here. */
+  get placed(): Pick<Placing['placed'], 'makers' | 'release'> {
+    return this.#placing.placed
   }
 
   /** Blocks (hex) have left the store. */

@@ -7,6 +7,7 @@ import type { MemberView } from '../mesh/roster.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { TraceStore } from '../store/traces.ts'
 import type { Health } from '../watch/health.ts'
+import type { Traffic } from '../watch/traffic.ts'
 import { Tier } from '../wire/generated/market_pb.ts'
 
 export interface StatusNeeds {
@@ -23,6 +24,7 @@ export interface StatusNeeds {
   warmer: { readonly pending: number }
   /** What this node has for others, what it placed on them, what they placed here. */
   sharing: { view(): Record<string, unknown> }
+  traffic: Pick<Traffic, 'counts'>
 }
 
 const tierNames: Record<number, string> = {
@@ -55,6 +57,7 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
     units: market.stats().units,
     warming: needs.warmer.pending,
     sharing: needs.sharing.view(),
+    traffic: needs.traffic.counts(),
     peers: mesh.peers().filter((peer) => peer.connected).length,
     cache: await cacheView(needs),
     health: health.problems(),

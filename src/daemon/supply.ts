@@ -29,6 +29,8 @@ export interface SupplyNeeds {
       },
     ): Promise<void>
   }
+  /** So many bytes of a block came from another member. */
+  onFetched?(bytes: number): void
 }
 
 /** Above this a block is written to the store while it arrives, and never in memory as a whole. */
@@ -53,11 +55,13 @@ export class Supply {
     if (size > inMemoryBytes) {
       const keep = (fill: (file: IncomingFile) => Promise<void>) => this.#needs.blocks.putLarge(cid, size, fill)
       await this.#needs.mesh.fetchFile(cid, { from, size, signal, keep })
+      this.#needs.onFetched?.(size)
       return size
     }
     const bytes = await this.#needs.mesh.fetchBlock(cid, { from, maxBytes: size, signal })
     if (bytes.length !== size)
       throw new ShoalError('ERR_BLOCK_MISMATCH', `${cid.toString()} is of another size than said`)
+    this.#needs.onFetched?.(bytes.length)
     await this.#needs.blocks.putVerified(cid, bytes)
     return bytes.length
   }
@@ -70,6 +74,7 @@ export class Supply {
     const here = await this.#needs.blocks.get(cid)
     if (here !== undefined) return here
     const bytes = await this.#needs.mesh.fetchBlock(cid, { from, maxBytes, signal })
+    this.#needs.onFetched?.(bytes.length)
     await this.#needs.blocks.putVerified(cid, bytes)
     return bytes
   }

@@ -27,6 +27,8 @@ export interface MeshInit {
   bootstrap?: readonly string[]
   /** Default: true. */
   mdns?: boolean
+  /** Members that this node stays connected to without need. Default: 128. */
+  maxPeers?: number
 }
 
 /** A mesh that listens and dials. */
@@ -39,6 +41,7 @@ export interface RunningMesh extends Parts {
 }
 
 const stopDeadlineMs = 4000
+const defaultMaxPeers = 128
 const exploreDelayMs = 500
 const lonelyDelayMs = 10_000
 /** By then a node has met whom it can meet. */
@@ -56,7 +59,9 @@ export async function assemble(
   const mayDial = (peerId: string): boolean => !members.isShutOut(peerId)
   const host = await createHost({ ...init, identity, encrypters, mayDial, interfaces, log })
   const book = await AddressBook.load({ clock, log }, join(init.stateDir, 'members.json'))
-  const parts = createParts(needs, { peerId: identity.peerId, name: init.name }, host, { book, members }, events)
+  const maxPeers = init.maxPeers ?? defaultMaxPeers
+  const self = { peerId: identity.peerId, name: init.name, maxPeers }
+  const parts = createParts(needs, self, host, { book, members }, events)
   const seeds = [...(init.bootstrap ?? []), ...init.membership.seeds]
   const timers = new Timers(needs)
   followHost(host, parts, book, timers, seeds)
@@ -65,6 +70,7 @@ export async function assemble(
   const stopParts = (): void => {
     timers.stop()
     parts.dialler.stop()
+    parts.surplus.stop()
     parts.records.stop()
     parts.exchange.stop()
     parts.server.stop()
@@ -75,6 +81,7 @@ export async function assemble(
     parts.renewal.stop()
   }
   parts.table.start()
+  parts.surplus.start()
   try {
     await startHost(host)
   } catch (error) {
@@ -91,7 +98,7 @@ export async function assemble(
   for (const { peerId, addresses } of book.all()) {
     const known = addresses.map(readMultiaddr).filter((address) => address !== undefined)
     // They cannot know that this node is back, so there is no point in waiting for them to dial.
-    parts.dialler.found(peerId, known, { met: true, wanted: true })
+    parts.dialler.found(peerId, known, { met: true, soon: true })
   }
   parts.dialler.addSeeds(seeds)
   const objection = members.objectionToSelf()

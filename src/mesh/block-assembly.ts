@@ -1,8 +1,11 @@
-import { createHash, type Hash } from 'node:crypto'
+import { createHash, type Hash, hash } from 'node:crypto'
 import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
 import { digestOf } from '../wire/cid.ts'
 import { RangeKind, type RangeReply } from '../wire/generated/block_pb.ts'
+
+/** What is still in the processor's cache when the last of it has come. */
+const hashedAtOnceBytes = 128 * 1024
 
 /** A run of bytes of a block, or of its manifest, while it arrives in order, possibly from one peer after another. */
 export interface Part {
@@ -27,7 +30,8 @@ export class BlockAssembly implements Part {
   readonly maxEnd: number
   /** Peers that sent part of it. */
   readonly contributors = new Set<string>()
-  readonly #hash: Hash = createHash('sha256')
+  /** Of a small block it is computed in one go. */
+  #hash: Hash | undefined
   readonly #onReply: ((reply: RangeReply) => void) | undefined
   #bytes: Uint8Array | undefined
   #received = 0
@@ -66,6 +70,7 @@ export class BlockAssembly implements Part {
       throw new ShoalError('ERR_BLOCK_TOO_LARGE', `${this.cid} of ${size} bytes, at most ${this.maxEnd}`)
     }
     this.#bytes ??= new Uint8Array(Buffer.allocUnsafeSlow(size).buffer)
+    if (size > hashedAtOnceBytes) this.#hash ??= createHash('sha256')
     if (this.#bytes.length !== size) throw new ShoalError('ERR_BLOCK_MISMATCH', `two sizes for ${this.cid}`)
     this.#onReply?.(reply)
   }
@@ -75,12 +80,15 @@ export class BlockAssembly implements Part {
     this.contributors.add(peerId)
     this.#bytes?.set(data, this.#received)
     this.#received += data.length
-    this.#hash.update(data)
+    this.#hash?.update(data)
   }
 
   /** The bytes when they are what the CID names; undefined when not. To be called once, when complete. */
   verified(): Uint8Array | undefined {
-    return this.#hash.digest().equals(digestOf(this.cid)) ? this.bytes : undefined
+    const { bytes } = this
+    if (bytes === undefined) return undefined
+    const digest = this.#hash?.digest() ?? hash('sha256', bytes, 'buffer')
+    return digest.equals(digestOf(this.cid)) ? bytes : undefined
   }
 }
 

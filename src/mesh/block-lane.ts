@@ -36,6 +36,9 @@ interface Request {
 /** Asked for first, before the size is known: enough for most blocks, little enough to have many on their way. */
 const firstRangeBytes = 128 * 1024
 
+/** Of a window of this size or more, half is asked for at a time. */
+const batchedWindowBytes = 1024 * 1024
+
 /**
  * The requester's end of one bulk stream to one peer. Asks for ranges, at most 2 MiB at a time, and so decides itself
  * how much can arrive; replies come in the order of the requests.
@@ -51,6 +54,7 @@ export class BlockLane {
   #hungry: Reading[] = []
   #requests: Request[] = []
   #outstandingBytes = 0
+  #filling = true
   #id = 0n
   #closed = false
 
@@ -103,7 +107,7 @@ export class BlockLane {
 
   /** Whatever is read now is asked for at once. */
   get hasRoom(): boolean {
-    return !this.#closed && this.#hungry.length === 0 && this.#outstandingBytes < this.#pace.windowBytes
+    return !this.#closed && this.#hungry.length === 0 && this.#isFilling()
   }
 
   close(reason: ShoalError): void {
@@ -120,7 +124,17 @@ export class BlockLane {
     for (const reading of readings) reading.settle(reason)
   }
 
+  /** Below half of a large window it is filled up: requests that leave together cost both sides a fraction of single ones. */
+  #isFilling(): boolean {
+    const window = this.#pace.windowBytes
+    // What is owed on a slow link stays enough to tell how fast that is.
+    const low = window < batchedWindowBytes ? window : window / 2
+    if (this.#outstandingBytes <= low) this.#filling = true
+    return this.#filling && this.#outstandingBytes < window
+  }
+
   #ask(): void {
+    if (!this.#isFilling()) return
     while (!this.#closed && this.#requests.length < maxRequests) {
       const reading = this.#hungry[0]
       if (reading === undefined) break
@@ -129,7 +143,10 @@ export class BlockLane {
         this.#hungry.shift()
         continue
       }
-      if (!this.#fits(length)) break
+      if (!this.#fits(length)) {
+        this.#filling = false
+        break
+      }
       this.#hungry.shift()
       this.#request(reading, length)
       // To the back of the queue: a large block must not keep small ones waiting. Until the size is known there is

@@ -48,6 +48,8 @@ export interface BlockServerNeeds {
   log: Logger
   source: BlockSource
   incoming(cid: CID): IncomingBlock | undefined
+  /** Bytes of a range go to a member. */
+  onServed?(bytes: number): void
 }
 
 /** What is handed to a stream at a time, so that control frames get in between. */
@@ -61,6 +63,8 @@ const worthwhile = 0.9
 const skippedZstd = 15
 const compress = promisify(zstdCompress)
 const nothing: Uint8Array = new Uint8Array()
+/** Fewer bytes are copied out of the buffer that they were read into. */
+const minKeptBytes = 32 * 1024
 /** Buffers of a range each that are kept for the next ones while streams are open: new memory costs more than to fill it. */
 const maxSpare = 8
 
@@ -128,7 +132,7 @@ export class BlockServer {
   // Strictly in the order of the requests; what comes next is already being read from the source meanwhile.
   async #serve(queue: RangeWanted[], peerId: string, stream: Stream, writer: StreamWriter): Promise<void> {
     const cancelCheck = this.#watchProgress(stream, writer)
-    let ahead: { wanted: RangeWanted; prepared: Promise<Prepared> } | undefined
+    let ahead: { wanted: RangeWanted; prepared: Prepared | Promise<Prepared> } | undefined
     const leaving: Uint8Array[] = []
     const left = async (): Promise<boolean> => {
       if (!(await writer.drained())) return false
@@ -140,8 +144,9 @@ export class BlockServer {
         const preparing = ahead?.wanted === wanted ? ahead.prepared : this.#prepare(wanted, peerId)
         const following = queue[1]
         ahead = following === undefined ? undefined : { wanted: following, prepared: this.#prepare(following, peerId) }
-        const { header, bytes, buffer } = await preparing
+        const { header, bytes, buffer } = preparing instanceof Promise ? await preparing : preparing
         writer.push(header)
+        this.#needs.onServed?.(bytes.length)
         for (let at = 0; at < bytes.length; at += sliceBytes) {
           writer.push(bytes.subarray(at, at + sliceBytes))
           // Small replies are queued up to the size of a slice, and leave together.
@@ -151,14 +156,40 @@ export class BlockServer {
         if (buffer !== undefined) leaving.push(buffer)
         if (writer.queuedBytes >= sliceBytes && !(await left())) return
         queue.shift()
+        // Only when all has left: what is asked for in the meantime is still answered here.
+        if (queue.length === 0 && !(await left())) return
       }
+      writer.rest()
     } finally {
       cancelCheck()
     }
   }
 
+  #prepare(wanted: RangeWanted, peerId: string): Prepared | Promise<Prepared> {
+    return this.#prepareNow(wanted) ?? this.#prepareSoon(wanted, peerId)
+  }
+
+  /** A small block that can be read at once, as a whole. */
+  #prepareNow(wanted: RangeWanted): Prepared | undefined {
+    const { source } = this.#needs
+    if (source.getUntouched === undefined || wanted.kind !== RangeKind.BLOCK || wanted.zstd) return undefined
+    const buffer = this.#buffer()
+    const bytes = source.getUntouched(wanted.cid, buffer)
+    if (bytes === undefined) {
+      this.#spare.push(buffer)
+      return undefined
+    }
+    const range = cut(wanted, bytes)
+    const [size, length] = [BigInt(bytes.length), range.length]
+    const header = encodeReply({ id: wanted.id, status: RangeStatus.OK, size, length })
+    if (length >= minKeptBytes) return { header, bytes: range, buffer }
+    // Many of them wait together: they must not each keep a whole buffer.
+    this.#spare.push(buffer)
+    return { header, bytes: Uint8Array.from(range) }
+  }
+
   /** Never rejects: what cannot be read is not here. */
-  async #prepare(wanted: RangeWanted, peerId: string): Promise<Prepared> {
+  async #prepareSoon(wanted: RangeWanted, peerId: string): Promise<Prepared> {
     try {
       const incoming = this.#needs.incoming(wanted.cid)
       const stored = await this.#blocks.open(wanted.cid)

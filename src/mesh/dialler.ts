@@ -12,6 +12,8 @@ export interface DiallerNeeds {
   dial(addresses: Multiaddr[], signal: AbortSignal): Promise<{ peerId: string; address: Multiaddr }>
   /** Peers with an open connection. */
   connected: ReadonlySet<string>
+  /** Members that this node connects to without need; others may still connect to it. */
+  maxPeers: number
 }
 
 /** Somebody to be connected to: a member, or whoever answers at an address. */
@@ -29,11 +31,14 @@ interface Target {
   dialling: boolean
   /** We have been connected to it; otherwise somebody only told us about it. */
   met: boolean
+  /** Somebody here waits for it: it is dialled though there are enough members. */
+  wanted: boolean
 }
 
 interface FoundHow {
   met?: boolean
   alive?: boolean
+  soon?: boolean
   wanted?: boolean
 }
 
@@ -41,8 +46,6 @@ const dialTimeoutMs = 3000
 const maxDials = 8
 const maxAddresses = 8
 const maxTargets = 512
-/** Members that this node connects to by itself; others may still connect to it. */
-const maxConnected = 128
 /** The peer with the higher peerId waits this long for the other one to dial. */
 const graceMs = 750
 const jitterMs = 100
@@ -54,7 +57,7 @@ const fewAway = 4
 /** Somebody we only heard of is forgotten after so many dials in vain. */
 const hearsayFailures = 6
 
-/** Keeps this node connected to every member that it knows of. libp2p itself dials nobody. */
+/** Keeps this node connected to the members that it knows of, up to a number. libp2p itself dials nobody but for the DHT. */
 export class Dialler {
   readonly #needs: DiallerNeeds
   readonly #self: string
@@ -85,11 +88,12 @@ export class Dialler {
 
   /**
    * A member may be found at these addresses: they are tried before those known so far. `met`: we have been connected to
-   * it. `alive`: it has just been heard, so it is worth a dial now. `wanted`: somebody here waits for it.
+   * it. `alive`: it has just been heard, so it is worth a dial now. `soon`: it will not dial this node. `wanted`: somebody here
+   * waits for it, so it is dialled even beyond `maxPeers`.
    */
   found(peerId: string, addresses: readonly Multiaddr[], how: FoundHow = {}): void {
     if (peerId === this.#self) return
-    const delayMs = how.wanted ? 0 : this.#firstDelay(peerId)
+    const delayMs = how.wanted || how.soon ? 0 : this.#firstDelay(peerId)
     const usable = addresses.filter((address) => isDialable(address) && (peerOf(address) ?? peerId) === peerId)
     const fresh = usable.map((address) => withoutPeer(address).toString()).slice(0, maxAddresses - 1)
     const target = this.#targets.get(peerId)
@@ -98,10 +102,12 @@ export class Dialler {
       const proven = target.proven === undefined ? [] : [target.proven]
       target.addresses = [...new Set([...fresh, ...proven, ...target.addresses])].slice(0, maxAddresses)
       target.met ||= how.met ?? false
-      if ((news || how.alive || how.wanted) && !this.#needs.connected.has(peerId)) this.#due(target, delayMs)
+      target.wanted ||= how.wanted === true && !this.#needs.connected.has(peerId)
+      if ((news || how.alive || how.soon || how.wanted) && !this.#needs.connected.has(peerId))
+        this.#due(target, delayMs)
     } else if (fresh.length > 0 && this.#makeRoom()) {
       const target = newTarget(peerId, fresh, this.#needs.clock.now() + delayMs)
-      this.#targets.set(peerId, { ...target, met: how.met ?? false })
+      this.#targets.set(peerId, { ...target, met: how.met ?? false, wanted: how.wanted ?? false })
     }
     this.#schedule()
   }
@@ -112,6 +118,7 @@ export class Dialler {
     if (target !== undefined) {
       const returned = target.met && target.failures > 0
       target.met = true
+      target.wanted = false
       target.failures = 0
       if (returned) this.#othersMayBeBack()
     } else if (this.#makeRoom()) {
@@ -209,7 +216,7 @@ export class Dialler {
       if (this.#dials >= maxDials) break
       const possible = !target.dialling && target.addresses.length > 0 && !this.#satisfied(key)
       if (!possible || target.dueAt > now) continue
-      if (this.#needs.connected.size >= maxConnected) target.dueAt = now + longestRetryMs
+      if (!target.wanted && this.#needs.connected.size >= this.#needs.maxPeers) target.dueAt = now + longestRetryMs
       else this.#dial(key, target)
     }
     this.#schedule()
@@ -217,6 +224,7 @@ export class Dialler {
 
   #dial(key: string, target: Target): void {
     target.dialling = true
+    target.wanted = false
     target.triedAt = this.#needs.clock.now()
     this.#dials += 1
     const suffix = target.peerId === undefined ? '' : `/p2p/${target.peerId}`
@@ -274,5 +282,6 @@ function newTarget(peerId: string | undefined, addresses: string[], dueAt: numbe
     triedAt: Number.NEGATIVE_INFINITY,
     dialling: false,
     met: false,
+    wanted: false,
   }
 }

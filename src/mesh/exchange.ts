@@ -22,6 +22,8 @@ export interface ExchangeNeeds {
   open(peerId: string, signal: AbortSignal): Promise<Stream>
   /** A connection to the member is open. */
   isConnected(peerId: string): boolean
+  /** A second source is asked for what a slow one owes. */
+  onHedge?(): void
 }
 
 export interface FetchOptions {
@@ -268,6 +270,7 @@ export class BlockExchange {
       const [second] = flight.sources
       if (second === undefined || assembly.position > begun || this.#hedgeCredit < 1) return
       this.#hedgeCredit -= 1
+      this.#needs.onHedge?.()
       const copy = new BlockAssembly(assembly.cid, assembly.maxEnd)
       this.#readFrom(second, copy, either).then(
         (error) => {

@@ -34,8 +34,8 @@ export interface AskOptions {
   /** How long to wait for the last answer. Default: 20. */
   budgetMs?: number
   /**
-   * Stop waiting once so many holdings have come, for each 64 keys. Default, and whenever a claimed work is asked about:
-   * wait for everybody.
+   * Stop waiting once so many holdings have come, for each 64 keys; with a claimed work, 20 ms later. Default: wait for
+   * everybody.
    */
   enough?: number
   /** For each key the work key that this node has claimed, if any: its claim then says which peers to wait for. */
@@ -63,7 +63,11 @@ interface Question {
   unanswered: Set<string>
   found: RemoteHolding[]
   enough: number
+  /** With enough found, so long may the others still say that they are at the same works. */
+  graceMs: number
   done(): void
+  /** Waits no longer than so, and then not for those that are silent. */
+  within(ms: number): void
 }
 
 type PendingWork = MessageInitShape<typeof PendingWorkSchema>
@@ -77,6 +81,7 @@ const keyBytes = 32
 const maxKeys = 64
 const maxTraces = 8
 const maxAnswerBytes = 1024 * 1024
+const worksGraceMs = 20
 const maxConcurrentLookups = 4
 const maxWaitingLookups = 60
 const noWork = new Uint8Array()
@@ -87,7 +92,7 @@ export class Holdings {
   readonly #questions = new Map<bigint, Question>()
   /** By the peer that asked. */
   readonly #lookups = new Map<string, Lookups>()
-  /** Left a question unanswered until its budget was used up: not waited for until they answer one. */
+  /** Were waited for in vain: not waited for until they answer a question. */
   readonly #slow = new Set<string>()
   #id = 0n
   /** Peers that were asked, over all questions. */
@@ -150,7 +155,9 @@ export class Holdings {
       if (!question.keys.has(hex(key)) || traces.length > maxTraces) this.dropped += 1
       else question.found.push({ peerId, key, traces })
     }
-    if (question.unanswered.size === 0 || question.found.length >= question.enough) question.done()
+    const isEnough = question.found.length >= question.enough
+    if (question.unanswered.size === 0 || (isEnough && question.graceMs === 0)) question.done()
+    else if (isEnough) question.within(question.graceMs)
   }
 
   /** A peer wants to hear when works of this node end. */
@@ -191,21 +198,31 @@ export class Holdings {
       return work
     })
     const { promise, resolve } = Promise.withResolvers<void>()
+    let until = Number.POSITIVE_INFINITY
+    let cancelWait = (): void => undefined
     const question: Question = {
       keys: new Set(keys.map(hex)),
       works: new Set(works.filter((work) => work !== noWork).map(hex)),
       asked: new Set(),
       unanswered: new Set(),
       found: [],
+      enough,
       // Who holds something may hold it for other sources, while another is at these.
-      enough: ends.length > 0 ? Number.POSITIVE_INFINITY : enough,
+      graceMs: ends.length > 0 ? worksGraceMs : 0,
       done: resolve,
+      within: (ms) => {
+        const end = this.#needs.clock.now() + ms
+        if (end >= until) return
+        until = end
+        cancelWait()
+        cancelWait = this.#needs.clock.after(ms, () => {
+          for (const peerId of question.unanswered) this.#slow.add(peerId)
+          resolve()
+        })
+      },
     }
     this.#questions.set(id, question)
-    const cancelBudget = this.#needs.clock.after(budgetMs, () => {
-      for (const peerId of question.unanswered) this.#slow.add(peerId)
-      resolve()
-    })
+    question.within(budgetMs)
     signal?.addEventListener('abort', () => resolve(), { once: true })
     try {
       for (const peerId of this.#needs.peers()) {
@@ -220,7 +237,7 @@ export class Holdings {
       signal?.throwIfAborted()
       return question.found
     } finally {
-      cancelBudget()
+      cancelWait()
       this.#questions.delete(id)
       for (const end of ends) end()
     }

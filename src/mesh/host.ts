@@ -95,6 +95,8 @@ export async function createHost(init: HostInit): Promise<Host> {
       dialTimeout: 3000,
       addressDialTimeout: 1000,
       maxPeerAddrsToDial: 8,
+      // Who is dialled again, and when, is the dialler's.
+      maxParallelReconnects: 0,
       // In the order given: the dialler knows which address worked last.
       addressSorter: () => 0,
     },

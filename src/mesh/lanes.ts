@@ -12,7 +12,7 @@ interface LanesNeeds {
 
 const openTimeoutMs = 3000
 const keptTimes = 64
-const reviewEvery = 8
+const reviewEvery = 32
 const firstHedgeMs = 50
 const minHedgeMs = 10
 const maxHedgeMs = 1000

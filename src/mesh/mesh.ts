@@ -85,7 +85,14 @@ export interface Mesh {
  * @throws ShoalError ERR_CONFIG when the identity cannot be used; as `Members.load`
  */
 export async function createMesh(needs: MeshNeeds, init: MeshInit): Promise<Mesh> {
-  const all = { interfaces: networkInterfaces, ...needs, log: needs.log.child('mesh') }
+  const nobody = (): void => undefined
+  const all = {
+    interfaces: networkInterfaces,
+    onServed: nobody,
+    onHedge: nobody,
+    ...needs,
+    log: needs.log.child('mesh'),
+  }
   const identity = await loadIdentity(init.stateDir)
   return new MeshNode(all, init, identity, await Members.load(all, init.stateDir, identity, init.membership.id))
 }

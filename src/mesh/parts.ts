@@ -19,6 +19,7 @@ import { Renewal } from './renewal.ts'
 import { RosterSync } from './roster-sync.ts'
 import type { BlockSource } from './served-blocks.ts'
 import { Summaries } from './summaries.ts'
+import { Surplus } from './surplus.ts'
 
 export interface MeshNeeds {
   clock: Clock
@@ -28,6 +29,10 @@ export interface MeshNeeds {
   source: BlockSource
   /** What this node answers when a member asks for action keys. */
   lookup: HoldingsLookup
+  /** Bytes of blocks went to a member. */
+  onServed?(bytes: number): void
+  /** A second source was asked for what a slow one owed. */
+  onHedge?(): void
   /** Default: the machine's. */
   interfaces?: Interfaces
 }
@@ -42,6 +47,7 @@ export interface Parts {
   /** Peers with an open connection. */
   connected: Set<string>
   dialler: Dialler
+  surplus: Surplus
   table: PeerTable
   claims: Claims
   holdings: Holdings
@@ -60,7 +66,7 @@ export const maxStreams = 4
 /** Makes the parts and gives each what it needs of the others. Nothing runs yet. */
 export function createParts(
   needs: Required<MeshNeeds>,
-  self: { peerId: string; name: string },
+  self: { peerId: string; name: string; maxPeers: number },
   host: Host,
   { book, members }: { book: AddressBook; members: Members },
   events: MeshEvents,
@@ -71,7 +77,7 @@ export function createParts(
     const { remotePeer, remoteAddr } = await host.dial(addresses, { signal })
     return { peerId: remotePeer.toString(), address: remoteAddr }
   }
-  const dialler = new Dialler({ clock, random, log, dial, connected }, self.peerId)
+  const dialler = new Dialler({ clock, random, log, dial, connected, maxPeers: self.maxPeers }, self.peerId)
   const table = new PeerTable(
     { clock, log, connections: (peerId) => openConnections(host, peerId) },
     { ...self, rosterDigest: () => members.roster.digest(members.now) },
@@ -137,6 +143,7 @@ export function createParts(
       return connection.newStream(blockProtocol, { signal, maxOutboundStreams: maxStreams })
     },
     isConnected: (peerId) => connected.has(peerId),
+    onHedge: () => needs.onHedge(),
   })
   const records = new ProviderRecords({
     clock,
@@ -146,12 +153,22 @@ export function createParts(
     connected: () => connected.size,
     onFound: (peerId, addresses, wanted) => dialler.found(peerId, addresses, { wanted }),
   })
+  const surplus = new Surplus(
+    {
+      clock,
+      log,
+      connections: () => host.getConnections(),
+      isUsed: (peerId, since) => table.isUsed(peerId, since),
+    },
+    self.maxPeers,
+  )
   const server = new BlockServer({
     clock,
     random,
     log,
     source: needs.source,
     incoming: (cid) => exchange.incoming(cid),
+    onServed: (bytes) => needs.onServed(bytes),
   })
   // Before the guard: who is shut out hears why.
   const rosterSync = new RosterSync({
@@ -187,6 +204,7 @@ export function createParts(
     renewal,
     connected,
     dialler,
+    surplus,
     table,
     claims,
     holdings,

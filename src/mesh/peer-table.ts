@@ -43,6 +43,8 @@ interface Peer {
   failures: number
   suspect: boolean
   watchers: number
+  /** When a frame that is no ping last went to or fro. */
+  usedAt: number
   cancelRetry: () => void
 }
 
@@ -150,7 +152,16 @@ export class PeerTable {
 
   /** See `ControlStream.send`; false also for a peer that is not up. */
   send(peerId: string, body: ControlMessage): boolean {
-    return this.#peers.get(peerId)?.control?.send(body) ?? false
+    const peer = this.#peers.get(peerId)
+    if (peer?.control?.send(body) !== true) return false
+    peer.usedAt = this.#needs.clock.now()
+    return true
+  }
+
+  /** Whether frames other than pings were exchanged with a peer since then (by `Clock.now`), or somebody watches it. */
+  isUsed(peerId: string, since: number): boolean {
+    const peer = this.#peers.get(peerId)
+    return peer !== undefined && (peer.watchers > 0 || peer.usedAt >= since)
   }
 
   /**
@@ -185,6 +196,7 @@ export class PeerTable {
         failures: 0,
         suspect: false,
         watchers: 0,
+        usedAt: Number.NEGATIVE_INFINITY,
         cancelRetry: () => undefined,
       }
       this.#peers.set(peerId, peer)
@@ -227,7 +239,10 @@ export class PeerTable {
         peer.name = name
         this.#events.onPeer(peerId, true)
       },
-      onFrame: (body) => this.#events.onFrame(peerId, body),
+      onFrame: (body) => {
+        peer.usedAt = this.#needs.clock.now()
+        this.#events.onFrame(peerId, body)
+      },
       onClose: (reason) => {
         if (peer.control === control) peer.control = undefined
         if (reason !== undefined) this.#logClose(peerId, reason)

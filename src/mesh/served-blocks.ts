@@ -17,6 +17,8 @@ export interface RangeFile {
 /** Where blocks come from: verified bytes, or undefined. */
 export interface BlockSource {
   get(cid: CID): Promise<Uint8Array | undefined>
+  /** The bytes of a small block in `into`, if they can be had at once and are known to be right. */
+  getUntouched?(cid: CID, into: Uint8Array): Uint8Array | undefined
   /** A block that is too large to be read as a whole; undefined when it is not here or not large. */
   open?(cid: CID): Promise<RangeFile | undefined>
 }

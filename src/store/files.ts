@@ -11,7 +11,7 @@ export const openFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
 export const openFlagsFollowing = O_RDONLY | O_NONBLOCK
 
 /** Up to here a file is read in one go on the event loop: a tenth of the price of four trips to the thread pool. */
-const readAtOnceBytes = 128 << 10
+export const readAtOnceBytes = 128 << 10
 export const chunkBytes = 1 << 20
 
 /** What a look at a file that should hold a block found. */
@@ -78,6 +78,28 @@ function readSmall(path: string, digest: Uint8Array, { flags, maxBytes }: CheckO
     return compared(hash('sha256', bytes, 'buffer'), digest, bytes, stat)
   } finally {
     closeSync(fd)
+  }
+}
+
+/**
+ * Reads a file of `size` bytes into `into`, which is long enough, on the event loop.
+ * @returns what the file looked like afterwards; undefined when it is not there, or shorter
+ */
+export function readNow(path: string, size: number, into: Uint8Array): BigIntStats | undefined {
+  let fd: number | undefined
+  try {
+    fd = openSync(path, openFlags)
+    for (let filled = 0; filled < size; ) {
+      const count = readSync(fd, into, filled, size - filled, null)
+      if (count === 0) return undefined
+      filled += count
+    }
+    return fstatSync(fd, { bigint: true })
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return undefined
+  } finally {
+    if (fd !== undefined) closeSync(fd)
   }
 }
 

@@ -55,6 +55,16 @@ const unitSchema = z.strictObject({
 /** One finished unit of a session. */
 export type UnitEvent = z.output<typeof unitSchema>
 
+const trafficSchema = z.object({
+  fetchedBytes: count,
+  servedBytes: count,
+  hedged: count,
+  badBlocks: count,
+  placed: count,
+  moved: count,
+  kept: count,
+})
+
 const recordSchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('started'),
@@ -65,7 +75,7 @@ const recordSchema = z.discriminatedUnion('type', [
     startedAt: z.number(),
   }),
   z.strictObject({ type: z.literal('unit'), unit: unitSchema }),
-  z.strictObject({ type: z.literal('ended'), id: z.string().min(1).max(64) }),
+  z.strictObject({ type: z.literal('ended'), id: z.string().min(1).max(64), traffic: trafficSchema.optional() }),
 ])
 
 /** One line of the session history. */

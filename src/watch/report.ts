@@ -1,5 +1,6 @@
 import { type CauseEvent, type Outcome, outcomes } from './events.ts'
 import type { Session } from './sessions.ts'
+import type { TrafficCounts } from './traffic.ts'
 
 /** One row of a report. */
 export interface ReportUnit {
@@ -46,6 +47,8 @@ export interface Report {
   bytesOut: number
   /** Units for which a first way failed and another one served. */
   fallbacks: number
+  /** Of the whole node meanwhile, whatever it was for; absent when unknown. */
+  traffic?: TrafficCounts
   peers: ReportPeer[]
   units: ReportUnit[]
 }
@@ -68,6 +71,7 @@ export function reportOf(session: Session): Report {
     peers: [],
     units: [],
   }
+  if (session.traffic !== undefined) report.traffic = session.traffic
   for (const unit of session.units) {
     const { crate, kind, outcome, where, reason, ms, bytesIn, bytesOut } = unit
     // The wall clock may be set back during a build; a unit never starts before its session.

@@ -2,6 +2,7 @@ import type { Clock, Random } from '../base/clock.ts'
 import type { SessionRecord, UnitEvent } from './events.ts'
 import type { History } from './history.ts'
 import type { ProcessTable } from './processes.ts'
+import type { Traffic, TrafficCounts } from './traffic.ts'
 
 /** One cargo process and the units it asked for. */
 export interface Session {
@@ -14,6 +15,8 @@ export interface Session {
   /** Milliseconds since the Unix epoch: its first unit. */
   startedAt: number
   over: boolean
+  /** Of the whole node, whatever it was for, from the first unit until cargo had ended, so far while it runs; absent when unknown. */
+  traffic?: TrafficCounts
   /** In the order in which they finished. */
   units: UnitEvent[]
 }
@@ -35,6 +38,7 @@ export interface SessionsNeeds {
   random: Random
   processes: ProcessTable
   history: History
+  traffic: Pick<Traffic, 'counts' | 'since'>
   /** Called with every finished unit, for live views and metrics. */
   onUnit?: (unit: UnitEvent) => void
   /** Called once for each session whose cargo has ended. */
@@ -51,6 +55,7 @@ export interface SessionsInit {
 interface OpenSession {
   session: Session
   identity: string | undefined
+  trafficBefore: TrafficCounts
   inFlight: number
   waiters: (() => void)[]
   cancelCheck: (() => void) | undefined
@@ -120,6 +125,9 @@ export class Sessions {
 
   /** @param id a session's id, the beginning of exactly one, or `last` */
   find(id: string): Session | undefined {
+    for (const { session, trafficBefore } of this.#open.values()) {
+      session.traffic = this.#needs.traffic.since(trafficBefore)
+    }
     if (id === 'last') return this.#sessions.findLast((session) => session.units.length > 0)
     const matches = this.#sessions.filter((session) => session.id.startsWith(id))
     return matches.find((session) => session.id === id) ?? (matches.length === 1 ? matches[0] : undefined)
@@ -146,7 +154,8 @@ export class Sessions {
     }
     const startedAt = this.#needs.clock.wall()
     const session: Session = { id: this.#newId(startedAt), pid, cwd, startedAt, over: false, units: [] }
-    const open: OpenSession = { session, identity, inFlight: 0, waiters: [], cancelCheck: undefined }
+    const trafficBefore = this.#needs.traffic.counts()
+    const open: OpenSession = { session, identity, trafficBefore, inFlight: 0, waiters: [], cancelCheck: undefined }
     this.#open.set(pid, open)
     this.#sessions.push(session)
     this.#needs.history.append({ type: 'started', id: session.id, pid, cwd: clip(cwd), startedAt })
@@ -186,8 +195,10 @@ export class Sessions {
     if (open.session.over) return
     open.cancelCheck?.()
     open.session.over = true
+    const traffic = this.#needs.traffic.since(open.trafficBefore)
+    open.session.traffic = traffic
     if (this.#open.get(open.session.pid) === open) this.#open.delete(open.session.pid)
-    this.#needs.history.append({ type: 'ended', id: open.session.id })
+    this.#needs.history.append({ type: 'ended', id: open.session.id, traffic })
     this.#needs.onEnd?.(open.session)
     this.#forget()
     if (this.#needs.history.full) void this.#needs.history.rewrite(recordsOf(this.#sessions))
@@ -226,15 +237,18 @@ function sessionsOf(records: readonly SessionRecord[]): Session[] {
       byId.set(id, { id, pid, cwd, startedAt, over: true, units: [] })
     } else if (record.type === 'unit') {
       byId.get(record.unit.session)?.units.push(record.unit)
+    } else {
+      const session = byId.get(record.id)
+      if (session !== undefined && record.traffic !== undefined) session.traffic = record.traffic
     }
   }
   return [...byId.values()]
 }
 
 function* recordsOf(sessions: readonly Session[]): Generator<SessionRecord> {
-  for (const { id, pid, cwd, startedAt, over, units } of sessions) {
+  for (const { id, pid, cwd, startedAt, over, units, traffic } of sessions) {
     yield { type: 'started', id, pid, cwd: clip(cwd), startedAt }
     for (const unit of units) yield { type: 'unit', unit }
-    if (over) yield { type: 'ended', id }
+    if (over) yield { type: 'ended', id, ...(traffic === undefined ? {} : { traffic }) }
   }
 }

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { daemonFlags } from '../../src/cli/daemon-program.ts'
 import type { Membership } from '../../src/mesh/membership.ts'
 import { createMembership } from '../mesh/hiring.ts'
 import type { Answer, Order } from './blocks-node.ts'
@@ -70,9 +71,21 @@ class Node {
   }
 }
 
-async function startNode(dir: string, membership: Membership, listen?: string, before: string[] = []): Promise<Node> {
+interface StartOptions {
+  listen?: string
+  /** What the process is started through. */
+  before?: string[]
+  /** For Node; by default those of the daemon. */
+  flags?: readonly string[]
+}
+
+async function startNode(
+  dir: string,
+  membership: Membership,
+  { listen, before = [], flags = daemonFlags }: StartOptions = {},
+): Promise<Node> {
   const profile = flag('prof') ? ['--cpu-prof', '--cpu-prof-dir', '/tmp/shoal-blocks-prof'] : []
-  const [file = '', ...args] = [...before, process.execPath, '--expose-gc', ...profile, program]
+  const [file = '', ...args] = [...before, process.execPath, ...flags, '--expose-gc', ...profile, program]
   const node = new Node(
     spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], serialization: 'advanced' }),
   )
@@ -80,22 +93,32 @@ async function startNode(dir: string, membership: Membership, listen?: string, b
   return node
 }
 
-async function onLoopback(dir: string, measure: (sender: Node, receiver: Node) => Promise<void>): Promise<void> {
-  const membership = createMembership({ name: 'bench' })
-  const sender = await startNode(join(dir, 'sender'), membership)
-  const receiver = await startNode(join(dir, 'receiver'), { ...membership, seeds: sender.addresses })
-  await measure(sender, receiver)
-  await Promise.all([sender.end(), receiver.end()])
+/** One that has, and one that wants. */
+interface Pair {
+  sender: Node
+  receiver: Node
 }
 
-async function compareSpeeds(sender: Node, receiver: Node): Promise<void> {
+async function startPair(dir: string, flags?: readonly string[]): Promise<Pair> {
+  const membership = createMembership({ name: 'bench' })
+  const options = flags === undefined ? {} : { flags }
+  const sender = await startNode(join(dir, 'sender'), membership, options)
+  const receiver = await startNode(join(dir, 'receiver'), { ...membership, seeds: sender.addresses }, options)
+  return { sender, receiver }
+}
+
+const endPair = ({ sender, receiver }: Pair): Promise<unknown> => Promise.all([sender.end(), receiver.end()])
+
+/** @param plain a pair in Node as it comes: the flags of the daemon are a part of what is compared */
+async function compareSpeeds(pair: Pair, plain: Pair): Promise<void> {
+  const { sender, receiver } = pair
   const from = [sender.peerId]
   const loads = [
     { what: 'one file of 200 MB', count: 1, size: 200 * MB },
     { what: '2,000 files of 64 KiB', count: 2000, size: 64 * KiB },
   ]
   for (const { what, count, size } of loads) {
-    const runOf = async (order: Order): Promise<Figures> => {
+    const runOf = async (order: Order, { sender, receiver } = pair): Promise<Figures> => {
       for (const node of [sender, receiver]) await node.ask({ do: 'settle' })
       const before = await sender.ask({ do: 'usage' })
       const { ms = 0, cpuMs = 0 } = await receiver.ask(order)
@@ -103,12 +126,18 @@ async function compareSpeeds(sender: Node, receiver: Node): Promise<void> {
       const sent = (after.cpuMs ?? 0) - (before.cpuMs ?? 0)
       return { ms, busier: Math.max(cpuMs, sent), both: cpuMs + sent }
     }
-    const figures: { bare: Figures[]; memory: Figures[]; disk: Figures[] } = { bare: [], memory: [], disk: [] }
+    const figures: Record<'bare' | 'flags' | 'memory' | 'disk', Figures[]> = {
+      bare: [],
+      flags: [],
+      memory: [],
+      disk: [],
+    }
     for (let run = 0; run < runs; run++) {
       const { cids = [] } = await sender.ask({ do: 'fill', count, size })
       const blocks = cids.map((cid) => ({ cid, size }))
-      const address = sender.bare[0] ?? ''
-      figures.bare.push(await runOf({ do: 'bare', address, bytes: count * size, piece: 256 * KiB }))
+      const bare = (address = ''): Order => ({ do: 'bare', address, bytes: count * size, piece: 256 * KiB })
+      figures.bare.push(await runOf(bare(plain.sender.bare[0]), plain))
+      figures.flags.push(await runOf(bare(sender.bare[0])))
       figures.memory.push(await runOf({ do: 'fetch', blocks, from, keep: false }))
       figures.disk.push(await runOf({ do: 'fetch', blocks, from, keep: true }))
       for (const node of [sender, receiver]) await node.ask({ do: 'drop', cids })
@@ -121,6 +150,7 @@ async function compareSpeeds(sender: Node, receiver: Node): Promise<void> {
         `${cores('bare')} of ${availableParallelism()} cores busy`,
     )
     for (const [name, text] of [
+      ['flags', "bare, daemon's flags"],
       ['memory', 'verified, in memory'],
       ['disk', 'from store to store'],
     ] as const) {
@@ -136,7 +166,7 @@ async function compareSpeeds(sender: Node, receiver: Node): Promise<void> {
 }
 
 /** How much both grow while one of them reads slowly, or nothing at all. */
-async function measureMemory(sender: Node, receiver: Node): Promise<void> {
+async function measureMemory({ sender, receiver }: Pair): Promise<void> {
   const size = 200 * MB
   const { cids: [cid = ''] = [] } = await sender.ask({ do: 'fill', count: 1, size })
   const stall: Order = { do: 'stall', address: sender.addresses[0] ?? '', cid, streams: 4 }
@@ -171,8 +201,7 @@ async function toolchainToSeven(dir: string): Promise<void> {
       const node = await startNode(
         join(dir, `shaped-${at}`),
         { ...membership, seeds: [...seeds] },
-        address,
-        command([]),
+        { listen: address, before: command([]) },
       )
       nodes.push(node)
       seeds.push(...node.addresses)
@@ -215,9 +244,13 @@ async function measure(): Promise<void> {
   try {
     if (!flag('no-loopback')) {
       say(`blocks over loopback, medians of ${runs}`)
-      await onLoopback(join(dir, 'speed'), compareSpeeds)
+      const [fast, plain] = [await startPair(join(dir, 'speed')), await startPair(join(dir, 'plain'), [])]
+      await compareSpeeds(fast, plain)
+      await Promise.all([endPair(fast), endPair(plain)])
       // New ones: what others have left in memory would hide what these need.
-      await onLoopback(join(dir, 'memory'), measureMemory)
+      const fresh = await startPair(join(dir, 'memory'))
+      await measureMemory(fresh)
+      await endPair(fresh)
     }
     if (!flag('no-toolchain')) await toolchainToSeven(dir)
   } finally {

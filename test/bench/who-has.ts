@@ -12,13 +12,15 @@ import { ManualClock, makeHost, someBytes } from '../mesh/fixture.ts'
 import { createMembership } from '../mesh/hiring.ts'
 import { Cluster, lastReport, type TestNode } from '../support/cluster.ts'
 
-/** What it costs to know who has what. `npm run bench -- who-has [--nodes N] [--results N]`. */
+/** What it costs to know who has what. `npm run bench -- who-has [--nodes N] [--results N] [--rounds N]`. */
 const argument = (name: string, otherwise: number): number => {
   const at = process.argv.indexOf(`--${name}`)
   return at < 0 ? otherwise : Number(process.argv[at + 1])
 }
 const nodes = argument('nodes', 30)
 const results = argument('results', 1000)
+const rounds = argument('rounds', 3)
+const settleMs = 4000
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const at = (values: number[], share: number): number =>
@@ -59,19 +61,33 @@ async function stopped(): Promise<number> {
     const made = (await built(ada, dir)).map(({ ms }) => ms)
     const meanMs = made.reduce((sum, ms) => sum + ms, 0) / made.length
     await built(ben, dir)
-    const row = async (what: string): Promise<void> => {
-      const units = (await built(cleo, dir)).filter(({ outcome }) => outcome === 'recalled-mesh').map(({ ms }) => ms)
-      say(`  ${what.padEnd(44)} ${units.length} units, p50 ${at(units, 0.5)} ms, longest ${at(units, 1)} ms`)
+    const units = { all: [] as number[], gone: [] as number[], hung: [] as number[] }
+    const row = async (of: keyof typeof units): Promise<void> => {
+      await forget(cleo, 2)
+      // A node that has just started looks at its toolchains first.
+      await delay(settleMs)
+      if (of === 'hung') ben.daemon?.kill('SIGSTOP')
+      if (of === 'gone') await ben.stop()
+      try {
+        for (const { outcome, ms } of await built(cleo, dir)) if (outcome === 'recalled-mesh') units[of].push(ms)
+      } finally {
+        if (of === 'gone') await ben.start()
+        else ben.daemon?.kill('SIGCONT')
+      }
     }
     say(`examples/offline: ${made.length} units, ${meanMs.toFixed(0)} ms each on average`)
-    await row('recalled from two members')
-    await forget(cleo, 2)
-    ben.daemon?.kill('SIGSTOP')
-    try {
-      await row('the same while one of them hangs (SIGSTOP)')
-    } finally {
-      ben.daemon?.kill('SIGCONT')
+    for (let round = 0; round < rounds; round++) {
+      await row('all')
+      await row('gone')
+      await row('hung')
     }
+    const tell = (what: string, ms: number[]): boolean =>
+      say(
+        `  ${what.padEnd(44)} ${ms.length} units, p50 ${at(ms, 0.5)} ms, p90 ${at(ms, 0.9)} ms, longest ${at(ms, 1)} ms`,
+      )
+    tell('recalled from two members', units.all)
+    tell('while one of them is switched off', units.gone)
+    tell('while one of them hangs (SIGSTOP)', units.hung)
     return meanMs
   } finally {
     await cluster.close()

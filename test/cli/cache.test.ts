@@ -10,6 +10,7 @@ const answers: Answers = {
   'cache-stats': stats,
   'cache-gc': { ...stats, freed },
   'cache-verify': { ...stats, verified: { checked: 12, bad: 0, replaced: 0 } },
+  purge: { schema: 1, peerId: 'p', results: 3, files: 6, placed: 1 },
   'cache-purge': { ...stats, blocks: 0, bytes: 0, results: 0, freed },
 }
 
@@ -23,6 +24,11 @@ const cases = [
   { args: ['cache', 'gc', '--to', '1.5GiB'], asks: ['cache-gc', { toBytes: 1.5 * 1024 ** 3 }], text: /^removed / },
   { args: ['cache', 'verify'], asks: ['cache-verify', {}], text: /^12 blocks read, 0 corrupt\n$/ },
   { args: ['cache', 'purge', '--yes'], asks: ['cache-purge', {}], text: /^removed 1\.0 MiB in 2 blocks\n$/ },
+  {
+    args: ['purge', '--by', 'ada', '--yes'],
+    asks: ['purge', { by: 'ada' }],
+    text: /^dropped 3 results and 1 result that were kept for ada\nremoved 6 files that cargo will make again\n$/,
+  },
 ] as const
 
 for (const { args, asks, text } of cases) {

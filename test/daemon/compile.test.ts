@@ -52,6 +52,7 @@ class Desk {
     learn: async () => undefined,
     causes: async () => [],
     announce: () => undefined,
+    delivered: async () => undefined,
     fileOf: async () => '/block',
     place: async () => undefined,
     placeBytes: async () => undefined,

@@ -157,7 +157,7 @@ class Group {
   }
 
   room(from: string, to: Member, mains: boolean): void {
-    const bytes = this.members.get(from)?.placed.room ?? 0
+    const bytes = this.members.get(from)?.placed.roomFor(to.peerId) ?? 0
     to.placement.onRoom(from, { bytes: BigInt(bytes), mains } as Room)
   }
 
@@ -246,15 +246,30 @@ test('nothing is placed while a build is at work, nor what is made faster than i
 })
 
 test('no member keeps more than its budget, and none on battery anything', async (t) => {
-  const [group, ada, small, none, battery, large] = await Group.of(t, [0, 10_000, 0, 1 << 20, 1 << 20])
+  const [group, ada, small, none, battery, large] = await Group.of(t, [0, 20_000, 0, 1 << 20, 1 << 20])
   assert.ok(ada && small && none && battery && large)
   group.room(battery.peerId, ada, false)
   const results = Array.from({ length: 20 }, () => made(3000))
   for (const result of results) await ada.make(result)
   await group.until('all are placed', () => large.placed.stats.results === 20 && ada.placement.stats.waiting === 0)
-  assert.ok(small.placed.stats.results >= 2 && small.placed.stats.bytes <= 10_000, JSON.stringify(small.placed.stats))
+  assert.ok(small.placed.stats.results >= 2 && small.placed.stats.bytes <= 20_000, JSON.stringify(small.placed.stats))
   assert.equal(none.placed.stats.results, 0)
   assert.equal(battery.placed.stats.results, 0)
+})
+
+test('one member cannot fill the room that others need', async (t) => {
+  const [group, ada, ben, cleo] = await Group.of(t, [0, 0, 40_000])
+  assert.ok(ada && ben && cleo)
+  for (let count = 0; count < 20; count++) await ada.make(made(3000))
+  await group.until('all were tried', () => ada.placement.stats.waiting === 0 && cleo.placed.stats.results > 0)
+  assert.ok(cleo.placed.stats.bytes <= 20_000, JSON.stringify(cleo.placed.stats))
+  assert.ok(cleo.placed.roomFor(ada.peerId) < 4000)
+  const theirs = made(3000)
+  await ben.make(theirs)
+  await group.until('it is placed', () => cleo.placed.has(hexOf(theirs.key)))
+  // What has gone makes room for its own maker again.
+  for (const [peer, keys] of cleo.placed.makers()) for (const key of keys) await cleo.placed.release(peer, key)
+  assert.equal(cleo.placed.roomFor(ada.peerId), 20_000)
 })
 
 test('what a member that is gone for good kept goes to the next one, and what another lost as well', async (t) => {

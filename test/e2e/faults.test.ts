@@ -89,7 +89,7 @@ describe('whatever happens to a node, the build ends as without Shoal', () => {
       process.kill(-first.pid, 'SIGKILL')
       await gone
     }
-    for (const name of ['ada', 'ben']) await cluster.node(name).start()
+    await Promise.all(['ada', 'ben'].map((name) => cluster.node(name).start()))
     await cluster.node('ada').waitForPeers(2)
   })
 

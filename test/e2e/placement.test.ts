@@ -14,7 +14,7 @@ interface SharingRow {
 }
 
 const sharingOf = async (node: TestNode): Promise<SharingRow['sharing']> =>
-  (await node.json<SharingRow>('status')).sharing
+  (await node.ask<SharingRow>('status')).sharing
 
 async function placedEverything(node: TestNode): Promise<SharingRow['sharing']> {
   for (let tries = 0; tries < 60; tries++) {

@@ -16,7 +16,7 @@ interface ToolchainsRow {
 }
 
 const toolchainsOf = async (node: TestNode): Promise<ToolchainsRow> =>
-  (await node.json<{ sharing: { toolchains: ToolchainsRow } }>('status')).sharing.toolchains
+  (await node.ask<{ sharing: { toolchains: ToolchainsRow } }>('status')).sharing.toolchains
 
 async function until(node: TestNode, holds: (row: ToolchainsRow) => boolean): Promise<ToolchainsRow> {
   for (let tries = 0; tries < 300; tries++) {

@@ -11,7 +11,7 @@ const high = '12D3KooWSHj3RRbBjD15g6wekV8y3mm57Pobmps2g2WJm6F67Lay'
 const at = (host: number) => multiaddr(`/ip4/192.0.2.${host}/tcp/1`)
 
 /** A dialler whose dials are answered by `answer`: a peer, or nobody. */
-function makeDialler(self: string, answer: (address: string) => string | undefined) {
+function makeDialler(self: string, answer: (address: string) => string | undefined, maxPeers = 128) {
   const clock = new ManualClock()
   const started = clock.now()
   const connected = new Set<string>()
@@ -23,6 +23,7 @@ function makeDialler(self: string, answer: (address: string) => string | undefin
       random: () => 0.5,
       log: silentLogger,
       connected,
+      maxPeers,
       async dial(addresses) {
         dials.push({ atMs: clock.now() - started, addresses: addresses.map(String) })
         try {
@@ -172,6 +173,17 @@ test('hearsay cannot push out the address that worked, nor make this node dial w
   }
   assert.ok(dials.length - before <= 5, `${dials.length - before} dials in two seconds`)
   assert.ok(dials.at(-1)?.addresses.includes(good))
+})
+
+test('with enough members nobody else is dialled, but for one that is wanted, once', async () => {
+  const { dialler, dials, connected, pass } = makeDialler(low, () => undefined, 1)
+  dialler.found(high, [at(1)])
+  connected.add('somebody')
+  await pass(10_000)
+  assert.equal(dials.length, 0)
+  dialler.found(high, [at(1)], { wanted: true })
+  await pass(10_000)
+  assert.equal(dials.length, 1)
 })
 
 test('thousands of names at once are not all remembered, and known members stay', async () => {

@@ -78,7 +78,7 @@ test('an answer that would be too large keeps the first trace of every key', asy
   assert.ok(bytes > 1_000_000 && bytes <= 1024 * 1024, `${bytes} bytes`)
 })
 
-function alone(lookup: HoldingsLookup): { holdings: Holdings; claims: Claims; sent: ControlMessage[]; log: LogBook } {
+function alone(lookup: HoldingsLookup) {
   const sent: ControlMessage[] = []
   const log = new LogBook()
   const send = (_peer: string, body: ControlMessage): boolean => {
@@ -88,7 +88,7 @@ function alone(lookup: HoldingsLookup): { holdings: Holdings; claims: Claims; se
   const clock = new ManualClock()
   const claims = new Claims({ clock, self: 'm', sendWait: () => true, sendDone: () => undefined })
   const holdings = new Holdings({ clock, log, lookup, claims, peers: () => ['p', 'q'], send })
-  return { holdings, claims, sent, log }
+  return { holdings, claims, sent, log, clock }
 }
 
 const message = <T extends object>(body: T) => body as T & { $typeName: never }
@@ -180,8 +180,8 @@ test('works that are not claimed, or not asked about, play no part', async () =>
   assert.equal(holdings.dropped, 4)
 })
 
-test('with a claimed work the answers of all are waited for', async () => {
-  const { holdings, claims } = alone(async () => [])
+test('with a claimed work the answers of all are waited for, once something is found for 20 ms', async () => {
+  const { holdings, claims, clock } = alone(async () => [])
   const [key, mine] = [someBytes(32), someBytes(32)]
   const claim = claims.claim(mine, 1000)
   const asking = holdings.ask([key], { budgetMs: 60_000, enough: 1, works: [mine] })
@@ -190,4 +190,14 @@ test('with a claimed work the answers of all are waited for', async () => {
   holdings.onAnswer('q', message({ id: 1n, holdings: [], pending: [{ work: mine, expectedMs: 5 }] }) as never)
   assert.equal((await asking).length, 1)
   assert.deepEqual(claim.pending, [{ peerId: 'q', expectedMs: 5 }])
+
+  const found = message({ key, traces: [key] })
+  const again = holdings.ask([key], { budgetMs: 60_000, enough: 1, works: [mine] })
+  holdings.onAnswer('p', message({ id: 2n, holdings: [found], pending: [] }) as never)
+  clock.advance(20)
+  assert.equal((await again).length, 1)
+  // It is not waited for again before it has answered.
+  const third = holdings.ask([key], { budgetMs: 60_000, enough: 1, works: [mine] })
+  holdings.onAnswer('p', message({ id: 3n, holdings: [found], pending: [] }) as never)
+  assert.equal((await third).length, 1)
 })

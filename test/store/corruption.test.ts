@@ -75,6 +75,37 @@ for (const [how, damage] of Object.entries(damages)) {
   }
 }
 
+for (const [how, damage] of Object.entries(damages)) {
+  test(`getUntouched() gives nothing of a block that is ${how}`, async (t) => {
+    const store = await openStore(t, { dir: await tempDir(t) })
+    const bytes = randomBytes(sizes.small)
+    const cid = await store.put(bytes)
+    const into = Buffer.alloc(sizes.large)
+    assertSame(store.getUntouched(cid, into), bytes)
+    damage((await store.path(cid)) ?? '')
+    assert.equal(store.getUntouched(cid, into), undefined)
+    assert.equal(await store.get(cid), undefined)
+  })
+}
+
+test('getUntouched() leaves to others what is large, unknown, or longer than the memory it is given', async (t) => {
+  const dir = await tempDir(t)
+  const store = await openStore(t, { dir })
+  const into = Buffer.alloc(sizes.large)
+  const large = await store.put(randomBytes(sizes.large))
+  assert.equal(store.getUntouched(large, into), undefined)
+  assert.equal(store.getUntouched(cidOf(Buffer.from('elsewhere')), into), undefined)
+  const small = await store.put(randomBytes(sizes.small))
+  assert.equal(store.getUntouched(small, into.subarray(0, sizes.small - 1)), undefined)
+  await store.stop()
+  // After a restart it has to be compared once.
+  const again = await openStore(t, { dir })
+  await again.indexed()
+  assert.equal(again.getUntouched(small, into), undefined)
+  assert.notEqual(await again.get(small), undefined)
+  assert.notEqual(again.getUntouched(small, into), undefined)
+})
+
 test('two blocks whose files were swapped are both taken out', async (t) => {
   const store = await openStore(t)
   const [one, two] = [await store.put(randomBytes(300)), await store.put(randomBytes(300))]

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { ask } from '../../src/cli/client.ts'
+import { keepPrograms, keepToolchains, keptPrograms, knownToolchains } from './programs.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const cli = join(root, 'src/cli/main.ts')
@@ -56,6 +58,7 @@ export interface ReportRow {
   totals: Record<string, number>
   fallbacks: number
   bytesIn: number
+  traffic: { fetchedBytes: number; servedBytes: number }
   units: UnitRow[]
 }
 
@@ -79,6 +82,10 @@ export class TestNode {
     return { ...process.env, SHOAL_HOME: this.home }
   }
 
+  get #socket(): string {
+    return join(this.home, 'run/shoal.sock')
+  }
+
   /** What the daemon logged so far. */
   get log(): string {
     return this.#log
@@ -93,6 +100,11 @@ export class TestNode {
     const ran = await this.shoal(...args, '--json')
     if (ran.code !== 0) throw new Error(`${this.name}: shoal ${args.join(' ')}: ${ran.stderr}`)
     return JSON.parse(ran.stdout) as T
+  }
+
+  /** As `json`, without a process of its own for each question. */
+  async ask<T>(method: string): Promise<T> {
+    return (await ask(this.#socket, method, {})) as T
   }
 
   async configure(toml: string): Promise<void> {
@@ -112,10 +124,13 @@ export class TestNode {
     const deadline = Date.now() + 30_000
     for (;;) {
       if (child.exitCode !== null) throw new Error(`${this.name} did not start: ${this.#log}`)
-      const ran = await this.shoal('status', '--json')
-      if (ran.code === 0) return
-      if (Date.now() > deadline) throw new Error(`${this.name} does not answer: ${this.#log}`)
-      await delay(50)
+      try {
+        await this.ask('status')
+        return
+      } catch (error) {
+        if (Date.now() > deadline) throw new Error(`${this.name} does not answer: ${this.#log}`, { cause: error })
+      }
+      await delay(20)
     }
   }
 
@@ -150,10 +165,10 @@ export class TestNode {
   async waitForPeers(count: number): Promise<void> {
     const deadline = Date.now() + 30_000
     for (;;) {
-      const { peers } = await this.json<{ peers: { connected: boolean; slots?: number }[] }>('peers')
+      const { peers } = await this.ask<{ peers: { connected: boolean }[] }>('peers')
       if (peers.filter((peer) => peer.connected).length >= count) return
       if (Date.now() > deadline) throw new Error(`${this.name} sees ${JSON.stringify(peers)}\n${this.#log}`)
-      await delay(100)
+      await delay(50)
     }
   }
 }
@@ -178,7 +193,9 @@ export class Cluster {
     const cluster = new Cluster(dir, nodes)
     for (const node of nodes) node.daemonEnv = daemonEnv(node.name, dir)
     try {
-      for (const node of nodes) await cluster.#add(node, config(node.name))
+      const [first, ...others] = nodes
+      if (first !== undefined) await cluster.#add(first, config(first.name))
+      await Promise.all(others.map((node) => cluster.#add(node, config(node.name))))
       for (const node of nodes) await node.waitForPeers(nodes.length - 1)
     } catch (error) {
       await cluster.close()
@@ -187,13 +204,25 @@ export class Cluster {
     return cluster
   }
 
-  async #add(node: TestNode, extra: string): Promise<void> {
+  /** One more node, by a link of the first; which members it meets is not waited for. @param mesh lines for `[mesh]` */
+  async join(name: string, extra = '', mesh = ''): Promise<TestNode> {
+    const node = new TestNode(name, join(this.dir, name))
+    this.nodes.push(node)
+    await this.#add(node, extra, mesh)
+    return node
+  }
+
+  async #add(node: TestNode, extra: string, mesh = ''): Promise<void> {
     const [first] = this.nodes
     // mDNS is multicast and belongs to the tests that have a network of their own.
-    await node.configure(`name = "${node.name}"\nslots = 2\n${extra}\n[mesh]\nlisten = ["127.0.0.1"]\nmdns = false\n`)
+    const base = `[mesh]\nlisten = ["127.0.0.1"]\nmdns = false\n`
+    await node.configure(`name = "${node.name}"\nslots = 2\n${extra}\n${base}${mesh}\n`)
+    await knownToolchains(node.home)
     if (first !== undefined && node !== first) await shareShim(first, node)
     if (node === first) {
+      await keptPrograms(node.home)
       await must(node, node.shoal('init', '--name', node.name, '--yes'))
+      await keepPrograms(node.home)
     } else if (first !== undefined) {
       const link = (await must(first, first.shoal('invite'))).stdout.trim()
       await must(node, node.shoal('join', link, '--name', node.name))
@@ -219,6 +248,7 @@ export class Cluster {
 
   async close(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.stop()))
+    if (this.nodes[0] !== undefined) await keepToolchains(this.nodes[0].home)
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 })
   }
 }

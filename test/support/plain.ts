@@ -18,19 +18,21 @@ set -- "\${kept[@]}"
  * it makes is what rustc makes of the same invocation with the same flags, without any of Shoal's code.
  */
 const script = (stripIncremental: boolean): string => `#!/bin/bash
-rustc="$1"
+rustc=("$1")
 shift
+# In its place, and before its arguments.
+case "\${rustc[0]##*/}" in clippy-driver) rustc+=("$1"); shift ;; esac
 name= source= previous=
 for argument in "$@"; do
   [ "$previous" = --crate-name ] && name="$argument"
   case "$argument" in
-    -) exec "$rustc" "$@" ;;
-    --print*|-vV|-V|--version) exec "$rustc" "$@" ;;
+    -) exec "\${rustc[@]}" "$@" ;;
+    --print*|-vV|-V|--version) exec "\${rustc[@]}" "$@" ;;
     *.rs) source="$argument" ;;
   esac
   previous="$argument"
 done
-if [ -z "$name" ] || [ "$name" = ___ ] || [ -n "$CARGO_CFG_TARGET_ARCH" ]; then exec "$rustc" "$@"; fi
+if [ -z "$name" ] || [ "$name" = ___ ] || [ -n "$CARGO_CFG_TARGET_ARCH" ]; then exec "\${rustc[@]}" "$@"; fi
 home="\${CARGO_HOME:-$HOME/.cargo}"
 flags=()
 case " $* " in *" --cap-lints "*) flags+=(--remap-path-prefix=/nonexistent/shoal=/cargo/registry/src --remap-path-prefix=/nonexistent/shoal=/cargo/git/checkouts) ;; esac
@@ -43,7 +45,7 @@ case "$PWD" in
   esac ;;
 esac
 ${stripIncremental ? strip : ''}[ -n "$OUT_DIR" ] && flags+=("--remap-path-prefix=$OUT_DIR=/cargo/build-dir/\${OUT_DIR##*/build/}")
-exec "$rustc" "\${flags[@]}" "$@"
+exec "\${rustc[@]}" "\${flags[@]}" "$@"
 `
 
 /**

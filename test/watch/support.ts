@@ -7,6 +7,7 @@ import { seededRandom } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { History } from '../../src/watch/history.ts'
 import { Sessions, type SessionsInit, type SessionsNeeds, type UnitFacts } from '../../src/watch/sessions.ts'
+import { Traffic } from '../../src/watch/traffic.ts'
 
 /** A clock that stands still until it is told to go on. */
 export class TestClock implements Clock {
@@ -71,7 +72,10 @@ export function bench(
   const maxBytes = init.maxBytes === undefined ? {} : { maxBytes: init.maxBytes }
   const history = new History({ clock, log: silentLogger }, { file, ...maxBytes })
   const processes = { identify: (pid: number) => living.get(pid) }
-  const sessions = new Sessions({ clock, random: seededRandom(7), processes, history, ...more }, init)
+  const sessions = new Sessions(
+    { clock, random: seededRandom(7), processes, history, traffic: new Traffic(), ...more },
+    init,
+  )
   return { clock, sessions, history, living }
 }
 

@@ -1,7 +1,6 @@
-import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
-import { ShoalError } from '../../base/errors.ts'
 import { askNode } from '../client.ts'
+import { confirmed } from '../confirm.ts'
 import { exitCodes } from '../failure.ts'
 import { type Io, note, print, printJson } from '../io.ts'
 import { byteCount, bytes, counted } from '../render.ts'
@@ -78,17 +77,4 @@ function statsLines({ results, bytes: size, blocks, ...rest }: Cache): string[] 
     ...(quarantined > 0 ? [`${counted(quarantined, 'corrupt file')} set aside`] : []),
     ...(refusing ? ['nothing new is kept just now: the disk is full or broken'] : []),
   ]
-}
-
-/** @throws ShoalError ERR_USAGE when there is nobody to ask */
-async function confirmed(io: Io, question: string): Promise<boolean> {
-  if (!('isTTY' in io.stdin && io.stdin.isTTY)) {
-    throw new ShoalError('ERR_USAGE', 'nobody can be asked here', { hint: 'Say --yes to remove it without asking.' })
-  }
-  const lines = createInterface({ input: io.stdin, output: io.stderr })
-  try {
-    return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `, { signal: io.signal })).trim())
-  } finally {
-    lines.close()
-  }
 }

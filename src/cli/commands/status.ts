@@ -4,6 +4,7 @@ import { exitCodes } from '../failure.ts'
 import { type Io, print, printJson } from '../io.ts'
 import { bytes, counted } from '../render.ts'
 import { type Status, shaped, statusShape } from '../shapes.ts'
+import { trafficText } from '../traffic-text.ts'
 
 interface StatusOptions {
   json?: true
@@ -24,7 +25,7 @@ export function addStatus(program: Command, io: Io, done: (exitCode: number) => 
     })
 }
 
-function statusLines({ node, mesh, slots, peers, cache, sharing, health }: Status): string[] {
+function statusLines({ node, mesh, slots, peers, cache, sharing, traffic, health }: Status): string[] {
   return [
     `node    ${node.name}  ${node.peerId}  (process ${node.pid}, version ${node.version})`,
     ...node.addresses.map((address) => `        ${address}`),
@@ -33,6 +34,7 @@ function statusLines({ node, mesh, slots, peers, cache, sharing, health }: Statu
     `peers   ${counted(peers, 'peer')} connected`,
     `cache   ${bytes(cache.bytes)} in ${counted(cache.blocks, 'block')}, ${counted(cache.results, 'result')}`,
     ...(sharing === undefined ? [] : sharingLines(sharing)),
+    ...(traffic === undefined ? [] : [`blocks  ${trafficText(traffic)}, since it was started`]),
     ...(health.length === 0 ? ['health  good'] : []),
     ...health.flatMap(({ code, text, hint, count }) => [
       `health  ${code}: ${text}${count > 1 ? ` (${count} times)` : ''}`,
