@@ -26,6 +26,11 @@ const mostText = 4 << 20
 const artifactLine = (path: string, emit: OutputKind): Uint8Array =>
   Buffer.from(`${JSON.stringify({ $message_type: 'artifact', artifact: path, emit })}\n`)
 
+/** Metadata before everything else. */
+export function byUrgency(outputs: Result['outputs']): Result['outputs'] {
+  return [...outputs].sort((a, b) => Number(b.kind === 'metadata') - Number(a.kind === 'metadata'))
+}
+
 /** Puts the pieces of a result where cargo expects them and tells cargo so, in rustc's own order and words. */
 export class Delivery {
   readonly #planned: PlannedAction
@@ -77,8 +82,7 @@ export class Delivery {
 
   /** Metadata first where dependents may have it before the rest is there. */
   #inOrder({ outputs }: Result): Result['outputs'] {
-    if (this.#planned.usesMacros) return outputs
-    return [...outputs].sort((a, b) => Number(b.kind === 'metadata') - Number(a.kind === 'metadata'))
+    return this.#planned.usesMacros ? outputs : byUrgency(outputs)
   }
 
   #place(name: string, kind: OutputKind): Pick<DeliveredFile, 'target' | 'line' | 'isMetadata'> {

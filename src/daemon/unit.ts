@@ -12,7 +12,7 @@ import type { Missed, Recalled } from '../recall/recall.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
 import type { CompileNeeds, UnitEnd, UnitOutcome } from './compile-needs.ts'
-import { Delivery } from './deliver.ts'
+import { byUrgency, Delivery } from './deliver.ts'
 import type { Ran, ShimLink } from './shim-link.ts'
 
 /** What a lender that did its work well cannot help. */
@@ -95,7 +95,7 @@ export class Unit {
   async #deliverAsItComes({ result, holders }: Recalled): Promise<void> {
     // What a macro makes need not come out the same again, so once its metadata is announced nothing may be missing.
     const early = !this.#planned.usesMacros
-    for (const output of byUrgency(result)) {
+    for (const output of byUrgency(result.outputs)) {
       this.#bytesIn += await this.#needs.fetch(output.cid, output.size, holders, this.#shim.signal)
       if (output.kind !== 'metadata' || !early) continue
       await this.#delivery.depInfo(result.depInfo)
@@ -183,7 +183,7 @@ export class Unit {
     if (announced !== undefined && (metadata === undefined || !metadata.cid.equals(announced))) {
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
     }
-    for (const output of byUrgency(result)) {
+    for (const output of byUrgency(result.outputs)) {
       this.#bytesIn += await this.#needs.fetch(output.cid, output.size, [peer], this.#shim.signal)
     }
     if (announced === undefined) await this.#delivery.depInfo(result.depInfo)
@@ -292,9 +292,4 @@ export class Unit {
       message: error instanceof Error ? error.message : String(error),
     })
   }
-}
-
-/** Metadata before everything else. */
-function byUrgency(result: Result): Result['outputs'] {
-  return [...result.outputs].sort((a, b) => Number(b.kind === 'metadata') - Number(a.kind === 'metadata'))
 }
