@@ -32,10 +32,27 @@ export function workingDirectory(pid: number): string | undefined {
 
 /** Whether a process was stopped, as by Ctrl-Z; false where the system does not tell. */
 export function isStopped(pid: number): boolean {
+  const state = stateOf(pid)
+  if (state === 'T' || state === 't') return true
+  // While its child is between vfork and exec a process cannot be interrupted: the child alone was stopped then.
+  return state === 'D' && childrenOf(pid).some((child) => /^[Tt]$/.test(stateOf(child)))
+}
+
+/** The letter of proc_pid_stat(5); empty when there is none. */
+function stateOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return /^[Tt]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+    return stat.charAt(stat.lastIndexOf(')') + 2)
   } catch {
-    return false
+    return ''
+  }
+}
+
+/** Those that its first thread has started; empty when the kernel does not list them. */
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number)
+  } catch {
+    return []
   }
 }
