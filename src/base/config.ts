@@ -36,6 +36,11 @@ const schema = z.strictObject({
       /** Multiaddrs of members to dial when nothing else is known. */
       bootstrap: z.array(z.string()).default([]),
       mdns: z.boolean().default(true),
+      /**
+       * Whether a machine on the local network may ask to join without a link: it learns the mesh's name, and is let in once somebody
+       * who may invite has typed the code that it shows.
+       */
+      'join-by-approval': z.boolean().default(true),
       /** Members that this node stays connected to; whoever has what a build needs is met all the same. */
       'max-peers': z.int().min(1).max(128).default(128),
     })
