@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fakeDaemon, Refusal } from './fake-daemon.ts'
-import { shoal, temporaryHome } from './shoal.ts'
+import { shoal, statusAnswer, temporaryHome } from './shoal.ts'
 
 const who = { name: 'bert', peerId: '12D3KooWBERT' }
 
@@ -104,4 +104,24 @@ test('init asks a person before it founds a mesh beside one that is heard, and n
   assert.match(none.stderr, /hint: Join one: `shoal join --mesh NAME`/)
   const check = await shoal(['init', '--check'], { home, env })
   assert.deepEqual([check.code, check.stdout], [4, 'mesh  none yet\nheard office  abababab\n'])
+})
+
+test('status nags the only administrator until there is another, and it does not leave unasked', async (t) => {
+  const { home, paths } = await temporaryHome(t)
+  const mesh = { ...statusAnswer.mesh, open: true, admins: 1, isAdmin: true }
+  const alone = { ...statusAnswer, node: { ...statusAnswer.node, pid: 0x7fffffff }, mesh }
+  let status: unknown = alone
+  const daemon = await fakeDaemon(paths.socket, { status: () => status, leave: {}, stop: {} })
+  t.after(() => daemon.close())
+  const told = (await shoal(['status'], { home })).stdout
+  assert.match(told, /only administrator; make another: shoal promote NAME/)
+  assert.match(told, /open: whoever finds it on the local network is let in/)
+  const script = await shoal(['leave'], { home })
+  assert.match(script.stderr, /only administrator of office[\s\S]*error\[ERR_USAGE\][\s\S]*--yes to leave/)
+  assert.equal((await shoal(['leave'], { home, terminal: true, stdin: 'n\n' })).code, 0)
+  assert.ok(daemon.requests.every(({ method }) => method === 'status'))
+  assert.equal((await shoal(['leave', '--yes'], { home })).code, 0)
+  status = { ...alone, mesh: { ...mesh, admins: 2 } }
+  assert.doesNotMatch((await shoal(['status'], { home })).stdout, /administrator/)
+  assert.equal((await shoal(['leave'], { home })).code, 0)
 })

@@ -4,7 +4,7 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { seededRandom, systemClock } from '../../src/base/clock.ts'
 import { codeOf, ShoalError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
-import { grants, promote } from '../../src/mesh/administer.ts'
+import { grants, invite, promote } from '../../src/mesh/administer.ts'
 import { askToJoin, enterMesh, type HeardMesh } from '../../src/mesh/ask.ts'
 import {
   decodeNonce,
@@ -322,4 +322,23 @@ test(`decoders of asking throw nothing but their own errors, ${fuzzRuns} inputs`
       if (!(error instanceof ShoalError)) throw error
     }
   }
+})
+
+test('what a member may not do is refused in words, with what to do about it', async (t) => {
+  const membership = createMembership({ name: 'office' })
+  const stateDir = await temporaryDirectory(t)
+  await hire(stateDir, membership, { roles: ['member', 'lender'] })
+  const { mesh } = await running(t, membership, { stateDir })
+  const hint = /Let an administrator do it/
+  await assert.rejects(invite(mesh.members, 'member', []), {
+    code: 'ERR_ROLE',
+    message: /is member and may not invite a member/,
+    hint,
+  })
+  const self = mesh.members.member(mesh.peerId)
+  await assert.rejects(promote(mesh.members, self, 'admin'), {
+    code: 'ERR_ROLE',
+    message: /may not make node admin/,
+    hint,
+  })
 })
