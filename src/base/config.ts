@@ -33,7 +33,7 @@ const schema = z.strictObject({
       port: z.int().min(0).max(65535).default(0),
       /** Addresses to listen on. */
       listen: z.array(z.string()).default(['0.0.0.0']),
-      /** Multiaddrs of members to dial when nothing else is known. */
+      /** Multiaddrs of members to dial when nothing else is known: `/ip4/ADDRESS/tcp/PORT`, `/dns4/HOST/tcp/PORT`, `/dnsaddr/HOST`. */
       bootstrap: z.array(z.string()).default([]),
       mdns: z.boolean().default(true),
       /**

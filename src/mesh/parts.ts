@@ -10,6 +10,7 @@ import { blockProtocol } from './block-frames.ts'
 import { BlockServer } from './block-server.ts'
 import { Claims } from './claims.ts'
 import { Dialler } from './dialler.ts'
+import { resolved } from './dns-addresses.ts'
 import { BlockExchange } from './exchange.ts'
 import { Guard } from './guard.ts'
 import { Holdings, type HoldingsLookup } from './holdings.ts'
@@ -77,7 +78,7 @@ export function createParts(
   const { clock, log, random } = needs
   const connected = new Set<string>()
   const dial = async (addresses: Multiaddr[], signal: AbortSignal) => {
-    const { remotePeer, remoteAddr } = await host.dial(addresses, { signal })
+    const { remotePeer, remoteAddr } = await host.dial(await resolved(addresses), { signal })
     return { peerId: remotePeer.toString(), address: remoteAddr }
   }
   const dialler = new Dialler({ clock, random, log, dial, connected, maxPeers: self.maxPeers }, self.peerId)
