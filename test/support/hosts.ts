@@ -29,12 +29,17 @@ export class OfficeHost {
     this.#command = command
   }
 
+  /** Everything that Shoal keeps there. */
+  get shoalHome(): string {
+    return join(this.home, 'shoal')
+  }
+
   get env(): NodeJS.ProcessEnv {
     const { PATH, CARGO_HOME, RUSTUP_HOME } = process.env
     return {
       PATH,
       HOME: this.home,
-      XDG_RUNTIME_DIR: join(this.home, 'run'),
+      SHOAL_HOME: this.shoalHome,
       CARGO_HOME: CARGO_HOME ?? join(homedir(), '.cargo'),
       RUSTUP_HOME: RUSTUP_HOME ?? join(homedir(), '.rustup'),
     }
@@ -46,9 +51,14 @@ export class OfficeHost {
     return await capture(first, rest, { env: this.env, ...options })
   }
 
+  /** A command, whatever comes of it. */
+  async tries(...args: string[]): Promise<Ran> {
+    return await this.run(process.execPath, [cli, ...args])
+  }
+
   /** @throws unless it succeeds */
   async shoal(...args: string[]): Promise<string> {
-    const ran = await this.run(process.execPath, [cli, ...args])
+    const ran = await this.tries(...args)
     if (ran.code !== 0) throw new Error(`${this.name}: shoal ${args.join(' ')}: ${ran.stderr}${ran.stdout}`)
     return ran.stdout
   }
@@ -57,7 +67,7 @@ export class OfficeHost {
     return JSON.parse(await this.shoal(...args, '--json')) as T
   }
 
-  /** `shoal build` of a workspace, or another program that runs there. @throws unless it succeeds */
+  /** `shoal build` of a workspace. @throws unless it succeeds */
   async build(cwd: string, ...args: string[]): Promise<Ran> {
     const ran = await this.run(process.execPath, [cli, 'build', ...args], { cwd })
     if (ran.code !== 0) throw new Error(`${this.name}: shoal build: ${ran.stderr}${ran.stdout}`)
@@ -125,10 +135,9 @@ export class Office {
       const name = names[at] ?? ''
       return new OfficeHost(name, join(dir, name), (args) => command(args))
     })
-    for (const { home, name } of hosts) {
-      await mkdir(join(home, '.config/shoal'), { recursive: true })
-      await mkdir(join(home, 'run'), { mode: 0o700 })
-      await writeFile(join(home, '.config/shoal/config.toml'), `name = "${name}"\n${config}`)
+    for (const { shoalHome, name } of hosts) {
+      await mkdir(shoalHome, { recursive: true, mode: 0o700 })
+      await writeFile(join(shoalHome, 'config.toml'), `name = "${name}"\n${config}`)
     }
     return new Office(network, dir, hosts)
   }

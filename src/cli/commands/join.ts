@@ -3,7 +3,7 @@ import { foreignText, ShoalError } from '../../base/errors.ts'
 import { answers } from '../client.ts'
 import { isPerson } from '../confirm.ts'
 import { startDaemon } from '../daemon-program.ts'
-import { type Io, printJson } from '../io.ts'
+import { type Io, print, printJson } from '../io.ts'
 import { join } from '../joining.ts'
 import { pipedLine, restOf } from '../piped.ts'
 import { printMembership } from './init.ts'
@@ -45,6 +45,8 @@ export function addJoin(program: Command, io: Io): void {
       if (options.json) return printJson(io, membership)
       const headline = `This machine is now a member of ${foreignText(membership.mesh.name)}.`
       printMembership(io, membership, headline, options.up)
+      if (membership.mesh.open)
+        print(io, `${foreignText(membership.mesh.name)} is open: whoever finds it on the local network is let in.`)
     })
 }
 
