@@ -33,9 +33,14 @@ const schema = z.strictObject({
       port: z.int().min(0).max(65535).default(0),
       /** Addresses to listen on. */
       listen: z.array(z.string()).default(['0.0.0.0']),
-      /** Multiaddrs of members to dial when nothing else is known. */
+      /** Multiaddrs of members to dial when nothing else is known: `/ip4/ADDRESS/tcp/PORT`, `/dns4/HOST/tcp/PORT`, `/dnsaddr/HOST`. */
       bootstrap: z.array(z.string()).default([]),
       mdns: z.boolean().default(true),
+      /**
+       * Whether a machine on the local network may ask to join without a link: it learns the mesh's name, and is let in once somebody
+       * who may invite has typed the code that it shows.
+       */
+      'join-by-approval': z.boolean().default(true),
       /** Members that this node stays connected to; whoever has what a build needs is met all the same. */
       'max-peers': z.int().min(1).max(128).default(128),
     })

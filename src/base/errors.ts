@@ -136,8 +136,11 @@ export function toShoalError(error: unknown, fallback: ErrorCode = 'ERR_INTERNAL
   return new ShoalError(fallback, message, { cause: error })
 }
 
-/** Text from a peer, made harmless for a terminal or a log: no control characters, bounded length. */
+/** Controls, and what has no width or turns the text around it. */
+const unprintable = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
+
+/** Text from a peer, made harmless for a terminal or a log: no control characters, nothing that hides or turns text, bounded length. */
 export function foreignText(text: string): string {
-  const clean = text.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
+  const clean = text.replace(unprintable, ' ')
   return clean.length > maxForeignText ? `${clean.slice(0, maxForeignText)}…` : clean
 }

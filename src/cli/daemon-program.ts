@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, open, readFile, rename, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { codeOf, isErrorCode, ShoalError } from '../base/errors.ts'
@@ -99,12 +100,19 @@ export async function waitForExit(pid: number): Promise<void> {
 /** Longest answer of a one-shot run. */
 const maxAnswerBytes = 1 << 20
 
+/** What the program says before it answers; a promise is the answer to a question. */
+export type OnWord = (word: unknown) => Promise<boolean> | undefined
+
 /**
  * Lets the daemon program do one thing to the files of this node (`init`, `join`, `leave`) without a daemon. The request goes
  * through standard input: a link is a secret, and arguments are visible to every user of the machine.
  * @throws ShoalError as the program reported it
  */
-export async function daemonOnce(io: Io, request: { action: string } & Record<string, unknown>): Promise<unknown> {
+export async function daemonOnce(
+  io: Io,
+  request: { action: string } & Record<string, unknown>,
+  onWord?: OnWord,
+): Promise<unknown> {
   const child = spawn(process.execPath, [io.daemonProgram, '--once', request.action], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...io.env },
@@ -113,15 +121,24 @@ export async function daemonOnce(io: Io, request: { action: string } & Record<st
   const exited = once(child, 'exit')
   // A program that stops before it reads says why on its output; the broken pipe adds nothing.
   child.stdin.on('error', () => undefined)
-  child.stdin.end(JSON.stringify(request))
-  let output = ''
-  for await (const chunk of child.stdout.setEncoding('utf8')) {
-    output += String(chunk)
-    if (output.length > maxAnswerBytes)
-      throw new ShoalError('ERR_DECODE', 'the answer of the daemon program is too long')
+  child.stdin.write(`${JSON.stringify(request)}\n`)
+  if (onWord === undefined) child.stdin.end()
+  let line = ''
+  let seen = 0
+  try {
+    for await (const next of createInterface({ input: child.stdout })) {
+      seen += next.length
+      if (seen > maxAnswerBytes) throw new ShoalError('ERR_DECODE', 'the answer of the daemon program is too long')
+      line = next
+      const agreed = next.startsWith('{"word":') ? await onWord?.(JSON.parse(next)) : undefined
+      if (agreed !== undefined) child.stdin.write(agreed ? 'yes\n' : 'no\n')
+    }
+  } catch (error) {
+    child.kill('SIGTERM')
+    throw error
   }
+  child.stdin.end()
   const [code] = await exited
-  const line = output.trimEnd().split('\n').at(-1) ?? ''
   if (!line.startsWith('{')) throw new ShoalError('ERR_INTERNAL', `the daemon program ended with ${code} and no answer`)
   return replyValue(line, request.action)
 }

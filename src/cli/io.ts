@@ -20,7 +20,9 @@ export interface Io {
 
 /** A line for people. It may hold names that other machines chose, so nothing in it can steer the terminal. */
 export function print(io: Io, line: string): void {
-  io.stdout.write(`${line.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')}\n`)
+  io.stdout.write(
+    `${line.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, ' ')}\n`,
+  )
 }
 
 export function note(io: Io, text: string): void {

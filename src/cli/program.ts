@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { Command, CommanderError } from 'commander'
 import { ShoalError } from '../base/errors.ts'
+import { addApprove } from './commands/approve.ts'
 import { addBuild } from './commands/build.ts'
 import { addCache } from './commands/cache.ts'
 import { addDemo } from './commands/demo.ts'
@@ -32,6 +33,7 @@ const commands: readonly AddCommand[] = [
   addEnv,
   addInvite,
   addJoin,
+  addApprove,
   addPeers,
   addKick,
   addPromote,

@@ -36,7 +36,13 @@ export const statusShape = z.looseObject({
     version: z.string(),
     addresses: z.array(z.string()),
   }),
-  mesh: z.looseObject({ id: z.string(), name: z.string(), open: z.boolean() }),
+  mesh: z.looseObject({
+    id: z.string(),
+    name: z.string(),
+    open: z.boolean(),
+    admins: z.number().optional(),
+    isAdmin: z.boolean().optional(),
+  }),
   slots: z.looseObject({ total: z.number(), free: z.number(), lent: z.number() }),
   peers: z.number(),
   cache,
@@ -163,11 +169,34 @@ export const leftShape = z.looseObject({ touched: z.array(z.string()) })
 /** What the daemon program answers to `init` and `join` in its one-shot mode. */
 export const membershipShape = z.looseObject({
   touched: z.array(z.string()),
-  mesh: z.looseObject({ id: z.string(), name: z.string() }),
+  mesh: z.looseObject({ id: z.string(), name: z.string(), open: z.boolean().default(false) }),
   shim: z.string(),
   phrase: z.string().optional(),
 })
 export type Membership = z.output<typeof membershipShape>
+
+/** What the daemon program says on the way. */
+export const wordShape = z.looseObject({
+  word: z.enum(['code', 'approved', 'open']),
+  mesh: z.string(),
+  code: z
+    .string()
+    .regex(/^\d{6}$/)
+    .optional(),
+})
+export type Word = z.output<typeof wordShape>
+
+const meshShape = z.looseObject({ id: z.string(), name: z.string(), open: z.boolean() })
+export const surroundingsShape = z.looseObject({ mesh: meshShape.nullable(), near: z.array(meshShape) })
+export type Surroundings = z.output<typeof surroundingsShape>
+
+export const pendingShape = z.looseObject({
+  pending: z.array(
+    z.looseObject({ name: z.string(), address: z.string(), waitedMs: z.number(), nameTaken: z.boolean() }),
+  ),
+})
+export type Pending = z.output<typeof pendingShape>
+export const approvedShape = z.looseObject({ name: z.string(), address: z.string() })
 
 /** @throws ShoalError ERR_DECODE naming the field, when an answer is not what this version expects */
 export function shaped<T>(shape: z.ZodType<T>, value: unknown, from: string): T {

@@ -30,6 +30,7 @@ const inviteParams = z.object({ role: grant.default('member') })
 const kickParams = z.object({ member: z.string().min(1).max(128), issued: z.boolean().default(false) })
 const promoteParams = z.object({ member: z.string().min(1).max(128), role: grant.default('admin') })
 const renameParams = z.object({ name: z.string().min(1).max(64) })
+const approveParams = z.object({ code: z.string().max(64).optional() })
 const purgeParams = z.object({ by: z.string().min(1).max(128) })
 const settleParams = z.object({ pid: z.int().min(1) })
 
@@ -51,6 +52,10 @@ export async function runCommand(method: string, params: unknown, needs: Command
       return await needs.membership.promote(read(promoteParams, params))
     case 'rename':
       return await needs.membership.rename(read(renameParams, params).name)
+    case 'approve': {
+      const { code } = read(approveParams, params)
+      return code === undefined ? await needs.membership.pending() : await needs.membership.approve(code)
+    }
     case 'leave':
       await needs.membership.leave()
       return {}

@@ -1,29 +1,41 @@
 import { homedir } from 'node:os'
+import { createInterface } from 'node:readline'
 import { readConfig } from '../base/config.ts'
 import { type ShoalError, toShoalError } from '../base/errors.ts'
 import { createLogger } from '../base/log.ts'
 import { absoluteHome, shoalPaths } from '../base/paths.ts'
+import type { Person } from './join-network.ts'
 import { startNode } from './node.ts'
 import { setUp } from './setup.ts'
 
 /**
- * The daemon's program. Without arguments it is the node, until a signal or a stop request. With `--once init|join|leave` it
- * reads one request from standard input, changes this node's files and answers on standard output.
+ * The daemon's program. Without arguments it is the node, until a signal or a stop request. With `--once init|join|leave|look` it
+ * reads one request, a line, from standard input, changes this node's files and answers with the last line on standard output.
+ * Lines before that are for the person (`{"word": …}`); where one is a question, the next line of standard input answers it.
  */
 absoluteHome(process.env)
 const paths = shoalPaths(process.env, homedir())
 
 async function once(): Promise<void> {
-  let text = ''
-  for await (const chunk of process.stdin.setEncoding('utf8')) text += String(chunk)
+  const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+  const say = (value: unknown): boolean => process.stdout.write(`${JSON.stringify(value)}\n`)
+  const person: Person = {
+    tell: (word) => void say(word),
+    async agrees(word) {
+      say(word)
+      return (await lines.next()).value === 'yes'
+    },
+  }
   let answer: unknown
   try {
-    answer = { ok: true, value: await setUp(JSON.parse(text), paths, process.env) }
+    const { value: request = '' } = await lines.next()
+    answer = { ok: true, value: await setUp(JSON.parse(request), paths, process.env, person) }
   } catch (error) {
     const { code, message, hint } = toShoalError(error)
     answer = { ok: false, error: { code, message, hint } }
   }
-  process.stdout.write(`${JSON.stringify(answer)}\n`)
+  say(answer)
+  process.stdin.destroy()
 }
 
 async function serve(): Promise<void> {

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ShoalError } from '../base/errors.ts'
 import { type Grant, invite, kickMember, leaveMesh, memberCalled, promote } from '../mesh/administer.ts'
+import type { PendingView } from '../mesh/approvals.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import { readShortCode } from '../mesh/short-code.ts'
 
 /** What the command line can do about who belongs to the mesh. Errors as in mesh/administer.ts. */
 export interface MembershipCommands {
@@ -10,6 +12,10 @@ export interface MembershipCommands {
   kick(request: { member: string; issued: boolean }): Promise<{ name: string; peerId: string; told: number }>
   promote(request: { member: string; role: Grant }): Promise<{ name: string; peerId: string }>
   rename(name: string): Promise<{ name: string }>
+  /** Newcomers on the local network that wait for somebody to say yes. */
+  pending(): Promise<{ pending: PendingView[] }>
+  /** @param code as a person typed it */
+  approve(code: string): Promise<{ name: string; address: string }>
   leave(): Promise<void>
 }
 
@@ -51,6 +57,14 @@ export function membershipCommands({ mesh }: { mesh: Mesh }): MembershipCommands
         await delay(pollMs)
       }
       return { name }
+    },
+    async pending() {
+      return { pending: await mesh.pendingJoins() }
+    },
+    async approve(code) {
+      const digits = readShortCode(code)
+      if (digits !== undefined) return await mesh.approve(digits)
+      throw new ShoalError('ERR_USAGE', 'a code is six digits', { hint: 'The newcomer shows it: `shoal join`.' })
     },
     async leave() {
       await leaveMesh(members)

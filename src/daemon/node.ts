@@ -139,7 +139,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       onServed: (bytes) => traffic.note({ what: 'served', bytes }),
       onHedge: () => traffic.note({ what: 'hedged' }),
     },
-    { stateDir: paths.state, membership, name, ...config.mesh, maxPeers: config.mesh['max-peers'] },
+    { stateDir: paths.state, membership, name, ...config.mesh, ...meshLimits(config) },
   )
   const supply: Supply = new Supply({ blocks, mesh, onFetched: (bytes) => traffic.note({ what: 'fetched', bytes }) })
   const machine = init.machine ?? systemMachine(process.platform)
@@ -324,6 +324,10 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     .catch((error: unknown) => trouble(toShoalError(error)))
   closing.push(() => lending)
   return { requested: stopRequested.promise }
+}
+
+function meshLimits({ mesh }: Config): { maxPeers: number; joinByApproval: boolean } {
+  return { maxPeers: mesh['max-peers'], joinByApproval: mesh['join-by-approval'] }
 }
 
 /** A toolchain's own sources have one name everywhere, whether they are installed or not. */

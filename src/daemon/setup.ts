@@ -15,8 +15,10 @@ import { joinMesh } from '../mesh/join.ts'
 import { loadMembership, type Membership, membershipOf, putAside, saveMembership } from '../mesh/membership.ts'
 import type { Roster } from '../mesh/roster.ts'
 import { loadRoster, saveRoster } from '../mesh/roster-file.ts'
+import type { Joined } from '../mesh/welcome.ts'
 import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
 import { removeDurably, writeDurably } from '../store/durable.ts'
+import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
 
 const maxNameBytes = 64
 const nodeName = z.string().min(1).max(maxNameBytes)
@@ -28,16 +30,29 @@ const requestSchema = z.discriminatedUnion('action', [
     openLan: z.boolean().default(false),
   }),
   z.object({ action: z.literal('leave') }),
-  z.object({ action: z.literal('join'), link: z.string().max(8192), name: nodeName.optional() }),
+  z.object({
+    action: z.literal('join'),
+    /** Absent: a mesh on the local network. */
+    link: z.string().max(8192).optional(),
+    mesh: z.string().min(1).max(64).optional(),
+    name: nodeName.optional(),
+  }),
+  z.object({ action: z.literal('look') }),
 ])
 
 export interface SetupAnswer {
   /** Every file that was written. */
   touched: string[]
-  mesh: { id: string; name: string }
+  mesh: { id: string; name: string; open: boolean }
   shim: string
   /** The recovery phrase of a mesh that was just made: it is nowhere else in words. */
   phrase?: string
+}
+
+/** What there is here and around, before anything is changed. */
+interface Surroundings {
+  mesh: { id: string; name: string; open: boolean } | null
+  near: NearMesh[]
 }
 
 /** What `leave` has removed. */
@@ -47,13 +62,19 @@ interface Left {
 
 /**
  * Sets this machine up, or makes it a member of another mesh. Safe to repeat: what is there already stays.
- * @throws ShoalError ERR_USAGE, ERR_INVITE, ERR_SHIM_BUILD, ERR_CONFIG; as `joinMesh`
+ * @throws ShoalError ERR_USAGE, ERR_INVITE, ERR_SHIM_BUILD, ERR_CONFIG; as `joinMesh` and `joinNearMesh`
  */
-export async function setUp(request: unknown, paths: ShoalPaths, env: Environment): Promise<SetupAnswer | Left> {
+export async function setUp(
+  request: unknown,
+  paths: ShoalPaths,
+  env: Environment,
+  person: Person,
+): Promise<SetupAnswer | Left | Surroundings> {
   const parsed = requestSchema.safeParse(request)
   if (!parsed.success) throw new ShoalError('ERR_USAGE', parsed.error.issues[0]?.message ?? 'unknown request')
   const { data } = parsed
   if (data.action === 'leave') return await forgetMesh(paths)
+  if (data.action === 'look') return await look(paths)
   const touched: string[] = []
   const fresh = async <T>(file: string, make: () => Promise<T>): Promise<T> => {
     const before = existsSync(file)
@@ -71,13 +92,13 @@ export async function setUp(request: unknown, paths: ShoalPaths, env: Environmen
   const nodeNamed = fitting(await readNodeName(paths, config.name))
   const { membership, phrase } =
     data.action === 'join'
-      ? { membership: await joined(paths, identity, data.link, nodeNamed), phrase: undefined }
+      ? { membership: await joined(paths, identity, { ...data, name: nodeNamed }, person), phrase: undefined }
       : await ownMesh(paths, identity, { ...data, nodeName: nodeNamed })
   if (data.action === 'join' || phrase !== undefined) touched.push(join(paths.state, 'mesh.json'))
   const shim = await buildShim({ rustc: env.RUSTC || 'rustc', outDir: paths.shimDir })
   const observer = await observerOrNone(paths, env)
   for (const part of [shim, observer]) if (part?.built) touched.push(part.path)
-  const mesh = { id: membership.id, name: membership.name }
+  const mesh = viewOf(membership)
   return { touched, mesh, shim: shim.path, ...(phrase === undefined ? {} : { phrase }) }
 }
 
@@ -100,17 +121,38 @@ async function observerOrNone(paths: ShoalPaths, env: Environment): Promise<Buil
   }
 }
 
-/** Becomes a member by a link. What there was of another mesh stays under other names. */
-async function joined(paths: ShoalPaths, identity: Identity, text: string, name: string): Promise<Membership> {
-  const link = decodeInviteLink(text)
+/** Writes nothing. */
+async function look(paths: ShoalPaths): Promise<Surroundings> {
   const known = await knownMesh(paths)
-  const { genesis, secret, roster } = await joinMesh({ clock: systemClock, log: silentLogger, identity }, link, name)
-  const membership = membershipOf(genesis, secret, link.addresses)
+  return { mesh: known === undefined ? null : viewOf(known), near: await nearMeshes() }
+}
+
+const viewOf = ({ id, name, open }: Membership): SetupAnswer['mesh'] => ({ id, name, open })
+
+/** Becomes a member, by a link or by asking. What there was of another mesh stays under other names. */
+async function joined(
+  paths: ShoalPaths,
+  identity: Identity,
+  how: { link?: string | undefined; mesh?: string | undefined; name: string },
+  person: Person,
+): Promise<Membership> {
+  const known = await knownMesh(paths)
+  const { genesis, secret, roster, seeds } =
+    how.link === undefined
+      ? await joinNearMesh(identity, { wanted: how.mesh, name: how.name }, person)
+      : await joinByLink(identity, how.link, how.name)
+  const membership = membershipOf(genesis, secret, seeds)
   if (known?.id === membership.id) await mergeRoster(paths, roster)
   else await putAside(paths.state, `before-${systemClock.wall()}`)
   await saveRoster(paths.state, roster, systemClock.wall())
   await saveMembership(paths.state, membership)
   return membership
+}
+
+async function joinByLink(identity: Identity, text: string, name: string): Promise<Joined & { seeds: string[] }> {
+  const link = decodeInviteLink(text)
+  const joined = await joinMesh({ clock: systemClock, log: silentLogger, identity }, link, name)
+  return { ...joined, seeds: link.addresses }
 }
 
 /** Who joins a mesh again may know of somebody who was shut out and of whom the inviter has not heard. */
@@ -131,15 +173,19 @@ async function ownMesh(
   init: { nodeName: string; meshName?: string | undefined; openLan: boolean },
 ): Promise<{ membership: Membership; phrase?: string }> {
   const known = await knownMesh(paths)
-  if (known !== undefined) return { membership: known }
-  if (init.openLan) {
-    throw new ShoalError('ERR_UNSUPPORTED', 'open meshes are not there yet', {
-      hint: 'Make an ordinary one and hand out its link: `shoal init`, then `shoal invite`.',
+  if (known !== undefined && init.openLan && !known.open) {
+    throw new ShoalError('ERR_USAGE', `this machine belongs to ${known.name}, which is not open and cannot become so`, {
+      hint: 'Leave it first (`shoal leave`), then make an open one.',
     })
   }
+  if (known !== undefined) return { membership: known }
   await putAside(paths.state, `before-${systemClock.wall()}`)
   const name = fitting(init.meshName ?? `${init.nodeName}'s mesh`)
-  return await foundMesh(systemClock, paths.state, identity, { name, nodeName: init.nodeName, open: false })
+  return await foundMesh(systemClock, paths.state, identity, {
+    name,
+    nodeName: init.nodeName,
+    open: init.openLan,
+  })
 }
 
 /** The mesh of this machine; undefined when there is none, or one from before members had certificates. */

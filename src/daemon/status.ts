@@ -4,6 +4,7 @@ import { peerIdOf } from '../mesh/members.ts'
 import type { Membership } from '../mesh/membership.ts'
 import type { Mesh, PeerView } from '../mesh/mesh.ts'
 import type { MemberView } from '../mesh/roster.ts'
+import { sameBytes } from '../mesh/statement.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { TraceStore } from '../store/traces.ts'
 import type { Health } from '../watch/health.ts'
@@ -51,7 +52,7 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
       version: version(),
       addresses: mesh.addresses(),
     },
-    mesh: { id: membership.id, name: membership.name, open: membership.open },
+    mesh: { id: membership.id, name: membership.name, open: membership.open, ...administrators(mesh) },
     slots: market.stats().slots,
     lending: { tier: tierNames[tier], reason },
     units: market.stats().units,
@@ -62,6 +63,12 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
     cache: await cacheView(needs),
     health: health.problems(),
   }
+}
+
+/** How many administrators there are; this node may be one of them. */
+function administrators({ members }: Mesh): { admins: number; isAdmin: boolean } {
+  const admins = members.roster.members(members.now).filter(({ roles }) => roles.includes('admin'))
+  return { admins: admins.length, isAdmin: admins.some(({ key }) => sameBytes(key, members.key)) }
 }
 
 /** `shoal cache stats --json`. */

@@ -13,7 +13,13 @@ import {
 import { ShoalError } from '../base/errors.ts'
 
 /** The addresses of one network interface, as `os.networkInterfaces()` reports them. */
-export type Interfaces = () => Readonly<Record<string, readonly { address: string }[] | undefined>>
+export type Interfaces = () => Readonly<Record<string, readonly InterfaceAddress[] | undefined>>
+
+interface InterfaceAddress {
+  address: string
+  /** The address and how many bits of it are the network's. */
+  cidr?: string | null
+}
 
 /** Interfaces that lead to containers and virtual machines of this host only. */
 const virtualInterface = /^(docker|br-|veth|virbr|cni|podman|lxcbr|lxdbr|vmnet|vboxnet)/
@@ -98,8 +104,9 @@ function isTcp(address: Multiaddr): boolean {
   return peer === undefined || peer.code === CODE_P2P
 }
 
-function hostOf(address: Multiaddr): string {
-  return address.getComponents()[0]?.value ?? ''
+/** Its IP address or name, without the zone of one that has a meaning on one link only. */
+export function hostOf(address: Multiaddr): string {
+  return address.getComponents().find(({ code }) => hostCodes.includes(code))?.value ?? ''
 }
 
 function isLoopback(host: string): boolean {

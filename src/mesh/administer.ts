@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { ShoalError } from '../base/errors.ts'
-import { issueCertificate, type Role } from './certificate.ts'
+import { type Issuer, issueCertificate, mayGrant, type Role, roleOrder } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
@@ -27,6 +27,7 @@ export type Grant = keyof typeof grants
  * @throws ShoalError ERR_ROLE when this node may not
  */
 export async function invite(members: Members, grant: Grant, addresses: readonly string[]): Promise<string> {
+  checkMayGrant(members.issuer(), grants[grant], `invite a ${grant}`)
   const secret = new Uint8Array(randomBytes(inviteSecretBytes))
   const { genesis } = members
   const statement = createInvite(members.issuer(), { secret, roles: grants[grant] }, members.now)
@@ -82,6 +83,7 @@ export async function kickMember(members: Members, { key }: Pick<MemberView, 'ke
  */
 export async function promote(members: Members, member: MemberView, grant: Grant): Promise<void> {
   const more: readonly Role[] = grants[grant]
+  checkMayGrant(members.highestIssuer(), [...member.roles, ...more], `make ${member.name} ${grant}`)
   if (more.every((role) => member.roles.includes(role))) {
     throw new ShoalError('ERR_USAGE', `${member.name} is ${grant} already`)
   }
@@ -90,6 +92,16 @@ export async function promote(members: Members, member: MemberView, grant: Grant
   const { invite: used } = members.roster.certificateOf(subject, members.now).body
   const init = { subject, name, roles, invite: used, invitedBy, serial: serial() }
   await members.say([issueCertificate(members.highestIssuer(), init, members.now)])
+}
+
+/** Says in advance, and in words, what every other member would refuse. @throws ShoalError ERR_ROLE */
+function checkMayGrant({ certificate }: Issuer, roles: readonly Role[], what: string): void {
+  const granting = certificate?.body.roles ?? roleOrder
+  if (roles.every((role) => mayGrant(granting, role))) return
+  const own = granting.findLast((role) => role !== 'lender') ?? 'member'
+  throw new ShoalError('ERR_ROLE', `this machine is ${own} and may not ${what}`, {
+    hint: 'Let an administrator do it, or make this machine one: `shoal promote NAME`; `shoal peers` says who is what.',
+  })
 }
 
 /** This node takes itself out. Whom it let in stays. Its key has to be destroyed afterwards. */

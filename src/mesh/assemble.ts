@@ -3,6 +3,8 @@ import type { Connection, Stream } from '@libp2p/interface'
 import { toShoalError } from '../base/errors.ts'
 import { AddressBook } from './address-book.ts'
 import { readMultiaddr } from './addresses.ts'
+import { AskDesk } from './ask-desk.ts'
+import { Beacon } from './beacon.ts'
 import { blockProtocol } from './block-frames.ts'
 import { controlProtocol } from './control.ts'
 import { doors } from './doors.ts'
@@ -27,6 +29,8 @@ export interface MeshInit {
   bootstrap?: readonly string[]
   /** Default: true. */
   mdns?: boolean
+  /** Whether newcomers without a link may ask for somebody's approval. Default: true. */
+  joinByApproval?: boolean
   /** Members that this node stays connected to without need. Default: 128. */
   maxPeers?: number
 }
@@ -55,13 +59,16 @@ export async function assemble(
   events: MeshEvents,
 ): Promise<RunningMesh> {
   const { clock, log, interfaces } = needs
-  const encrypters = doors({ clock, log, members }, init.membership)
+  const byApproval = init.joinByApproval ?? true
+  const { secret } = init.membership
+  const desk = new AskDesk({ clock, log, members, interfaces, secret, byApproval })
+  const encrypters = [...doors({ clock, log, members }, init.membership), desk.encrypter()]
   const mayDial = (peerId: string): boolean => !members.isShutOut(peerId)
   const host = await createHost({ ...init, identity, encrypters, mayDial, interfaces, log })
   const book = await AddressBook.load({ clock, log }, join(init.stateDir, 'members.json'))
   const maxPeers = init.maxPeers ?? defaultMaxPeers
   const self = { peerId: identity.peerId, name: init.name, maxPeers }
-  const parts = createParts(needs, self, host, { book, members }, events)
+  const parts = createParts(needs, self, host, { book, members, desk }, events)
   const seeds = [...(init.bootstrap ?? []), ...init.membership.seeds]
   const timers = new Timers(needs)
   followHost(host, parts, book, timers, seeds)
@@ -90,6 +97,9 @@ export async function assemble(
     throw error
   }
   const startedAt = clock.now()
+  const addresses = (): string[] => host.getMultiaddrs().map(String)
+  const beacon = new Beacon({ clock, interfaces, isOpen: () => desk.isOpen, addresses })
+  if (init.mdns !== false) beacon.start()
   const stopWatching = watchNetwork(clock, interfaces, () => {
     log.info('network changed')
     host.services.ownAddresses.refresh()
@@ -125,6 +135,7 @@ export async function assemble(
     async stop() {
       stopWatching()
       stopParts()
+      await beacon.stop()
       const report = (error: unknown): void => log.warn('not stopped cleanly', { error: toShoalError(error).message })
       await host.end(stopDeadlineMs).catch(report)
       await book.save().catch(report)

@@ -3,6 +3,7 @@ import type { Clock, Random } from '../base/clock.ts'
 import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { isDialable, peerOf, readMultiaddr, withoutPeer } from './addresses.ts'
+import { isDnsaddr } from './dns-addresses.ts'
 
 export interface DiallerNeeds {
   clock: Clock
@@ -56,6 +57,8 @@ const longestRetryMs = 4000
 const fewAway = 4
 /** Somebody we only heard of is forgotten after so many dials in vain. */
 const hearsayFailures = 6
+/** What was configured is not forgotten, but said in the log, once. */
+const saidAfter = 3
 
 /** Keeps this node connected to the members that it knows of, up to a number. libp2p itself dials nobody but for the DHT. */
 export class Dialler {
@@ -76,8 +79,9 @@ export class Dialler {
   addSeeds(addresses: readonly string[]): void {
     for (const text of addresses) {
       const address = readMultiaddr(text)
-      if (address === undefined || !isDialable(address)) {
-        this.#needs.log.warn('address cannot be dialled', { address: text })
+      if (address === undefined || !(isDialable(address) || isDnsaddr(address))) {
+        const message = `${text} is no address of a member: /dns4/HOST/tcp/PORT, /ip4/ADDRESS/tcp/PORT or /dnsaddr/HOST`
+        this.#needs.log.warn('address cannot be dialled', { code: 'ERR_CONFIG', message })
         continue
       }
       const key = withoutPeer(address).toString()
@@ -268,6 +272,10 @@ export class Dialler {
     const longestMs = longestRetryMs * Math.max(1, this.away().length / fewAway)
     const delayMs = Math.min(longestMs, firstRetryMs * 2 ** (target.failures - 1))
     target.dueAt = this.#needs.clock.now() + delayMs * (0.75 + this.#needs.random() / 4)
+    if (target.peerId === undefined && target.failures === saidAfter) {
+      const message = `nobody answers at ${key}: ${toShoalError(error).message}`
+      this.#needs.log.info('an address of the configuration or the invitation leads nowhere', { message })
+    }
     this.#needs.log.debug('dial failed', { target: key, failures: target.failures, error: toShoalError(error).message })
   }
 }

@@ -47,3 +47,8 @@ function readKey(text: string, file: string): Ed25519PrivateKey {
   }
   throw new ShoalError('ERR_CONFIG', `${file} holds a key of another kind than Ed25519`, { hint })
 }
+
+/** A key that is kept nowhere, to look around with. */
+export async function passingIdentity(): Promise<Identity> {
+  return identityOf(await generateKeyPair('Ed25519'))
+}

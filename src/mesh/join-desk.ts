@@ -5,22 +5,14 @@ import type { Logger } from '../base/log.ts'
 import { boundEncryption, type Encrypter } from './encryption.ts'
 import { meshKeyOf } from './genesis.ts'
 import { decodeProof, inviteIdOf } from './invite.ts'
-import {
-  decodeAsk,
-  decodeJoinProof,
-  encodeOffer,
-  encodeRefusal,
-  encodeRosterPart,
-  encodeWelcome,
-  maxAskBytes,
-  statementsPerMessage,
-} from './join-messages.ts'
+import { decodeAsk, decodeJoinProof, encodeRefusal, maxAskBytes } from './join-messages.ts'
 import { joinPrologue, joinProtocol } from './join-protocol.ts'
 import { type Members, serial } from './members.ts'
 import { BadProofs, redeem } from './redeem.ts'
 import { revoke } from './revocation.ts'
 import { hex, sameBytes } from './statement.ts'
 import { Talk } from './talk.ts'
+import { sendOffer, sendWelcome } from './welcome.ts'
 
 export interface JoinDeskNeeds {
   clock: Clock
@@ -119,19 +111,13 @@ export class JoinDesk {
       throw new ShoalError('ERR_OTHER_MESH', 'it wants to join another mesh')
     // Who does not know of an open invitation learns nothing about the mesh.
     roster.openInvite(ask.invite, members.now)
-    const issuer = members.issuer()
-    talk.send(encodeOffer({ genesis: genesis.bytes, certificate: issuer.certificate.bytes }))
+    sendOffer(talk, members)
 
     const { proof, name } = decodeJoinProof(await talk.receive(maxAskBytes))
     const request = { proof: decodeProof(proof), remote, channel, name, serial: serial() }
     const { certificate, redemption } = await this.#redeem(request)
     await members.say([certificate, redemption])
-    talk.send(encodeWelcome({ secret, certificate: certificate.bytes }))
-    const ids = roster.ids(members.now)
-    for (let at = 0; at < ids.length || at === 0; at += statementsPerMessage) {
-      const statements = roster.bytesOf(ids.slice(at, at + statementsPerMessage))
-      talk.send(encodeRosterPart({ statements, last: at + statementsPerMessage >= ids.length }))
-    }
+    sendWelcome(talk, members, secret, certificate.bytes)
     return name
   }
 

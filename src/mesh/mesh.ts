@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os'
 import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
+import type { PendingView } from './approvals.ts'
 import { assemble, type MeshInit, type RunningMesh } from './assemble.ts'
 import type { Claim } from './claims.ts'
 import type { ControlBody, ControlMessage } from './control.ts'
@@ -78,6 +79,10 @@ export interface Mesh {
   shouldAskDht(): boolean
   /** Asks a connected member that may for a certificate with another name; false when there is none. */
   askForName(name: string): boolean
+  /** Newcomers that wait for somebody to say yes, here or at another member. @throws ShoalError ERR_ROLE */
+  pendingJoins(): Promise<PendingView[]>
+  /** Says yes to the newcomer that shows these six digits. Errors as `Approvals.approve`. */
+  approve(code: string): Promise<{ name: string; address: string }>
 }
 
 /**
@@ -226,6 +231,14 @@ class MeshNode implements Mesh {
 
   askForName(name: string): boolean {
     return this.#running?.renewal.rename(name) ?? false
+  }
+
+  async pendingJoins(): Promise<PendingView[]> {
+    return this.#started().approvals.pending()
+  }
+
+  async approve(code: string): Promise<{ name: string; address: string }> {
+    return this.#started().approvals.approve(code)
   }
 
   #started(): RunningMesh {

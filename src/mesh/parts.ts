@@ -4,10 +4,13 @@ import type { Clock, Random } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import type { AddressBook } from './address-book.ts'
 import type { Interfaces } from './addresses.ts'
+import { Approvals } from './approvals.ts'
+import type { AskDesk } from './ask-desk.ts'
 import { blockProtocol } from './block-frames.ts'
 import { BlockServer } from './block-server.ts'
 import { Claims } from './claims.ts'
 import { Dialler } from './dialler.ts'
+import { resolved } from './dns-addresses.ts'
 import { BlockExchange } from './exchange.ts'
 import { Guard } from './guard.ts'
 import { Holdings, type HoldingsLookup } from './holdings.ts'
@@ -58,6 +61,7 @@ export interface Parts {
   rosterSync: RosterSync
   guard: Guard
   renewal: Renewal
+  approvals: Approvals
 }
 
 /** Streams of one protocol that a peer may have open at once, in each direction. */
@@ -68,13 +72,13 @@ export function createParts(
   needs: Required<MeshNeeds>,
   self: { peerId: string; name: string; maxPeers: number },
   host: Host,
-  { book, members }: { book: AddressBook; members: Members },
+  { book, members, desk }: { book: AddressBook; members: Members; desk: AskDesk },
   events: MeshEvents,
 ): Parts {
   const { clock, log, random } = needs
   const connected = new Set<string>()
   const dial = async (addresses: Multiaddr[], signal: AbortSignal) => {
-    const { remotePeer, remoteAddr } = await host.dial(addresses, { signal })
+    const { remotePeer, remoteAddr } = await host.dial(await resolved(addresses), { signal })
     return { peerId: remotePeer.toString(), address: remoteAddr }
   }
   const dialler = new Dialler({ clock, random, log, dial, connected, maxPeers: self.maxPeers }, self.peerId)
@@ -93,6 +97,7 @@ export function createParts(
           summaries.onDown(peerId)
           holdings.onDown(peerId)
           rosterSync.onDown(peerId)
+          approvals.onDown(peerId)
         }
         events.onPeer(peerId, up)
       },
@@ -107,6 +112,8 @@ export function createParts(
         else if (body.case === 'rosterIds') rosterSync.onIds(peerId, body.value.ids)
         else if (body.case === 'rosterStatements') rosterSync.onStatements(peerId, body.value)
         else if (body.case === 'renewalRequest') renewal.onRequest(peerId, body.value.name)
+        else if (body.case === 'approvalRequest') void approvals.onRequest(peerId, body.value)
+        else if (body.case === 'approvalAnswer') approvals.onAnswer(peerId, body.value)
         else events.onFrame(peerId, body)
       },
     },
@@ -198,7 +205,15 @@ export function createParts(
     peers: () => table.up(),
     send: (peerId, body) => table.send(peerId, body),
   })
+  const approvals = new Approvals({
+    clock,
+    members,
+    desk,
+    peers: () => table.up(),
+    send: (peerId, body) => table.send(peerId, body),
+  })
   return {
+    approvals,
     rosterSync,
     guard,
     renewal,

@@ -7,26 +7,30 @@ interface Machine {
   command(args: readonly string[]): string[]
 }
 
-const prefix = 'shoalb'
-const bridge = `${prefix}-br`
-
-/** Machines in network namespaces of their own on one bridge, each with a link of limited speed in both directions. */
+/** Machines in network namespaces of their own on one bridge, each with a link of limited speed in both directions if asked for. */
 export class Network {
   readonly hosts: readonly Machine[]
   readonly #count: number
+  readonly #prefix: string
 
-  private constructor(count: number) {
+  private constructor(count: number, prefix: string) {
     this.#count = count
+    this.#prefix = prefix
     this.hosts = Array.from({ length: count }, (_, at) => ({
       address: addressOf(at),
       command: (args) => ['ip', 'netns', 'exec', `${prefix}${at}`, ...args],
     }))
   }
 
-  /** @returns why it cannot be made here, instead of a network */
-  static async make(count: number, mbit: number): Promise<Network | string> {
+  /**
+   * @param mbit speed of each link; default: as fast as it goes
+   * @param prefix of the names of everything that is made, at most eight letters
+   * @returns why it cannot be made here, instead of a network
+   */
+  static async make(count: number, mbit?: number, prefix = 'shoalb'): Promise<Network | string> {
     if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'it needs root on Linux'
-    const network = new Network(count)
+    const network = new Network(count, prefix)
+    const bridge = `${prefix}-br`
     await network.remove()
     try {
       await ip('link', 'add', bridge, 'type', 'bridge')
@@ -39,6 +43,7 @@ export class Network {
         await ip('-n', name, 'addr', 'add', `${addressOf(at)}/24`, 'dev', 'eth0')
         await ip('-n', name, 'link', 'set', 'lo', 'up')
         await ip('-n', name, 'link', 'set', 'eth0', 'up')
+        if (mbit === undefined) continue
         const shape = ['root', 'tbf', 'rate', `${mbit}mbit`, 'burst', '64kb', 'latency', '200ms']
         await run('tc', ['qdisc', 'add', 'dev', outer, ...shape])
         await run('ip', ['netns', 'exec', name, 'tc', 'qdisc', 'add', 'dev', 'eth0', ...shape])
@@ -53,10 +58,10 @@ export class Network {
   /** Whatever is not there any more is no trouble. */
   async remove(): Promise<void> {
     for (let at = 0; at < this.#count; at++) {
-      await capture('ip', ['netns', 'del', `${prefix}${at}`])
-      await capture('ip', ['link', 'del', `${prefix}-o${at}`])
+      await capture('ip', ['netns', 'del', `${this.#prefix}${at}`])
+      await capture('ip', ['link', 'del', `${this.#prefix}-o${at}`])
     }
-    await capture('ip', ['link', 'del', bridge])
+    await capture('ip', ['link', 'del', `${this.#prefix}-br`])
   }
 }
 

@@ -1,15 +1,26 @@
 // What `shoal up` starts in the tests: a process that speaks the local protocol and stops when asked.
 import { homedir } from 'node:os'
+import { createInterface } from 'node:readline'
 import { shoalPaths } from '../../src/base/paths.ts'
 import { fakeDaemon } from './fake-daemon.ts'
 import { statusAnswer } from './shoal.ts'
 
 if (process.argv[2] === '--once') {
-  let text = ''
-  for await (const chunk of process.stdin) text += String(chunk)
-  const request: unknown = JSON.parse(text)
-  const value = { touched: ['/state/identity'], mesh: { id: 'm1', name: 'office' }, shim: '/state/bin/shim', request }
-  process.stdout.write(`${JSON.stringify({ ok: true, value })}\n`)
+  const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+  const request: { action: string; link?: string; openLan?: boolean } = JSON.parse((await lines.next()).value ?? '{}')
+  const say = (value: unknown): boolean => process.stdout.write(`${JSON.stringify(value)}\n`)
+  const mesh = { id: 'm1', name: 'office', open: request.openLan === true }
+  let agreed = true
+  if (request.action === 'join' && request.link === undefined) {
+    say({ word: 'code', mesh: 'office', code: '048291' })
+    say({ word: 'approved', mesh: 'office', code: '048291' })
+    agreed = (await lines.next()).value === 'yes'
+  }
+  const near: unknown = JSON.parse(process.env.FAKE_NEAR ?? '[]')
+  if (!agreed) say({ ok: false, error: { code: 'ERR_ROLE', message: 'this machine has joined nothing' } })
+  else if (request.action === 'look') say({ ok: true, value: { mesh: null, near } })
+  else say({ ok: true, value: { touched: ['/state/identity'], mesh, shim: '/state/bin/shim', request } })
+  process.stdin.destroy()
 } else if (process.env.FAKE_FAILURE) {
   process.stderr.write(`{"level":30}\nerror[ERR_CONFIG]: config.toml: slots: too many\n  hint: Use fewer.\n`)
   process.exitCode = 5

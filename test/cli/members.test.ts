@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fakeDaemon, Refusal } from './fake-daemon.ts'
-import { shoal, temporaryHome } from './shoal.ts'
+import { shoal, statusAnswer, temporaryHome } from './shoal.ts'
 
 const who = { name: 'bert', peerId: '12D3KooWBERT' }
 
@@ -43,13 +43,85 @@ test('what only others may do is refused with exit code 7, a role that does not 
   assert.equal((await shoal(['invite', '--role', 'king'], { home })).code, 2)
 })
 
-test('join reads its link from standard input, waits for no person, and does nothing under a running node', async (t) => {
+test('join reads its link from standard input, and does nothing under a running node', async (t) => {
   const { home, paths } = await temporaryHome(t)
   const piped = await shoal(['join', '--json'], { home, stdin: 'shoal1:abc\n' })
   assert.deepEqual(JSON.parse(piped.stdout).request, { action: 'join', link: 'shoal1:abc' })
-  assert.equal((await shoal(['join'], { home, terminal: true })).code, 2)
   const daemon = await fakeDaemon(paths.socket, {})
   t.after(() => daemon.close())
   const refused = await shoal(['join', 'shoal1:abc'], { home })
   assert.match(refused.stderr, /^error\[ERR_DAEMON_RUNNING\].*\n {2}hint: Run `shoal down`/)
+})
+
+test('join without a link shows the code, and takes no yes that the person has not heard', async (t) => {
+  const { home } = await temporaryHome(t)
+  const yes = await shoal(['join'], { home, terminal: true, stdin: 'y\n' })
+  assert.equal(yes.code, 0, yes.stderr)
+  assert.match(yes.stdout, /^Say 048 291 to somebody of office, who types: shoal approve 048291$/m)
+  assert.match(yes.stderr, /office says that somebody has typed 048291\. Have they told you so\? \[y\/N\]/)
+  assert.match(yes.stdout, /now a member of office/)
+  const no = await shoal(['join'], { home, terminal: true, stdin: 'n\n' })
+  assert.equal(no.code, 7)
+  assert.match(no.stderr, /error\[ERR_ROLE\]: this machine has joined nothing/)
+  // Nobody there to be asked: standard output is still for the answer alone.
+  const script = await shoal(['join', '--mesh', 'office', '--json'], { home })
+  assert.deepEqual(JSON.parse(script.stdout).request, { action: 'join', mesh: 'office' })
+  assert.match(script.stderr, /048 291/)
+})
+
+test('approve lists who waits without any code, and hands on six digits however they are typed', async (t) => {
+  const { home, paths } = await temporaryHome(t)
+  const pending = [{ name: 'carla\u202e', address: '10.0.0.7', waitedMs: 12_000, nameTaken: true }]
+  const daemon = await fakeDaemon(paths.socket, {
+    approve: (params: unknown) => ('code' in Object(params) ? { name: 'carla', address: '10.0.0.7' } : { pending }),
+  })
+  t.after(() => daemon.close())
+  const list = await shoal(['approve'], { home })
+  assert.match(list.stdout, /^carla {2}\(a member is called so\) +10\.0\.0\.7 +12\.0 s$/m)
+  assert.equal(
+    (await shoal(['approve', '482', '913'], { home })).stdout,
+    'carla (10.0.0.7) is a member now. Tell them.\n',
+  )
+  assert.deepEqual(
+    daemon.requests.map(({ params }) => params),
+    [{}, { code: '482 913' }],
+  )
+})
+
+test('init asks a person before it founds a mesh beside one that is heard, and never a script', async (t) => {
+  const { home } = await temporaryHome(t)
+  const office = { id: 'ab'.repeat(16), name: 'office', open: false }
+  const env = { FAKE_NEAR: JSON.stringify([office]) }
+  const script = await shoal(['init', '--json'], { home, env })
+  assert.equal(JSON.parse(script.stdout).request.action, 'init')
+  const yes = await shoal(['init', '--yes'], { home, env, terminal: true })
+  assert.doesNotMatch(yes.stderr, /office/)
+  const alone = await shoal(['init'], { home, env, terminal: true, stdin: 'n\n' })
+  assert.match(alone.stderr, /already: office\.\nJoin it, instead/)
+  assert.match(alone.stdout, /belongs to the mesh/)
+  const several = { FAKE_NEAR: JSON.stringify([office, { ...office, name: 'other' }]) }
+  const none = await shoal(['init'], { home, env: several, terminal: true, stdin: '\n' })
+  assert.match(none.stderr, /hint: Join one: `shoal join --mesh NAME`/)
+  const check = await shoal(['init', '--check'], { home, env })
+  assert.deepEqual([check.code, check.stdout], [4, 'mesh  none yet\nheard office  abababab\n'])
+})
+
+test('status nags the only administrator until there is another, and it does not leave unasked', async (t) => {
+  const { home, paths } = await temporaryHome(t)
+  const mesh = { ...statusAnswer.mesh, open: true, admins: 1, isAdmin: true }
+  const alone = { ...statusAnswer, node: { ...statusAnswer.node, pid: 0x7fffffff }, mesh }
+  let status: unknown = alone
+  const daemon = await fakeDaemon(paths.socket, { status: () => status, leave: {}, stop: {} })
+  t.after(() => daemon.close())
+  const told = (await shoal(['status'], { home })).stdout
+  assert.match(told, /only administrator; make another: shoal promote NAME/)
+  assert.match(told, /open: whoever finds it on the local network is let in/)
+  const script = await shoal(['leave'], { home })
+  assert.match(script.stderr, /only administrator of office[\s\S]*error\[ERR_USAGE\][\s\S]*--yes to leave/)
+  assert.equal((await shoal(['leave'], { home, terminal: true, stdin: 'n\n' })).code, 0)
+  assert.ok(daemon.requests.every(({ method }) => method === 'status'))
+  assert.equal((await shoal(['leave', '--yes'], { home })).code, 0)
+  status = { ...alone, mesh: { ...mesh, admins: 2 } }
+  assert.doesNotMatch((await shoal(['status'], { home })).stdout, /administrator/)
+  assert.equal((await shoal(['leave'], { home })).code, 0)
 })

@@ -12,7 +12,7 @@ const wrong = [
     args: ['status', '--jsn'],
     text: /^error\[ERR_USAGE\]: unknown option '--jsn'\n {2}hint: Did you mean --json\?\n$/,
   },
-  { args: ['join'], text: /^error\[ERR_USAGE\]: missing required argument 'link'\n {2}hint: See `shoal --help`\.\n$/ },
+  { args: ['join', '-'], text: /^error\[ERR_USAGE\]: no link on standard input\n {2}hint: See `shoal --help`\.\n$/ },
   { args: ['status', 'extra'], text: /^error\[ERR_USAGE\]: too many arguments/ },
 ]
 
@@ -35,6 +35,7 @@ test('shoal alone shows its help on standard error and exits with 2; --help succ
   assert.equal(help.stdout, alone.stderr)
   for (const command of [
     'init',
+    'approve',
     'up',
     'down',
     'env',

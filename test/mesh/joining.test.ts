@@ -12,7 +12,7 @@ import { boundEncryption, type Encrypter } from '../../src/mesh/encryption.ts'
 import { loadIdentity } from '../../src/mesh/identity.ts'
 import { encodeProof, type JoinProof, proveInvite } from '../../src/mesh/invite.ts'
 import { decodeInviteLink, encodeInviteLink, type InviteLink } from '../../src/mesh/invite-link.ts'
-import { type Joined, joinMesh } from '../../src/mesh/join.ts'
+import { joinMesh } from '../../src/mesh/join.ts'
 import {
   decodeAsk,
   decodeJoinProof,
@@ -32,6 +32,7 @@ import { serial, signingKeyOf } from '../../src/mesh/members.ts'
 import { membershipOf } from '../../src/mesh/membership.ts'
 import { saveRoster } from '../../src/mesh/roster-file.ts'
 import { Talk } from '../../src/mesh/talk.ts'
+import type { Joined } from '../../src/mesh/welcome.ts'
 import {
   bothUp,
   connect,

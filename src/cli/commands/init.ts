@@ -1,27 +1,51 @@
 import type { Command } from 'commander'
-import { foreignText } from '../../base/errors.ts'
-import { daemonOnce } from '../daemon-program.ts'
-import { type Io, print, printJson } from '../io.ts'
-import { type Membership, membershipShape, shaped } from '../shapes.ts'
+import { foreignText, ShoalError } from '../../base/errors.ts'
+import { answers } from '../client.ts'
+import { confirmed, isPerson } from '../confirm.ts'
+import { daemonOnce, startDaemon } from '../daemon-program.ts'
+import { exitCodes } from '../failure.ts'
+import { type Io, note, print, printJson } from '../io.ts'
+import { join } from '../joining.ts'
+import { type Membership, membershipShape, type Surroundings, shaped, surroundingsShape } from '../shapes.ts'
 
 interface InitOptions {
   name?: string
   mesh?: string
   openLan?: true
+  up?: true
+  check?: true
   yes?: true
   json?: true
 }
 
-export function addInit(program: Command, io: Io): void {
+export function addInit(program: Command, io: Io, done: (exitCode: number) => void): void {
   program
     .command('init')
     .description('set this machine up: an identity, a mesh of its own, the shim; safe to repeat')
     .option('--name <name>', 'what other members see; default: the host name')
     .option('--mesh <name>', 'what the mesh is called')
-    .option('--open-lan', 'admit whoever finds the mesh on the local network')
+    .option('--open-lan', 'found a mesh that admits whoever finds it on the local network')
+    .option('--up', 'then start the node')
+    .option(
+      '--check',
+      'change nothing: say what there is, and which meshes are heard; exit with 4 when there is none here',
+    )
     .option('--yes', 'ask nothing (for scripts)')
     .option('--json', 'the answer as JSON')
     .action(async (options: InitOptions) => {
+      if (options.check) {
+        const around = await lookAround(io)
+        if (options.json) printJson(io, around)
+        else for (const line of surroundingLines(around)) print(io, line)
+        if (around.mesh === null) done(exitCodes.degraded)
+        return
+      }
+      const joined = await offerToJoin(io, options)
+      if (joined !== undefined) {
+        if (options.up) await startDaemon(io)
+        printMembership(io, joined, `This machine is now a member of ${foreignText(joined.mesh.name)}.`, options.up)
+        return
+      }
       const answer = await daemonOnce(io, {
         action: 'init',
         ...(options.name === undefined ? {} : { name: options.name }),
@@ -29,11 +53,45 @@ export function addInit(program: Command, io: Io): void {
         openLan: options.openLan ?? false,
       })
       const membership = shaped(membershipShape, answer, 'init')
+      if (options.up && !(await answers(io.paths.socket, { signal: io.signal }))) await startDaemon(io)
       if (options.json) return printJson(io, membership)
-      printMembership(io, membership, `This machine belongs to the mesh ${foreignText(membership.mesh.name)}.`)
-      if (membership.phrase !== undefined) printPhrase(io, membership.phrase)
-      if (options.openLan) print(io, 'The mesh is open: whoever finds it on the local network is admitted.')
+      const { mesh, phrase } = membership
+      printMembership(io, membership, `This machine belongs to the mesh ${foreignText(mesh.name)}.`, options.up)
+      if (mesh.open)
+        print(io, 'The mesh is open: whoever finds it on the local network is admitted, without being asked.')
+      if (phrase === undefined) return
+      printPhrase(io, phrase)
+      print(io, 'This machine is the only administrator. Once there is another: shoal promote NAME')
     })
+}
+
+async function lookAround(io: Io): Promise<Surroundings> {
+  return shaped(surroundingsShape, await daemonOnce(io, { action: 'look' }), 'init')
+}
+
+/** Two colleagues who both begin would each sit in a mesh of their own. Only a person is asked, and only before there is one. */
+async function offerToJoin(io: Io, options: InitOptions): Promise<Membership | undefined> {
+  const founds = options.mesh !== undefined || options.openLan
+  if (!isPerson(io) || options.yes || options.json || founds) return undefined
+  const { mesh, near } = await lookAround(io)
+  if (mesh !== null || near.length === 0) return undefined
+  const names = near.map(({ name, open }) => foreignText(name) + (open ? ' (open)' : '')).join(', ')
+  note(io, `On this network there is already: ${names}.`)
+  const [only, ...others] = near
+  if (only !== undefined && others.length === 0) {
+    const isWanted = await confirmed(io, 'Join it, instead of founding another mesh?')
+    return isWanted ? await join(io, { mesh: only.id, name: options.name }, {}) : undefined
+  }
+  if (await confirmed(io, 'Found another mesh, of this machine alone?')) return undefined
+  throw new ShoalError('ERR_USAGE', 'nothing was set up', { hint: 'Join one: `shoal join --mesh NAME`.' })
+}
+
+function surroundingLines({ mesh, near }: Surroundings): string[] {
+  const own = mesh === null ? 'none yet' : foreignText(mesh.name) + (mesh.open ? ', open to the local network' : '')
+  const heard = near.map(({ id, name, open }) => {
+    return `heard ${foreignText(name)}  ${id.slice(0, 8)}${open ? '  open to the local network' : ''}`
+  })
+  return [`mesh  ${own}`, ...(heard.length === 0 ? ['heard none on the local network'] : heard)]
 }
 
 function printPhrase(io: Io, phrase: string): void {
@@ -42,9 +100,11 @@ function printPhrase(io: Io, phrase: string): void {
   for (let at = 0; at < words.length; at += 6) print(io, `  ${words.slice(at, at + 6).join(' ')}`)
 }
 
-export function printMembership(io: Io, { touched, shim }: Membership, headline: string): void {
+/** @param isUp whether the node has been started too */
+export function printMembership(io: Io, { touched, shim }: Membership, headline: string, isUp = false): void {
   print(io, headline)
   for (const file of touched) print(io, `  wrote ${file}`)
   print(io, `  shim  ${shim}`)
-  print(io, 'Next: `shoal up` starts the node, `shoal build` (or `eval "$(shoal env)"`, then cargo) uses it.')
+  const use = '`shoal build` (or `eval "$(shoal env)"`, then cargo) uses it.'
+  print(io, isUp ? `The node is running: ${use}` : `Next: \`shoal up\` starts the node, ${use}`)
 }

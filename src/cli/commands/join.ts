@@ -1,13 +1,18 @@
 import type { Command } from 'commander'
 import { foreignText, ShoalError } from '../../base/errors.ts'
 import { answers } from '../client.ts'
-import { daemonOnce } from '../daemon-program.ts'
-import { type Io, printJson } from '../io.ts'
-import { membershipShape, shaped } from '../shapes.ts'
+import { isPerson } from '../confirm.ts'
+import { startDaemon } from '../daemon-program.ts'
+import { type Io, print, printJson } from '../io.ts'
+import { join } from '../joining.ts'
+import { pipedLine, restOf } from '../piped.ts'
 import { printMembership } from './init.ts'
 
 interface JoinOptions {
   name?: string
+  mesh?: string
+  up?: true
+  yes?: true
   json?: true
 }
 
@@ -17,14 +22,17 @@ const maxLinkBytes = 8192
 export function addJoin(program: Command, io: Io): void {
   program
     .command('join')
-    .description('become a member of the mesh that an invitation names')
-    .argument('[link]', 'what `shoal invite` printed; - or nothing: read from standard input')
+    .description('become a member of a mesh: of that of an invitation, or of one on the local network')
+    .argument('[link]', 'what `shoal invite` printed; - reads it from standard input; none: ask on the local network')
+    .option('--mesh <name>', 'which one, when several are heard on the local network')
     .option('--name <name>', 'what other members see; default: the host name')
+    .option('--up', 'then start the node')
+    .option('--yes', 'ask nothing (for scripts)')
     .option('--json', 'the answer as JSON')
     .action(async (argument: string | undefined, options: JoinOptions) => {
-      const link = (argument === undefined || argument === '-' ? await readLink(io) : argument).trim()
-      if (link === '') throw new ShoalError('ERR_USAGE', "missing required argument 'link'")
-      if (!link.startsWith(linkPrefix) || link.length > maxLinkBytes) {
+      const link = await linkFrom(io, argument)
+      if (link === undefined && argument === '-') throw new ShoalError('ERR_USAGE', 'no link on standard input')
+      if (link !== undefined && (!link.startsWith(linkPrefix) || link.length > maxLinkBytes)) {
         throw new ShoalError('ERR_INVITE', `an invitation begins with ${linkPrefix}`)
       }
       if (await answers(io.paths.socket, { signal: io.signal })) {
@@ -32,20 +40,21 @@ export function addJoin(program: Command, io: Io): void {
           hint: 'Run `shoal down`, join, then `shoal up`.',
         })
       }
-      const request = { action: 'join', link, ...(options.name === undefined ? {} : { name: options.name }) }
-      const membership = shaped(membershipShape, await daemonOnce(io, request), 'join')
+      const membership = await join(io, { link, mesh: options.mesh, name: options.name }, options)
+      if (options.up) await startDaemon(io)
       if (options.json) return printJson(io, membership)
-      printMembership(io, membership, `This machine is now a member of ${foreignText(membership.mesh.name)}.`)
+      const headline = `This machine is now a member of ${foreignText(membership.mesh.name)}.`
+      printMembership(io, membership, headline, options.up)
+      if (membership.mesh.open)
+        print(io, `${foreignText(membership.mesh.name)} is open: whoever finds it on the local network is let in.`)
     })
 }
 
-async function readLink(io: Io): Promise<string> {
-  // A person would wait for nothing.
-  if ('isTTY' in io.stdin && io.stdin.isTTY === true) return ''
-  let text = ''
-  for await (const chunk of io.stdin) {
-    text += String(chunk)
-    if (text.length > maxLinkBytes) break
-  }
-  return text
+/** @returns undefined for none */
+async function linkFrom(io: Io, argument: string | undefined): Promise<string | undefined> {
+  if (argument !== undefined && argument !== '-') return argument.trim()
+  // A person at a terminal would have to know that something is waited for.
+  if (isPerson(io) && argument === undefined) return undefined
+  const text = argument === '-' ? await restOf(io.stdin, maxLinkBytes) : await pipedLine(io.stdin, maxLinkBytes)
+  return text.trim() === '' ? undefined : text.trim()
 }

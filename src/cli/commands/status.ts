@@ -25,11 +25,16 @@ export function addStatus(program: Command, io: Io, done: (exitCode: number) => 
     })
 }
 
+/** Until there is a second one: if this machine is lost, so is all say over the mesh but for the recovery phrase. */
+const onlyAdministrator = 'this machine is its only administrator; make another: shoal promote NAME'
+
 function statusLines({ node, mesh, slots, peers, cache, sharing, traffic, health }: Status): string[] {
   return [
     `node    ${node.name}  ${node.peerId}  (process ${node.pid}, version ${node.version})`,
     ...node.addresses.map((address) => `        ${address}`),
-    `mesh    ${mesh.name}  ${mesh.id}${mesh.open ? '  open to the local network' : ''}`,
+    `mesh    ${mesh.name}  ${mesh.id}`,
+    ...(mesh.open ? ['        open: whoever finds it on the local network is let in'] : []),
+    ...(mesh.isAdmin && mesh.admins === 1 ? [`        ${onlyAdministrator}`] : []),
     `slots   ${slots.free} of ${slots.total} free, ${slots.lent} lent`,
     `peers   ${counted(peers, 'peer')} connected`,
     `cache   ${bytes(cache.bytes)} in ${counted(cache.blocks, 'block')}, ${counted(cache.results, 'result')}`,

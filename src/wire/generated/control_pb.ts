@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSLKCAoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSAASHgoEcm9vbRgWIAEoCzIOLnNob2FsLnYxLlJvb21IABIeCgRrZWVwGBcgASgLMg4uc2hvYWwudjEuS2VlcEgAEh4KBGtlcHQYGCABKAsyDi5zaG9hbC52MS5LZXB0SAASJAoHcmVsZWFzZRgZIAEoCzIRLnNob2FsLnYxLlJlbGVhc2VIABI1ChBob2xkaW5nc19zdW1tYXJ5GBogASgLMhkuc2hvYWwudjEuSG9sZGluZ3NTdW1tYXJ5SAASKQoKcm9zdGVyX2lkcxgbIAEoCzITLnNob2FsLnYxLlJvc3Rlcklkc0gAEjcKEXJvc3Rlcl9zdGF0ZW1lbnRzGBwgASgLMhouc2hvYWwudjEuUm9zdGVyU3RhdGVtZW50c0gAEjMKD3JlbmV3YWxfcmVxdWVzdBgdIAEoCzIYLnNob2FsLnYxLlJlbmV3YWxSZXF1ZXN0SABCBgoEYm9keSJWCgVIZWxsbxITCgt2ZXJzaW9uX21pbhgBIAEoDRITCgt2ZXJzaW9uX21heBgCIAEoDRIMCgRuYW1lGAMgASgJEhUKDXJvc3Rlcl9kaWdlc3QYBCABKAwiGAoJUm9zdGVySWRzEgsKA2lkcxgBIAEoDCI0ChBSb3N0ZXJTdGF0ZW1lbnRzEhIKCnN0YXRlbWVudHMYASADKAwSDAoEbGFzdBgCIAEoCCIeCg5SZW5ld2FsUmVxdWVzdBIMCgRuYW1lGAEgASgJIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market, file_placement]);
+  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSK2CQoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSAASHgoEcm9vbRgWIAEoCzIOLnNob2FsLnYxLlJvb21IABIeCgRrZWVwGBcgASgLMg4uc2hvYWwudjEuS2VlcEgAEh4KBGtlcHQYGCABKAsyDi5zaG9hbC52MS5LZXB0SAASJAoHcmVsZWFzZRgZIAEoCzIRLnNob2FsLnYxLlJlbGVhc2VIABI1ChBob2xkaW5nc19zdW1tYXJ5GBogASgLMhkuc2hvYWwudjEuSG9sZGluZ3NTdW1tYXJ5SAASKQoKcm9zdGVyX2lkcxgbIAEoCzITLnNob2FsLnYxLlJvc3Rlcklkc0gAEjcKEXJvc3Rlcl9zdGF0ZW1lbnRzGBwgASgLMhouc2hvYWwudjEuUm9zdGVyU3RhdGVtZW50c0gAEjMKD3JlbmV3YWxfcmVxdWVzdBgdIAEoCzIYLnNob2FsLnYxLlJlbmV3YWxSZXF1ZXN0SAASNQoQYXBwcm92YWxfcmVxdWVzdBggIAEoCzIZLnNob2FsLnYxLkFwcHJvdmFsUmVxdWVzdEgAEjMKD2FwcHJvdmFsX2Fuc3dlchghIAEoCzIYLnNob2FsLnYxLkFwcHJvdmFsQW5zd2VySABCBgoEYm9keSJWCgVIZWxsbxITCgt2ZXJzaW9uX21pbhgBIAEoDRITCgt2ZXJzaW9uX21heBgCIAEoDRIMCgRuYW1lGAMgASgJEhUKDXJvc3Rlcl9kaWdlc3QYBCABKAwiGAoJUm9zdGVySWRzEgsKA2lkcxgBIAEoDCI0ChBSb3N0ZXJTdGF0ZW1lbnRzEhIKCnN0YXRlbWVudHMYASADKAwSDAoEbGFzdBgCIAEoCCIeCg5SZW5ld2FsUmVxdWVzdBIMCgRuYW1lGAEgASgJIisKD0FwcHJvdmFsUmVxdWVzdBIKCgJpZBgBIAEoBBIMCgRjb2RlGAIgASgJIlUKDkFwcHJvdmFsQW5zd2VyEgoKAmlkGAEgASgEEiYKB3BlbmRpbmcYAiADKAsyFS5zaG9hbC52MS5QZW5kaW5nSm9pbhIPCgdyZWZ1c2VkGAMgASgJIkwKC1BlbmRpbmdKb2luEgsKA2tleRgBIAEoDBIMCgRuYW1lGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSEQoJd2FpdGVkX21zGAQgASgNIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market, file_placement]);
 
 /**
  * @generated from message shoal.v1.ControlFrame
@@ -189,6 +189,18 @@ export type ControlFrame = Message<"shoal.v1.ControlFrame"> & {
      */
     value: RenewalRequest;
     case: "renewalRequest";
+  } | {
+    /**
+     * @generated from field: shoal.v1.ApprovalRequest approval_request = 32;
+     */
+    value: ApprovalRequest;
+    case: "approvalRequest";
+  } | {
+    /**
+     * @generated from field: shoal.v1.ApprovalAnswer approval_answer = 33;
+     */
+    value: ApprovalAnswer;
+    case: "approvalAnswer";
   } | { case: undefined; value?: undefined };
 };
 
@@ -308,6 +320,99 @@ export const RenewalRequestSchema: GenMessage<RenewalRequest> = /*@__PURE__*/
   messageDesc(file_control, 4);
 
 /**
+ * From one who may let others in to another: who waits there, or that the one who shows a code is to be let in.
+ *
+ * @generated from message shoal.v1.ApprovalRequest
+ */
+export type ApprovalRequest = Message<"shoal.v1.ApprovalRequest"> & {
+  /**
+   * @generated from field: uint64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * Six digits; empty: who waits?
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message shoal.v1.ApprovalRequest.
+ * Use `create(ApprovalRequestSchema)` to create a new message.
+ */
+export const ApprovalRequestSchema: GenMessage<ApprovalRequest> = /*@__PURE__*/
+  messageDesc(file_control, 5);
+
+/**
+ * @generated from message shoal.v1.ApprovalAnswer
+ */
+export type ApprovalAnswer = Message<"shoal.v1.ApprovalAnswer"> & {
+  /**
+   * @generated from field: uint64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * Whoever waits, or was let in; never with its code.
+   *
+   * @generated from field: repeated shoal.v1.PendingJoin pending = 2;
+   */
+  pending: PendingJoin[];
+
+  /**
+   * The code of the refusal; empty when there is none.
+   *
+   * @generated from field: string refused = 3;
+   */
+  refused: string;
+};
+
+/**
+ * Describes the message shoal.v1.ApprovalAnswer.
+ * Use `create(ApprovalAnswerSchema)` to create a new message.
+ */
+export const ApprovalAnswerSchema: GenMessage<ApprovalAnswer> = /*@__PURE__*/
+  messageDesc(file_control, 6);
+
+/**
+ * @generated from message shoal.v1.PendingJoin
+ */
+export type PendingJoin = Message<"shoal.v1.PendingJoin"> & {
+  /**
+   * @generated from field: bytes key = 1;
+   */
+  key: Uint8Array;
+
+  /**
+   * What it calls itself.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Its IP address.
+   *
+   * @generated from field: string address = 3;
+   */
+  address: string;
+
+  /**
+   * @generated from field: uint32 waited_ms = 4;
+   */
+  waitedMs: number;
+};
+
+/**
+ * Describes the message shoal.v1.PendingJoin.
+ * Use `create(PendingJoinSchema)` to create a new message.
+ */
+export const PendingJoinSchema: GenMessage<PendingJoin> = /*@__PURE__*/
+  messageDesc(file_control, 7);
+
+/**
  * @generated from message shoal.v1.Ping
  */
 export type Ping = Message<"shoal.v1.Ping"> & {
@@ -322,7 +427,7 @@ export type Ping = Message<"shoal.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_control, 5);
+  messageDesc(file_control, 8);
 
 /**
  * @generated from message shoal.v1.Pong
@@ -339,5 +444,5 @@ export type Pong = Message<"shoal.v1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_control, 6);
+  messageDesc(file_control, 9);
 

@@ -1,0 +1,146 @@
+import type { Multiaddr } from '@multiformats/multiaddr'
+import type { Clock } from '../base/clock.ts'
+import { type Interfaces, isDialable, peerOf, readMultiaddr } from './addresses.ts'
+import { Multicast } from './multicast.ts'
+
+/** What newcomers ask for, whatever the mesh: whoever knows of none cannot ask by its id. */
+export const beaconService = '_shoal-join._udp.local'
+
+const attribute = 'dnsaddr='
+const maxAddresses = 8
+const maxRecords = 64
+const maxTextBytes = 255
+/** However many ask, no more than one answer in as long. */
+const pauseMs = 500
+const refreshMs = 5000
+
+export interface BeaconNeeds {
+  clock: Clock
+  interfaces: Interfaces
+  /** Whether newcomers are welcome to ask here. */
+  isOpen(): boolean
+  /** Multiaddrs with the peerId at the end. */
+  addresses(): string[]
+}
+
+/** Tells newcomers on the local networks that ask where to find this node: addresses, and nothing about the mesh. */
+export class Beacon {
+  readonly #needs: BeaconNeeds
+  #multicast: Multicast | undefined
+  #cancelRefresh: () => void = () => undefined
+  #cancelAnswer: (() => void) | undefined
+  #answeredAt = Number.NEGATIVE_INFINITY
+
+  constructor(needs: BeaconNeeds) {
+    this.#needs = needs
+  }
+
+  start(): void {
+    const { interfaces } = this.#needs
+    this.#multicast = new Multicast(interfaces, { onQuery: (packet, from) => this.#onQuery(packet, from) })
+    this.#refresh()
+  }
+
+  async stop(): Promise<void> {
+    this.#cancelRefresh()
+    this.#cancelAnswer?.()
+    await this.#multicast?.stop()
+    this.#multicast = undefined
+  }
+
+  #refresh(): void {
+    this.#cancelRefresh = this.#needs.clock.after(refreshMs, () => {
+      this.#multicast?.refresh()
+      this.#refresh()
+    })
+  }
+
+  #onQuery(packet: unknown, from: string): void {
+    const { clock, isOpen, addresses } = this.#needs
+    if (!listOf(packet, 'questions').some((question) => field(question, 'name') === beaconService)) return
+    if (this.#cancelAnswer !== undefined || !isOpen()) return
+    const delayMs = Math.max(0, this.#answeredAt + pauseMs - clock.now())
+    this.#cancelAnswer = clock.after(delayMs, () => {
+      this.#cancelAnswer = undefined
+      this.#answeredAt = clock.now()
+      const answers = answersWith(addresses())
+      if (answers.length > 0) this.#multicast?.answer({ answers }, from)
+    })
+  }
+}
+
+/**
+ * Listens for nodes that newcomers may ask. What is heard is hearsay: anybody can say it.
+ * @param options.ms how long at most
+ * @param options.quietMs once somebody was heard, for how long nothing new has to be heard
+ * @returns the addresses of each peer; at once with none where there is no network
+ */
+export async function hearBeacons(
+  interfaces: Interfaces,
+  options: { ms: number; quietMs: number },
+): Promise<Map<string, Multiaddr[]>> {
+  const heard = new Map<string, Multiaddr[]>()
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let quiet: NodeJS.Timeout | undefined
+  const onResponse = (packet: unknown): void => {
+    for (const [peerId, addresses] of addressesIn(packet)) {
+      if (heard.size >= maxRecords || heard.has(peerId)) continue
+      heard.set(peerId, addresses)
+      clearTimeout(quiet)
+      quiet = setTimeout(resolve, options.quietMs)
+    }
+  }
+  const multicast = new Multicast(interfaces, { onResponse })
+  if (multicast.size === 0) return heard
+  // A datagram can be lost, and whoever has just answered somebody else waits for a moment.
+  const asking = [0, 250, 750, 1500].filter((ms) => ms < options.ms).map((ms) => setTimeout(ask, ms))
+  const end = setTimeout(resolve, options.ms)
+  function ask(): void {
+    multicast.ask(beaconService)
+  }
+  await promise
+  for (const timer of [...asking, end, quiet]) clearTimeout(timer)
+  await multicast.stop()
+  return heard
+}
+
+/** What a decoded packet says of where to find whom; nothing in it is believed to have any shape. */
+export function addressesIn(packet: unknown): Map<string, Multiaddr[]> {
+  const found = new Map<string, Multiaddr[]>()
+  const records = [...listOf(packet, 'answers'), ...listOf(packet, 'additionals')].slice(0, maxRecords)
+  for (const record of records) {
+    if (field(record, 'type') !== 'TXT' || field(record, 'name') !== beaconService) continue
+    for (const text of [field(record, 'data')].flat()) {
+      const address = addressOf(text)
+      const peerId = address === undefined ? undefined : peerOf(address)
+      if (address === undefined || peerId === undefined) continue
+      const known = found.get(peerId) ?? []
+      if (known.length < maxAddresses) found.set(peerId, [...known, address])
+    }
+  }
+  return found
+}
+
+function addressOf(text: unknown): Multiaddr | undefined {
+  if (!(typeof text === 'string' || text instanceof Uint8Array) || text.length > maxTextBytes) return undefined
+  const said = Buffer.from(text).toString('utf8')
+  const address = said.startsWith(attribute) ? readMultiaddr(said.slice(attribute.length)) : undefined
+  return address !== undefined && isDialable(address) ? address : undefined
+}
+
+function answersWith(addresses: readonly string[]) {
+  return addresses
+    .map((address) => attribute + address)
+    .filter((data) => data.length <= maxTextBytes)
+    .slice(0, maxAddresses)
+    .map((data) => ({ name: beaconService, type: 'TXT' as const, class: 'IN' as const, ttl: 120, data }))
+}
+
+function field(record: unknown, name: string): unknown {
+  return typeof record === 'object' && record !== null ? Reflect.get(record, name) : undefined
+}
+
+function listOf(packet: unknown, name: string): unknown[] {
+  const list = field(packet, name)
+  return Array.isArray(list) ? list : []
+}

@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { Office, type OfficeHost } from '../support/hosts.ts'
+import { keepPrograms, keptPrograms } from '../support/programs.ts'
+
+interface Around {
+  mesh: { name: string } | null
+  near: { name: string; open: boolean }[]
+}
+
+interface Pending {
+  pending: { name: string; address: string }[]
+}
+
+describe('an office where nobody has a link', { timeout: 120_000 }, () => {
+  let office: Office | string
+  let hosts: OfficeHost[] = []
+  const host = (at: number): OfficeHost => {
+    const found = hosts[at]
+    assert.ok(found)
+    return found
+  }
+
+  before(async () => {
+    office = await Office.open(['ada', 'bert', 'cleo', 'dora'], 'shoaljt')
+    if (typeof office === 'string') return
+    hosts = [...office.hosts]
+    for (const { shoalHome } of hosts) await keptPrograms(shoalHome)
+  })
+  after(async () => {
+    if (hosts[0] !== undefined) await keepPrograms(hosts[0].shoalHome)
+    if (typeof office !== 'string') await office?.close()
+  })
+
+  test('six digits let a machine in that nobody has told anything', async (t) => {
+    if (typeof office === 'string') return t.skip(office)
+    const [ada, bert] = [host(0), host(1)]
+    const lonely = await bert.tries('join')
+    assert.deepEqual([lonely.code, lonely.stdout], [1, ''])
+    assert.match(lonely.stderr, /^error\[ERR_PEER_LOST\]: no mesh is heard on the local network/)
+    await ada.shoal('init', '--mesh', 'office', '--yes', '--up')
+    const around = await bert.tries('init', '--check', '--json')
+    assert.equal(around.code, 4)
+    const { mesh, near } = JSON.parse(around.stdout) as Around
+    assert.deepEqual([mesh, near.map(({ name, open }) => [name, open])], [null, [['office', false]]])
+
+    const joining = bert.start('join', '--up')
+    const [, code = ''] = await joining.said(
+      /^Say \d{3} \d{3} to somebody of office, who types: shoal approve (\d{6})$/m,
+    )
+    const { pending } = await ada.json<Pending>('approve')
+    assert.deepEqual(
+      pending.map(({ name }) => name),
+      ['bert'],
+    )
+    assert.ok(!(await ada.shoal('approve')).includes(code))
+    const wrong = await ada.tries('approve', code === '123456' ? '123457' : '123456')
+    assert.equal(wrong.code, 2, wrong.stderr)
+    assert.match(await ada.shoal('approve', code.slice(0, 3), code.slice(3)), /^bert \(10\.213\.7\.2\) is a member now/)
+    const joined = await joining.ended
+    assert.equal(joined.code, 0, joined.stderr)
+    assert.match(joined.stdout, /now a member of office/)
+    await ada.peers(1)
+  })
+
+  test('an open mesh says so, and lets in whoever has chosen it', async (t) => {
+    if (typeof office === 'string') return t.skip(office)
+    const [cleo, dora] = [host(2), host(3)]
+    assert.match(await cleo.shoal('init', '--mesh', 'hall', '--open-lan', '--yes', '--up'), /^The mesh is open/m)
+    const unclear = await dora.tries('join')
+    assert.equal(unclear.code, 2)
+    assert.match(unclear.stderr, /several meshes are heard: hall \([0-9a-f]{8}\), office \([0-9a-f]{8}\)/)
+    const joined = await dora.shoal('join', '--mesh', 'hall', '--up')
+    assert.match(joined, /^hall is open/m)
+    assert.match(await dora.shoal('status'), /open: whoever finds it on the local network is let in/)
+    await cleo.peers(1)
+    const closed = await host(0).tries('init', '--open-lan')
+    assert.match(closed.stderr, /^error\[ERR_USAGE\]: this machine belongs to office, which is not open/)
+  })
+})
