@@ -1,13 +1,16 @@
 import { run } from './tools.ts'
 
 // `npm run bench -- loop` measures editing and rebuilding, `store` small blocks on disk, `blocks` blocks between nodes, `slow-link`
-// what compressing them gains, `who-has` what it costs to know who has what; anything else building from nothing.
+// what compressing them gains, `who-has` what it costs to know who has what, `kick` how fast somebody is shut out, `reconnect` how fast
+// members meet again; anything else building from nothing.
 const sections: Readonly<Record<string, string>> = {
   loop: 'loop',
   store: 'store',
   blocks: 'blocks',
   'slow-link': 'slow-link',
   'who-has': 'who-has',
+  kick: 'kick',
+  reconnect: 'reconnect',
 }
 const [first = '', ...rest] = process.argv.slice(2)
 const section = sections[first]
