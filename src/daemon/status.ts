@@ -87,7 +87,7 @@ export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>
   const met = mesh.peers().filter(({ peerId, connected }) => connected || views.has(peerId))
   const known = new Set([mesh.peerId, ...met.map(({ peerId }) => peerId)])
   const unmet = [...views.values()].filter(({ peerId }) => !known.has(peerId)).map(unmetView)
-  const peers = [...met, ...unmet].map(({ peerId, name, connected, suspect, rttMs, addresses }) => {
+  const peers = [...met, ...unmet].map(({ peerId, name, connected, suspect, rttMs, silentS, addresses }) => {
     const trade = traded.get(peerId)
     const member = views.get(peerId)
     return {
@@ -100,6 +100,7 @@ export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>
       suspect,
       addresses,
       rttMs: rttMs ?? null,
+      silentS: silentS ?? null,
       slots: trade?.offer?.total ?? null,
       tier: trade?.offer === undefined ? null : (tierNames[trade.offer.tier] ?? null),
       toolchains: trade?.offer?.toolchains ?? [],

@@ -10,6 +10,7 @@ import { controlProtocol } from './control.ts'
 import { doors } from './doors.ts'
 import { createHost, type Host, recordValidityMs, startHost } from './host.ts'
 import type { Identity } from './identity.ts'
+import { LocalDiscovery } from './local-discovery.ts'
 import type { Members } from './members.ts'
 import type { Membership } from './membership.ts'
 import { watchNetwork } from './network-watch.ts'
@@ -70,12 +71,21 @@ export async function assemble(
   const self = { peerId: identity.peerId, name: init.name, maxPeers }
   const parts = createParts(needs, self, host, { book, members, desk }, events)
   const seeds = [...(init.bootstrap ?? []), ...init.membership.seeds]
+  const discovery = new LocalDiscovery(
+    {
+      ...needs,
+      addresses: () => host.getMultiaddrs(),
+      onFound: (peerId, addresses) => parts.dialler.found(peerId, addresses, { alive: true }),
+    },
+    serviceOf(init.membership),
+  )
   const timers = new Timers(needs)
   followHost(host, parts, book, timers, seeds)
   await handleStreams(host, parts)
 
   const stopParts = (): void => {
     timers.stop()
+    discovery.stop()
     parts.dialler.stop()
     parts.surplus.stop()
     parts.records.stop()
@@ -103,8 +113,12 @@ export async function assemble(
   const stopWatching = watchNetwork(clock, interfaces, () => {
     log.info('network changed')
     host.services.ownAddresses.refresh()
+    discovery.refresh()
+    // A connection may have died with the network it went over, and nobody is told.
+    for (const peerId of parts.connected) parts.table.probe(peerId)
     parts.dialler.wake()
   })
+  if (init.mdns !== false) discovery.start()
   for (const { peerId, addresses } of book.all()) {
     const known = addresses.map(readMultiaddr).filter((address) => address !== undefined)
     // They cannot know that this node is back, so there is no point in waiting for them to dial.
@@ -171,9 +185,11 @@ function followHost(host: Host, parts: Parts, book: AddressBook, timers: Timers,
     timers.later('explore', exploreDelayMs, () => void records.explore())
   })
   host.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => dialler.found(id.toString(), multiaddrs))
-  host.services.mdns?.addEventListener('peer', ({ detail: { id, multiaddrs } }) => {
-    dialler.found(id.toString(), multiaddrs, { alive: true })
-  })
+}
+
+/** What a mesh is called in mDNS: members look for nothing else, so meshes on one network do not see each other. */
+function serviceOf({ id }: Membership): string {
+  return `_shoal-${id.slice(0, 8)}._udp.local`
 }
 
 async function handleStreams(host: Host, { table, server }: Parts): Promise<void> {

@@ -77,6 +77,8 @@ export class ControlStream {
   ageTicks = 0
   /** Ticks since the last byte arrived. */
   silentTicks = 0
+  /** How often something arrived. */
+  heard = 0
   /** Frames of kinds that this version does not know. */
   unknownFrames = 0
   rttMs: number | undefined
@@ -170,6 +172,7 @@ export class ControlStream {
   #read(event: StreamMessageEvent): void {
     if (this.#closed) return
     this.silentTicks = 0
+    this.heard += 1
     try {
       this.#reader.push(event.data)
     } catch (error) {

@@ -30,6 +30,10 @@ interface Target {
   /** When it was last dialled. */
   triedAt: number
   dialling: boolean
+  /** Ends the dial that runs. */
+  hangUp: () => void
+  /** When a dial was last ended because of better news. */
+  hungUpAt: number
   /** We have been connected to it; otherwise somebody only told us about it. */
   met: boolean
   /** Somebody here waits for it: it is dialled though there are enough members. */
@@ -44,6 +48,7 @@ interface FoundHow {
 }
 
 const dialTimeoutMs = 3000
+const hangUpEveryMs = 5000
 const maxDials = 8
 const maxAddresses = 8
 const maxTargets = 512
@@ -107,8 +112,10 @@ export class Dialler {
       target.addresses = [...new Set([...fresh, ...proven, ...target.addresses])].slice(0, maxAddresses)
       target.met ||= how.met ?? false
       target.wanted ||= how.wanted === true && !this.#needs.connected.has(peerId)
-      if ((news || how.alive || how.soon || how.wanted) && !this.#needs.connected.has(peerId))
+      if ((news || how.alive || how.soon || how.wanted) && !this.#needs.connected.has(peerId)) {
         this.#due(target, delayMs)
+        if (news && how.alive && target.dialling) this.#hangUp(target, delayMs)
+      }
     } else if (fresh.length > 0 && this.#makeRoom()) {
       const target = newTarget(peerId, fresh, this.#needs.clock.now() + delayMs)
       this.#targets.set(peerId, { ...target, met: how.met ?? false, wanted: how.wanted ?? false })
@@ -197,6 +204,16 @@ export class Dialler {
     target.dueAt = Math.min(target.dueAt, soonest)
   }
 
+  // It was heard at another address than those that are being tried in vain, for seconds. Not again soon: nobody who makes up addresses
+  // shall keep this node from the right one.
+  #hangUp(target: Target, delayMs: number): void {
+    const now = this.#needs.clock.now()
+    if (now - target.hungUpAt < hangUpEveryMs) return
+    target.hungUpAt = now
+    target.hangUp()
+    target.dueAt = now + delayMs
+  }
+
   // One timer for all: for the earliest target that could be dialled.
   #schedule(): void {
     if (this.#stop.signal.aborted) return
@@ -233,12 +250,17 @@ export class Dialler {
     this.#dials += 1
     const suffix = target.peerId === undefined ? '' : `/p2p/${target.peerId}`
     const addresses = target.addresses.map((address) => multiaddr(address + suffix))
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(dialTimeoutMs)])
+    const end = new AbortController()
+    target.hangUp = () => end.abort()
+    const signal = AbortSignal.any([this.#stop.signal, end.signal, AbortSignal.timeout(dialTimeoutMs)])
     this.#needs
       .dial(addresses, signal)
       .then(
         ({ peerId, address }) => this.#answered(key, target, peerId, address),
-        (error: unknown) => this.#failed(key, target, error),
+        (error: unknown) => {
+          // Ended from here, and due already.
+          if (!end.signal.aborted) this.#failed(key, target, error)
+        },
       )
       .finally(() => {
         target.dialling = false
@@ -289,6 +311,8 @@ function newTarget(peerId: string | undefined, addresses: string[], dueAt: numbe
     dueAt,
     triedAt: Number.NEGATIVE_INFINITY,
     dialling: false,
+    hangUp: () => undefined,
+    hungUpAt: Number.NEGATIVE_INFINITY,
     met: false,
     wanted: false,
   }

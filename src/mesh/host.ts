@@ -1,9 +1,8 @@
 import { join } from 'node:path'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { type Identify, type IdentifyPush, identify, identifyPush } from '@libp2p/identify'
-import type { Libp2p, PeerDiscovery, StreamMuxerFactory } from '@libp2p/interface'
+import type { Libp2p, StreamMuxerFactory } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
-import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import type { Multiaddr } from '@multiformats/multiaddr'
@@ -29,7 +28,6 @@ type HostServices = {
   ping: Ping
   dht: KadDHT
   ownAddresses: OwnAddresses
-  mdns?: PeerDiscovery
 }
 
 export type Host = Libp2p<HostServices> & {
@@ -50,8 +48,6 @@ export interface HostInit {
   listen?: readonly string[]
   /** Default: 0, any. */
   port?: number
-  /** Default: true. */
-  mdns?: boolean
   interfaces: Interfaces
   log: Logger
 }
@@ -122,7 +118,6 @@ export async function createHost(init: HostInit): Promise<Host> {
       ping: ping({ protocolPrefix: 'shoal', maxInboundStreams: 8, maxOutboundStreams: 8 }),
       dht: dhtOf(membership),
       ownAddresses,
-      ...(init.mdns === false ? {} : { mdns: mdns({ serviceTag: serviceTagOf(membership), interval: 20_000 }) }),
     },
   })
   return Object.assign(node, { end: (deadlineMs: number) => end(node, db, deadlineMs) })
@@ -180,11 +175,6 @@ function muxer(): StreamMuxerFactory {
   })()
   factory.protocol = '/shoal/yamux/1.0.0'
   return factory
-}
-
-/** What a mesh is called in mDNS: members look for nothing else, so meshes on one network do not see each other. */
-function serviceTagOf(membership: Pick<Membership, 'id'>): string {
-  return `_shoal-${membership.id.slice(0, 8)}._udp.local`
 }
 
 function ownAddresses(components: {

@@ -23,6 +23,8 @@ export interface PeerView {
   suspect: boolean
   /** Smoothed round trip of the control stream; absent until measured. */
   rttMs?: number
+  /** Seconds since anything was heard of it, rounded down; absent unless connected. */
+  silentS?: number
   /** Frames it sent that this version does not know: it speaks a later one. */
   unknownFrames: number
   addresses: string[]

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { type Interfaces, networkFingerprint } from './addresses.ts'
 
-const everyMs = 2000
+const everyMs = 1000
 /** A tick that comes so much later than it should: the machine slept. */
 const sleptMs = 10_000
 

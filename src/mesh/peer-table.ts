@@ -32,6 +32,8 @@ export interface PeerState {
   name: string
   suspect: boolean
   rttMs: number | undefined
+  /** Seconds since the last byte. */
+  silentS: number
   unknownFrames: number
 }
 
@@ -46,6 +48,8 @@ interface Peer {
   /** When a frame that is no ping last went to or fro. */
   usedAt: number
   cancelRetry: () => void
+  /** It is being found out whether the connection is alive. */
+  cancelProbe: (() => void) | undefined
 }
 
 const tickMs = 1000
@@ -56,6 +60,10 @@ const patience = {
   unwatched: { pingEvery: 15, suspect: 34, dead: 50 },
 }
 const surplusEveryTicks = 10
+/** The one that does not decide which connection stays waits so much longer before it closes one. */
+const surplusPatience = 3
+/** How long a peer has to answer when the connection to it may be dead, twice. */
+const probeMs = 500
 /** A control stream that lives this long has not failed. */
 const provenTicks = 10
 
@@ -89,6 +97,7 @@ export class PeerTable {
     this.#cancelTick()
     for (const peer of this.#peers.values()) {
       peer.cancelRetry()
+      peer.cancelProbe?.()
       peer.control?.close()
     }
     this.#peers.clear()
@@ -99,7 +108,16 @@ export class PeerTable {
     if (!this.#running) return
     const peer = this.#peerOf(peerId)
     peer.failures = 0
-    if (this.#opens(peerId)) this.#open(peerId, peer)
+    if (!this.#opens(peerId)) return
+    this.#open(peerId, peer)
+    // Who dials again may have lost the connection that is still open here.
+    if (peer.control?.ready === true) this.#probe(peerId, peer, this.#needs.connections(peerId).slice(0, -1))
+  }
+
+  /** The connections to a peer may have died without a word: unless it gives a sign of life soon, they are given up. */
+  probe(peerId: string): void {
+    const peer = this.#peers.get(peerId)
+    if (this.#running && peer !== undefined) this.#probe(peerId, peer, this.#needs.connections(peerId))
   }
 
   /** The last connection to a peer has closed. */
@@ -107,6 +125,8 @@ export class PeerTable {
     const peer = this.#peers.get(peerId)
     if (peer === undefined) return
     peer.cancelRetry()
+    peer.cancelProbe?.()
+    peer.cancelProbe = undefined
     peer.control?.close()
     if (peer.watchers === 0) this.#peers.delete(peerId)
   }
@@ -135,8 +155,8 @@ export class PeerTable {
   view(peerId: string): PeerState | undefined {
     const peer = this.#peers.get(peerId)
     if (peer?.control?.ready !== true) return undefined
-    const { rttMs, unknownFrames } = peer.control
-    return { name: peer.name, suspect: peer.suspect, rttMs, unknownFrames }
+    const { rttMs, silentTicks, unknownFrames } = peer.control
+    return { name: peer.name, suspect: peer.suspect, rttMs, silentS: silentTicks, unknownFrames }
   }
 
   /** The connection that carries the control stream, else any open one. */
@@ -198,6 +218,7 @@ export class PeerTable {
         watchers: 0,
         usedAt: Number.NEGATIVE_INFINITY,
         cancelRetry: () => undefined,
+        cancelProbe: undefined,
       }
       this.#peers.set(peerId, peer)
     }
@@ -249,6 +270,8 @@ export class PeerTable {
         this.#setSuspect(peerId, peer, false)
         if (up) this.#events.onPeer(peerId, false)
         this.#retry(peerId, peer)
+        // What is left may be of a time before: if it carries nothing, nobody would dial.
+        if (connection.status !== 'open' && this.#running) this.probe(peerId)
       },
     })
     peer.control = control
@@ -274,7 +297,7 @@ export class PeerTable {
     this.#ticks += 1
     for (const [peerId, peer] of this.#peers) {
       if (peer.control !== undefined) this.#tickPeer(peerId, peer, peer.control)
-      if (this.#ticks % surplusEveryTicks === 0 && this.#opens(peerId)) this.#closeSurplus(peerId, peer)
+      if (this.#ticks % surplusEveryTicks === 0) this.#closeSurplus(peerId, peer)
     }
     if (this.#running) this.#cancelTick = this.#needs.clock.after(tickMs, () => this.#tick())
   }
@@ -293,6 +316,32 @@ export class PeerTable {
     }
   }
 
+  #probe(peerId: string, peer: Peer, suspects: readonly Connection[]): void {
+    const { control } = peer
+    peer.cancelProbe?.()
+    if (suspects.length > 0) this.#askForLife(peerId, peer, { control, heard: control?.heard ?? 0, suspects }, 2)
+  }
+
+  #askForLife(
+    peerId: string,
+    peer: Peer,
+    asked: { control: ControlStream | undefined; heard: number; suspects: readonly Connection[] },
+    rounds: number,
+  ): void {
+    asked.control?.ping()
+    peer.cancelProbe = this.#needs.clock.after(probeMs, () => {
+      peer.cancelProbe = undefined
+      const isAlive = peer.control !== asked.control || (peer.control !== undefined && peer.control.heard > asked.heard)
+      if (isAlive) return
+      if (rounds > 1) {
+        this.#askForLife(peerId, peer, asked, rounds - 1)
+        return
+      }
+      this.#needs.log.info('connection given up', { peer: peerId, reason: 'no sign of life' })
+      for (const connection of asked.suspects) connection.abort(new Error('the peer gives no sign of life'))
+    })
+  }
+
   #setSuspect(peerId: string, peer: Peer, suspect: boolean): void {
     if (peer.suspect === suspect) return
     peer.suspect = suspect
@@ -302,10 +351,11 @@ export class PeerTable {
   // Both sides may have dialled at the same moment. What carries neither control nor blocks is not needed.
   #closeSurplus(peerId: string, peer: Peer): void {
     if (peer.control?.ready !== true) return
+    const youngestMs = surplusEveryTicks * tickMs * (this.#opens(peerId) ? 1 : surplusPatience)
     for (const connection of this.#needs.connections(peerId)) {
       const ageMs = this.#needs.clock.wall() - connection.timeline.open
       const busy = connection.streams.some((stream) => stream.protocol === blockProtocol)
-      if (connection === peer.connection || busy || ageMs < surplusEveryTicks * tickMs) continue
+      if (connection === peer.connection || busy || ageMs < youngestMs) continue
       connection.close().catch((error: unknown) => connection.abort(new Error(String(error))))
     }
   }

@@ -100,7 +100,6 @@ async function start({ dir, membership, listen }: Order & { do: 'start' }): Prom
     stateDir: join(dir, 'stranger'),
     listen: [listen],
     log: silentLogger,
-    mdns: false,
     interfaces: () => ({}),
   })
   await startHost(stranger)

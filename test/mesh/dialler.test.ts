@@ -195,6 +195,40 @@ test('thousands of names at once are not all remembered, and known members stay'
   dialler.stop()
 })
 
+test('a dial in vain ends when the peer is heard elsewhere, but not again soon', async () => {
+  const clock = new ManualClock()
+  const dials: { first: string; signal: AbortSignal; fail(): void }[] = []
+  const dialler = new Dialler(
+    {
+      clock,
+      random: () => 0,
+      log: silentLogger,
+      connected: new Set(),
+      maxPeers: 128,
+      dial: (addresses, signal) =>
+        new Promise((_resolve, reject) => {
+          const fail = (): void => reject(new Error('nobody answers'))
+          signal.addEventListener('abort', fail)
+          dials.push({ first: String(addresses[0]), signal, fail })
+        }),
+    },
+    low,
+  )
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+  dialler.found(high, [at(1)], { met: true })
+  clock.advance(0)
+  assert.equal(dials.length, 1)
+  clock.advance(1000)
+  dialler.found(high, [at(2)], { alive: true })
+  assert.equal(dials[0]?.signal.aborted, true)
+  await turn()
+  clock.advance(0)
+  assert.match(dials[1]?.first ?? '', /192\.0\.2\.2/)
+  dialler.found(high, [at(3)], { alive: true })
+  assert.equal(dials[1]?.signal.aborted, false)
+  dialler.stop()
+})
+
 test('watchNetwork() tells of new and lost addresses and of sleep, and of nothing else', () => {
   const clock = new ManualClock()
   let addresses = [{ address: '192.0.2.1' }]

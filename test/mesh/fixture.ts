@@ -139,7 +139,6 @@ export async function makeHost(
     stateDir: directory,
     listen: ['127.0.0.1'],
     log: silentLogger,
-    mdns: false,
     interfaces: () => ({}),
   })
   afterwards(t, async () => {

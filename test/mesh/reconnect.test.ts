@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import type { StreamMessageEvent } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { controlProtocol } from '../../src/mesh/control.ts'
-import { encodeFrame } from '../../src/mesh/frames.ts'
+import { encodeFrame, FrameReader } from '../../src/mesh/frames.ts'
+import { ControlFrameSchema } from '../../src/wire/generated/control_pb.ts'
 import {
   bothUp,
   connect,
@@ -98,18 +101,96 @@ test('a damaged address book is an empty one', async (t) => {
   }
 })
 
-test('of two connections to one peer, the one without the control stream is closed', async (t) => {
+const pongTo = (nonce: bigint): Uint8Array =>
+  encodeFrame(toBinary(ControlFrameSchema, create(ControlFrameSchema, { body: { case: 'pong', value: { nonce } } })))
+
+/** A mesh node that opens the control stream, and a member that greets on it and answers pings until it is told to fall silent. */
+async function withAnswerer(t: TestContext) {
   const [lower, higher] = await orderedDirectories(t)
   const clock = new ManualClock()
-  const node = await makeMesh(t, createMembership({ name: 'test' }), { stateDir: lower }, { clock })
+  let addresses = [{ address: '192.0.2.1' }]
+  const interfaces = (): Record<string, { address: string }[]> => ({ eth0: addresses })
+  const node = await makeMesh(t, createMembership({ name: 'test' }), { stateDir: lower }, { clock, interfaces })
   await node.mesh.start()
   const rogue = await makeHost(t, node.membership, higher)
-  const carried = Promise.withResolvers<string>()
+  const said = { silent: false, pings: 0 }
+  const carriers: string[] = []
   await rogue.handle(controlProtocol, (stream, connection) => {
-    carried.resolve(connection.id)
+    carriers.push(connection.id)
+    const reader = new FrameReader({ smallBytes: 65_536, of: () => 65_536 }, (frame) => {
+      const { body } = fromBinary(ControlFrameSchema, frame)
+      if (body.case !== 'ping') return
+      said.pings += 1
+      if (!said.silent) stream.send(pongTo(body.value.nonce))
+    })
+    stream.addEventListener('message', (event: StreamMessageEvent) => reader.push(event.data))
     // A hello of version 1.
     stream.send(encodeFrame(Uint8Array.of(10, 4, 8, 1, 16, 1)))
   })
+  const move = (): void => {
+    addresses = [{ address: '192.0.2.2' }]
+  }
+  return { node, rogue, clock, said, carriers, move }
+}
+
+/** Lets real input and output happen until something is so. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setImmediate(resolve))
+}
+
+test('after a change of the network, a connection that gives no sign of life is given up within seconds', async (t) => {
+  const { node, rogue, clock, said, move } = await withAnswerer(t)
+  const up = peerEvent(node.mesh, rogue.peerId.toString(), true)
+  const connection = await dial(rogue, node.mesh)
+  await up
+  await until(() => said.pings > 0)
+  said.silent = true
+  const down = peerEvent(node.mesh, rogue.peerId.toString(), false)
+  const closed = new Promise((resolve) => connection.addEventListener('close', resolve))
+  await clock.pass(8000)
+  assert.equal(connection.status, 'open')
+  move()
+  await clock.pass(4000)
+  await Promise.all([down, closed])
+})
+
+test('one that answers stays', async (t) => {
+  const { node, rogue, clock, said, move } = await withAnswerer(t)
+  const up = peerEvent(node.mesh, rogue.peerId.toString(), true)
+  const connection = await dial(rogue, node.mesh)
+  await up
+  await until(() => said.pings > 0)
+  move()
+  // The change is seen.
+  clock.advance(1000)
+  await until(() => said.pings > 1)
+  await rogue.services.ping.ping(connection.remotePeer)
+  await clock.pass(8000)
+  assert.equal(connection.status, 'open')
+})
+
+test('a member that dials again is met on the new connection when the old one is silent', async (t) => {
+  const { node, rogue, clock, said, carriers } = await withAnswerer(t)
+  const up = peerEvent(node.mesh, rogue.peerId.toString(), true)
+  const first = await dial(rogue, node.mesh)
+  await up
+  await until(() => said.pings > 0)
+  said.silent = true
+  const again = rogue.dial(
+    node.mesh.addresses().map((address) => multiaddr(address)),
+    { force: true },
+  )
+  await until(() => said.pings > 1)
+  said.silent = true
+  const upAgain = peerEvent(node.mesh, rogue.peerId.toString(), true)
+  await clock.pass(4000)
+  await upAgain
+  assert.notEqual(first.status, 'open')
+  assert.equal(carriers.at(-1), (await again).id)
+})
+
+test('of two connections to one peer, the one without the control stream is closed', async (t) => {
+  const { node, rogue, clock, carriers } = await withAnswerer(t)
   const up = peerEvent(node.mesh, rogue.peerId.toString(), true)
   const first = await dial(rogue, node.mesh)
   await up
@@ -120,5 +201,5 @@ test('of two connections to one peer, the one without the control stream is clos
   await clock.pass(30_000)
   await closed
   assert.equal(first.status, 'open')
-  assert.equal(await carried.promise, first.id)
+  assert.deepEqual(carriers, [first.id])
 })

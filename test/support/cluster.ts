@@ -71,6 +71,8 @@ export class TestNode {
   program = daemon
   /** Variables that the daemon alone has. */
   daemonEnv: NodeJS.ProcessEnv = {}
+  /** What starts the programs of this node where it is: none, or a command that takes the program and its arguments. */
+  launcher: readonly string[] = []
   #log = ''
 
   constructor(name: string, home: string) {
@@ -92,7 +94,8 @@ export class TestNode {
   }
 
   async shoal(...args: string[]): Promise<Ran> {
-    return await capture(process.execPath, [cli, ...args], { env: this.env })
+    const [program = '', ...rest] = [...this.launcher, process.execPath, cli, ...args]
+    return await capture(program, rest, { env: this.env })
   }
 
   /** @throws when the command fails */
@@ -114,7 +117,8 @@ export class TestNode {
 
   async start(): Promise<void> {
     const env = { ...this.env, ...this.daemonEnv }
-    const child = spawn(process.execPath, [this.program], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const [program = '', ...args] = [...this.launcher, process.execPath, this.program]
+    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.daemon = child
     const keep = (text: string): void => {
       this.#log += text
@@ -219,14 +223,7 @@ export class Cluster {
     await node.configure(`name = "${node.name}"\nslots = 2\n${extra}\n${base}${mesh}\n`)
     await knownToolchains(node.home)
     if (first !== undefined && node !== first) await shareShim(first, node)
-    if (node === first) {
-      await keptPrograms(node.home)
-      await must(node, node.shoal('init', '--name', node.name, '--yes'))
-      await keepPrograms(node.home)
-    } else if (first !== undefined) {
-      const link = (await must(first, first.shoal('invite'))).stdout.trim()
-      await must(node, node.shoal('join', link, '--name', node.name))
-    }
+    await enrol(node, node === first ? undefined : first)
     await node.start()
   }
 
@@ -253,8 +250,20 @@ export class Cluster {
   }
 }
 
+/** Makes a mesh with one node in it, or lets it join that of a node that runs. */
+export async function enrol(node: TestNode, host: TestNode | undefined): Promise<void> {
+  if (host === undefined) {
+    await keptPrograms(node.home)
+    await must(node, node.shoal('init', '--name', node.name, '--yes'))
+    await keepPrograms(node.home)
+  } else {
+    const link = (await must(host, host.shoal('invite'))).stdout.trim()
+    await must(node, node.shoal('join', link, '--name', node.name))
+  }
+}
+
 /** What is compiled at set-up is the same for all nodes; they find it up to date. */
-async function shareShim(from: TestNode, to: TestNode): Promise<void> {
+export async function shareShim(from: TestNode, to: TestNode): Promise<void> {
   await cp(join(from.home, 'state/bin'), join(to.home, 'state/bin'), { recursive: true })
 }
 

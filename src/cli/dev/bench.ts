@@ -1,8 +1,8 @@
 import { run } from './tools.ts'
 
 // `npm run bench -- loop` measures editing and rebuilding, `store` small blocks on disk, `blocks` blocks between nodes, `slow-link`
-// what compressing them gains, `who-has` what it costs to know who has what, `join` how long three
-// machines take from nothing to a build across them; anything else building from nothing.
+// what compressing them gains, `who-has` what it costs to know who has what, `join` how long three machines take from nothing to a
+// build across them, `kick` how fast somebody is shut out, `reconnect` how fast members meet again; anything else building from nothing.
 const sections: Readonly<Record<string, string>> = {
   loop: 'loop',
   store: 'store',
@@ -10,6 +10,8 @@ const sections: Readonly<Record<string, string>> = {
   'slow-link': 'slow-link',
   'who-has': 'who-has',
   join: 'join',
+  kick: 'kick',
+  reconnect: 'reconnect',
 }
 const [first = '', ...rest] = process.argv.slice(2)
 const section = sections[first]
