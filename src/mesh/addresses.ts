@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import type { MultiaddrConnection } from '@libp2p/interface'
 import {
   CODE_DNS,
   CODE_DNS4,
@@ -107,6 +108,12 @@ function isTcp(address: Multiaddr): boolean {
 /** Its IP address or name, without the zone of one that has a meaning on one link only. */
 export function hostOf(address: Multiaddr): string {
   return address.getComponents().find(({ code }) => hostCodes.includes(code))?.value ?? ''
+}
+
+/** The host that a raw connection comes from; empty when it cannot be told. */
+export function remoteHostOf(connection: unknown): string {
+  const { remoteAddr } = connection as Partial<MultiaddrConnection>
+  return remoteAddr === undefined ? '' : hostOf(remoteAddr)
 }
 
 function isLoopback(host: string): boolean {

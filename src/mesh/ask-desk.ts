@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import type { MultiaddrConnection, SecuredConnection } from '@libp2p/interface'
+import type { SecuredConnection } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { hostOf, type Interfaces } from './addresses.ts'
+import { type Interfaces, remoteHostOf } from './addresses.ts'
 import {
   decodeNonce,
   decodeRequest,
@@ -24,6 +24,7 @@ import { type PendingJoin, PendingJoins } from './pending-joins.ts'
 import { commitmentTo, nonceBytes, shortCode } from './short-code.ts'
 import { hex, sameBytes } from './statement.ts'
 import { Talk } from './talk.ts'
+import { Visits } from './visits.ts'
 import { sendOffer, sendWelcome } from './welcome.ts'
 
 export interface AskDeskNeeds {
@@ -37,8 +38,6 @@ export interface AskDeskNeeds {
   byApproval: boolean
 }
 
-/** Newcomers that are served at once. One more, and the one who has been here for longest goes. */
-const maxVisits = 16
 /** libp2p cuts every connection off after as long. */
 const deadlineMs = 3000
 const farewellMs = 500
@@ -62,8 +61,7 @@ interface Visitor {
 export class AskDesk {
   readonly pending: PendingJoins
   readonly #needs: AskDeskNeeds
-  /** The longest here first. */
-  readonly #visits = new Set<AbortController>()
+  readonly #visits = new Visits()
   #entries: number[] = []
 
   constructor(needs: AskDeskNeeds) {
@@ -84,23 +82,15 @@ export class AskDesk {
     return (components) => ({
       protocol: askProtocol,
       secureInbound: async (connection, options) => {
-        const visit = this.#visit()
-        const signal = AbortSignal.any([visit.signal, ...(options?.signal === undefined ? [] : [options.signal])])
-        try {
-          const address = addressOf(connection)
-          if (!this.isOpen) throw new ShoalError('ERR_ROLE', 'this node lets nobody in')
-          if (!isNeighbour(address, this.#needs.interfaces))
-            throw new ShoalError('ERR_ROLE', `${address} is on no network of this machine`)
-          const { noise, channel } = boundEncryption(askPrologue, components)
-          const secured = await noise.secureInbound(connection, {
-            ...options,
-            signal,
-            skipStreamMuxerNegotiation: true,
-          })
-          await this.#serve(secured, { channel: channel(), address }, signal)
-        } finally {
-          this.#visits.delete(visit)
-        }
+        const ending = new AbortController()
+        const signal = AbortSignal.any([ending.signal, ...(options?.signal === undefined ? [] : [options.signal])])
+        const address = remoteHostOf(connection)
+        if (!this.isOpen) throw new ShoalError('ERR_ROLE', 'this node lets nobody in')
+        if (!isNeighbour(address, this.#needs.interfaces))
+          throw new ShoalError('ERR_ROLE', `${address} is on no network of this machine`)
+        const { noise, channel } = boundEncryption(askPrologue, components)
+        const secured = await noise.secureInbound(connection, { ...options, signal, skipStreamMuxerNegotiation: true })
+        await this.#serve(secured, { channel: channel(), address, evict: (reason) => ending.abort(reason) }, signal)
         throw new ShoalError('ERR_PEER_LOST', 'a newcomer was served')
       },
       secureOutbound: async () => {
@@ -123,20 +113,9 @@ export class AskDesk {
     return found
   }
 
-  #visit(): AbortController {
-    const [longest] = this.#visits
-    if (longest !== undefined && this.#visits.size >= maxVisits) {
-      this.#visits.delete(longest)
-      longest.abort(new ShoalError('ERR_LIMIT', 'too many newcomers at once'))
-    }
-    const visit = new AbortController()
-    this.#visits.add(visit)
-    return visit
-  }
-
   async #serve(
     { connection, remotePeer }: SecuredConnection,
-    { channel, address }: { channel: Uint8Array; address: string },
+    { channel, address, evict }: { channel: Uint8Array; address: string; evict(reason: ShoalError): void },
     signal: AbortSignal,
   ): Promise<void> {
     const { clock, log } = this.#needs
@@ -144,7 +123,13 @@ export class AskDesk {
     const key = remotePeer.publicKey?.raw
     try {
       if (key?.length !== 32) throw new ShoalError('ERR_NOT_MEMBER', 'its key is of another kind')
-      await this.#answer(decodeRequest(await talk.receive(maxRequestBytes)), { talk, key, channel, address })
+      const request = decodeRequest(await talk.receive(maxRequestBytes))
+      const visit = this.#visits.enter(address, evict)
+      try {
+        await this.#answer(request, { talk, key, channel, address })
+      } finally {
+        visit.leave()
+      }
       await talk.gone(farewellMs)
     } catch (error) {
       const { code, message } = toShoalError(error, 'ERR_DECODE')
@@ -238,10 +223,4 @@ export class AskDesk {
     await members.say([issueCertificate(issuer, init, members.now)])
     log.info('a newcomer was let in', { name, address, key: hex(key) })
   }
-}
-
-/** The IP address that a connection comes from; empty when it cannot be told. */
-function addressOf(connection: unknown): string {
-  const { remoteAddr } = connection as Partial<MultiaddrConnection>
-  return remoteAddr === undefined ? '' : hostOf(remoteAddr)
 }

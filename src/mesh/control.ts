@@ -48,6 +48,8 @@ export interface Greeting {
 }
 
 export interface ControlHandlers {
+  /** The peer has greeted us: frames of rosters can be sent from now on. */
+  onGreeted(): void
   /** The peer has greeted us, but knows of other members: until `agreed()` is called, only frames of rosters pass. */
   onDiffer(): void
   /** The peer greeted us, and knows the same members: frames can be sent from now on. */
@@ -205,6 +207,7 @@ export class ControlStream {
       throw new ShoalError('ERR_UNSUPPORTED', `the peer speaks control versions ${theirs}`)
     }
     this.#hello = { name: foreignText(hello.name).slice(0, 64), version }
+    this.#handlers.onGreeted()
     const { rosterDigest } = hello
     const isSame = Buffer.compare(rosterDigest, this.#greeting.rosterDigest) === 0
     if (rosterDigest.length === 0 || isSame) this.agreed()

@@ -2,16 +2,19 @@ import type { SecuredConnection } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { remoteHostOf } from './addresses.ts'
+import type { Certificate } from './certificate.ts'
 import { boundEncryption, type Encrypter } from './encryption.ts'
 import { meshKeyOf } from './genesis.ts'
 import { decodeProof, inviteIdOf } from './invite.ts'
 import { decodeAsk, decodeJoinProof, encodeRefusal, maxAskBytes } from './join-messages.ts'
 import { joinPrologue, joinProtocol } from './join-protocol.ts'
 import { type Members, serial } from './members.ts'
-import { BadProofs, redeem } from './redeem.ts'
+import { BadProofs, checkRequest, type JoinRequest, redeem } from './redeem.ts'
 import { revoke } from './revocation.ts'
 import { hex, sameBytes } from './statement.ts'
 import { Talk } from './talk.ts'
+import { Visits } from './visits.ts'
 import { sendOffer, sendWelcome } from './welcome.ts'
 
 export interface JoinDeskNeeds {
@@ -22,8 +25,15 @@ export interface JoinDeskNeeds {
   secret: Uint8Array
 }
 
-/** Newcomers that are served at once. One more, and the one who has been here for longest goes. */
-const maxNewcomers = 16
+/** How a newcomer has come. */
+interface Way {
+  /** The hash of the handshake. */
+  channel: Uint8Array
+  /** IP address. */
+  host: string
+  evict(reason: ShoalError): void
+}
+
 /** libp2p cuts every connection off after as long. */
 const deadlineMs = 3000
 const farewellMs = 1000
@@ -32,8 +42,7 @@ const farewellMs = 1000
 export class JoinDesk {
   readonly #needs: JoinDeskNeeds
   readonly #bad = new BadProofs()
-  /** The longest here first. */
-  readonly #newcomers = new Set<AbortController>()
+  readonly #visits = new Visits()
 
   constructor(needs: JoinDeskNeeds) {
     this.#needs = needs
@@ -44,19 +53,12 @@ export class JoinDesk {
     return (components) => ({
       protocol: joinProtocol,
       secureInbound: async (connection, options) => {
-        const visit = this.#visit()
-        const signal = AbortSignal.any([visit.signal, ...(options?.signal === undefined ? [] : [options.signal])])
-        try {
-          const { noise, channel } = boundEncryption(joinPrologue, components)
-          const secured = await noise.secureInbound(connection, {
-            ...options,
-            signal,
-            skipStreamMuxerNegotiation: true,
-          })
-          await this.#serve(secured, channel(), signal)
-        } finally {
-          this.#newcomers.delete(visit)
-        }
+        const ending = new AbortController()
+        const signal = AbortSignal.any([ending.signal, ...(options?.signal === undefined ? [] : [options.signal])])
+        const { noise, channel } = boundEncryption(joinPrologue, components)
+        const secured = await noise.secureInbound(connection, { ...options, signal, skipStreamMuxerNegotiation: true })
+        const evict = (reason: ShoalError): void => ending.abort(reason)
+        await this.#serve(secured, { channel: channel(), host: remoteHostOf(connection), evict }, signal)
         throw new ShoalError('ERR_PEER_LOST', 'a newcomer was served')
       },
       secureOutbound: async () => {
@@ -65,20 +67,9 @@ export class JoinDesk {
     })
   }
 
-  #visit(): AbortController {
-    const [longest] = this.#newcomers
-    if (longest !== undefined && this.#newcomers.size >= maxNewcomers) {
-      this.#newcomers.delete(longest)
-      longest.abort(new ShoalError('ERR_LIMIT', 'too many newcomers at once'))
-    }
-    const visit = new AbortController()
-    this.#newcomers.add(visit)
-    return visit
-  }
-
   async #serve(
     { connection, remotePeer }: SecuredConnection,
-    channel: Uint8Array,
+    way: Way,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { clock, log } = this.#needs
@@ -86,7 +77,7 @@ export class JoinDesk {
     const remote = remotePeer.publicKey?.raw
     try {
       if (remote?.length !== 32) throw new ShoalError('ERR_INVITE', 'its key is of another kind')
-      const name = await this.#admit(talk, remote, channel)
+      const name = await this.#admit(talk, remote, way)
       log.info('a newcomer was let in', { peer: remotePeer.toString(), name })
       await talk.gone(farewellMs)
     } catch (error) {
@@ -103,25 +94,59 @@ export class JoinDesk {
     }
   }
 
-  async #admit(talk: Talk, remote: Uint8Array, channel: Uint8Array): Promise<string> {
-    const { members, secret } = this.#needs
-    const { roster, genesis } = members
+  async #admit(talk: Talk, remote: Uint8Array, { channel, host, evict }: Way): Promise<string> {
+    const { members } = this.#needs
+    const { genesis } = members
     const ask = decodeAsk(await talk.receive(maxAskBytes))
     if (!sameBytes(ask.mesh, meshKeyOf(genesis)))
       throw new ShoalError('ERR_OTHER_MESH', 'it wants to join another mesh')
     // Who does not know of an open invitation learns nothing about the mesh.
-    roster.openInvite(ask.invite, members.now)
-    sendOffer(talk, members)
+    const before = this.#checkInvite(ask.invite, remote)
+    const visit = this.#visits.enter(host, evict)
+    try {
+      sendOffer(talk, members)
+      const { proof, name } = decodeJoinProof(await talk.receive(maxAskBytes))
+      const request = { proof: decodeProof(proof), remote, channel, name, serial: serial() }
+      visit.keep()
+      await this.#welcome(talk, request, before)
+      return name
+    } finally {
+      visit.leave()
+    }
+  }
 
-    const { proof, name } = decodeJoinProof(await talk.receive(maxAskBytes))
-    const request = { proof: decodeProof(proof), remote, channel, name, serial: serial() }
+  /**
+   * @returns the certificate that this very newcomer has got for the invitation, if what it was told then did not reach it
+   * @throws ShoalError as `Roster.openInvite`
+   */
+  #checkInvite(invite: Uint8Array, remote: Uint8Array): Certificate | undefined {
+    const { roster, now } = this.#needs.members
+    try {
+      roster.openInvite(invite, now)
+      return undefined
+    } catch (error) {
+      if (codeOf(error) !== 'ERR_INVITE_USED') throw error
+      const before = roster.certificates(now).find(({ body }) => sameBytes(body.subject, remote))
+      if (before?.body.invite == null || !sameBytes(before.body.invite, invite)) throw error
+      return before
+    }
+  }
+
+  async #welcome(talk: Talk, request: JoinRequest, before: Certificate | undefined): Promise<void> {
+    const { members, secret } = this.#needs
+    if (before !== undefined) {
+      const isSame = before.body.invite !== null && sameBytes(inviteIdOf(request.proof.verifier), before.body.invite)
+      if (!isSame) throw new ShoalError('ERR_REPLAYED', 'the proof is of another invitation')
+      checkRequest(members.issuer(), request)
+      sendWelcome(talk, members, secret, before.bytes)
+      return
+    }
     const { certificate, redemption } = await this.#redeem(request)
     await members.say([certificate, redemption])
     sendWelcome(talk, members, secret, certificate.bytes)
-    return name
   }
 
-  async #redeem(request: Parameters<typeof redeem>[1]): Promise<ReturnType<typeof redeem>> {
+  async #redeem(request: JoinRequest): Promise<ReturnType<typeof redeem>> {
     const { members } = this.#needs
     const { roster } = members
     const issuer = members.issuer()

@@ -4,7 +4,7 @@ import { peerIdFromPublicKey, peerIdFromString } from '@libp2p/peer-id'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { type Certificate, type Issuer, needsRenewal, renew } from './certificate.ts'
+import { type Certificate, type Issuer, issueCertificate, needsRenewal, renew } from './certificate.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
 import type { Identity } from './identity.ts'
@@ -29,6 +29,8 @@ export class Members {
   readonly #key: SigningKey
   readonly #root: SigningKey | undefined
   readonly #changes: Listeners<[added: readonly Uint8Array[], from: string | undefined]>
+  /** This node's certificate, whatever the clock says. */
+  #latest: Certificate | undefined
   #saving: Promise<void> = Promise.resolve()
   /** Not begun yet: it will write whatever is known when it begins. */
   #queued: Promise<void> | undefined
@@ -44,6 +46,7 @@ export class Members {
     this.#key = keys.own
     this.#root = keys.root
     this.roster = roster
+    this.#latest = roster.latestOf(keys.own.publicKey)
     this.#changes = new Listeners(needs.log)
   }
 
@@ -80,7 +83,15 @@ export class Members {
 
   /** The certificate that speaks for this node. @throws ShoalError as `Roster.verify` */
   own(): Certificate {
-    return this.roster.certificateOf(this.key, this.now)
+    const { now } = this
+    try {
+      this.#latest = this.roster.certificateOf(this.key, now)
+      return this.#latest
+    } catch (error) {
+      // Dropped while a clock was wrong, it may be good again.
+      if (this.#latest === undefined || !this.#add(this.#latest.bytes, undefined)) throw error
+      return this.roster.certificateOf(this.key, now)
+    }
   }
 
   /** This node as one who signs. @throws ShoalError as `Roster.verify` */
@@ -131,14 +142,24 @@ export class Members {
   }
 
   /**
-   * Takes in what this node says, and tells everybody once it is on the disk.
+   * Takes in what this node says, and tells everybody once it is on the disk; of a revocation everybody hears at once, because
+   * whom it is about must not gain time by a disk that is full. What could not be written is told as well: it counts here, and others
+   * may keep it.
    * @throws ShoalError as `Roster.add`, and the system's own errors
    */
-  async say(statements: readonly { bytes: Uint8Array }[]): Promise<void> {
-    const added = statements.map(({ bytes }) => bytes)
-    for (const bytes of added) this.roster.add(bytes, this.now)
-    await this.#save()
-    this.#changes.call(added, undefined)
+  async say(statements: readonly { type: string; bytes: Uint8Array }[]): Promise<void> {
+    const added: Uint8Array[] = []
+    const isUrgent = statements.some(({ type }) => type === 'revocation')
+    try {
+      for (const { bytes } of statements) if (this.roster.add(bytes, this.now) === 'added') added.push(bytes)
+    } finally {
+      if (isUrgent && added.length > 0) this.#changes.call(added, undefined)
+      try {
+        await this.#save()
+      } finally {
+        if (!isUrgent && added.length > 0) this.#changes.call(added, undefined)
+      }
+    }
   }
 
   /** The roster has more than before: the new statements, and which peer has brought them. */
@@ -146,11 +167,15 @@ export class Members {
     return this.#changes.add(handler)
   }
 
-  /** Gives this node a certificate with new dates if half of its time is over and the root key is here. */
+  /** Gives this node a certificate with new dates if half of its time is over, or all of it, and the root key is here. */
   async renewSelf(): Promise<void> {
-    const own = this.own()
-    if (this.#root === undefined || !needsRenewal(own, this.now)) return
-    await this.say([renew(own, this.highestIssuer(), this.now, serial())])
+    const objection = this.objectionToSelf()
+    if (this.#root === undefined || objection?.code === 'ERR_REVOKED') return
+    const latest = objection === undefined ? this.own() : this.#latest
+    if (latest === undefined || (objection === undefined && !needsRenewal(latest, this.now))) return
+    const { subject, name, roles, invite, invitedBy } = latest.body
+    const init = { subject, name, roles, invite, invitedBy, serial: serial() }
+    await this.say([issueCertificate(this.highestIssuer(), init, this.now)])
   }
 
   /** Whether this node needs nobody to get another name. */
@@ -181,6 +206,7 @@ export class Members {
 
   #objectionTo(key: Uint8Array): ShoalError | undefined {
     try {
+      if (sameBytes(key, this.key)) this.own()
       this.roster.verify(key, this.now)
       return undefined
     } catch (error) {
@@ -214,7 +240,8 @@ export class Members {
   #save(): Promise<void> {
     this.#queued ??= this.#saving.then(() => {
       this.#queued = undefined
-      return saveRoster(this.#stateDir, this.roster, this.now)
+      const latest = this.roster.latestOf(this.key) ?? this.#latest
+      return saveRoster(this.#stateDir, this.roster, this.now, latest?.bytes)
     })
     const queued = this.#queued
     this.#saving = queued.catch(() => undefined)

@@ -40,7 +40,7 @@ export interface MeshNeeds {
   interfaces?: Interfaces
 }
 
-export interface MeshEvents extends Omit<PeerTableEvents, 'onDiffer'> {
+export interface MeshEvents extends Omit<PeerTableEvents, 'onDiffer' | 'onOpening'> {
   /** A peer has something that it had not before. */
   onHoldings(peerId: string): void
 }
@@ -102,6 +102,7 @@ export function createParts(
         events.onPeer(peerId, up)
       },
       onDiffer: (peerId) => rosterSync.onDiffer(peerId),
+      onOpening: (peerId) => rosterSync.opening(peerId),
       onSuspect: events.onSuspect,
       onFrame(peerId, body) {
         if (body.case === 'holdingsQuery') holdings.onQuery(peerId, body.value)

@@ -23,6 +23,8 @@ export interface PeerTableEvents {
   onPeer(peerId: string, up: boolean): void
   onSuspect(peerId: string, suspect: boolean): void
   onFrame(peerId: string, body: ControlBody): void
+  /** A control stream is about to be opened. Until it has greeted or is closed, what is new must be kept for the peer. */
+  onOpening(peerId: string): { greeted(): void; closed(): void }
   /** The peer knows of other members than this node; it is not up before `agreed()` was called for it. */
   onDiffer(peerId: string): void
 }
@@ -60,6 +62,8 @@ const patience = {
   unwatched: { pingEvery: 15, suspect: 34, dead: 50 },
 }
 const surplusEveryTicks = 10
+/** Of one peer, besides the one with the control stream: both sides may dial, over several networks, at the same time. */
+const maxConnections = 4
 /** The one that does not decide which connection stays waits so much longer before it closes one. */
 const surplusPatience = 3
 /** How long a peer has to answer when the connection to it may be dead, twice. */
@@ -108,6 +112,7 @@ export class PeerTable {
     if (!this.#running) return
     const peer = this.#peerOf(peerId)
     peer.failures = 0
+    this.#limit(peerId, peer)
     if (!this.#opens(peerId)) return
     this.#open(peerId, peer)
     // Who dials again may have lost the connection that is still open here.
@@ -252,8 +257,10 @@ export class PeerTable {
   #adopt(peerId: string, peer: Peer, stream: Stream, connection: Connection): void {
     peer.control?.close()
     let up = false
+    const opening = this.#events.onOpening(peerId)
     const greeting = { name: this.#self.name, rosterDigest: this.#self.rosterDigest() }
     const control = new ControlStream(this.#needs.clock, stream, greeting, {
+      onGreeted: () => opening.greeted(),
       onDiffer: () => this.#events.onDiffer(peerId),
       onHello: ({ name }) => {
         up = true
@@ -265,6 +272,7 @@ export class PeerTable {
         this.#events.onFrame(peerId, body)
       },
       onClose: (reason) => {
+        opening.closed()
         if (peer.control === control) peer.control = undefined
         if (reason !== undefined) this.#logClose(peerId, reason)
         this.#setSuspect(peerId, peer, false)
@@ -346,6 +354,13 @@ export class PeerTable {
     if (peer.suspect === suspect) return
     peer.suspect = suspect
     this.#events.onSuspect(peerId, suspect)
+  }
+
+  /** One member must not take the connections that are for all. The newest are likelier to work. */
+  #limit(peerId: string, peer: Peer): void {
+    for (const connection of this.#needs.connections(peerId).slice(0, -maxConnections)) {
+      if (connection !== peer.connection) connection.abort(new Error('too many connections of one member'))
+    }
   }
 
   // Both sides may have dialled at the same moment. What carries neither control nor blocks is not needed.

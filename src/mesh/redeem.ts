@@ -1,4 +1,4 @@
-import { ShoalError } from '../base/errors.ts'
+import { codeOf, ShoalError } from '../base/errors.ts'
 import {
   type Certificate,
   type CertificateBody,
@@ -86,17 +86,10 @@ export function redeem(
   const name = inviteIdOf(proof.verifier)
   const invite = book.openInvite(name, now)
   if (bad.isBurned(name)) throw burned()
-  if (
-    !sameBytes(proof.subject, request.remote) ||
-    !sameBytes(proof.inviter, issuer.key.publicKey) ||
-    !sameBytes(proof.channel, request.channel)
-  ) {
-    throw new ShoalError('ERR_REPLAYED', 'the proof was made for another connection')
-  }
   try {
-    checkProof(proof, meshKeyOf(issuer.genesis))
+    checkRequest(issuer, request)
   } catch (error) {
-    if (bad.count(name)) throw burned(error)
+    if (codeOf(error) === 'ERR_SIGNATURE' && bad.count(name)) throw burned(error)
     throw error
   }
   book.checkKey(request.remote)
@@ -113,6 +106,18 @@ export function redeem(
     now,
   )
   return { certificate, redemption: record(issuer, proof, now) }
+}
+
+/**
+ * Whether a newcomer has the secret of the invitation that its proof names, and has shown it on this connection.
+ * @throws ShoalError ERR_REPLAYED, ERR_SIGNATURE
+ */
+export function checkRequest({ genesis, key }: Issuer, { proof, remote, channel }: JoinRequest): void {
+  const isMade = sameBytes(proof.subject, remote) && sameBytes(proof.inviter, key.publicKey)
+  if (!isMade || !sameBytes(proof.channel, channel)) {
+    throw new ShoalError('ERR_REPLAYED', 'the proof was made for another connection')
+  }
+  checkProof(proof, meshKeyOf(genesis))
 }
 
 function record(issuer: Issuer, proof: JoinProof, now: number): Redemption {

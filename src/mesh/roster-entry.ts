@@ -59,6 +59,18 @@ export function checkEntry(entry: Entry, genesis: Genesis, now: number): void {
   }
 }
 
+/** The first moment at which a statement means anything to anybody; that of a revocation is always. */
+export function startOf({ kind, statement }: Entry): number {
+  switch (kind) {
+    case 'certificate':
+    case 'invite':
+      return statement.body.notBefore
+    case 'redemption':
+    case 'revocation':
+      return statement.body.at
+  }
+}
+
 /** The last moment at which a statement means anything to anybody. */
 export function endOf({ kind, statement }: Entry): number {
   switch (kind) {

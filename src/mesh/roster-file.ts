@@ -9,7 +9,7 @@ import { decodeCbor } from '../wire/cbor.ts'
 import { decodeGenesis } from './genesis.ts'
 import { readPrivateFile } from './private-file.ts'
 import { maxStatements, Roster } from './roster.ts'
-import { maxStatementBytes } from './statement.ts'
+import { maxStatementBytes, sameBytes } from './statement.ts'
 
 const fileName = 'roster'
 const asideName = `${fileName}.damaged`
@@ -23,9 +23,15 @@ const schema = z.strictObject({
   statements: z.array(statement).max(maxStatements),
 })
 
-/** Writes `STATE/roster`, durably: the hex SHA-256 of what follows, a line feed, base64 of one dag-cbor object. */
-export async function saveRoster(stateDir: string, roster: Roster, now: number): Promise<void> {
+/**
+ * Writes `STATE/roster`, durably: the hex SHA-256 of what follows, a line feed, base64 of one dag-cbor object.
+ * @param own the certificate of this node, kept even when its time seems to be over
+ */
+export async function saveRoster(stateDir: string, roster: Roster, now: number, own?: Uint8Array): Promise<void> {
   const statements = roster.bytesOf(roster.ids(now))
+  const isKept =
+    own === undefined || statements.length >= maxStatements || statements.some((bytes) => sameBytes(bytes, own))
+  if (!isKept) statements.push(own)
   const object = encode({ v: 1, genesis: roster.genesis.bytes, statements })
   await writeDurably(join(stateDir, fileName), `${sumOf(object)}\n${Buffer.from(object).toString('base64')}\n`)
 }
@@ -47,7 +53,7 @@ export async function loadRoster(stateDir: string, now: number): Promise<Roster>
     throw new ShoalError('ERR_ROSTER_DAMAGED', `${join(stateDir, aside)} was put aside and nothing was restored`)
   }
   try {
-    return readRoster(text, now)
+    return readRoster(text)
   } catch (error) {
     if (!(error instanceof ShoalError)) throw error
     const aside = join(stateDir, `${asideName}-${now}`)
@@ -56,7 +62,7 @@ export async function loadRoster(stateDir: string, now: number): Promise<Roster>
   }
 }
 
-function readRoster(text: string, now: number): Roster {
+function readRoster(text: string): Roster {
   const [sum = '', base64 = ''] = text.split('\n', 2)
   const object = Buffer.from(base64, 'base64')
   if (sumOf(object) !== sum || text !== `${sum}\n${object.toString('base64')}\n`) {
@@ -64,15 +70,7 @@ function readRoster(text: string, now: number): Roster {
   }
   const { genesis, statements } = decodeCbor(new Uint8Array(object), schema, maxObjectBytes)
   const roster = new Roster(decodeGenesis(genesis))
-  for (const bytes of statements) {
-    try {
-      roster.add(bytes, now)
-    } catch (error) {
-      // What has passed away since; and after a clock was put right, what is not yet valid comes again from the others.
-      const code = codeOf(error)
-      if (code !== 'ERR_EXPIRED' && code !== 'ERR_NOT_YET_VALID') throw error
-    }
-  }
+  for (const bytes of statements) roster.restore(bytes)
   return roster
 }
 

@@ -31,6 +31,22 @@ export class RosterSync {
     })
   }
 
+  /**
+   * A control stream is being opened, and its greeting is about to bear the digest of now: what is heard from here on has to be told
+   * as soon as the peer has greeted too.
+   */
+  opening(peerId: string): { greeted(): void; closed(): void } {
+    const missed: Uint8Array[] = []
+    const stopListening = this.#needs.members.onChange((added) => void missed.push(...added))
+    return {
+      greeted: () => {
+        stopListening()
+        if (missed.length > 0) this.#tell(peerId, missed)
+      },
+      closed: stopListening,
+    }
+  }
+
   /** The rosters differ. */
   onDiffer(peerId: string): void {
     const { members, send } = this.#needs

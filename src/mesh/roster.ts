@@ -6,7 +6,7 @@ import { type Certificate, checkSignatures, checkTime, powerOf, type Role } from
 import type { Genesis } from './genesis.ts'
 import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
 import { isLeave, type Revocation } from './revocation.ts'
-import { checkEntry, decodeEntry, type Entry, endOf } from './roster-entry.ts'
+import { checkEntry, decodeEntry, type Entry, endOf, startOf } from './roster-entry.ts'
 import { earlyMs, hex, sameBytes } from './statement.ts'
 import { Verdict } from './verdict.ts'
 
@@ -73,6 +73,21 @@ export class Roster {
    */
   add(bytes: Uint8Array, now: number): 'added' | 'known' {
     return this.#insert(this.#read(bytes, now), now)
+  }
+
+  /**
+   * Takes in what this node has kept on its disk, whatever the clock says today: one that was wrong for a moment must not cost anybody
+   * its membership. What counts is said by `verify`.
+   * @throws ShoalError as `add`, but nothing about dates
+   */
+  restore(bytes: Uint8Array): void {
+    const entry = this.#read(bytes, startOf(decodeEntry(bytes)))
+    this.#insert(entry, Number.NEGATIVE_INFINITY)
+  }
+
+  /** The certificate of a key that would speak for it, were they all valid; undefined when none is known. */
+  latestOf(key: Uint8Array): Certificate | undefined {
+    return this.#look().certificates.get(hex(key))?.[0]
   }
 
   /**
