@@ -11,6 +11,10 @@ export const errorTable = {
     title: 'too many certificates in a row',
     hint: 'Let an administrator nearer to the root issue it.',
   },
+  ERR_CLONED: {
+    title: 'one key on two machines',
+    hint: 'Run `shoal rekey` on one of them; the other one needs a new link.',
+  },
   ERR_CONFIG: {
     title: 'configuration cannot be used',
     hint: 'Correct the named file, or remove it to use the defaults.',

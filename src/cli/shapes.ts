@@ -59,6 +59,7 @@ export const peersShape = z.looseObject({
       name: z.string(),
       peerId: z.string(),
       connected: z.boolean(),
+      cloned: z.boolean().nullish(),
       roles: z.array(z.string()).default([]),
       rttMs: z.number().nullish(),
       slots: z.number().nullish(),

@@ -22,10 +22,11 @@ import { Sessions } from '../watch/sessions.ts'
 import { Traffic } from '../watch/traffic.ts'
 import { removeAnnouncement, writeAnnouncement } from './announce.ts'
 import { cacheCare, refetch } from './cache-care.ts'
+import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
 import { Given } from './given.ts'
 import { lend } from './lend.ts'
-import { Lender } from './lender.ts'
+import { Lender, noTerms } from './lender.ts'
 import { LocalServer } from './local-server.ts'
 import { type Machine, systemMachine } from './machine.ts'
 import { membershipCommands } from './membership-commands.ts'
@@ -200,7 +201,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       clock,
       random,
       log: log.child('market'),
-      terms: () => lender.terms(),
+      // Whoever has a copy of the key could lend in this node's name.
+      terms: () => (mesh.members.cloned().has(mesh.peerId) ? noTerms : lender.terms()),
       work: (award, options) =>
         blocks.leasing(() =>
           lend(award, options, {
@@ -228,6 +230,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => lender.idle())
   await mesh.start()
   closing.push(() => mesh.stop())
+  const stopAlarm = cloneAlarm(mesh.members, mesh.peerId, health)
+  closing.push(async () => stopAlarm())
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 

@@ -9,7 +9,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { foundMesh } from '../mesh/found.ts'
-import { type Identity, loadIdentity } from '../mesh/identity.ts'
+import { type Identity, loadIdentity, putKeyAside } from '../mesh/identity.ts'
 import { decodeInviteLink } from '../mesh/invite-link.ts'
 import { joinMesh } from '../mesh/join.ts'
 import { loadMembership, type Membership, membershipOf, putAside, saveMembership } from '../mesh/membership.ts'
@@ -66,7 +66,7 @@ export async function setUp(request: unknown, paths: ShoalPaths, env: Environmen
     await writeNodeName(paths, data.name)
     touched.push(nameFile(paths))
   }
-  const identity = await fresh(join(paths.state, 'identity.key'), () => loadIdentity(paths.state))
+  const identity = await fresh(join(paths.state, 'identity.key'), () => ownIdentity(paths.state, data.action))
   const config = await readConfig(paths.config)
   const nodeNamed = fitting(await readNodeName(paths, config.name))
   const { membership, phrase } =
@@ -79,6 +79,17 @@ export async function setUp(request: unknown, paths: ShoalPaths, env: Environmen
   for (const part of [shim, observer]) if (part?.built) touched.push(part.path)
   const mesh = { id: membership.id, name: membership.name }
   return { touched, mesh, shim: shim.path, ...(phrase === undefined ? {} : { phrase }) }
+}
+
+/** Who joins from a copied disk becomes somebody of its own. */
+async function ownIdentity(state: string, action: 'init' | 'join'): Promise<Identity> {
+  try {
+    return await loadIdentity(state)
+  } catch (error) {
+    if (action !== 'join' || codeOf(error) !== 'ERR_CLONED') throw error
+    await putKeyAside(state, `copied-${systemClock.wall()}`)
+    return await loadIdentity(state)
+  }
 }
 
 /** What is left to do once the others know: a key that was revoked must not lie about. */

@@ -4,6 +4,7 @@ import { toShoalError } from '../base/errors.ts'
 import { AddressBook } from './address-book.ts'
 import { readMultiaddr } from './addresses.ts'
 import { blockProtocol } from './block-frames.ts'
+import type { Greeted } from './clone-watch.ts'
 import { controlProtocol } from './control.ts'
 import { doors } from './doors.ts'
 import { createHost, type Host, recordValidityMs, startHost } from './host.ts'
@@ -56,13 +57,14 @@ export async function assemble(
   events: MeshEvents,
 ): Promise<RunningMesh> {
   const { clock, log, interfaces } = needs
-  const encrypters = doors({ clock, log, members }, init.membership)
+  const onGreeted = (greeted: Greeted): void => parts.cloneWatch.greeted(greeted)
+  const encrypters = doors({ clock, log, members, onGreeted }, init.membership)
   const mayDial = (peerId: string): boolean => !members.isShutOut(peerId)
   const host = await createHost({ ...init, identity, encrypters, mayDial, interfaces, log })
   const book = await AddressBook.load({ clock, log }, join(init.stateDir, 'members.json'))
   const maxPeers = init.maxPeers ?? defaultMaxPeers
   const self = { peerId: identity.peerId, name: init.name, maxPeers }
-  const parts = createParts(needs, self, host, { book, members }, events)
+  const parts: Parts = createParts(needs, self, host, { book, members }, events)
   const seeds = [...(init.bootstrap ?? []), ...init.membership.seeds]
   const discovery = new LocalDiscovery(
     {
@@ -150,8 +152,10 @@ export async function assemble(
 /** Tells the parts what happens to connections, and whom libp2p has heard of. */
 function followHost(host: Host, parts: Parts, book: AddressBook, timers: Timers, seeds: readonly string[]): void {
   const { connected, dialler, guard, records, table } = parts
-  host.addEventListener('connection:open', ({ detail: { remotePeer, remoteAddr, direction } }) => {
+  host.addEventListener('connection:open', ({ detail }) => {
+    const { remotePeer, remoteAddr, direction } = detail
     const peerId = remotePeer.toString()
+    parts.cloneWatch.opened(detail)
     connected.add(peerId)
     if (direction === 'outbound') book.seen(peerId, { addresses: [remoteAddr] })
     dialler.up(peerId)

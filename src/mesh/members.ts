@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type Certificate, type Issuer, needsRenewal, renew } from './certificate.ts'
+import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
 import type { Identity } from './identity.ts'
@@ -29,6 +30,8 @@ export class Members {
   readonly #key: SigningKey
   readonly #root: SigningKey | undefined
   readonly #changes: Listeners<[added: readonly Uint8Array[], from: string | undefined]>
+  /** The digest of the roster from which it follows, and whose keys are in use twice. */
+  #cloned: { digest: Uint8Array; peerIds: ReadonlySet<string> } | undefined
   #saving: Promise<void> = Promise.resolve()
   /** Not begun yet: it will write whatever is known when it begins. */
   #queued: Promise<void> | undefined
@@ -114,6 +117,23 @@ export class Members {
   /** Whether a peer was revoked: then it makes no sense to dial it. */
   isShutOut(peerId: string): boolean {
     return this.objectionTo(peerId)?.code === 'ERR_REVOKED'
+  }
+
+  /** The peerIds of members whose keys are in use by two nodes each, as somebody has noticed. This node's own may be among them. */
+  cloned(): ReadonlySet<string> {
+    const digest = this.roster.digest(this.now)
+    if (this.#cloned?.digest !== digest) {
+      const keys = this.roster.clones(this.now).map(({ body }) => body.subject)
+      const peerIds = new Set(keys.filter((key) => this.#objectionTo(key) === undefined).map(peerIdOf))
+      this.#cloned = { digest, peerIds }
+    }
+    return this.#cloned.peerIds
+  }
+
+  /** Tells everybody that a key is in use by two nodes, unless that is known. @throws ShoalError as `issuer` and `say` */
+  async reportClone(peerId: string): Promise<void> {
+    if (this.cloned().has(peerId)) return
+    await this.say([reportClone(this.issuer(), keyOf(peerId), this.now)])
   }
 
   /** @throws ShoalError as `Roster.verify` */

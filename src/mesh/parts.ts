@@ -1,12 +1,14 @@
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Clock, Random } from '../base/clock.ts'
+import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { AddressBook } from './address-book.ts'
 import type { Interfaces } from './addresses.ts'
 import { blockProtocol } from './block-frames.ts'
 import { BlockServer } from './block-server.ts'
 import { Claims } from './claims.ts'
+import { CloneWatch } from './clone-watch.ts'
 import { Dialler } from './dialler.ts'
 import { BlockExchange } from './exchange.ts'
 import { Guard } from './guard.ts'
@@ -58,6 +60,7 @@ export interface Parts {
   rosterSync: RosterSync
   guard: Guard
   renewal: Renewal
+  cloneWatch: CloneWatch
 }
 
 /** Streams of one protocol that a peer may have open at once, in each direction. */
@@ -79,7 +82,12 @@ export function createParts(
   }
   const dialler = new Dialler({ clock, random, log, dial, connected, maxPeers: self.maxPeers }, self.peerId)
   const table = new PeerTable(
-    { clock, log, connections: (peerId) => openConnections(host, peerId) },
+    {
+      clock,
+      log,
+      connections: (peerId) => openConnections(host, peerId),
+      isCloned: (peerId) => members.cloned().has(peerId),
+    },
     { ...self, rosterDigest: () => members.roster.digest(members.now) },
     {
       onPeer(peerId, up) {
@@ -107,7 +115,8 @@ export function createParts(
         else if (body.case === 'rosterIds') rosterSync.onIds(peerId, body.value.ids)
         else if (body.case === 'rosterStatements') rosterSync.onStatements(peerId, body.value)
         else if (body.case === 'renewalRequest') renewal.onRequest(peerId, body.value.name)
-        else events.onFrame(peerId, body)
+        // It is not known which of two is behind the key, so neither is trusted with work.
+        else if (body.case !== 'offer' || !members.cloned().has(peerId)) events.onFrame(peerId, body)
       },
     },
   )
@@ -130,7 +139,7 @@ export function createParts(
     lookup: needs.lookup,
     claims,
     summaries,
-    peers: () => table.up(),
+    peers: () => table.up().filter((peerId) => !members.cloned().has(peerId)),
     send: (peerId, body) => table.send(peerId, body),
   })
   const exchange = new BlockExchange({
@@ -190,6 +199,18 @@ export function createParts(
       for (const connection of host.getConnections(peerIdFromString(peerId))) connection.abort(reason)
     },
   })
+  const cloneWatch = new CloneWatch({
+    clock,
+    log,
+    connections: (peerId) => openConnections(host, peerId),
+    onClone(peerId) {
+      log.warn('two machines use the same key', { peer: peerId, code: 'ERR_CLONED' })
+      members.reportClone(peerId).catch((error: unknown) => {
+        const { code, message } = toShoalError(error)
+        log.warn('that a key is in use twice was not told', { peer: peerId, code, message })
+      })
+    },
+  })
   const renewal = new Renewal({
     clock,
     random,
@@ -202,6 +223,7 @@ export function createParts(
     rosterSync,
     guard,
     renewal,
+    cloneWatch,
     connected,
     dialler,
     surplus,
