@@ -75,7 +75,7 @@ export const errorTable = {
   },
   ERR_REVOKED: {
     title: 'shut out of this mesh',
-    hint: 'An administrator has to invite this machine anew, after `shoal rekey`.',
+    hint: 'Ask for a new link, `shoal invite`, and join with it: this machine gets a new key.',
   },
   ERR_ROLE: { title: 'not for its issuer to decide', hint: 'Ask an administrator of the mesh.' },
   ERR_ROSTER_DAMAGED: {

@@ -53,6 +53,8 @@ export const statusShape = z.looseObject({
 })
 export type Status = z.output<typeof statusShape>
 
+export const rekeyedShape = z.looseObject({ peerId: z.string() })
+
 export const peersShape = z.looseObject({
   peers: z.array(
     z.looseObject({

@@ -8,6 +8,7 @@ import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { createMarket } from '../market/driver.ts'
 import { loadMembership } from '../mesh/membership.ts'
 import { createMesh } from '../mesh/mesh.ts'
+import { finishRekey } from '../mesh/rekey.ts'
 import { librarySource, type Toolchain } from '../plan/toolchain.ts'
 import { Recall } from '../recall/recall.ts'
 import { createBlockStore } from '../store/blocks.ts'
@@ -130,6 +131,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     fetch: (cid, options) => sharing.bytes(cid, options),
     log: log.child('recall'),
   })
+  await finishRekey(paths.state, clock.wall(), log)
   const mesh = await createMesh(
     {
       clock,
@@ -298,7 +300,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         runCommand(method, params, {
           status: () => statusView(status),
           peers: () => peersView(status),
-          membership: membershipCommands({ mesh }),
+          membership: membershipCommands({ mesh, stateDir: paths.state }),
           cache: cacheCare({ blocks, traces, toolchains }),
           purgeBy: (by) => purgeBy(by, { mesh, given, placed: sharing.placed }),
           sessions,

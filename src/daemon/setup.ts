@@ -11,7 +11,7 @@ import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { foundMesh } from '../mesh/found.ts'
 import { type Identity, loadIdentity, putKeyAside } from '../mesh/identity.ts'
 import { decodeInviteLink } from '../mesh/invite-link.ts'
-import { joinMesh } from '../mesh/join.ts'
+import { type Joined, joinMesh } from '../mesh/join.ts'
 import { loadMembership, type Membership, membershipOf, putAside, saveMembership } from '../mesh/membership.ts'
 import type { Roster } from '../mesh/roster.ts'
 import { loadRoster, saveRoster } from '../mesh/roster-file.ts'
@@ -66,12 +66,16 @@ export async function setUp(request: unknown, paths: ShoalPaths, env: Environmen
     await writeNodeName(paths, data.name)
     touched.push(nameFile(paths))
   }
-  const identity = await fresh(join(paths.state, 'identity.key'), () => ownIdentity(paths.state, data.action))
+  const keyFile = join(paths.state, 'identity.key')
+  const identity = await fresh(keyFile, () => ownIdentity(paths.state, data.action))
   const config = await readConfig(paths.config)
   const nodeNamed = fitting(await readNodeName(paths, config.name))
   const { membership, phrase } =
     data.action === 'join'
-      ? { membership: await joined(paths, identity, data.link, nodeNamed), phrase: undefined }
+      ? {
+          membership: await joined(paths, identity, data.link, nodeNamed, () => touched.push(keyFile)),
+          phrase: undefined,
+        }
       : await ownMesh(paths, identity, { ...data, nodeName: nodeNamed })
   if (data.action === 'join' || phrase !== undefined) touched.push(join(paths.state, 'mesh.json'))
   const shim = await buildShim({ rustc: env.RUSTC || 'rustc', outDir: paths.shimDir })
@@ -112,10 +116,25 @@ async function observerOrNone(paths: ShoalPaths, env: Environment): Promise<Buil
 }
 
 /** Becomes a member by a link. What there was of another mesh stays under other names. */
-async function joined(paths: ShoalPaths, identity: Identity, text: string, name: string): Promise<Membership> {
+async function joined(
+  paths: ShoalPaths,
+  identity: Identity,
+  text: string,
+  name: string,
+  onNewKey: () => void,
+): Promise<Membership> {
   const link = decodeInviteLink(text)
   const known = await knownMesh(paths)
-  const { genesis, secret, roster } = await joinMesh({ clock: systemClock, log: silentLogger, identity }, link, name)
+  const joinAs = (who: Identity): Promise<Joined> =>
+    joinMesh({ clock: systemClock, log: silentLogger, identity: who }, link, name)
+  const { genesis, secret, roster } = await joinAs(identity).catch(async (error: unknown) => {
+    if (codeOf(error) !== 'ERR_REVOKED') throw error
+    // A key that was shut out stays out. Whoever has a link is wanted all the same, and the link was not used yet.
+    await putKeyAside(paths.state, `revoked-${systemClock.wall()}`)
+    const fresh = await loadIdentity(paths.state)
+    onNewKey()
+    return await joinAs(fresh)
+  })
   const membership = membershipOf(genesis, secret, link.addresses)
   if (known?.id === membership.id) await mergeRoster(paths, roster)
   else await putAside(paths.state, `before-${systemClock.wall()}`)

@@ -5,7 +5,7 @@ import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@
 import type { Ed25519PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { writeDurably } from '../store/durable.ts'
+import { removeDurably, writeDurably } from '../store/durable.ts'
 import { readPrivateFile } from './private-file.ts'
 
 /** Who this node is, for as long as its state directory lives. */
@@ -55,6 +55,32 @@ export async function loadIdentity(stateDir: string, machineIdFile = '/etc/machi
     })
   }
   return identityOf(readKey(key, file))
+}
+
+/** Where the key lies that is to follow. */
+export const nextKeyFile = (stateDir: string): string => `${keyFile(stateDir)}.next`
+
+/** The key that is to follow; undefined when there is none. @throws as `loadIdentity` */
+export async function loadNextIdentity(stateDir: string): Promise<Identity | undefined> {
+  const file = nextKeyFile(stateDir)
+  try {
+    const [key = ''] = (await readPrivateFile(file, maxKeyBytes)).split('\n')
+    return identityOf(readKey(key, file))
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** The key that is to follow, made on first use, in `STATE/identity.key.next`. @throws as `loadIdentity` */
+export async function makeNextIdentity(stateDir: string, machineIdFile = '/etc/machine-id'): Promise<Identity> {
+  return (await loadNextIdentity(stateDir)) ?? (await makeKey(nextKeyFile(stateDir), await machineMark(machineIdFile)))
+}
+
+/** From now on it is the key, in one step; the one before is gone. @throws the system's own errors */
+export async function takeNextIdentity(stateDir: string): Promise<void> {
+  await writeDurably(keyFile(stateDir), await readPrivateFile(nextKeyFile(stateDir), maxKeyBytes))
+  await removeDurably(nextKeyFile(stateDir))
 }
 
 /** Gives the key another name, so that the next one who looks makes a new one. @param label told apart by this */

@@ -4,7 +4,7 @@ import { peerIdFromPublicKey, peerIdFromString } from '@libp2p/peer-id'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { type Certificate, type Issuer, needsRenewal, renew } from './certificate.ts'
+import { type Certificate, type Issuer, issueCertificate, needsRenewal, renew } from './certificate.ts'
 import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
@@ -192,6 +192,20 @@ export class Members {
     const isRenamed = name !== '' && name !== certificate.body.name
     if (!isRenamed && !needsRenewal(certificate, this.now)) throw new ShoalError('ERR_LIMIT', 'too early to renew')
     await this.say([renew(isRenamed ? named(certificate, name) : certificate, this.issuer(), this.now, serial())])
+  }
+
+  /**
+   * Lets a member's new key take over its name and roles; the old one stays for as long as nobody shuts it out.
+   * @throws ShoalError ERR_ROLE when this node may not grant them, ERR_REVOKED, ERR_NOT_MEMBER; ERR_LIMIT for a key that is one of a member
+   */
+  async certifySuccessor(old: Uint8Array, next: Uint8Array): Promise<void> {
+    const { name, roles, invitedBy } = this.roster.certificateOf(old, this.now).body
+    this.roster.checkKey(next)
+    if (this.#objectionTo(next) === undefined) throw new ShoalError('ERR_LIMIT', 'the new key is known already')
+    // Its invitation was used by the old key: another subject that bears it would be void.
+    const init = { subject: next, name, roles, invitedBy, serial: serial() }
+    const issuer = sameBytes(old, this.key) ? this.highestIssuer() : this.issuer()
+    await this.say([issueCertificate(issuer, init, this.now)])
   }
 
   /** Waits until everything is on the disk. */

@@ -4,6 +4,7 @@ import { ShoalError } from '../base/errors.ts'
 import { assemble, type MeshInit, type RunningMesh } from './assemble.ts'
 import type { Claim } from './claims.ts'
 import type { ControlBody, ControlMessage } from './control.ts'
+import type { SigningKey } from './ed25519.ts'
 import type { FetchFileOptions, FetchOptions } from './exchange.ts'
 import type { AskOptions, RemoteHolding } from './holdings.ts'
 import { type Identity, loadIdentity } from './identity.ts'
@@ -80,6 +81,8 @@ export interface Mesh {
   shouldAskDht(): boolean
   /** Asks a connected member that may for a certificate with another name; false when there is none. */
   askForName(name: string): boolean
+  /** Asks one to let a new key follow this node's, with the same name and roles; false when there is none. */
+  askToSucceed(next: SigningKey): boolean
 }
 
 /**
@@ -228,6 +231,10 @@ class MeshNode implements Mesh {
 
   askForName(name: string): boolean {
     return this.#running?.renewal.rename(name) ?? false
+  }
+
+  askToSucceed(next: SigningKey): boolean {
+    return this.#running?.renewal.succeed(next) ?? false
   }
 
   #started(): RunningMesh {

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSLKCAoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSAASHgoEcm9vbRgWIAEoCzIOLnNob2FsLnYxLlJvb21IABIeCgRrZWVwGBcgASgLMg4uc2hvYWwudjEuS2VlcEgAEh4KBGtlcHQYGCABKAsyDi5zaG9hbC52MS5LZXB0SAASJAoHcmVsZWFzZRgZIAEoCzIRLnNob2FsLnYxLlJlbGVhc2VIABI1ChBob2xkaW5nc19zdW1tYXJ5GBogASgLMhkuc2hvYWwudjEuSG9sZGluZ3NTdW1tYXJ5SAASKQoKcm9zdGVyX2lkcxgbIAEoCzITLnNob2FsLnYxLlJvc3Rlcklkc0gAEjcKEXJvc3Rlcl9zdGF0ZW1lbnRzGBwgASgLMhouc2hvYWwudjEuUm9zdGVyU3RhdGVtZW50c0gAEjMKD3JlbmV3YWxfcmVxdWVzdBgdIAEoCzIYLnNob2FsLnYxLlJlbmV3YWxSZXF1ZXN0SABCBgoEYm9keSJWCgVIZWxsbxITCgt2ZXJzaW9uX21pbhgBIAEoDRITCgt2ZXJzaW9uX21heBgCIAEoDRIMCgRuYW1lGAMgASgJEhUKDXJvc3Rlcl9kaWdlc3QYBCABKAwiGAoJUm9zdGVySWRzEgsKA2lkcxgBIAEoDCI0ChBSb3N0ZXJTdGF0ZW1lbnRzEhIKCnN0YXRlbWVudHMYASADKAwSDAoEbGFzdBgCIAEoCCIeCg5SZW5ld2FsUmVxdWVzdBIMCgRuYW1lGAEgASgJIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market, file_placement]);
+  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSL7CAoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSAASHgoEcm9vbRgWIAEoCzIOLnNob2FsLnYxLlJvb21IABIeCgRrZWVwGBcgASgLMg4uc2hvYWwudjEuS2VlcEgAEh4KBGtlcHQYGCABKAsyDi5zaG9hbC52MS5LZXB0SAASJAoHcmVsZWFzZRgZIAEoCzIRLnNob2FsLnYxLlJlbGVhc2VIABI1ChBob2xkaW5nc19zdW1tYXJ5GBogASgLMhkuc2hvYWwudjEuSG9sZGluZ3NTdW1tYXJ5SAASKQoKcm9zdGVyX2lkcxgbIAEoCzITLnNob2FsLnYxLlJvc3Rlcklkc0gAEjcKEXJvc3Rlcl9zdGF0ZW1lbnRzGBwgASgLMhouc2hvYWwudjEuUm9zdGVyU3RhdGVtZW50c0gAEjMKD3JlbmV3YWxfcmVxdWVzdBgdIAEoCzIYLnNob2FsLnYxLlJlbmV3YWxSZXF1ZXN0SAASLwoNcmVrZXlfcmVxdWVzdBgoIAEoCzIWLnNob2FsLnYxLlJla2V5UmVxdWVzdEgAQgYKBGJvZHkiVgoFSGVsbG8SEwoLdmVyc2lvbl9taW4YASABKA0SEwoLdmVyc2lvbl9tYXgYAiABKA0SDAoEbmFtZRgDIAEoCRIVCg1yb3N0ZXJfZGlnZXN0GAQgASgMIhgKCVJvc3RlcklkcxILCgNpZHMYASABKAwiNAoQUm9zdGVyU3RhdGVtZW50cxISCgpzdGF0ZW1lbnRzGAEgAygMEgwKBGxhc3QYAiABKAgiHgoOUmVuZXdhbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSIqCgxSZWtleVJlcXVlc3QSCwoDa2V5GAEgASgMEg0KBXByb29mGAIgASgMIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market, file_placement]);
 
 /**
  * @generated from message shoal.v1.ControlFrame
@@ -189,6 +189,12 @@ export type ControlFrame = Message<"shoal.v1.ControlFrame"> & {
      */
     value: RenewalRequest;
     case: "renewalRequest";
+  } | {
+    /**
+     * @generated from field: shoal.v1.RekeyRequest rekey_request = 40;
+     */
+    value: RekeyRequest;
+    case: "rekeyRequest";
   } | { case: undefined; value?: undefined };
 };
 
@@ -308,6 +314,34 @@ export const RenewalRequestSchema: GenMessage<RenewalRequest> = /*@__PURE__*/
   messageDesc(file_control, 4);
 
 /**
+ * Asks for a certificate for a key that is to follow the sender's own.
+ *
+ * @generated from message shoal.v1.RekeyRequest
+ */
+export type RekeyRequest = Message<"shoal.v1.RekeyRequest"> & {
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes key = 1;
+   */
+  key: Uint8Array;
+
+  /**
+   * 64 bytes, see membership.md.
+   *
+   * @generated from field: bytes proof = 2;
+   */
+  proof: Uint8Array;
+};
+
+/**
+ * Describes the message shoal.v1.RekeyRequest.
+ * Use `create(RekeyRequestSchema)` to create a new message.
+ */
+export const RekeyRequestSchema: GenMessage<RekeyRequest> = /*@__PURE__*/
+  messageDesc(file_control, 5);
+
+/**
  * @generated from message shoal.v1.Ping
  */
 export type Ping = Message<"shoal.v1.Ping"> & {
@@ -322,7 +356,7 @@ export type Ping = Message<"shoal.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_control, 5);
+  messageDesc(file_control, 6);
 
 /**
  * @generated from message shoal.v1.Pong
@@ -339,5 +373,5 @@ export type Pong = Message<"shoal.v1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_control, 6);
+  messageDesc(file_control, 7);
 
