@@ -11,6 +11,10 @@ export const errorTable = {
     title: 'too many certificates in a row',
     hint: 'Let an administrator nearer to the root issue it.',
   },
+  ERR_CLONED: {
+    title: 'one key on two machines',
+    hint: 'Run `shoal rekey` on one of them; the other one needs a new link.',
+  },
   ERR_CONFIG: {
     title: 'configuration cannot be used',
     hint: 'Correct the named file, or remove it to use the defaults.',
@@ -71,7 +75,7 @@ export const errorTable = {
   },
   ERR_REVOKED: {
     title: 'shut out of this mesh',
-    hint: 'An administrator has to invite this machine anew, after `shoal rekey`.',
+    hint: 'Ask for a new link, `shoal invite`, and join with it: this machine gets a new key.',
   },
   ERR_ROLE: { title: 'not for its issuer to decide', hint: 'Ask an administrator of the mesh.' },
   ERR_ROSTER_DAMAGED: {

@@ -15,6 +15,7 @@ import { addLeave } from './commands/leave.ts'
 import { addPeers } from './commands/peers.ts'
 import { addPromote } from './commands/promote.ts'
 import { addPurge } from './commands/purge.ts'
+import { addRekey } from './commands/rekey.ts'
 import { addRename } from './commands/rename.ts'
 import { addReport } from './commands/report.ts'
 import { addStatus } from './commands/status.ts'
@@ -38,6 +39,7 @@ const commands: readonly AddCommand[] = [
   addKick,
   addPromote,
   addRename,
+  addRekey,
   addLeave,
   addPurge,
   addStatus,

@@ -59,12 +59,15 @@ export const statusShape = z.looseObject({
 })
 export type Status = z.output<typeof statusShape>
 
+export const rekeyedShape = z.looseObject({ peerId: z.string() })
+
 export const peersShape = z.looseObject({
   peers: z.array(
     z.looseObject({
       name: z.string(),
       peerId: z.string(),
       connected: z.boolean(),
+      cloned: z.boolean().nullish(),
       roles: z.array(z.string()).default([]),
       rttMs: z.number().nullish(),
       slots: z.number().nullish(),

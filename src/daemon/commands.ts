@@ -59,6 +59,8 @@ export async function runCommand(method: string, params: unknown, needs: Command
     case 'leave':
       await needs.membership.leave()
       return {}
+    case 'rekey':
+      return await needs.membership.rekey()
     case 'cache-stats':
       return await needs.cache.stats()
     case 'cache-gc':

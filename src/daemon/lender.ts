@@ -52,7 +52,7 @@ export class Lender {
   /** Compiles that run, by toolchain. */
   readonly #running = new Map<string, number>()
   readonly #covered = new Map<string, ReadonlySet<string>>()
-  #terms: LendTerms = { ...nothing }
+  #terms: LendTerms = { ...noTerms }
 
   private constructor(needs: LenderNeeds, init: LenderInit, memo: StatMemo) {
     this.#needs = needs
@@ -228,7 +228,8 @@ export class Lender {
   }
 }
 
-const nothing: LendTerms = {
+/** Lends nothing. */
+export const noTerms: LendTerms = {
   tier: Tier.NONE,
   host: '',
   toolchains: [],

@@ -2,6 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { ShoalError } from '../base/errors.ts'
 import { type Grant, invite, kickMember, leaveMesh, memberCalled, promote } from '../mesh/administer.ts'
 import type { PendingView } from '../mesh/approvals.ts'
+import { makeNextIdentity } from '../mesh/identity.ts'
+import { type Members, signingKeyOf } from '../mesh/members.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { readShortCode } from '../mesh/short-code.ts'
 
@@ -17,6 +19,23 @@ export interface MembershipCommands {
   /** @param code as a person typed it */
   approve(code: string): Promise<{ name: string; address: string }>
   leave(): Promise<void>
+  /** Has a new key certified. It takes over when the node starts the next time. */
+  rekey(): Promise<{ peerId: string }>
+}
+
+const isMember = (members: Members, peerId: string): boolean => members.objectionTo(peerId) === undefined
+
+/** @throws ShoalError ERR_DEADLINE when it does not become so */
+async function until(
+  members: Members,
+  holds: () => boolean,
+  { what, hint }: { what: string; hint: string },
+): Promise<void> {
+  const end = members.now + renameMs
+  while (!holds()) {
+    if (members.now > end) throw new ShoalError('ERR_DEADLINE', what, { hint })
+    await delay(pollMs)
+  }
 }
 
 /** So long an inviter may take to sign a certificate. */
@@ -25,7 +44,8 @@ const pollMs = 50
 /** So long the others have to hear of it before this node goes. */
 const farewellMs = 500
 
-export function membershipCommands({ mesh }: { mesh: Mesh }): MembershipCommands {
+/** @param stateDir where keys lie */
+export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: string }): MembershipCommands {
   const { members } = mesh
   return {
     invite: (grant) => invite(members, grant, mesh.addresses()),
@@ -47,16 +67,31 @@ export function membershipCommands({ mesh }: { mesh: Mesh }): MembershipCommands
           hint: 'Try again when an administrator of the mesh is there.',
         })
       }
-      const end = members.now + renameMs
-      while (members.own().body.name !== name) {
-        if (members.now > end) {
-          throw new ShoalError('ERR_DEADLINE', 'nobody has signed the new name', {
-            hint: 'A name can be changed once a minute. Try again then.',
+      await until(members, () => members.own().body.name === name, {
+        what: 'nobody has signed the new name',
+        hint: 'A name can be changed once a minute. Try again then.',
+      })
+      return { name }
+    },
+    async rekey() {
+      // Who was shut out hears that now.
+      members.own()
+      const next = await makeNextIdentity(stateDir)
+      const key = signingKeyOf(next)
+      if (!isMember(members, next.peerId)) {
+        if (members.signsForItself) await members.certifySuccessor(members.key, key.publicKey)
+        else if (!mesh.askToSucceed(key)) {
+          throw new ShoalError('ERR_PEER_LOST', 'nobody who could certify a new key is connected', {
+            hint: 'Nothing has changed. Try again when an administrator of the mesh is there.',
           })
         }
-        await delay(pollMs)
+        await until(members, () => isMember(members, next.peerId), {
+          what: 'nobody has certified the new key',
+          hint: 'Nothing has changed. If another machine with this key was first, this one needs a new link: `shoal join LINK`.',
+        })
       }
-      return { name }
+      await members.saved()
+      return { peerId: next.peerId }
     },
     async pending() {
       return { pending: await mesh.pendingJoins() }
@@ -67,6 +102,8 @@ export function membershipCommands({ mesh }: { mesh: Mesh }): MembershipCommands
       throw new ShoalError('ERR_USAGE', 'a code is six digits', { hint: 'The newcomer shows it: `shoal join`.' })
     },
     async leave() {
+      // Who is no member has nobody to tell, but still a key to destroy.
+      if (members.objectionToSelf() !== undefined) return
       await leaveMesh(members)
       await delay(farewellMs)
     },

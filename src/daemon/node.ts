@@ -8,6 +8,7 @@ import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { createMarket } from '../market/driver.ts'
 import { loadMembership } from '../mesh/membership.ts'
 import { createMesh } from '../mesh/mesh.ts'
+import { finishRekey } from '../mesh/rekey.ts'
 import { librarySource, type Toolchain } from '../plan/toolchain.ts'
 import { Recall } from '../recall/recall.ts'
 import { createBlockStore } from '../store/blocks.ts'
@@ -22,17 +23,18 @@ import { Sessions } from '../watch/sessions.ts'
 import { Traffic } from '../watch/traffic.ts'
 import { removeAnnouncement, writeAnnouncement } from './announce.ts'
 import { cacheCare, refetch } from './cache-care.ts'
+import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
 import { Given } from './given.ts'
 import { lend } from './lend.ts'
-import { Lender } from './lender.ts'
+import { Lender, noTerms } from './lender.ts'
 import { LocalServer } from './local-server.ts'
 import { type Machine, systemMachine } from './machine.ts'
 import { membershipCommands } from './membership-commands.ts'
 import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
 import { purgeBy } from './purge-by.ts'
-import { readNodeName } from './setup.ts'
+import { lockState, readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
 import { spotCheck } from './spot-check.ts'
 import { peersView, statusView } from './status.ts'
@@ -89,6 +91,9 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const { paths, config, env } = init
   const clock = init.clock ?? systemClock
   const random = init.random ?? Math.random
+  // Not while somebody else makes this machine a member of something.
+  const lock = await lockState(paths)
+  closing.push(() => lock.release())
   const membership = await loadMembership(paths.state)
   const name = await readNodeName(paths, config.name)
   const health = new Health(clock)
@@ -129,6 +134,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     fetch: (cid, options) => sharing.bytes(cid, options),
     log: log.child('recall'),
   })
+  await finishRekey(paths.state, clock.wall(), log)
   const mesh = await createMesh(
     {
       clock,
@@ -200,7 +206,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       clock,
       random,
       log: log.child('market'),
-      terms: () => lender.terms(),
+      // Whoever has a copy of the key could lend in this node's name.
+      terms: () => (mesh.members.cloned().has(mesh.peerId) ? noTerms : lender.terms()),
       work: (award, options) =>
         blocks.leasing(() =>
           lend(award, options, {
@@ -228,6 +235,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => lender.idle())
   await mesh.start()
   closing.push(() => mesh.stop())
+  const stopAlarm = cloneAlarm(mesh.members, mesh.peerId, health)
+  closing.push(async () => stopAlarm())
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 
@@ -294,7 +303,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         runCommand(method, params, {
           status: () => statusView(status),
           peers: () => peersView(status),
-          membership: membershipCommands({ mesh }),
+          membership: membershipCommands({ mesh, stateDir: paths.state }),
           cache: cacheCare({ blocks, traces, toolchains }),
           purgeBy: (by) => purgeBy(by, { mesh, given, placed: sharing.placed }),
           sessions,

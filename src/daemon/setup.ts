@@ -9,7 +9,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { foundMesh } from '../mesh/found.ts'
-import { type Identity, loadIdentity } from '../mesh/identity.ts'
+import { type Identity, loadIdentity, putKeyAside } from '../mesh/identity.ts'
 import { decodeInviteLink } from '../mesh/invite-link.ts'
 import { joinMesh } from '../mesh/join.ts'
 import { loadMembership, type Membership, membershipOf, putAside, saveMembership } from '../mesh/membership.ts'
@@ -17,7 +17,8 @@ import type { Roster } from '../mesh/roster.ts'
 import { loadRoster, saveRoster } from '../mesh/roster-file.ts'
 import type { Joined } from '../mesh/welcome.ts'
 import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
-import { removeDurably, writeDurably } from '../store/durable.ts'
+import { moveDurably, removeDurably, writeDurably } from '../store/durable.ts'
+import { type Lock, takeLock } from '../store/lock.ts'
 import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
 
 const maxNameBytes = 64
@@ -73,7 +74,7 @@ export async function setUp(
   const parsed = requestSchema.safeParse(request)
   if (!parsed.success) throw new ShoalError('ERR_USAGE', parsed.error.issues[0]?.message ?? 'unknown request')
   const { data } = parsed
-  if (data.action === 'leave') return await forgetMesh(paths)
+  if (data.action === 'leave') return await alone(paths, () => forgetMesh(paths))
   if (data.action === 'look') return await look(paths)
   const touched: string[] = []
   const fresh = async <T>(file: string, make: () => Promise<T>): Promise<T> => {
@@ -87,19 +88,60 @@ export async function setUp(
     await writeNodeName(paths, data.name)
     touched.push(nameFile(paths))
   }
-  const identity = await fresh(join(paths.state, 'identity.key'), () => loadIdentity(paths.state))
+  const keyFile = join(paths.state, 'identity.key')
+  const identity = await fresh(keyFile, () => ownIdentity(paths.state, data.action))
   const config = await readConfig(paths.config)
   const nodeNamed = fitting(await readNodeName(paths, config.name))
-  const { membership, phrase } =
-    data.action === 'join'
-      ? { membership: await joined(paths, identity, { ...data, name: nodeNamed }, person), phrase: undefined }
-      : await ownMesh(paths, identity, { ...data, nodeName: nodeNamed })
-  if (data.action === 'join' || phrase !== undefined) touched.push(join(paths.state, 'mesh.json'))
+  // Before the mesh: should this fail, nothing has happened yet that cannot be repeated, and no recovery phrase is lost.
   const shim = await buildShim({ rustc: env.RUSTC || 'rustc', outDir: paths.shimDir })
   const observer = await observerOrNone(paths, env)
   for (const part of [shim, observer]) if (part?.built) touched.push(part.path)
+  const { membership, phrase } =
+    data.action === 'join'
+      ? {
+          membership: await alone(paths, () =>
+            joined(paths, identity, { ...data, name: nodeNamed }, person, () => touched.push(keyFile)),
+          ),
+          phrase: undefined,
+        }
+      : await ownMesh(paths, identity, { ...data, nodeName: nodeNamed })
+  if (data.action === 'join' || phrase !== undefined) touched.push(join(paths.state, 'mesh.json'))
   const mesh = viewOf(membership)
   return { touched, mesh, shim: shim.path, ...(phrase === undefined ? {} : { phrase }) }
+}
+
+/** No node and no other command changes which mesh this is meanwhile. @throws ShoalError ERR_DAEMON_RUNNING */
+async function alone<T>(paths: ShoalPaths, run: () => Promise<T>): Promise<T> {
+  const lock = await lockState(paths)
+  try {
+    return await run()
+  } finally {
+    await lock.release()
+  }
+}
+
+/**
+ * Held by a node while it runs, and by whoever makes this machine a member of something.
+ * @throws ShoalError ERR_DAEMON_RUNNING; ERR_NO_MESH when this machine was never set up
+ */
+export async function lockState(paths: ShoalPaths): Promise<Lock> {
+  try {
+    return await takeLock(join(paths.state, 'lock'))
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') throw new ShoalError('ERR_NO_MESH', `${paths.state} does not exist`)
+    throw error
+  }
+}
+
+/** Who joins from a copied disk becomes somebody of its own. */
+async function ownIdentity(state: string, action: 'init' | 'join'): Promise<Identity> {
+  try {
+    return await loadIdentity(state)
+  } catch (error) {
+    if (action !== 'join' || codeOf(error) !== 'ERR_CLONED') throw error
+    await putKeyAside(state, `copied-${systemClock.wall()}`)
+    return await loadIdentity(state)
+  }
 }
 
 /** What is left to do once the others know: a key that was revoked must not lie about. */
@@ -135,17 +177,35 @@ async function joined(
   identity: Identity,
   how: { link?: string | undefined; mesh?: string | undefined; name: string },
   person: Person,
+  onNewKey: () => void,
 ): Promise<Membership> {
   const known = await knownMesh(paths)
-  const { genesis, secret, roster, seeds } =
+  const joinAs = (who: Identity): Promise<Joined & { seeds: string[] }> =>
     how.link === undefined
-      ? await joinNearMesh(identity, { wanted: how.mesh, name: how.name }, person)
-      : await joinByLink(identity, how.link, how.name)
+      ? joinNearMesh(who, { wanted: how.mesh, name: how.name }, person)
+      : joinByLink(who, how.link, how.name)
+  const { genesis, secret, roster, seeds } = await joinAs(identity).catch(async (error: unknown) => {
+    if (codeOf(error) !== 'ERR_REVOKED') throw error
+    // A key that was shut out stays out. Whoever is let in is wanted all the same, and a link was not used yet.
+    await putKeyAside(paths.state, `revoked-${systemClock.wall()}`)
+    const fresh = await loadIdentity(paths.state)
+    onNewKey()
+    return await joinAs(fresh)
+  })
   const membership = membershipOf(genesis, secret, seeds)
   if (known?.id === membership.id) await mergeRoster(paths, roster)
-  else await putAside(paths.state, `before-${systemClock.wall()}`)
-  await saveRoster(paths.state, roster, systemClock.wall())
-  await saveMembership(paths.state, membership)
+  const drafts = join(paths.state, 'joining')
+  await mkdir(drafts, { recursive: true, mode: 0o700 })
+  try {
+    // Whole before anything of the mesh before goes: on a full disk this machine stays what it is.
+    await saveRoster(drafts, roster, systemClock.wall())
+    await saveMembership(drafts, membership)
+    if (known?.id !== membership.id) await putAside(paths.state, `before-${systemClock.wall()}`)
+    await moveDurably(join(drafts, 'roster'), join(paths.state, 'roster'))
+    await moveDurably(join(drafts, 'mesh.json'), join(paths.state, 'mesh.json'))
+  } finally {
+    await rm(drafts, { recursive: true, force: true })
+  }
   return membership
 }
 
@@ -179,12 +239,13 @@ async function ownMesh(
     })
   }
   if (known !== undefined) return { membership: known }
-  await putAside(paths.state, `before-${systemClock.wall()}`)
-  const name = fitting(init.meshName ?? `${init.nodeName}'s mesh`)
-  return await foundMesh(systemClock, paths.state, identity, {
-    name,
-    nodeName: init.nodeName,
-    open: init.openLan,
+  return await alone(paths, async () => {
+    // Somebody else may have been quicker.
+    const made = await knownMesh(paths)
+    if (made !== undefined) return { membership: made }
+    await putAside(paths.state, `before-${systemClock.wall()}`)
+    const name = fitting(init.meshName ?? `${init.nodeName}'s mesh`)
+    return await foundMesh(systemClock, paths.state, identity, { name, nodeName: init.nodeName, open: init.openLan })
   })
 }
 

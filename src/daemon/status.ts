@@ -83,6 +83,7 @@ export async function cacheView({
 export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>): Record<string, unknown> {
   const traded = new Map(market.stats().peers.map((peer) => [peer.peer, peer]))
   const { members } = mesh
+  const cloned = members.cloned()
   const views = new Map(members.roster.members(members.now).map((member) => [member.peerId, member]))
   const met = mesh.peers().filter(({ peerId, connected }) => connected || views.has(peerId))
   const known = new Set([mesh.peerId, ...met.map(({ peerId }) => peerId)])
@@ -98,6 +99,7 @@ export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>
       validUntil: member === undefined ? null : new Date(member.notAfter).toISOString(),
       connected,
       suspect,
+      cloned: cloned.has(peerId),
       addresses,
       rttMs: rttMs ?? null,
       silentS: silentS ?? null,

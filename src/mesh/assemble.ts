@@ -6,6 +6,7 @@ import { readMultiaddr } from './addresses.ts'
 import { AskDesk } from './ask-desk.ts'
 import { Beacon } from './beacon.ts'
 import { blockProtocol } from './block-frames.ts'
+import type { Greeted } from './clone-watch.ts'
 import { controlProtocol } from './control.ts'
 import { doors } from './doors.ts'
 import { createHost, type Host, recordValidityMs, startHost } from './host.ts'
@@ -63,13 +64,14 @@ export async function assemble(
   const byApproval = init.joinByApproval ?? true
   const { secret } = init.membership
   const desk = new AskDesk({ clock, log, members, interfaces, secret, byApproval })
-  const encrypters = [...doors({ clock, log, members }, init.membership), desk.encrypter()]
+  const onGreeted = (greeted: Greeted): void => parts.cloneWatch.greeted(greeted)
+  const encrypters = [...doors({ clock, log, members, onGreeted }, init.membership), desk.encrypter()]
   const mayDial = (peerId: string): boolean => !members.isShutOut(peerId)
   const host = await createHost({ ...init, identity, encrypters, mayDial, interfaces, log })
   const book = await AddressBook.load({ clock, log }, join(init.stateDir, 'members.json'))
   const maxPeers = init.maxPeers ?? defaultMaxPeers
   const self = { peerId: identity.peerId, name: init.name, maxPeers }
-  const parts = createParts(needs, self, host, { book, members, desk }, events)
+  const parts: Parts = createParts(needs, self, host, { book, members, desk }, events)
   const seeds = [...(init.bootstrap ?? []), ...init.membership.seeds]
   const discovery = new LocalDiscovery(
     {
@@ -161,8 +163,10 @@ export async function assemble(
 /** Tells the parts what happens to connections, and whom libp2p has heard of. */
 function followHost(host: Host, parts: Parts, book: AddressBook, timers: Timers, seeds: readonly string[]): void {
   const { connected, dialler, guard, records, table } = parts
-  host.addEventListener('connection:open', ({ detail: { remotePeer, remoteAddr, direction } }) => {
+  host.addEventListener('connection:open', ({ detail }) => {
+    const { remotePeer, remoteAddr, direction } = detail
     const peerId = remotePeer.toString()
+    parts.cloneWatch.opened(detail)
     connected.add(peerId)
     if (direction === 'outbound') book.seen(peerId, { addresses: [remoteAddr] })
     dialler.up(peerId)

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
+import type { Greeted } from './clone-watch.ts'
 import type { Encrypter } from './encryption.ts'
 import { JoinDesk } from './join-desk.ts'
 import { memberEncrypter, type Refusal } from './member-encrypter.ts'
@@ -11,11 +12,13 @@ export interface DoorsNeeds {
   clock: Clock
   log: Logger
   members: Members
+  /** A member has come in, or let this node in. */
+  onGreeted?(greeted: Greeted): void
 }
 
 /** The two ways into a node: for members, which is also how it dials, and for newcomers with an invitation. */
 export function doors(needs: DoorsNeeds, { secret }: Pick<Membership, 'secret'>): Encrypter[] {
-  const { clock, log, members } = needs
+  const { clock, log, members, onGreeted } = needs
   const member = memberEncrypter({
     clock,
     prologue: prologueOf(secret),
@@ -23,6 +26,7 @@ export function doors(needs: DoorsNeeds, { secret }: Pick<Membership, 'secret'>)
     certificate: () => members.own().bytes,
     admit: (certificate, remote) => members.admit(certificate, remote),
     onRefused: reporter(log),
+    ...(onGreeted === undefined ? {} : { onGreeted }),
   })
   return [member, new JoinDesk({ clock, log, members, secret }).encrypter()]
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import type { ShoalError } from '../base/errors.ts'
+import { ShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Members } from './members.ts'
 
@@ -20,6 +20,8 @@ const intervalMs = 60_000
 export class Guard {
   readonly #needs: GuardNeeds
   readonly #stopListening: () => void
+  /** Peers of whom it is known that two nodes use their key. */
+  readonly #cloned = new Set<string>()
   #cancel: () => void = () => undefined
 
   constructor(needs: GuardNeeds) {
@@ -49,6 +51,15 @@ export class Guard {
   }
 
   #look(): void {
-    for (const peerId of this.#needs.connected()) this.check(peerId)
+    const { members, connected, drop } = this.#needs
+    const cloned = members.cloned()
+    for (const peerId of connected()) {
+      this.check(peerId)
+      // It may come back at once; what it has offered before is forgotten.
+      if (cloned.has(peerId) && !this.#cloned.has(peerId))
+        drop(peerId, new ShoalError('ERR_CLONED', 'its key is used twice'))
+    }
+    this.#cloned.clear()
+    for (const peerId of cloned) this.#cloned.add(peerId)
   }
 }

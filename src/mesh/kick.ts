@@ -52,6 +52,13 @@ export function kick(
   ]
 }
 
+/** Ids of the certificates issued by a key that members other than itself stand on. */
+export function linksFrom(roster: Roster, key: Uint8Array, now: number): Uint8Array[] {
+  const members = roster.certificates(now).filter(({ body }) => !sameBytes(body.subject, key))
+  const links = members.flatMap((member) => [member, ...member.chain]).filter((link) => isFrom(link, key))
+  return [...new Map(links.map(({ id }) => [hex(id), id])).values()]
+}
+
 /** Of the links that `key` has issued, those on which most depends. */
 function mostNeeded(links: readonly SignedCertificate[], key: Uint8Array): Map<string, Uint8Array> {
   const groups = Map.groupBy(

@@ -1,6 +1,7 @@
 import type { ConnectionEncrypter, SecureConnectionOptions, SecuredConnection } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
+import type { Greeted } from './clone-watch.ts'
 import { type Encrypter, encryption } from './encryption.ts'
 import { decodeHello, decodeVerdict, encodeHello, encodeVerdict, maxHelloBytes, maxVerdictBytes } from './hello.ts'
 import type { MemberView } from './roster.ts'
@@ -29,6 +30,8 @@ export interface MemberEncrypterNeeds {
   /** @throws ShoalError unless the certificate makes `remote` a member now */
   admit(certificate: Uint8Array, remote: Uint8Array): MemberView
   onRefused(refusal: Refusal): void
+  /** Both sides have agreed to go on. */
+  onGreeted?(greeted: Greeted): void
 }
 
 const deadlineMs = 3000
@@ -50,7 +53,9 @@ export function memberEncrypter(needs: MemberEncrypterNeeds): Encrypter {
         const secured = await (direction === 'inbound'
           ? noise.secureInbound(connection, options)
           : noise.secureOutbound(connection, options))
-        await greet(needs, direction, secured, options)
+        const boot = await greet(needs, direction, secured, options)
+        const address = 'remoteAddr' in connection ? String(connection.remoteAddr) : ''
+        needs.onGreeted?.({ direction, peerId: secured.remotePeer.toString(), address, boot })
         return secured
       }
     return {
@@ -62,25 +67,25 @@ export function memberEncrypter(needs: MemberEncrypterNeeds): Encrypter {
   }
 }
 
+/** @returns what the other side drew when it was started */
 async function greet(
   needs: MemberEncrypterNeeds,
   direction: Refusal['direction'],
   { connection, remotePeer }: SecuredConnection,
   options: SecureConnectionOptions | undefined,
-): Promise<void> {
+): Promise<Uint8Array> {
   const talk = new Talk(connection, { clock: needs.clock, deadlineMs, signal: options?.signal })
   let by: Refusal['by'] = 'here'
   try {
     talk.send(encodeHello({ certificate: needs.certificate(), boot: needs.boot }))
-    const hello = await talk.receive(maxHelloBytes)
-    const objection = objectionTo(needs, hello, remotePeer.publicKey?.raw)
-    talk.send(encodeVerdict(objection?.code))
-    if (objection !== undefined) {
+    const boot = bootOf(needs, await talk.receive(maxHelloBytes), remotePeer.publicKey?.raw)
+    talk.send(encodeVerdict(boot instanceof ShoalError ? boot.code : undefined))
+    if (boot instanceof ShoalError) {
       await talk.gone(farewellMs)
-      throw objection
+      throw boot
     }
     const refused = decodeVerdict(await talk.receive(maxVerdictBytes))
-    if (refused === undefined) return
+    if (refused === undefined) return boot
     by = 'there'
     throw new ShoalError(refused, `a member of the mesh refuses this machine`)
   } catch (error) {
@@ -93,16 +98,17 @@ async function greet(
   }
 }
 
-function objectionTo(
+/** What a hello says of the sender's start, or why it is not let in. */
+function bootOf(
   needs: MemberEncrypterNeeds,
   bytes: Uint8Array,
   remote: Uint8Array | undefined,
-): ShoalError | undefined {
+): Uint8Array | ShoalError {
   try {
-    const { certificate } = decodeHello(bytes)
+    const { certificate, boot } = decodeHello(bytes)
     if (remote?.length !== keyBytes) throw new ShoalError('ERR_NOT_MEMBER', 'its key is of another kind')
     needs.admit(certificate, remote)
-    return undefined
+    return boot
   } catch (error) {
     return toShoalError(error, 'ERR_DECODE')
   }

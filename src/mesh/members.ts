@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type Certificate, type Issuer, issueCertificate, needsRenewal, renew } from './certificate.ts'
+import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
 import type { Identity } from './identity.ts'
@@ -31,6 +32,8 @@ export class Members {
   readonly #changes: Listeners<[added: readonly Uint8Array[], from: string | undefined]>
   /** This node's certificate, whatever the clock says. */
   #latest: Certificate | undefined
+  /** The digest of the roster from which it follows, and whose keys are in use twice. */
+  #cloned: { digest: Uint8Array; peerIds: ReadonlySet<string> } | undefined
   #saving: Promise<void> = Promise.resolve()
   /** Not begun yet: it will write whatever is known when it begins. */
   #queued: Promise<void> | undefined
@@ -127,6 +130,23 @@ export class Members {
     return this.objectionTo(peerId)?.code === 'ERR_REVOKED'
   }
 
+  /** The peerIds of members whose keys are in use by two nodes each, as somebody has noticed. This node's own may be among them. */
+  cloned(): ReadonlySet<string> {
+    const digest = this.roster.digest(this.now)
+    if (this.#cloned?.digest !== digest) {
+      const keys = this.roster.clones(this.now).map(({ body }) => body.subject)
+      const peerIds = new Set(keys.filter((key) => this.#objectionTo(key) === undefined).map(peerIdOf))
+      this.#cloned = { digest, peerIds }
+    }
+    return this.#cloned.peerIds
+  }
+
+  /** Tells everybody that a key is in use by two nodes, unless that is known. @throws ShoalError as `issuer` and `say` */
+  async reportClone(peerId: string): Promise<void> {
+    if (this.cloned().has(peerId)) return
+    await this.say([reportClone(this.issuer(), keyOf(peerId), this.now)])
+  }
+
   /** @throws ShoalError as `Roster.verify` */
   member(peerId: string): MemberView {
     return this.roster.verify(keyOf(peerId), this.now)
@@ -197,6 +217,20 @@ export class Members {
     const isRenamed = name !== '' && name !== certificate.body.name
     if (!isRenamed && !needsRenewal(certificate, this.now)) throw new ShoalError('ERR_LIMIT', 'too early to renew')
     await this.say([renew(isRenamed ? named(certificate, name) : certificate, this.issuer(), this.now, serial())])
+  }
+
+  /**
+   * Lets a member's new key take over its name and roles; the old one stays for as long as nobody shuts it out.
+   * @throws ShoalError ERR_ROLE when this node may not grant them, ERR_REVOKED, ERR_NOT_MEMBER; ERR_LIMIT for a key that is one of a member
+   */
+  async certifySuccessor(old: Uint8Array, next: Uint8Array): Promise<void> {
+    const { name, roles, invitedBy } = this.roster.certificateOf(old, this.now).body
+    this.roster.checkKey(next)
+    if (this.#objectionTo(next) === undefined) throw new ShoalError('ERR_LIMIT', 'the new key is known already')
+    // Its invitation was used by the old key: another subject that bears it would be void.
+    const init = { subject: next, name, roles, invitedBy, serial: serial() }
+    const issuer = sameBytes(old, this.key) ? this.highestIssuer() : this.issuer()
+    await this.say([issueCertificate(issuer, init, this.now)])
   }
 
   /** Waits until everything is on the disk. */

@@ -5,6 +5,7 @@ import type { PendingView } from './approvals.ts'
 import { assemble, type MeshInit, type RunningMesh } from './assemble.ts'
 import type { Claim } from './claims.ts'
 import type { ControlBody, ControlMessage } from './control.ts'
+import type { SigningKey } from './ed25519.ts'
 import type { FetchFileOptions, FetchOptions } from './exchange.ts'
 import type { AskOptions, RemoteHolding } from './holdings.ts'
 import { type Identity, loadIdentity } from './identity.ts'
@@ -85,6 +86,8 @@ export interface Mesh {
   pendingJoins(): Promise<PendingView[]>
   /** Says yes to the newcomer that shows these six digits. Errors as `Approvals.approve`. */
   approve(code: string): Promise<{ name: string; address: string }>
+  /** Asks one to let a new key follow this node's, with the same name and roles; false when there is none. */
+  askToSucceed(next: SigningKey): boolean
 }
 
 /**
@@ -241,6 +244,10 @@ class MeshNode implements Mesh {
 
   async approve(code: string): Promise<{ name: string; address: string }> {
     return this.#started().approvals.approve(code)
+  }
+
+  askToSucceed(next: SigningKey): boolean {
+    return this.#running?.renewal.succeed(next) ?? false
   }
 
   #started(): RunningMesh {

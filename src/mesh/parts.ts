@@ -1,6 +1,7 @@
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Clock, Random } from '../base/clock.ts'
+import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { AddressBook } from './address-book.ts'
 import type { Interfaces } from './addresses.ts'
@@ -9,6 +10,7 @@ import type { AskDesk } from './ask-desk.ts'
 import { blockProtocol } from './block-frames.ts'
 import { BlockServer } from './block-server.ts'
 import { Claims } from './claims.ts'
+import { CloneWatch } from './clone-watch.ts'
 import { Dialler } from './dialler.ts'
 import { resolved } from './dns-addresses.ts'
 import { BlockExchange } from './exchange.ts'
@@ -62,6 +64,7 @@ export interface Parts {
   guard: Guard
   renewal: Renewal
   approvals: Approvals
+  cloneWatch: CloneWatch
 }
 
 /** Streams of one protocol that a peer may have open at once, in each direction. */
@@ -83,7 +86,12 @@ export function createParts(
   }
   const dialler = new Dialler({ clock, random, log, dial, connected, maxPeers: self.maxPeers }, self.peerId)
   const table = new PeerTable(
-    { clock, log, connections: (peerId) => openConnections(host, peerId) },
+    {
+      clock,
+      log,
+      connections: (peerId) => openConnections(host, peerId),
+      isCloned: (peerId) => members.cloned().has(peerId),
+    },
     { ...self, rosterDigest: () => members.roster.digest(members.now) },
     {
       onPeer(peerId, up) {
@@ -115,7 +123,9 @@ export function createParts(
         else if (body.case === 'renewalRequest') renewal.onRequest(peerId, body.value.name)
         else if (body.case === 'approvalRequest') void approvals.onRequest(peerId, body.value)
         else if (body.case === 'approvalAnswer') approvals.onAnswer(peerId, body.value)
-        else events.onFrame(peerId, body)
+        else if (body.case === 'rekeyRequest') renewal.onRekey(peerId, body.value.key, body.value.proof)
+        // It is not known which of two is behind the key, so neither is trusted with work.
+        else if (body.case !== 'offer' || !members.cloned().has(peerId)) events.onFrame(peerId, body)
       },
     },
   )
@@ -138,7 +148,7 @@ export function createParts(
     lookup: needs.lookup,
     claims,
     summaries,
-    peers: () => table.up(),
+    peers: () => table.up().filter((peerId) => !members.cloned().has(peerId)),
     send: (peerId, body) => table.send(peerId, body),
   })
   const exchange = new BlockExchange({
@@ -198,6 +208,18 @@ export function createParts(
       for (const connection of host.getConnections(peerIdFromString(peerId))) connection.abort(reason)
     },
   })
+  const cloneWatch = new CloneWatch({
+    clock,
+    log,
+    connections: (peerId) => openConnections(host, peerId),
+    onClone(peerId) {
+      log.warn('two machines use the same key', { peer: peerId, code: 'ERR_CLONED' })
+      members.reportClone(peerId).catch((error: unknown) => {
+        const { code, message } = toShoalError(error)
+        log.warn('that a key is in use twice was not told', { peer: peerId, code, message })
+      })
+    },
+  })
   const renewal = new Renewal({
     clock,
     random,
@@ -218,6 +240,7 @@ export function createParts(
     rosterSync,
     guard,
     renewal,
+    cloneWatch,
     connected,
     dialler,
     surplus,

@@ -10,6 +10,8 @@ export interface PeerTableNeeds {
   log: Logger
   /** Open connections to a peer, oldest first. */
   connections(peerId: string): readonly Connection[]
+  /** Two nodes are behind this peerId. */
+  isCloned(peerId: string): boolean
 }
 
 export interface Self {
@@ -114,6 +116,8 @@ export class PeerTable {
     peer.failures = 0
     this.#limit(peerId, peer)
     if (!this.#opens(peerId)) return
+    // Both of them are to hear of it: whoever came last has the word.
+    if (this.#needs.isCloned(peerId)) peer.control?.close()
     this.#open(peerId, peer)
     // Who dials again may have lost the connection that is still open here.
     if (peer.control?.ready === true) this.#probe(peerId, peer, this.#needs.connections(peerId).slice(0, -1))

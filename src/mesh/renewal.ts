@@ -3,8 +3,11 @@ import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { mayGrant, needsRenewal } from './certificate.ts'
 import type { ControlMessage } from './control.ts'
+import type { SigningKey } from './ed25519.ts'
+import { meshKeyOf } from './genesis.ts'
 import { keyOf, type Members } from './members.ts'
-import { nameSchema } from './statement.ts'
+import { checkSuccessor, proveSuccessor } from './rekey.ts'
+import { nameSchema, sameBytes } from './statement.ts'
 
 export interface RenewalNeeds {
   clock: Clock
@@ -25,6 +28,8 @@ const maxRemembered = 256
 export class Renewal {
   readonly #needs: RenewalNeeds
   readonly #served = new Map<string, number>()
+  /** By the peer: the key that follows its own. */
+  readonly #successors = new Map<string, Uint8Array>()
   #askedAt = Number.NEGATIVE_INFINITY
   #cancel: () => void = () => undefined
 
@@ -68,6 +73,42 @@ export class Renewal {
       const { code, message } = toShoalError(error)
       log.debug('a certificate was not renewed', { peer: peerId, code, message })
     })
+  }
+
+  /** Asks a connected member that may to let a new key follow this node's; false when there is none. */
+  succeed(next: SigningKey): boolean {
+    const helper = this.#helpers()[0]
+    if (helper === undefined) return false
+    const { members, send } = this.#needs
+    const proof = proveSuccessor(meshKeyOf(members.genesis), members.key, next)
+    return send(helper, { case: 'rekeyRequest', value: { key: next.publicKey, proof } })
+  }
+
+  /** A member wants another key to follow its own. Of two that it names, as two machines with one key would, the first one holds. */
+  onRekey(peerId: string, key: Uint8Array, proof: Uint8Array): void {
+    const { log, members } = this.#needs
+    const first = this.#successors.get(peerId)
+    if (first !== undefined) {
+      log.warn('a member asks for a second key', { peer: peerId, same: sameBytes(first, key) })
+      return
+    }
+    try {
+      const old = keyOf(peerId)
+      checkSuccessor(meshKeyOf(members.genesis), old, key, proof)
+      if (this.#successors.size >= maxRemembered) this.#successors.clear()
+      this.#successors.set(peerId, key)
+      members.certifySuccessor(old, key).catch((error: unknown) => {
+        this.#successors.delete(peerId)
+        this.#refused(peerId, error)
+      })
+    } catch (error) {
+      this.#refused(peerId, error)
+    }
+  }
+
+  #refused(peerId: string, error: unknown): void {
+    const { code, message } = toShoalError(error)
+    this.#needs.log.warn('a new key was not certified', { peer: peerId, code, message })
   }
 
   async #renew(): Promise<void> {

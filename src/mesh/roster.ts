@@ -3,6 +3,7 @@ import { publicKeyFromRaw } from '@libp2p/crypto/keys'
 import { peerIdFromPublicKey } from '@libp2p/peer-id'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { type Certificate, checkSignatures, checkTime, powerOf, type Role } from './certificate.ts'
+import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
 import { isLeave, type Revocation } from './revocation.ts'
@@ -17,6 +18,8 @@ const reserved = 1024
 /** Of one issuer other than the root: so many that pass away, and so many revocations. */
 const maxPassing = 1024
 const maxRevocations = 256
+/** Keys that one member other than the root has seen twice. */
+const maxClones = 16
 
 /** One member, as of now. */
 export interface MemberView {
@@ -38,6 +41,8 @@ interface Findings {
   invites: Map<string, Invite>
   /** Hex of every invitation that somebody has used. */
   used: Set<string>
+  /** That keys were seen twice, as far as it counts. */
+  clones: Clone[]
 }
 
 /**
@@ -175,6 +180,12 @@ export class Roster {
     }
   }
 
+  /** That keys of members are in use by two nodes each, the newest word on each first. */
+  clones(now: number): Clone[] {
+    this.#drop(now)
+    return this.#look().clones
+  }
+
   /** What a key has revoked. */
   revocationsBy(issuer: Uint8Array): Revocation[] {
     return [...this.#entries.values()].flatMap((entry) =>
@@ -263,14 +274,15 @@ export class Roster {
     }
     if (sameBytes(entry.statement.body.issuer, this.genesis.body.root)) return
     const [own = ''] = this.#countersOf(entry)
-    if (this.#countOf(own) >= (isRevocation ? maxRevocations : maxPassing)) {
+    if (this.#countOf(own) >= mostOf(entry)) {
       throw new ShoalError('ERR_ROSTER_FULL', 'one issuer has made too many statements')
     }
   }
 
   #countersOf({ kind, statement }: Entry): string[] {
     const issuer = hex(statement.body.issuer)
-    return kind === 'revocation' ? [`revocations ${issuer}`] : [`passing ${issuer}`, 'passing']
+    if (kind === 'revocation') return [`revocations ${issuer}`]
+    return [kind === 'clone' ? `clones ${issuer}` : `passing ${issuer}`, 'passing']
   }
 
   #countOf(counter: string): number {
@@ -312,18 +324,27 @@ export class Roster {
     const redemptions = entries.flatMap((entry) => (entry.kind === 'redemption' ? [entry.statement] : []))
     const all = entries.flatMap((entry) => (entry.kind === 'certificate' ? [entry.statement] : [])).toSorted(byRank)
     const invites = entries.flatMap((entry) => (entry.kind === 'invite' ? [entry.statement] : []))
+    const clones = entries.flatMap((entry) => (entry.kind === 'clone' ? [entry.statement] : []))
+    const verdict = new Verdict(this.genesis, revocations, redemptions)
     const used = [
       ...redemptions.map(({ body }) => hex(inviteIdOf(body.verifier))),
       ...all.flatMap(({ body }) => (body.invite === null ? [] : [hex(body.invite)])),
     ]
     this.#findings = {
-      verdict: new Verdict(this.genesis, revocations, redemptions),
+      verdict,
       certificates: Map.groupBy(all, ({ body }) => hex(body.subject)),
       invites: new Map(invites.toSorted(byId).map((invite) => [hex(invite.body.invite), invite])),
       used: new Set(used),
+      clones: clones.filter((clone) => verdict.believes(clone)).toSorted((a, b) => b.body.at - a.body.at || byId(a, b)),
     }
     return this.#findings
   }
+}
+
+/** Statements like this of one issuer other than the root. */
+function mostOf({ kind }: Entry): number {
+  if (kind === 'revocation') return maxRevocations
+  return kind === 'clone' ? maxClones : maxPassing
 }
 
 function objectionTo(certificate: Certificate, verdict: Verdict, now: number): ShoalError | undefined {

@@ -5,7 +5,7 @@ import { ShoalError } from '../base/errors.ts'
 import { isSignedBy, isUsableKey, type SigningKey, signatureBytes } from './ed25519.ts'
 
 /** What members sign. The type is part of what is signed: no statement can be passed off as one of another type. */
-export type StatementType = 'genesis' | 'certificate' | 'invite' | 'redemption' | 'revocation'
+export type StatementType = 'genesis' | 'certificate' | 'invite' | 'redemption' | 'revocation' | 'clone'
 
 /** A body with its signature, and its name: SHA-256 of the signed bytes, so that a second signature is no second name. */
 export interface Signed<B> {

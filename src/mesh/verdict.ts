@@ -1,5 +1,6 @@
 import { ShoalError } from '../base/errors.ts'
 import type { Certificate, CertificateBody, SignedCertificate } from './certificate.ts'
+import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { inviteIdOf, type Redemption } from './invite.ts'
 import type { Revocation, RevocationBody } from './revocation.ts'
@@ -53,6 +54,11 @@ export class Verdict {
     if (said !== undefined || this.#keys.has(hex(invite.body.issuer)) || !this.#stands(invite)) {
       throw new ShoalError('ERR_REVOKED', 'the invitation or who made it was revoked')
     }
+  }
+
+  /** Whether it still counts that somebody has seen a key twice: not what one who was shut out says. */
+  believes(clone: Clone): boolean {
+    return !this.#keys.has(hex(clone.body.issuer)) && this.#stands(clone)
   }
 
   #apply({ body }: Revocation, withCertificates: boolean): void {

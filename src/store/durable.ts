@@ -49,6 +49,12 @@ export async function removeDurably(file: string): Promise<void> {
   await sync(dirname(file))
 }
 
+/** Gives a finished file, which is on the disk, its place in another directory of the same file system. @throws the system's own error */
+export async function moveDurably(from: string, to: string): Promise<void> {
+  await rename(from, to)
+  await sync(dirname(to))
+}
+
 /** Waits until a finished file, or the names in a directory, are on the disk. @throws the system's own error */
 export async function sync(path: string): Promise<void> {
   const handle = await open(path, constants.O_RDONLY)

@@ -21,7 +21,11 @@ describe('a mesh of three, by the commands that people type', { timeout: 240_000
     bert = cluster.node('bert')
     cleo = cluster.node('cleo')
   })
-  after(() => cluster.close())
+  after(async () => {
+    // Started again by itself.
+    await bert.shoal('down')
+    await cluster.close()
+  })
 
   async function until(node: TestNode, holds: (peers: Peers['peers']) => boolean): Promise<void> {
     for (let polls = 0; polls < 100; polls++) {
@@ -65,6 +69,22 @@ describe('a mesh of three, by the commands that people type', { timeout: 240_000
     await until(cleo, (peers) => peers.some(({ name, roles }) => name === 'berta' && roles.includes('inviter')))
   })
 
+  test('rekey gives a machine another key, and the node comes back with it', async () => {
+    const before = await bert.json<{ node: { peerId: string } }>('status')
+    const ran = await bert.shoal('rekey')
+    assert.equal(ran.code, 0, ran.stderr)
+    const { node } = await bert.json<{ node: { peerId: string } }>('status')
+    assert.notEqual(node.peerId, before.node.peerId)
+    assert.match(ran.stdout, new RegExp(`new key: ${node.peerId}\n.*shut out: ${before.node.peerId}\n`))
+    for (const other of [ada, cleo]) {
+      await until(other, (peers) => {
+        const [berta, ...more] = peers.filter(({ name }) => name === 'berta')
+        const isNew = berta?.peerId === node.peerId && berta.connected && berta.roles.includes('inviter')
+        return isNew && more.length === 0 && peers.every(({ peerId }) => peerId !== before.node.peerId)
+      })
+    }
+  })
+
   test('kick shuts out at once, and what is shut out learns it', async () => {
     const ran = await bert.shoal('kick', 'cleo')
     assert.equal(ran.code, 7, ran.stderr)
@@ -78,6 +98,18 @@ describe('a mesh of three, by the commands that people type', { timeout: 240_000
       await delay(100)
     }
     assert.fail(cleo.log)
+  })
+
+  test('who was shut out and gets a link all the same joins with another key', async () => {
+    const file = join(cleo.home, 'state/identity.key')
+    const before = await readFile(file, 'utf8')
+    assert.notEqual((await cleo.shoal('rekey')).code, 0)
+    await cleo.stop()
+    const link = (await ada.shoal('invite')).stdout.trim()
+    const ran = await cleo.shoal('join', link)
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.match(ran.stdout, /wrote .*identity\.key/)
+    assert.notEqual(await readFile(file, 'utf8'), before)
   })
 
   test('who leaves is gone for the others, and its key with it', async () => {

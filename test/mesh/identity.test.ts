@@ -3,7 +3,7 @@ import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { generateKeyPair, privateKeyToProtobuf } from '@libp2p/crypto/keys'
-import { loadIdentity } from '../../src/mesh/identity.ts'
+import { loadIdentity, putKeyAside } from '../../src/mesh/identity.ts'
 import { temporaryDirectory } from './fixture.ts'
 
 test('loadIdentity() makes a key once and finds it again', async (t) => {
@@ -36,4 +36,34 @@ test('loadIdentity() refuses what is no Ed25519 key', async (t) => {
     await writeFile(file, content, { mode: 0o600 })
     await assert.rejects(loadIdentity(directory), { code: 'ERR_CONFIG' })
   }
+})
+
+test('a key is used on the machine where it was made, and nowhere else', async (t) => {
+  const directory = await temporaryDirectory(t)
+  const [here, there] = [join(directory, 'here'), join(directory, 'there')]
+  await writeFile(here, `${'1'.repeat(32)}\n`)
+  await writeFile(there, `${'2'.repeat(32)}\n`)
+  const { peerId } = await loadIdentity(directory, here)
+  assert.equal((await loadIdentity(directory, here)).peerId, peerId)
+  const file = join(directory, 'identity.key')
+  const text = await readFile(file, 'utf8')
+  assert.match(text, /^\S+\nmachine [0-9a-f]{64}\n$/)
+  assert.ok(!text.includes('1'.repeat(32)))
+  await assert.rejects(loadIdentity(directory, there), { code: 'ERR_CLONED' })
+  assert.equal(await readFile(file, 'utf8'), text)
+  await putKeyAside(directory, 'copied')
+  assert.notEqual((await loadIdentity(directory, there)).peerId, peerId)
+})
+
+test('a machine without a number of its own takes every key, and binds none', async (t) => {
+  const directory = await temporaryDirectory(t)
+  const [none, here, odd] = [join(directory, 'none'), join(directory, 'here'), join(directory, 'odd')]
+  await writeFile(here, `${'1'.repeat(32)}\n`)
+  await writeFile(odd, 'uninitialized\n')
+  const unbound = join(directory, 'unbound')
+  const { peerId } = await loadIdentity(unbound, none)
+  for (const machine of [here, odd, none]) assert.equal((await loadIdentity(unbound, machine)).peerId, peerId)
+  const bound = join(directory, 'bound')
+  const other = await loadIdentity(bound, here)
+  for (const machine of [odd, none]) assert.equal((await loadIdentity(bound, machine)).peerId, other.peerId)
 })

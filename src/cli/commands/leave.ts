@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { foreignText } from '../../base/errors.ts'
+import { codeOf, foreignText } from '../../base/errors.ts'
 import { askNode } from '../client.ts'
 import { confirmed } from '../confirm.ts'
 import { daemonOnce, waitForExit } from '../daemon-program.ts'
@@ -12,7 +12,17 @@ export function addLeave(program: Command, io: Io): void {
     .description('take this machine out of its mesh for good: the others are told, and its key is destroyed')
     .option('--yes', 'ask nothing (for scripts)')
     .action(async ({ yes }: { yes?: true }) => {
-      const { node, mesh } = shaped(statusShape, await askNode(io, 'status'), 'status')
+      const status = await askNode(io, 'status').catch((error: unknown) => {
+        if (codeOf(error) !== 'ERR_DAEMON_DOWN') throw error
+        return undefined
+      })
+      if (status === undefined) {
+        note(io, 'The node is not running, so the others will not hear of it. Better first: shoal up')
+        const isSure = yes || (await confirmed(io, 'Leave all the same?', 'Say --yes to leave without being asked.'))
+        if (isSure) await forget(io)
+        return
+      }
+      const { node, mesh } = shaped(statusShape, status, 'status')
       if (mesh.isAdmin && mesh.admins === 1 && !yes) {
         note(
           io,
@@ -24,8 +34,12 @@ export function addLeave(program: Command, io: Io): void {
       await askNode(io, 'leave')
       await askNode(io, 'stop')
       await waitForExit(node.pid)
-      const { touched } = shaped(leftShape, await daemonOnce(io, { action: 'leave' }), 'leave')
-      print(io, 'This machine belongs to no mesh any more.')
-      for (const file of touched) print(io, `  removed ${file}`)
+      await forget(io)
     })
+}
+
+async function forget(io: Io): Promise<void> {
+  const { touched } = shaped(leftShape, await daemonOnce(io, { action: 'leave' }), 'leave')
+  print(io, 'This machine belongs to no mesh any more.')
+  for (const file of touched) print(io, `  removed ${file}`)
 }

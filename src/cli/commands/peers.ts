@@ -21,11 +21,17 @@ function roleOf(roles: readonly string[]): string {
   return ['admin', 'inviter', 'ci', 'member'].find((role) => roles.includes(role)) ?? '-'
 }
 
+/** What matters most about it now. */
+function stateOf({ cloned, connected }: Peers['peers'][number]): string {
+  if (cloned === true) return 'cloned'
+  return connected ? 'connected' : 'away'
+}
+
 function peerLines({ peers }: Peers): string[] {
   if (peers.length === 0) return ['No other members yet. `shoal invite` prints a link that lets one join.']
   const rows = peers.map((peer) => [
     peer.name,
-    peer.connected ? 'connected' : 'away',
+    stateOf(peer),
     roleOf(peer.roles),
     peer.rttMs === undefined || peer.rttMs === null ? '-' : `${peer.rttMs.toFixed(1)} ms`,
     peer.slots === undefined || peer.slots === null ? '-' : String(peer.slots),

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file control.proto.
  */
 export const file_control: GenFile = /*@__PURE__*/
-  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSK2CQoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSAASHgoEcm9vbRgWIAEoCzIOLnNob2FsLnYxLlJvb21IABIeCgRrZWVwGBcgASgLMg4uc2hvYWwudjEuS2VlcEgAEh4KBGtlcHQYGCABKAsyDi5zaG9hbC52MS5LZXB0SAASJAoHcmVsZWFzZRgZIAEoCzIRLnNob2FsLnYxLlJlbGVhc2VIABI1ChBob2xkaW5nc19zdW1tYXJ5GBogASgLMhkuc2hvYWwudjEuSG9sZGluZ3NTdW1tYXJ5SAASKQoKcm9zdGVyX2lkcxgbIAEoCzITLnNob2FsLnYxLlJvc3Rlcklkc0gAEjcKEXJvc3Rlcl9zdGF0ZW1lbnRzGBwgASgLMhouc2hvYWwudjEuUm9zdGVyU3RhdGVtZW50c0gAEjMKD3JlbmV3YWxfcmVxdWVzdBgdIAEoCzIYLnNob2FsLnYxLlJlbmV3YWxSZXF1ZXN0SAASNQoQYXBwcm92YWxfcmVxdWVzdBggIAEoCzIZLnNob2FsLnYxLkFwcHJvdmFsUmVxdWVzdEgAEjMKD2FwcHJvdmFsX2Fuc3dlchghIAEoCzIYLnNob2FsLnYxLkFwcHJvdmFsQW5zd2VySABCBgoEYm9keSJWCgVIZWxsbxITCgt2ZXJzaW9uX21pbhgBIAEoDRITCgt2ZXJzaW9uX21heBgCIAEoDRIMCgRuYW1lGAMgASgJEhUKDXJvc3Rlcl9kaWdlc3QYBCABKAwiGAoJUm9zdGVySWRzEgsKA2lkcxgBIAEoDCI0ChBSb3N0ZXJTdGF0ZW1lbnRzEhIKCnN0YXRlbWVudHMYASADKAwSDAoEbGFzdBgCIAEoCCIeCg5SZW5ld2FsUmVxdWVzdBIMCgRuYW1lGAEgASgJIisKD0FwcHJvdmFsUmVxdWVzdBIKCgJpZBgBIAEoBBIMCgRjb2RlGAIgASgJIlUKDkFwcHJvdmFsQW5zd2VyEgoKAmlkGAEgASgEEiYKB3BlbmRpbmcYAiADKAsyFS5zaG9hbC52MS5QZW5kaW5nSm9pbhIPCgdyZWZ1c2VkGAMgASgJIkwKC1BlbmRpbmdKb2luEgsKA2tleRgBIAEoDBIMCgRuYW1lGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSEQoJd2FpdGVkX21zGAQgASgNIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market, file_placement]);
+  fileDesc("Cg1jb250cm9sLnByb3RvEghzaG9hbC52MSLnCQoMQ29udHJvbEZyYW1lEiAKBWhlbGxvGAEgASgLMg8uc2hvYWwudjEuSGVsbG9IABIeCgRwaW5nGAIgASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYAyABKAsyDi5zaG9hbC52MS5Qb25nSAASMQoOaG9sZGluZ3NfcXVlcnkYBCABKAsyFy5zaG9hbC52MS5Ib2xkaW5nc1F1ZXJ5SAASMwoPaG9sZGluZ3NfYW5zd2VyGAUgASgLMhguc2hvYWwudjEuSG9sZGluZ3NBbnN3ZXJIABIvCg1ob2xkaW5nc193YWl0GAYgASgLMhYuc2hvYWwudjEuSG9sZGluZ3NXYWl0SAASLwoNaG9sZGluZ3NfZG9uZRgHIAEoCzIWLnNob2FsLnYxLkhvbGRpbmdzRG9uZUgAEiYKCGJ1aWxkaW5nGAogASgLMhIuc2hvYWwudjEuQnVpbGRpbmdIABIgCgVvZmZlchgLIAEoCzIPLnNob2FsLnYxLk9mZmVySAASJAoHcmVzZXJ2ZRgMIAEoCzIRLnNob2FsLnYxLlJlc2VydmVIABIkCgdkZWNsaW5lGA0gASgLMhEuc2hvYWwudjEuRGVjbGluZUgAEhwKA2JpZBgOIAEoCzINLnNob2FsLnYxLkJpZEgAEiAKBWF3YXJkGA8gASgLMg8uc2hvYWwudjEuQXdhcmRIABIeCgRnb25lGBAgASgLMg4uc2hvYWwudjEuR29uZUgAEiYKCHByb2dyZXNzGBEgASgLMhIuc2hvYWwudjEuUHJvZ3Jlc3NIABIeCgRkb25lGBIgASgLMg4uc2hvYWwudjEuRG9uZUgAEiIKBmNhbmNlbBgTIAEoCzIQLnNob2FsLnYxLkNhbmNlbEgAEigKCWNhbmNlbGxlZBgUIAEoCzITLnNob2FsLnYxLkNhbmNlbGxlZEgAEiQKB2dvb2RieWUYFSABKAsyES5zaG9hbC52MS5Hb29kYnllSAASHgoEcm9vbRgWIAEoCzIOLnNob2FsLnYxLlJvb21IABIeCgRrZWVwGBcgASgLMg4uc2hvYWwudjEuS2VlcEgAEh4KBGtlcHQYGCABKAsyDi5zaG9hbC52MS5LZXB0SAASJAoHcmVsZWFzZRgZIAEoCzIRLnNob2FsLnYxLlJlbGVhc2VIABI1ChBob2xkaW5nc19zdW1tYXJ5GBogASgLMhkuc2hvYWwudjEuSG9sZGluZ3NTdW1tYXJ5SAASKQoKcm9zdGVyX2lkcxgbIAEoCzITLnNob2FsLnYxLlJvc3Rlcklkc0gAEjcKEXJvc3Rlcl9zdGF0ZW1lbnRzGBwgASgLMhouc2hvYWwudjEuUm9zdGVyU3RhdGVtZW50c0gAEjMKD3JlbmV3YWxfcmVxdWVzdBgdIAEoCzIYLnNob2FsLnYxLlJlbmV3YWxSZXF1ZXN0SAASNQoQYXBwcm92YWxfcmVxdWVzdBggIAEoCzIZLnNob2FsLnYxLkFwcHJvdmFsUmVxdWVzdEgAEjMKD2FwcHJvdmFsX2Fuc3dlchghIAEoCzIYLnNob2FsLnYxLkFwcHJvdmFsQW5zd2VySAASLwoNcmVrZXlfcmVxdWVzdBgoIAEoCzIWLnNob2FsLnYxLlJla2V5UmVxdWVzdEgAQgYKBGJvZHkiVgoFSGVsbG8SEwoLdmVyc2lvbl9taW4YASABKA0SEwoLdmVyc2lvbl9tYXgYAiABKA0SDAoEbmFtZRgDIAEoCRIVCg1yb3N0ZXJfZGlnZXN0GAQgASgMIhgKCVJvc3RlcklkcxILCgNpZHMYASABKAwiNAoQUm9zdGVyU3RhdGVtZW50cxISCgpzdGF0ZW1lbnRzGAEgAygMEgwKBGxhc3QYAiABKAgiHgoOUmVuZXdhbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSIrCg9BcHByb3ZhbFJlcXVlc3QSCgoCaWQYASABKAQSDAoEY29kZRgCIAEoCSJVCg5BcHByb3ZhbEFuc3dlchIKCgJpZBgBIAEoBBImCgdwZW5kaW5nGAIgAygLMhUuc2hvYWwudjEuUGVuZGluZ0pvaW4SDwoHcmVmdXNlZBgDIAEoCSJMCgtQZW5kaW5nSm9pbhILCgNrZXkYASABKAwSDAoEbmFtZRgCIAEoCRIPCgdhZGRyZXNzGAMgASgJEhEKCXdhaXRlZF9tcxgEIAEoDSIqCgxSZWtleVJlcXVlc3QSCwoDa2V5GAEgASgMEg0KBXByb29mGAIgASgMIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBGIGcHJvdG8z", [file_holdings, file_market, file_placement]);
 
 /**
  * @generated from message shoal.v1.ControlFrame
@@ -201,6 +201,12 @@ export type ControlFrame = Message<"shoal.v1.ControlFrame"> & {
      */
     value: ApprovalAnswer;
     case: "approvalAnswer";
+  } | {
+    /**
+     * @generated from field: shoal.v1.RekeyRequest rekey_request = 40;
+     */
+    value: RekeyRequest;
+    case: "rekeyRequest";
   } | { case: undefined; value?: undefined };
 };
 
@@ -413,6 +419,34 @@ export const PendingJoinSchema: GenMessage<PendingJoin> = /*@__PURE__*/
   messageDesc(file_control, 7);
 
 /**
+ * Asks for a certificate for a key that is to follow the sender's own.
+ *
+ * @generated from message shoal.v1.RekeyRequest
+ */
+export type RekeyRequest = Message<"shoal.v1.RekeyRequest"> & {
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes key = 1;
+   */
+  key: Uint8Array;
+
+  /**
+   * 64 bytes, see membership.md.
+   *
+   * @generated from field: bytes proof = 2;
+   */
+  proof: Uint8Array;
+};
+
+/**
+ * Describes the message shoal.v1.RekeyRequest.
+ * Use `create(RekeyRequestSchema)` to create a new message.
+ */
+export const RekeyRequestSchema: GenMessage<RekeyRequest> = /*@__PURE__*/
+  messageDesc(file_control, 8);
+
+/**
  * @generated from message shoal.v1.Ping
  */
 export type Ping = Message<"shoal.v1.Ping"> & {
@@ -427,7 +461,7 @@ export type Ping = Message<"shoal.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_control, 8);
+  messageDesc(file_control, 9);
 
 /**
  * @generated from message shoal.v1.Pong
@@ -444,5 +478,5 @@ export type Pong = Message<"shoal.v1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_control, 9);
+  messageDesc(file_control, 10);
 

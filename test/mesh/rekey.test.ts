@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict'
+import { copyFile, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { silentLogger } from '../../src/base/log.ts'
+import { issueCertificate } from '../../src/mesh/certificate.ts'
+import { loadIdentity, loadNextIdentity, makeNextIdentity } from '../../src/mesh/identity.ts'
+import { Members, peerIdOf, serial, signingKeyOf } from '../../src/mesh/members.ts'
+import { checkSuccessor, finishRekey, proveSuccessor } from '../../src/mesh/rekey.ts'
+import { loadRoster } from '../../src/mesh/roster-file.ts'
+import { bothUp, connect, makeMesh, type TestMesh, temporaryDirectory } from './fixture.ts'
+import { createMembership, hire, membersOf, rootOf } from './hiring.ts'
+
+const finish = (stateDir: string): Promise<void> => finishRekey(stateDir, Date.now(), silentLogger)
+
+/** Settles once a node takes a key for one of a member. */
+function certified({ mesh }: TestMesh, peerId: string): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (mesh.members.objectionTo(peerId) === undefined) resolve()
+    }
+    mesh.members.onChange(look)
+    look()
+  })
+}
+
+async function office(t: TestContext) {
+  const membership = createMembership({ name: 'office' })
+  const boss = await makeMesh(t, { ...membership })
+  const stateDir = await temporaryDirectory(t)
+  await hire(stateDir, membership, { roles: ['member', 'lender', 'inviter'], name: 'ivy' })
+  const ivy = await makeMesh(t, { ...membership }, { stateDir })
+  return { membership, boss, ivy, stateDir }
+}
+
+test('a new key follows the old one, with its name and roles; the old one is out, whom it let in stays', {
+  timeout: 60_000,
+}, async (t) => {
+  const { membership, boss, ivy, stateDir } = await office(t)
+  const guest = rootOf({ secret: new Uint8Array(32).fill(9) }).publicKey
+  const init = { subject: guest, name: 'guest', roles: ['member'] as const, serial: serial() }
+  await ivy.mesh.members.say([issueCertificate(ivy.mesh.members.issuer(), init, Date.now())])
+  await connect(boss, ivy)
+  const before = ivy.mesh.peerId
+  const thief = ivy.mesh.members.issuer()
+
+  const next = await makeNextIdentity(stateDir)
+  assert.equal((await makeNextIdentity(stateDir)).peerId, next.peerId)
+  const known = certified(ivy, next.peerId)
+  assert.equal(ivy.mesh.askToSucceed(signingKeyOf(next)), true)
+  await known
+  await ivy.mesh.members.saved()
+  await ivy.mesh.stop()
+  await finish(stateDir)
+  assert.equal((await loadIdentity(stateDir)).peerId, next.peerId)
+  assert.equal(await loadNextIdentity(stateDir), undefined)
+
+  const again = await makeMesh(t, { ...membership, seeds: boss.mesh.addresses() }, { stateDir })
+  const up = bothUp(boss.mesh, again.mesh)
+  await again.mesh.start()
+  await up
+  const { members } = boss.mesh
+  const view = members.member(next.peerId)
+  assert.deepEqual([view.name, view.roles], ['ivy', ['member', 'lender', 'inviter']])
+  assert.equal(members.objectionTo(before)?.code, 'ERR_REVOKED')
+  assert.equal(members.objectionTo(peerIdOf(guest)), undefined)
+  const stolen = issueCertificate(
+    thief,
+    { ...init, subject: rootOf({ secret: new Uint8Array(32).fill(8) }).publicKey },
+    Date.now() - 1000,
+  )
+  assert.throws(() => members.admit(stolen.bytes, stolen.body.subject), { code: 'ERR_REVOKED' })
+})
+
+test('of two machines with one key the first gets another, and the second is told nothing', {
+  timeout: 60_000,
+}, async (t) => {
+  const { boss, ivy, stateDir } = await office(t)
+  await connect(boss, ivy)
+  const first = await makeNextIdentity(stateDir)
+  const second = await makeNextIdentity(await temporaryDirectory(t))
+  const known = certified(boss, first.peerId)
+  ivy.mesh.askToSucceed(signingKeyOf(first))
+  ivy.mesh.askToSucceed(signingKeyOf(second))
+  await known
+  // What ivy sends is read in order: this comes after both.
+  const renamed = new Promise<void>((resolve) => boss.mesh.members.onChange(() => resolve()))
+  ivy.mesh.askForName('iris')
+  await renamed
+  assert.equal(boss.mesh.members.objectionTo(second.peerId)?.code, 'ERR_NOT_MEMBER')
+})
+
+test('whatever is interrupted, one of the two keys is always that of a member, and it ends with the new one', async (t) => {
+  const membership = createMembership({ name: 'office' })
+  const stateDir = await temporaryDirectory(t)
+  const members = await membersOf(stateDir, membership)
+  const old = await loadIdentity(stateDir)
+  const isMember = async (): Promise<boolean> => {
+    const roster = await loadRoster(stateDir, Date.now())
+    const { peerId } = await loadIdentity(stateDir)
+    return roster.members(Date.now()).some((member) => member.peerId === peerId)
+  }
+  // Asked, and never answered.
+  const next = await makeNextIdentity(stateDir)
+  await finish(stateDir)
+  assert.equal((await loadIdentity(stateDir)).peerId, old.peerId)
+  assert.ok(await isMember())
+  // Certified, and stopped before anything else.
+  const root = { genesis: members.genesis, key: rootOf(membership) }
+  const init = { subject: signingKeyOf(next).publicKey, name: 'node', roles: ['member'] as const, serial: serial() }
+  await members.say([issueCertificate(root, init, Date.now())])
+  await finish(stateDir)
+  assert.equal((await loadIdentity(stateDir)).peerId, next.peerId)
+  assert.ok(await isMember())
+  // Taken, and stopped before the draft was removed.
+  await copyFile(join(stateDir, 'identity.key'), join(stateDir, 'identity.key.next'))
+  await finish(stateDir)
+  assert.equal((await loadIdentity(stateDir)).peerId, next.peerId)
+  assert.ok(await isMember())
+  assert.ok(!(await readdir(stateDir)).includes('identity.key.next'))
+})
+
+test('the old key is shut out although the node was stopped before it could say so itself', async (t) => {
+  const membership = createMembership({ name: 'office' })
+  const stateDir = await temporaryDirectory(t)
+  const members = await membersOf(stateDir, membership)
+  const old = await loadIdentity(stateDir)
+  const next = await makeNextIdentity(stateDir)
+  const root = { genesis: members.genesis, key: rootOf(membership) }
+  const init = { subject: signingKeyOf(next).publicKey, name: 'node', roles: ['member'] as const, serial: serial() }
+  await members.say([issueCertificate(root, init, Date.now())])
+  for (let time = 0; time < 2; time++) await finish(stateDir)
+  const needs = { clock: { now: () => 0, wall: Date.now, after: () => () => undefined }, log: silentLogger }
+  const after = await Members.load(needs, stateDir, await loadIdentity(stateDir), membership.id)
+  assert.equal(after.objectionTo(old.peerId)?.code, 'ERR_REVOKED')
+  assert.equal(after.objectionToSelf(), undefined)
+})
+
+test('nobody has a key certified that is not his', () => {
+  const [mesh, old] = [new Uint8Array(16).fill(1), new Uint8Array(32).fill(2)]
+  const next = rootOf({ secret: new Uint8Array(32).fill(3) })
+  const other = rootOf({ secret: new Uint8Array(32).fill(4) })
+  checkSuccessor(mesh, old, next.publicKey, proveSuccessor(mesh, old, next))
+  for (const proof of [
+    new Uint8Array(64),
+    proveSuccessor(mesh, other.publicKey, next),
+    proveSuccessor(new Uint8Array(16), old, next),
+    proveSuccessor(mesh, old, other),
+  ]) {
+    assert.throws(() => checkSuccessor(mesh, old, next.publicKey, proof), { code: 'ERR_SIGNATURE' })
+  }
+})
