@@ -38,6 +38,7 @@ export const statusShape = z.looseObject({
   }),
   mesh: z.looseObject({ id: z.string(), name: z.string(), open: z.boolean() }),
   slots: z.looseObject({ total: z.number(), free: z.number(), lent: z.number() }),
+  lending: z.looseObject({ tier: z.string(), reason: z.string(), owner: z.string() }).optional(),
   peers: z.number(),
   cache,
   sharing: z

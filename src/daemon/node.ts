@@ -31,6 +31,7 @@ import { type Machine, systemMachine } from './machine.ts'
 import { membershipCommands } from './membership-commands.ts'
 import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
+import { OwnerWatch } from './owner-watch.ts'
 import { purgeBy } from './purge-by.ts'
 import { readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
@@ -225,7 +226,16 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     },
     { slots: config.slots, lendSlots: config.lend.slots ?? config.slots },
   )
-  closing.push(() => lender.idle())
+  closing.push(() => lender.close())
+  const owner = new OwnerWatch(clock, init.machine ?? systemMachine(process.platform), {
+    yields: config.lend.yield,
+    onChange(leaves) {
+      lender.leave(leaves)
+      market.refresh()
+    },
+  })
+  owner.start()
+  closing.push(async () => owner.stop())
   await mesh.start()
   closing.push(() => mesh.stop())
   closing.push(() => toolchains.stop())

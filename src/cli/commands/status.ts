@@ -25,12 +25,13 @@ export function addStatus(program: Command, io: Io, done: (exitCode: number) => 
     })
 }
 
-function statusLines({ node, mesh, slots, peers, cache, sharing, traffic, health }: Status): string[] {
+function statusLines({ node, mesh, slots, lending, peers, cache, sharing, traffic, health }: Status): string[] {
   return [
     `node    ${node.name}  ${node.peerId}  (process ${node.pid}, version ${node.version})`,
     ...node.addresses.map((address) => `        ${address}`),
     `mesh    ${mesh.name}  ${mesh.id}${mesh.open ? '  open to the local network' : ''}`,
     `slots   ${slots.free} of ${slots.total} free, ${slots.lent} lent`,
+    ...(lending === undefined ? [] : [`lending ${lendingText(lending)}`]),
     `peers   ${counted(peers, 'peer')} connected`,
     `cache   ${bytes(cache.bytes)} in ${counted(cache.blocks, 'block')}, ${counted(cache.results, 'result')}`,
     ...(sharing === undefined ? [] : sharingLines(sharing)),
@@ -41,6 +42,11 @@ function statusLines({ node, mesh, slots, peers, cache, sharing, traffic, health
       `        ${hint}`,
     ]),
   ]
+}
+
+function lendingText({ tier, reason, owner }: NonNullable<Status['lending']>): string {
+  if (tier === 'none') return `nothing: ${reason}`
+  return [tier, owner === '' ? '' : `less for now: ${owner}`, reason].filter((text) => text !== '').join('; ')
 }
 
 function sharingLines({ placed, placing }: NonNullable<Status['sharing']>): string[] {
