@@ -1,13 +1,15 @@
 import { run } from './tools.ts'
 
 // `npm run bench -- loop` measures editing and rebuilding, `store` small blocks on disk, `blocks` blocks between nodes, `slow-link`
-// what compressing them gains, `who-has` what it costs to know who has what; anything else building from nothing.
+// what compressing them gains, `who-has` what it costs to know who has what, `lend` what guests cost their
+// host; anything else building from nothing.
 const sections: Readonly<Record<string, string>> = {
   loop: 'loop',
   store: 'store',
   blocks: 'blocks',
   'slow-link': 'slow-link',
   'who-has': 'who-has',
+  lend: 'lend',
 }
 const [first = '', ...rest] = process.argv.slice(2)
 const section = sections[first]
