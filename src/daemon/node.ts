@@ -306,6 +306,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           peers: () => peersView(status),
           membership: membershipCommands({ mesh }),
           cache: cacheCare({ blocks, traces, toolchains }),
+          owner,
           purgeBy: (by) => purgeBy(by, { mesh, given, placed: sharing.placed }),
           sessions,
           stop: () => stopRequested.resolve(),

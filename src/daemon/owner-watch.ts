@@ -33,6 +33,8 @@ export class OwnerWatch {
   #looks = 0
   #onBattery = false
   #cancel: (() => void) | undefined
+  #paused = false
+  #endPause: (() => void) | undefined
 
   constructor(clock: Clock, machine: Machine, init: OwnerWatchInit) {
     this.#clock = clock
@@ -50,10 +52,29 @@ export class OwnerWatch {
 
   stop(): void {
     this.#cancel?.()
+    this.#endPause?.()
+  }
+
+  /** Lends nothing, from now on. @param ms for so long; undefined: until `resume` or the end of the daemon */
+  pause(ms: number | undefined): void {
+    this.#endPause?.()
+    this.#endPause = ms === undefined ? undefined : this.#clock.after(ms, () => this.resume())
+    this.#paused = true
+    this.#init.onChange(this.leaves)
+  }
+
+  /** As before the pause; nothing when there is none. */
+  resume(): void {
+    this.#endPause?.()
+    this.#endPause = undefined
+    if (!this.#paused) return
+    this.#paused = false
+    this.#init.onChange(this.leaves)
   }
 
   /** One guest for each processor that the owner leaves. */
   get leaves(): OwnerLeaves {
+    if (this.#paused) return { room: 0, onBattery: this.#onBattery, reason: 'paused' }
     if (!this.#init.yields) return { room: Number.MAX_SAFE_INTEGER, onBattery: false, reason: '' }
     return { room: this.#lendable, onBattery: this.#onBattery, reason: this.#reason }
   }

@@ -90,3 +90,15 @@ test('who does not want to make room is not asked', () => {
   assert.equal(seconds(20).at(-1), Number.MAX_SAFE_INTEGER)
   assert.equal(told.length, 1)
 })
+
+test('a pause begins at once, and ends when it is time or when it is ended', () => {
+  const { told, watch, seconds } = watched(false)
+  watch.pause(3000)
+  assert.deepEqual(told.at(-1), { room: 0, onBattery: false, reason: 'paused' })
+  assert.deepEqual(seconds(4), [0, 0, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER])
+  watch.pause(1000)
+  watch.pause(undefined)
+  assert.equal(seconds(100).at(-1), 0)
+  watch.resume()
+  assert.equal(told.at(-1)?.room, Number.MAX_SAFE_INTEGER)
+})
