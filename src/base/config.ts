@@ -19,6 +19,8 @@ const schema = z.strictObject({
       slots: z.int().min(0).max(1024).optional(),
       /** Address-space-independent memory limit of one guest compile. */
       'memory-mib': z.int().min(256).default(4096),
+      /** Whether guests make room as soon as the owner uses the machine, or it runs on battery. */
+      yield: z.boolean().default(true),
     })
     .prefault({}),
   build: z

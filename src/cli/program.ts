@@ -12,6 +12,7 @@ import { addInvite } from './commands/invite.ts'
 import { addJoin } from './commands/join.ts'
 import { addKick } from './commands/kick.ts'
 import { addLeave } from './commands/leave.ts'
+import { addPause } from './commands/pause.ts'
 import { addPeers } from './commands/peers.ts'
 import { addPromote } from './commands/promote.ts'
 import { addPurge } from './commands/purge.ts'
@@ -42,6 +43,7 @@ const commands: readonly AddCommand[] = [
   addRekey,
   addLeave,
   addPurge,
+  addPause,
   addStatus,
   addBuild,
   addReport,

@@ -44,6 +44,7 @@ export const statusShape = z.looseObject({
     isAdmin: z.boolean().optional(),
   }),
   slots: z.looseObject({ total: z.number(), free: z.number(), lent: z.number() }),
+  lending: z.looseObject({ tier: z.string(), reason: z.string(), owner: z.string() }).optional(),
   peers: z.number(),
   cache,
   sharing: z

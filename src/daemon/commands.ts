@@ -6,6 +6,7 @@ import type { Session } from '../watch/sessions.ts'
 import { nearNames, type Why, whyOf } from '../watch/why.ts'
 import type { CacheCare } from './cache-care.ts'
 import type { MembershipCommands } from './membership-commands.ts'
+import type { OwnerWatch } from './owner-watch.ts'
 
 export interface CommandNeeds {
   status(): Promise<unknown>
@@ -19,9 +20,11 @@ export interface CommandNeeds {
     find(id: string): Session | undefined
     settle(pid: number): Promise<Session | undefined>
   }
+  owner: Pick<OwnerWatch, 'pause' | 'resume'>
   stop(): void
 }
 
+const longestPauseMs = 7 * 86_400_000
 const reportParams = z.object({ id: z.string().max(64).default('last') })
 const whyParams = z.object({ crate: z.string().min(1).max(256), session: z.string().max(64).default('last') })
 const gcParams = z.object({ toBytes: z.int().min(0).optional() })
@@ -32,6 +35,7 @@ const promoteParams = z.object({ member: z.string().min(1).max(128), role: grant
 const renameParams = z.object({ name: z.string().min(1).max(64) })
 const approveParams = z.object({ code: z.string().max(64).optional() })
 const purgeParams = z.object({ by: z.string().min(1).max(128) })
+const pauseParams = z.object({ ms: z.int().min(1).max(longestPauseMs).optional() })
 const settleParams = z.object({ pid: z.int().min(1) })
 
 /**
@@ -81,6 +85,12 @@ export async function runCommand(method: string, params: unknown, needs: Command
       const session = await needs.sessions.settle(read(settleParams, params).pid)
       return session === undefined ? null : reportOf(session)
     }
+    case 'pause':
+      needs.owner.pause(read(pauseParams, params).ms)
+      return {}
+    case 'resume':
+      needs.owner.resume()
+      return {}
     case 'stop':
       needs.stop()
       return {}

@@ -38,6 +38,15 @@ export interface LenderInit {
   config: Config
 }
 
+/** What the owner of this machine does not need. */
+export interface OwnerLeaves {
+  /** Guests. */
+  room: number
+  onBattery: boolean
+  /** Why there is not more room; empty when nothing limits it. */
+  reason: string
+}
+
 const tiers = { none: Tier.NONE, watched: Tier.WATCHED, confined: Tier.CONFINED } as const
 const MiB = 1 << 20
 
@@ -53,6 +62,7 @@ export class Lender {
   readonly #running = new Map<string, number>()
   readonly #covered = new Map<string, ReadonlySet<string>>()
   #terms: LendTerms = { ...noTerms }
+  #owner: OwnerLeaves = { room: Number.MAX_SAFE_INTEGER, onBattery: false, reason: '' }
 
   private constructor(needs: LenderNeeds, init: LenderInit, memo: StatMemo) {
     this.#needs = needs
@@ -63,6 +73,7 @@ export class Lender {
       workDir: join(init.cacheDir, 'guests'),
       observer: init.observer,
       processors: 1,
+      background: init.config.lend.yield,
       limits: { memoryBytes: init.config.lend['memory-mib'] * MiB },
     })
   }
@@ -136,12 +147,18 @@ export class Lender {
     this.#terms = this.#newTerms()
   }
 
-  get lending(): { tier: Tier; reason: string } {
-    return { tier: tiers[this.#executor.tier], reason: this.#executor.reason }
+  get lending(): { tier: Tier; reason: string; owner: string } {
+    return { tier: tiers[this.#executor.tier], reason: this.#executor.reason, owner: this.#owner.reason }
   }
 
   terms(): LendTerms {
     return this.#terms
+  }
+
+  /** How many guests the owner of this machine leaves room for. */
+  leave(owner: OwnerLeaves): void {
+    this.#owner = owner
+    this.#terms = this.#newTerms()
   }
 
   /** The toolchain behind an invocation; undefined when it cannot be identified. */
@@ -210,9 +227,9 @@ export class Lender {
     }
   }
 
-  /** Settles when nothing of a guest is left on disk. */
-  async idle(): Promise<void> {
-    await this.#executor.idle()
+  /** At the end: settles when nothing of a guest is left. */
+  async close(): Promise<void> {
+    await this.#executor.stop()
   }
 
   #newTerms(): LendTerms {
@@ -223,7 +240,8 @@ export class Lender {
       toolchains: [...this.#ready.keys()],
       speedPermille: 1000,
       memoryFreeMib: Math.floor(freemem() / MiB),
-      onBattery: false,
+      onBattery: this.#owner.onBattery,
+      room: this.#owner.room,
     }
   }
 }
@@ -236,6 +254,7 @@ export const noTerms: LendTerms = {
   speedPermille: 1000,
   memoryFreeMib: 0,
   onBattery: false,
+  room: 0,
 }
 
 /** `a/b/c`, `a/b` and `a`. */

@@ -33,6 +33,7 @@ import { type Machine, systemMachine } from './machine.ts'
 import { membershipCommands } from './membership-commands.ts'
 import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
+import { OwnerWatch } from './owner-watch.ts'
 import { purgeBy } from './purge-by.ts'
 import { lockState, readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
@@ -232,7 +233,16 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     },
     { slots: config.slots, lendSlots: config.lend.slots ?? config.slots },
   )
-  closing.push(() => lender.idle())
+  closing.push(() => lender.close())
+  const owner = new OwnerWatch(clock, init.machine ?? systemMachine(process.platform), {
+    yields: config.lend.yield,
+    onChange(leaves) {
+      lender.leave(leaves)
+      market.refresh()
+    },
+  })
+  owner.start()
+  closing.push(async () => owner.stop())
   await mesh.start()
   closing.push(() => mesh.stop())
   const stopAlarm = cloneAlarm(mesh.members, mesh.peerId, health)
@@ -305,6 +315,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           peers: () => peersView(status),
           membership: membershipCommands({ mesh, stateDir: paths.state }),
           cache: cacheCare({ blocks, traces, toolchains }),
+          owner,
           purgeBy: (by) => purgeBy(by, { mesh, given, placed: sharing.placed }),
           sessions,
           stop: () => stopRequested.resolve(),

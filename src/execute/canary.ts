@@ -1,12 +1,14 @@
 import { once } from 'node:events'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { ShoalError } from '../base/errors.ts'
 import { runGuest } from './guest.ts'
+import { defaultLimits, type GuestLimits } from './limits.ts'
 import { removeTree } from './remove-tree.ts'
 import { prepareRuntime } from './runtime.ts'
-import { defaultLimits, limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import { limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
 
 export interface CanaryInit {
   dir: string
@@ -17,6 +19,8 @@ export interface CanaryInit {
   signal: AbortSignal
 }
 
+const canaryLimits: GuestLimits = { ...defaultLimits, wallMs: 30_000 }
+
 /** What must work inside, so that a failure of the canary itself is not taken for confinement. */
 const mustWork = ['read-input', 'write-output', 'write-tmp']
 
@@ -25,46 +29,84 @@ const mustWork = ['read-input', 'write-output', 'write-tmp']
  * @returns what was possible and must not be, or impossible and must be; empty when the sandbox holds
  */
 export async function canary(init: CanaryInit): Promise<string[]> {
-  const { dir, limits } = { dir: join(init.dir, 'canary'), limits: { ...defaultLimits, wallMs: 30_000 } }
+  const dir = join(init.dir, 'canary')
+  const secret = join(init.dir, 'canary-secret')
+  const socket = join(init.dir, 'canary-socket')
+  const listeners: Server[] = []
+  try {
+    await writeFile(secret, 'outside')
+    const tcp = await listen(listeners, { host: '127.0.0.1', port: 0 })
+    await listen(listeners, { path: socket })
+    const port = typeof tcp === 'object' && tcp !== null ? tcp.port : 0
+    const { end, stderr } = await runCanary({ ...init, dir }, script(secret, socket, port))
+    const answer = /^\{.*\}$/m.exec(end.stdout.toString('utf8'))?.[0]
+    if (answer === undefined) return [`canary ended with ${end.status}: ${stderr.slice(0, 300)}`]
+    return judge(JSON.parse(answer), (await readFile(secret, 'utf8')) === 'outside')
+  } finally {
+    for (const listener of listeners) listener.close()
+    await rm(secret, { force: true })
+  }
+}
+
+/**
+ * Whether the kernel keeps the limits of a control group: a guest that takes more memory, and one that starts more
+ * threads than it may, must both be stopped by it and not by whoever watches.
+ * @returns what was possible and must not be; undefined when the limits hold
+ */
+export async function limitsCanary(init: CanaryInit): Promise<string | undefined> {
+  const memory = { ...defaultLimits, memoryBytes: 160 << 20, tmpBytes: 1 << 20 }
+  const tasks = { ...defaultLimits, tasks: 8 }
+  for (const [groupLimits, take] of [
+    [memory, 'const all = []; while (all.length < 64) all.push(Buffer.alloc(8 << 20, 1))'],
+    [
+      tasks,
+      `const { Worker } = require('worker_threads'); for (let n = 0; n < 64; n++) new Worker('', { eval: true })`,
+    ],
+  ] as const) {
+    try {
+      await runCanary({ ...init, dir: join(init.dir, 'canary') }, `${take}\nprocess.exit(0)`, groupLimits)
+      return 'a guest took more than its control group allows'
+    } catch (error) {
+      if (!(error instanceof ShoalError) || error.code !== 'ERR_LIMIT') throw error
+      if (!error.message.includes('the kernel')) return `control groups keep no limits: ${error.message}`
+    }
+  }
+  return undefined
+}
+
+/** `groupLimits`: those of the control group, when not those that are watched. */
+async function runCanary(init: CanaryInit, program: string, groupLimits = canaryLimits) {
+  const { dir, setup, clock, signal } = init
   await removeTree(dir)
   await mkdir(join(dir, 'in'), { recursive: true, mode: 0o700 })
   await mkdir(join(dir, 'out'))
-  const listeners: Server[] = []
   try {
-    await writeFile(join(dir, 'secret'), 'outside')
     await writeFile(join(dir, 'in/given'), 'inside')
-    const tcp = await listen(listeners, { host: '127.0.0.1', port: 0 })
-    await listen(listeners, { path: join(dir, 'socket') })
     const runtime = await prepareRuntime(init.node, join(dir, 'runtime'))
-    const options = sandboxOptions({
-      mounts: [...runtime.mounts, '--ro-bind', init.node, '/canary/node'],
-      readOnly: [{ from: join(dir, 'in'), to: '/canary/in' }],
-      writable: { from: join(dir, 'out'), to: '/canary/out' },
-      cwd: '/canary/in',
-      env: [],
-      tmpBytes: 1 << 20,
-      disableUserns: init.setup.disableUserns,
-    })
-    const port = typeof tcp === 'object' && tcp !== null ? tcp.port : 0
     const told: Buffer[] = []
     const end = await runGuest({
-      command: limitCommand(init.setup, limits, 1),
-      options,
-      program: ['/canary/node', '-e', script(dir, port)],
-      setup: init.setup,
+      command: limitCommand(setup, canaryLimits, 1),
+      options: sandboxOptions({
+        mounts: [...runtime.mounts, '--ro-bind', init.node, '/canary/node'],
+        readOnly: [{ from: join(dir, 'in'), to: '/canary/in' }],
+        writable: { from: join(dir, 'out'), to: '/canary/out' },
+        cwd: '/canary/in',
+        env: [],
+        tmpBytes: 1 << 20,
+        disableUserns: setup.disableUserns,
+      }),
+      program: ['/canary/node', '-e', program],
+      setup,
       optionsFile: join(dir, 'options'),
       outDir: join(dir, 'out'),
-      limits,
-      clock: init.clock,
-      signal: init.signal,
+      limits: canaryLimits,
+      groupLimits,
+      clock,
+      signal,
       onStderr: (chunk) => told.push(chunk),
     })
-    const answer = /^\{.*\}$/m.exec(end.stdout.toString('utf8'))?.[0]
-    if (answer === undefined)
-      return [`canary ended with ${end.status}: ${Buffer.concat(told).toString('utf8').slice(0, 300)}`]
-    return judge(JSON.parse(answer), (await readFile(join(dir, 'secret'), 'utf8')) === 'outside')
+    return { end, stderr: Buffer.concat(told).toString('utf8') }
   } finally {
-    for (const listener of listeners) listener.close()
     await removeTree(dir)
   }
 }
@@ -88,8 +130,8 @@ async function listen(listeners: Server[], options: { host?: string; port?: numb
 }
 
 /** Runs inside. Prints one line of JSON: what was tried, and whether it worked. */
-function script(dir: string, port: number): string {
-  const secret = JSON.stringify(join(dir, 'secret'))
+function script(secretPath: string, socket: string, port: number): string {
+  const secret = JSON.stringify(secretPath)
   return `
 const fs = require('fs'), net = require('net'), { spawnSync } = require('child_process')
 const found = {}
@@ -121,7 +163,7 @@ const connect = (name, to) => new Promise((done) => {
 })
 Promise.all([
   connect('connect-tcp', { host: '127.0.0.1', port: ${port} }),
-  connect('connect-unix', { path: ${JSON.stringify(join(dir, 'socket'))} }),
+  connect('connect-unix', { path: ${JSON.stringify(socket)} }),
 ]).then(() => console.log(JSON.stringify(found)))
 `
 }

@@ -3,7 +3,7 @@ import { access, constants, mkdir, readdir, readFile, rmdir, writeFile } from 'n
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '../base/errors.ts'
-import type { GuestLimits } from './sandbox.ts'
+import type { GuestLimits } from './limits.ts'
 
 /**
  * Control groups of the kernel for guests: limits on memory and tasks that hold for all processes of a guest together and
@@ -44,12 +44,13 @@ export class ControlGroups {
 
   /**
    * A group for one guest.
+   * @param background whether it gets a processor only when nobody else wants it
    * @throws the errors of the file system, when the kernel refuses a limit on memory or tasks
    */
-  async make(limits: GuestLimits): Promise<GuestGroup> {
+  async make(limits: GuestLimits, background: boolean): Promise<GuestGroup> {
     const group = new GuestGroup(this.#hierarchies, `guest-${this.#made++}`)
     try {
-      await group.limit(limits)
+      await group.limit(limits, background)
       return group
     } catch (error) {
       await group.remove()
@@ -85,7 +86,7 @@ export class GuestGroup {
     return this.#hierarchies.map(({ dir }) => join(dir, this.#name, 'cgroup.procs'))
   }
 
-  async limit(limits: GuestLimits): Promise<void> {
+  async limit(limits: GuestLimits, background: boolean): Promise<void> {
     // The private /tmp lies in memory and counts as such.
     const memory = `${limits.memoryBytes + limits.tmpBytes}`
     for (const { dir, version, controllers } of this.#hierarchies) {
@@ -112,7 +113,7 @@ export class GuestGroup {
       }
       // Bubblewrap's own two, and what becomes them.
       await set('pids', 'max', `${limits.tasks + 4}`)
-      await ask('cpu', 'idle', '1')
+      if (background) await ask('cpu', 'idle', '1')
     }
   }
 

@@ -7,12 +7,13 @@ import type { Environment } from '../base/paths.ts'
 import type { Action, Inputs } from '../plan/action.ts'
 import { isUnchanged, type Toolchain } from '../plan/toolchain.ts'
 import type { Blocks } from './blocks.ts'
+import { ControlGroups } from './control-groups.ts'
 import { InputCache } from './input-cache.ts'
+import { defaultLimits, type GuestLimits } from './limits.ts'
 import { type Probed, probe, type Tier, tryToolchain } from './probe.ts'
 import { removeTree } from './remove-tree.ts'
 import { type EarlyMetadata, type Outcome, runAction } from './runner.ts'
 import { type MountedToolchain, prepareToolchain } from './runtime.ts'
-import { defaultLimits, type GuestLimits } from './sandbox.ts'
 import { seccompFilter } from './seccomp.ts'
 
 export interface ExecutorNeeds {
@@ -30,6 +31,8 @@ export interface ExecutorInit {
   limits?: Partial<GuestLimits>
   /** The library that notes what a compile does; need not exist (yet). Default: nothing is observed. */
   observer?: string
+  /** Whether guests get only what nobody else wants of processor and disk. Default: they get less. */
+  background?: boolean
   /** How many processors the threads of one compile may keep busy. */
   processors: number
   /** Default: this Node.js on this system. */
@@ -59,6 +62,7 @@ export class Executor {
   readonly #filter: string
   readonly #removals = new Set<Promise<void>>()
   readonly #toolchains = new Map<string, Promise<MountedToolchain>>()
+  #groups: ControlGroups | string = 'not started'
   #probed: Probed = { tier: 'none', reason: 'not started' }
 
   constructor(needs: ExecutorNeeds, init: ExecutorInit) {
@@ -83,17 +87,26 @@ export class Executor {
     await removeTree(this.#init.workDir)
     await mkdir(this.#init.workDir, { recursive: true, mode: 0o700 })
     await this.#cache.start()
+    if ((this.#init.platform ?? process.platform) === 'linux') this.#groups = await ControlGroups.open()
     await this.probe()
   }
 
   /** Tries the sandbox again, as after a resume; its tier may be another one then. */
   async probe(): Promise<Tier> {
-    const { workDir, node = process.execPath, platform = process.platform, arch = process.arch } = this.#init
+    const {
+      workDir,
+      background = false,
+      node = process.execPath,
+      platform = process.platform,
+      arch = process.arch,
+    } = this.#init
     const known = arch === 'x64' || arch === 'arm64'
     if (known) await writeFile(this.#filter, seccompFilter(arch), { mode: 0o600 })
     const { env, clock, log } = this.#needs
     const filter = known ? this.#filter : undefined
-    this.#probed = await probe({ workDir, env, platform, filter, node, clock, signal: new AbortController().signal })
+    const groups = this.#groups
+    const signal = new AbortController().signal
+    this.#probed = await probe({ workDir, env, platform, filter, node, background, groups, clock, signal })
     log.info('sandbox probed', { tier: this.tier, reason: this.reason })
     return this.tier
   }
@@ -150,6 +163,12 @@ export class Executor {
   /** Settles when the directories of all finished compiles are gone. */
   async idle(): Promise<void> {
     while (this.#removals.size > 0) await Promise.all(this.#removals)
+  }
+
+  /** When no compile runs any more. */
+  async stop(): Promise<void> {
+    await this.idle()
+    if (typeof this.#groups !== 'string') await this.#groups.close()
   }
 
   /** Behind the result's back: on a busy disk, removing the inputs takes longer than collecting the outputs. */

@@ -5,12 +5,14 @@ import { setPriority } from 'node:os'
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import type { GuestLimits, SandboxSetup } from './sandbox.ts'
+import type { GuestGroup } from './control-groups.ts'
+import type { GuestLimits } from './limits.ts'
+import type { SandboxSetup } from './sandbox.ts'
 import { overLimit } from './watchdog.ts'
 
 export interface GuestInit {
   /** What becomes bubblewrap. */
-  command: readonly [string, ...string[]]
+  command: readonly string[]
   /** Bubblewrap's options. */
   options: readonly string[]
   /** The program inside and its arguments. */
@@ -21,6 +23,8 @@ export interface GuestInit {
   /** Watched for its size. */
   outDir: string | undefined
   limits: GuestLimits
+  /** What the kernel keeps, where it does. Default: `limits`. */
+  groupLimits?: GuestLimits
   clock: Clock
   signal: AbortSignal
   /** Called with standard error as it comes. */
@@ -49,15 +53,34 @@ const [niceness, outOfMemoryScore] = [10, '900']
 export async function runGuest(init: GuestInit): Promise<GuestEnd> {
   init.signal.throwIfAborted()
   const started = init.clock.now()
-  const child = start(init)
+  const group = await makeGroup(init)
+  try {
+    const end = await runInside(init, group)
+    return { ...end, wallMs: Math.round(init.clock.now() - started) }
+  } finally {
+    await group?.remove()
+  }
+}
+
+async function makeGroup({ setup, limits, groupLimits = limits }: GuestInit): Promise<GuestGroup | undefined> {
+  try {
+    return await setup.groups?.make(groupLimits, setup.background)
+  } catch (error) {
+    throw new ShoalError('ERR_SANDBOX', `no control group: ${codeOf(error) ?? 'unknown'}`, { cause: error })
+  }
+}
+
+async function runInside(init: GuestInit, group: GuestGroup | undefined): Promise<Omit<GuestEnd, 'wallMs'>> {
+  init.signal.throwIfAborted()
+  const child = start(init, group)
   const guest = new Guest(child, init)
   try {
     const [code] = await once(child, 'close', {})
-    const end = guest.finish(typeof code === 'number' ? code : undefined)
-    return { ...end, wallMs: Math.round(init.clock.now() - started) }
+    const exceeded = code === 0 ? undefined : await group?.exceeded()
+    return guest.finish(typeof code === 'number' ? code : undefined, exceeded)
   } catch (error) {
     if (codeOf(error) !== undefined && !(error instanceof ShoalError) && child.pid === undefined) {
-      throw new ShoalError('ERR_SANDBOX', `${init.command[0]} cannot be started: ${codeOf(error)}`, { cause: error })
+      throw new ShoalError('ERR_SANDBOX', `${child.spawnfile} cannot be started: ${codeOf(error)}`, { cause: error })
     }
     throw error
   } finally {
@@ -65,8 +88,12 @@ export async function runGuest(init: GuestInit): Promise<GuestEnd> {
   }
 }
 
-function start(init: GuestInit): ChildProcess {
-  const [file, ...rest] = init.command
+/** Its arguments: doors of a control group, an empty one, and what to become inside. */
+const enter = 'while [ -n "$1" ]; do echo 0 > "$1" || exit 125; shift; done; shift; exec "$@"'
+
+function start(init: GuestInit, group: GuestGroup | undefined): ChildProcess {
+  const entering = group === undefined ? [] : ['/bin/sh', '-c', enter, 'sh', ...group.doors, '']
+  const [file = '', ...rest] = [...entering, ...init.command]
   writeFileSync(init.optionsFile, `${init.options.join('\0')}\0`, { mode: 0o600 })
   // Bubblewrap reads from where a descriptor stands: each guest needs its own.
   const opened: number[] = []
@@ -114,6 +141,7 @@ class Guest {
   readonly #stdout: Buffer[] = []
   readonly #read = { stdout: 0, stderr: 0 }
   readonly #timers = new Set<() => void>()
+  readonly #yielded = new Set<number>()
   #statusText = ''
   /** Process 1 inside, as numbered outside. */
   #firstPid: number | undefined
@@ -125,6 +153,7 @@ class Guest {
     this.#child = child
     this.#init = init
     if (child.pid !== undefined) yieldPrecedence(child.pid)
+    this.#yieldSession()
     child.stdout?.on('data', (chunk: Buffer) => this.#receive('stdout', chunk))
     child.stderr?.on('data', (chunk: Buffer) => this.#receive('stderr', chunk))
     child.stdio[3]?.on('data', (chunk: Buffer) => this.#readStatus(chunk))
@@ -135,9 +164,10 @@ class Guest {
     init.signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
-  /** What the end of bubblewrap means. */
-  finish(code: number | undefined): Omit<GuestEnd, 'wallMs'> {
+  /** What the end of bubblewrap means, and what the kernel ended it for. */
+  finish(code: number | undefined, exceeded: string | undefined): Omit<GuestEnd, 'wallMs'> {
     if (this.#failure !== undefined) throw this.#failure
+    if (exceeded !== undefined) throw new ShoalError('ERR_LIMIT', exceeded)
     const status = /"exit-code":\s*(\d+)/.exec(this.#statusText)?.[1]
     if (status === undefined)
       throw new ShoalError('ERR_SANDBOX', `bubblewrap ended with ${code ?? 'a signal'} before the guest`)
@@ -199,6 +229,7 @@ class Guest {
   #watch(): void {
     this.#after(watchMs, async () => {
       if (this.#firstPid !== undefined) {
+        this.#yieldSession()
         const { outDir, limits } = this.#init
         try {
           const over = await overLimit(this.#firstPid, outDir, limits)
@@ -210,6 +241,25 @@ class Guest {
       }
       if (!this.#over && !this.#dying) this.#watch()
     })
+  }
+
+  /**
+   * Where Linux divides the processor among sessions first (`sched_autogroup_enabled`), niceness counts within one only, and
+   * a guest has sessions of its own. The kernel takes one such wish in a tenth of a second, hence again at each watch.
+   */
+  #yieldSession(): void {
+    if (!this.#init.setup.background) return
+    for (const pid of [this.#child.pid, this.#firstPid]) {
+      if (pid === undefined || this.#yielded.has(pid)) continue
+      try {
+        writeFileSync(`/proc/${pid}/autogroup`, '19')
+        this.#yielded.add(pid)
+      } catch (error) {
+        if (codeOf(error) === 'EAGAIN') continue
+        if (!['ENOENT', 'ESRCH', 'EACCES', 'EPERM', 'EINVAL', 'EIO'].includes(codeOf(error) ?? '')) throw error
+        this.#yielded.add(pid)
+      }
+    }
   }
 
   #after(ms: number, run: () => void): void {

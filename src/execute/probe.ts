@@ -6,11 +6,13 @@ import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
 import type { Toolchain } from '../plan/toolchain.ts'
-import { canary } from './canary.ts'
+import { canary, limitsCanary } from './canary.ts'
+import type { ControlGroups } from './control-groups.ts'
 import { inheritedDescriptors } from './descriptors.ts'
 import { runGuest } from './guest.ts'
+import { defaultLimits } from './limits.ts'
 import type { MountedToolchain } from './runtime.ts'
-import { defaultLimits, limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import { limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
 
 /**
  * How well this node can isolate a guest. `none`: not at all, so it lends nothing. `watched`: namespaces, the system call
@@ -19,7 +21,9 @@ import { defaultLimits, limitCommand, type SandboxSetup, sandboxOptions } from '
 export type Tier = 'none' | 'watched' | 'confined'
 
 /** A sandbox that was tried, or why there is none. */
-export type Probed = { tier: 'none'; reason: string } | { tier: 'watched'; reason: string; setup: SandboxSetup }
+export type Probed =
+  | { tier: 'none'; reason: string }
+  | { tier: 'watched' | 'confined'; reason: string; setup: SandboxSetup }
 
 export interface ProbeInit {
   workDir: string
@@ -30,6 +34,9 @@ export interface ProbeInit {
   filter: string | undefined
   /** The Node.js that plays the guest. */
   node: string
+  background: boolean
+  /** Or why there are none. */
+  groups: ControlGroups | string
   clock: Clock
   signal: AbortSignal
 }
@@ -50,6 +57,7 @@ export async function probe(init: ProbeInit): Promise<Probed> {
   if (bubblewrap === undefined) return none('bubblewrap is not installed')
   const { filter } = init
   const prlimit = findTool('prlimit', init.env)
+  const chrt = findTool('chrt', init.env)
   try {
     const inherited = inheritedDescriptors()
     if ((inherited.at(-1) ?? 0) > maxInherited)
@@ -62,11 +70,12 @@ export async function probe(init: ProbeInit): Promise<Probed> {
     }
     let failed = ''
     for (const disableUserns of compare(version, [0, 8]) >= 0 ? [true, false] : [false]) {
-      const setup = { bubblewrap, prlimit, filter, disableUserns, inherited }
+      const { background } = init
+      const setup = { bubblewrap, prlimit, chrt, background, filter, disableUserns, inherited, groups: undefined }
       const wrong = await canary({ ...init, dir: init.workDir, setup })
       if (wrong.length === 0) {
-        const filtered = disableUserns ? '' : '; further user namespaces are closed by the system call filter alone'
-        return { tier: 'watched', reason: `limits are kept by watching, without control groups${filtered}`, setup }
+        const filtered = disableUserns ? '' : 'further user namespaces are closed by the system call filter alone'
+        return await withGroups(init, setup, filtered)
       }
       failed = wrong.join(', ')
     }
@@ -74,6 +83,18 @@ export async function probe(init: ProbeInit): Promise<Probed> {
   } catch (error) {
     return none(`the sandbox cannot be used: ${toShoalError(error, 'ERR_SANDBOX').message}`)
   }
+}
+
+/** The better tier where the kernel keeps the limits, which is tried as well. */
+async function withGroups(init: ProbeInit, setup: SandboxSetup, remark: string): Promise<Probed> {
+  const watched = (why: string): Probed => {
+    const reason = [`limits are kept by watching: ${why}`, remark].filter((text) => text !== '').join('; ')
+    return { tier: 'watched', reason, setup }
+  }
+  if (typeof init.groups === 'string') return watched(init.groups)
+  const confined = { ...setup, groups: init.groups }
+  const wrong = await limitsCanary({ ...init, dir: init.workDir, setup: confined })
+  return wrong === undefined ? { tier: 'confined', reason: remark, setup: confined } : watched(wrong)
 }
 
 /**

@@ -18,11 +18,12 @@ import type { Blocks } from './blocks.ts'
 import { collectOutputs, takeDepInfo, takeFile, withoutIdentity } from './collector.ts'
 import { runGuest } from './guest.ts'
 import type { InputCache } from './input-cache.ts'
+import type { GuestLimits } from './limits.ts'
 import { Lines } from './lines.ts'
 import { findNeedle, type Needle } from './needles.ts'
 import { type Observed, startObserving, takeObservations } from './observed.ts'
 import type { MountedToolchain } from './runtime.ts'
-import { type GuestLimits, limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import { limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
 import { stageInputs } from './stage.ts'
 
 /** The metadata of a crate, complete while the rest of it still compiles. */

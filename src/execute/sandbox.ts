@@ -1,3 +1,6 @@
+import type { ControlGroups } from './control-groups.ts'
+import type { GuestLimits } from './limits.ts'
+
 /** A directory of the host and where it appears inside. */
 export interface Mount {
   from: string
@@ -43,35 +46,6 @@ export function sandboxOptions(init: SandboxInit): string[] {
   return options
 }
 
-export interface GuestLimits {
-  /** Wall clock from start to end. Default 30 min. */
-  wallMs: number
-  /** Memory of all its processes. Default 4 GiB. */
-  memoryBytes: number
-  /** All that it may write to its output directory. Default 2 GiB. */
-  outBytes: number
-  /** Default 256 MiB. */
-  tmpBytes: number
-  /** Each of standard output and standard error. Default 8 MiB. */
-  stdioBytes: number
-  /** Processes and threads. Default 256. */
-  tasks: number
-  /** What it may read besides the toolchain. Default 4 GiB in 65,536 files. */
-  inputBytes: number
-  inputFiles: number
-}
-
-export const defaultLimits: GuestLimits = {
-  wallMs: 30 * 60_000,
-  memoryBytes: 4 * 1024 ** 3,
-  outBytes: 2 * 1024 ** 3,
-  tmpBytes: 256 << 20,
-  stdioBytes: 8 << 20,
-  tasks: 256,
-  inputBytes: 4 * 1024 ** 3,
-  inputFiles: 65_536,
-}
-
 /** What guests of this machine are started with. */
 export interface SandboxSetup {
   /** Absolute path. */
@@ -84,6 +58,12 @@ export interface SandboxSetup {
   disableUserns: boolean
   /** As `inheritedDescriptors` found them: what a guest would otherwise be handed, too. */
   inherited: readonly number[]
+  /** Undefined: limits are kept by watching alone. */
+  groups: ControlGroups | undefined
+  /** Whether guests get only what nobody else on this machine wants of processor and disk, and not just less. */
+  background: boolean
+  /** Absolute path, of util-linux; needed for `background` where there is no control group for it. */
+  chrt: string | undefined
 }
 
 /**
@@ -91,7 +71,7 @@ export interface SandboxSetup {
  * is watched from outside.
  * @param processors how many of them its threads may keep busy, for the limit on processor time
  */
-export function limitCommand(setup: SandboxSetup, limits: GuestLimits, processors: number): [string, ...string[]] {
+export function limitCommand(setup: SandboxSetup, limits: GuestLimits, processors: number): string[] {
   const cpuSeconds = Math.ceil((limits.wallMs / 1000) * Math.max(2, processors))
   const fileBytes = Math.ceil(limits.outBytes)
   if (setup.prlimit !== undefined) {
@@ -102,10 +82,13 @@ export function limitCommand(setup: SandboxSetup, limits: GuestLimits, processor
       `--cpu=${cpuSeconds}`,
       `--data=${limits.memoryBytes}`,
     ]
-    return [setup.prlimit, ...set, '--', setup.bubblewrap]
+    return [...yielding(setup), setup.prlimit, ...set, '--', setup.bubblewrap]
   }
   const blocks = Math.ceil(fileBytes / 512)
   const kib = Math.ceil(limits.memoryBytes / 1024)
   const script = `ulimit -c 0; ulimit -n 1024; ulimit -f ${blocks}; ulimit -t ${cpuSeconds}; ulimit -d ${kib}; exec "$@"`
-  return ['/bin/sh', '-c', script, 'sh', setup.bubblewrap]
+  return [...yielding(setup), '/bin/sh', '-c', script, 'sh', setup.bubblewrap]
 }
+
+const yielding = ({ chrt, background }: SandboxSetup): string[] =>
+  chrt === undefined || !background ? [] : [chrt, '--idle', '0']

@@ -1,7 +1,7 @@
 import { lstat, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
-import type { GuestLimits } from './sandbox.ts'
+import type { GuestLimits } from './limits.ts'
 
 /** More entries, and deeper ones, than any compile leaves in its output directory. */
 const [maxEntries, maxDepth] = [20_000, 16]

@@ -100,6 +100,8 @@ export interface Market {
   /** What `peer` delivered could not be used; three such in 30 s pause it. */
   fault(peer: string): void
   stats(): MarketStats
+  /** What this machine lends is something else now; without this it is noticed within half a second, or with the next frame. */
+  refresh(): void
   /** Says goodbye to all peers, settles every unit as "here", kills the guests; resolves when those have ended. */
   stop(): Promise<void>
 }
@@ -243,6 +245,7 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
         peers: ledger.peers(peers, (peer) => builder.offer(peer, now)),
       }
     },
+    refresh: () => participant.refresh(),
     async stop() {
       participant.stop()
       await guests.ended()

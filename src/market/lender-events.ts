@@ -14,6 +14,8 @@ export interface LendTerms {
   speedPermille: number
   memoryFreeMib: number
   onBattery: boolean
+  /** Guests that the owner of this machine leaves room for now. Fewer than there are: the latest are given back. */
+  room: number
 }
 
 /** What can happen to a lender. `guest` names one attempt at one task of one builder. */

@@ -35,6 +35,7 @@ const closed: LendTerms = {
   speedPermille: 1000,
   memoryFreeMib: 0,
   onBattery: false,
+  room: 0,
 }
 
 /**
@@ -94,6 +95,7 @@ export class Lender {
     switch (input.kind) {
       case 'terms':
         this.#changeTerms(input.terms)
+        this.#giveBack(now)
         break
       case 'own':
         this.#own = input.running
@@ -311,7 +313,14 @@ export class Lender {
 
   #room(): number {
     if (!this.#lends) return 0
-    return Math.max(0, Math.min(this.#slots - this.#own, this.#lendSlots) - this.#guests.size - this.#bids.size)
+    const most = Math.min(this.#slots - this.#own, this.#lendSlots, this.#terms.room)
+    return Math.max(0, most - this.#guests.size - this.#bids.size)
+  }
+
+  /** The owner is back. Of those that have to go, the latest has the least to lose. */
+  #giveBack(now: number): void {
+    const running = [...this.#guests].filter(([, guest]) => !guest.killed)
+    for (const [key, guest] of running.slice(Math.max(0, this.#terms.room))) this.#kill(now, key, guest, true)
   }
 
   #changeTerms(terms: LendTerms): void {

@@ -84,6 +84,11 @@ export class Participant {
     })
   }
 
+  /** What `terms` says has changed. */
+  refresh(): void {
+    this.tellLender({ kind: 'tick' })
+  }
+
   /** Says goodbye; every unit that is not settled is settled as "here", guests are killed, nothing is armed any more. */
   stop(): void {
     if (this.#stopped) return

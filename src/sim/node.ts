@@ -24,6 +24,7 @@ const terms = {
   speedPermille: 1000,
   memoryFreeMib: 8192,
   onBattery: false,
+  room: Number.MAX_SAFE_INTEGER,
 } as const
 
 export const simTask = { toolchain, host: 'sim', target: 'sim' } as const

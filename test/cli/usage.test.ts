@@ -46,6 +46,8 @@ test('shoal alone shows its help on standard error and exits with 2; --help succ
     'promote',
     'rename',
     'leave',
+    'pause',
+    'resume',
     'status',
     'build',
     'report',

@@ -33,8 +33,8 @@ function tools(bubblewrap: string): string {
 }
 
 test('the tier and its reason are found by trying', { skip }, () => {
-  assert.equal(lender.executor.tier, 'watched')
-  assert.match(lender.executor.reason, /control groups/)
+  assert.match(lender.executor.tier, /^(watched|confined)$/)
+  if (lender.executor.tier === 'watched') assert.match(lender.executor.reason, /control group/)
 })
 
 test('without bubblewrap, or with one that is too old or broken, nothing is lent', async () => {
@@ -83,7 +83,7 @@ test('prlimit is not needed', { skip }, async () => {
   const dir = mkdtempSync(join(scratch, 'bin-'))
   symlinkSync('/usr/bin/bwrap', join(dir, 'bwrap'))
   const made = await executor(dir)
-  assert.equal(made.tier, 'watched', made.reason)
+  assert.notEqual(made.tier, 'none', made.reason)
   await made.prepare(lender.toolchain)
 })
 

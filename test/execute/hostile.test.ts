@@ -5,8 +5,8 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import type { GuestLimits } from '../../src/execute/limits.ts'
 import type { Outcome } from '../../src/execute/runner.ts'
-import type { GuestLimits } from '../../src/execute/sandbox.ts'
 import { Lender, okResult } from './support.ts'
 
 const lender = new Lender()

@@ -7,8 +7,8 @@ import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import type { Blocks } from '../../src/execute/blocks.ts'
 import { Executor } from '../../src/execute/executor.ts'
+import type { GuestLimits } from '../../src/execute/limits.ts'
 import type { EarlyMetadata, Outcome } from '../../src/execute/runner.ts'
-import type { GuestLimits } from '../../src/execute/sandbox.ts'
 import { type Action, encodeTree, type Inputs, type RootName, type Tree } from '../../src/plan/action.ts'
 import { placeRoots, type Root } from '../../src/plan/roots.ts'
 import { StatMemo } from '../../src/plan/stat-memo.ts'
@@ -51,7 +51,7 @@ export class Lender {
   readonly executor: Executor
   #toolchain: Toolchain | undefined
 
-  constructor() {
+  constructor(init: { background?: boolean } = {}) {
     this.store = createBlockStore({
       dir: join(this.dir, 'store'),
       log: silentLogger,
@@ -59,7 +59,7 @@ export class Lender {
       minFreeBytes: 0,
     })
     const needs = { blocks: this.store, clock: systemClock, log: silentLogger, env: process.env }
-    this.executor = new Executor(needs, { workDir: join(this.dir, 'work'), processors: 2 })
+    this.executor = new Executor(needs, { workDir: join(this.dir, 'work'), processors: 2, ...init })
   }
 
   async start(): Promise<void> {
@@ -71,7 +71,7 @@ export class Lender {
   }
 
   async stop(): Promise<void> {
-    await this.executor.idle()
+    await this.executor.stop()
     await this.store.stop()
     rmSync(this.dir, { recursive: true, force: true })
   }

@@ -220,7 +220,9 @@ export class Cluster {
     const [first] = this.nodes
     // mDNS is multicast and belongs to the tests that have a network of their own.
     const base = `[mesh]\nlisten = ["127.0.0.1"]\nmdns = false\n`
-    await node.configure(`name = "${node.name}"\nslots = 2\n${extra}\n${base}${mesh}\n`)
+    // All of them share the processors of one machine, and each would give way to the others for ever.
+    const lend = extra.includes('[lend]') ? '' : '[lend]\nyield = false\n'
+    await node.configure(`name = "${node.name}"\nslots = 2\n${extra}\n${lend}${base}${mesh}\n`)
     await knownToolchains(node.home)
     if (first !== undefined && node !== first) await shareShim(first, node)
     await enrol(node, node === first ? undefined : first)

@@ -28,7 +28,7 @@ export function addStatus(program: Command, io: Io, done: (exitCode: number) => 
 /** Until there is a second one: if this machine is lost, so is all say over the mesh but for the recovery phrase. */
 const onlyAdministrator = 'this machine is its only administrator; make another: shoal promote NAME'
 
-function statusLines({ node, mesh, slots, peers, cache, sharing, traffic, health }: Status): string[] {
+function statusLines({ node, mesh, slots, lending, peers, cache, sharing, traffic, health }: Status): string[] {
   return [
     `node    ${node.name}  ${node.peerId}  (process ${node.pid}, version ${node.version})`,
     ...node.addresses.map((address) => `        ${address}`),
@@ -36,6 +36,7 @@ function statusLines({ node, mesh, slots, peers, cache, sharing, traffic, health
     ...(mesh.open ? ['        open: whoever finds it on the local network is let in'] : []),
     ...(mesh.isAdmin && mesh.admins === 1 ? [`        ${onlyAdministrator}`] : []),
     `slots   ${slots.free} of ${slots.total} free, ${slots.lent} lent`,
+    ...(lending === undefined ? [] : [`lending ${lendingText(lending)}`]),
     `peers   ${counted(peers, 'peer')} connected`,
     `cache   ${bytes(cache.bytes)} in ${counted(cache.blocks, 'block')}, ${counted(cache.results, 'result')}`,
     ...(sharing === undefined ? [] : sharingLines(sharing)),
@@ -46,6 +47,11 @@ function statusLines({ node, mesh, slots, peers, cache, sharing, traffic, health
       `        ${hint}`,
     ]),
   ]
+}
+
+function lendingText({ tier, reason, owner }: NonNullable<Status['lending']>): string {
+  if (tier === 'none') return `nothing: ${reason}`
+  return [tier, owner === '' ? '' : `less for now: ${owner}`, reason].filter((text) => text !== '').join('; ')
 }
 
 function sharingLines({ placed, placing }: NonNullable<Status['sharing']>): string[] {

@@ -44,7 +44,9 @@ export class DemoNode {
   async prepare(): Promise<void> {
     await mkdir(this.#home, { recursive: true })
     const mesh = this.#needs.network.kind === 'loopback' ? '\n[mesh]\nlisten = ["127.0.0.1"]\n' : ''
-    await writeFile(this.#paths.config, `name = "${this.name}"\nslots = ${slots}\n${mesh}`)
+    // The nodes share the processors of one machine, and each would give way to the others for ever.
+    const lend = '\n[lend]\nyield = false\n'
+    await writeFile(this.#paths.config, `name = "${this.name}"\nslots = ${slots}\n${lend}${mesh}`)
   }
 
   /** `shoal ARGS` on this node. @throws ShoalError ERR_INTERNAL with what it said, unless it succeeds */

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { ControlGroups } from '../../src/execute/control-groups.ts'
+import { defaultLimits, type GuestLimits } from '../../src/execute/limits.ts'
+
+const opened = await ControlGroups.open()
+const skip = typeof opened === 'string' ? opened : false
+if (typeof opened !== 'string') await opened.close()
+
+async function groups(): Promise<ControlGroups> {
+  const made = await ControlGroups.open()
+  assert.ok(typeof made !== 'string', String(made))
+  return made
+}
+
+/** Runs a script of sh in a group of its own. */
+async function inside(script: string, limits: Partial<GuestLimits> = {}) {
+  const made = await groups()
+  const group = await made.make({ ...defaultLimits, tmpBytes: 0, ...limits }, true)
+  try {
+    const enter = group.doors.map((door) => `echo 0 > ${door}`).join(' && ')
+    const child = spawn('/bin/sh', ['-c', `${enter} && ${script}`], { stdio: ['ignore', 'pipe', 'ignore'] })
+    let stdout = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text
+    })
+    await once(child, 'close')
+    return { stdout, exceeded: await group.exceeded(), doors: group.doors }
+  } finally {
+    await group.remove()
+    await made.close()
+  }
+}
+
+test('whoever enters is inside, and so is what it starts', { skip }, async () => {
+  const { stdout, doors, exceeded } = await inside('sh -c "cat /proc/self/cgroup"')
+  assert.match(stdout, /shoal-guests-\d+-[0-9a-f]{8}\/guest-0$/m)
+  assert.equal(exceeded, undefined)
+  // Nothing is left of it.
+  for (const door of doors) assert.ok(!existsSync(dirname(dirname(door))))
+})
+
+test('the kernel keeps the limit on memory for all processes together', { skip }, async () => {
+  // Each of them alone is within it.
+  const take = `node -e 'const b = Buffer.alloc(60 << 20, 1); setTimeout(() => b, 2000)'`
+  const { exceeded } = await inside(`for n in 1 2 3 4; do ${take} & done; wait`, { memoryBytes: 200 << 20 })
+  assert.match(exceeded ?? '', /memory: the kernel/)
+})
+
+test('the kernel keeps the limit on tasks', { skip }, async () => {
+  const { exceeded } = await inside('for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.2 & done; wait', { tasks: 4 })
+  assert.match(exceeded ?? '', /tasks: the kernel/)
+})
+
+test('guests get a processor only when nobody else wants one', { skip }, async () => {
+  const made = await groups()
+  const group = await made.make(defaultLimits, true)
+  const other = await made.make(defaultLimits, false)
+  try {
+    const idle = ({ doors }: typeof group): string[] =>
+      doors.map((door) => join(dirname(door), 'cpu.idle')).filter(existsSync)
+    for (const file of idle(group)) assert.equal(readFileSync(file, 'utf8'), '1\n')
+    for (const file of idle(other)) assert.equal(readFileSync(file, 'utf8'), '0\n')
+  } finally {
+    await group.remove()
+    await other.remove()
+    await made.close()
+  }
+})
+
+test('what a daemon that is gone has left is removed, and nothing of one that runs', { skip }, async () => {
+  const first = await groups()
+  const group = await first.make(defaultLimits, false)
+  const parents = group.doors.map((door) => dirname(dirname(door)))
+  const gone = spawnSync('true').pid
+  const stale = parents.map((parent) => join(dirname(parent), `shoal-guests-${gone}-00000000`))
+  for (const dir of stale) mkdirSync(join(dir, 'guest-7'), { recursive: true })
+  const second = await groups()
+  try {
+    for (const dir of stale) assert.ok(!existsSync(dir), dir)
+    for (const door of group.doors) assert.ok(existsSync(door), door)
+  } finally {
+    await group.remove()
+    await first.close()
+    await second.close()
+  }
+})
+
+test('two of one process are separate', { skip }, async () => {
+  const [first, second] = [await groups(), await groups()]
+  const group = await second.make(defaultLimits, false)
+  try {
+    await first.close()
+    for (const door of group.doors) assert.ok(existsSync(door), door)
+  } finally {
+    await group.remove()
+    await second.close()
+  }
+})
