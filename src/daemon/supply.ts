@@ -19,6 +19,11 @@ export interface SupplyNeeds {
       cid: CID,
       options: { from: readonly string[]; maxBytes: number; signal: AbortSignal },
     ): Promise<Uint8Array>
+    useBlock(
+      cid: CID,
+      options: { from: readonly string[]; maxBytes: number; signal: AbortSignal },
+      use: (bytes: Uint8Array) => Promise<void>,
+    ): Promise<void>
     fetchFile(
       cid: CID,
       options: {
@@ -58,12 +63,14 @@ export class Supply {
       this.#needs.onFetched?.(size)
       return size
     }
-    const bytes = await this.#needs.mesh.fetchBlock(cid, { from, maxBytes: size, signal })
-    if (bytes.length !== size)
-      throw new ShoalError('ERR_BLOCK_MISMATCH', `${cid.toString()} is of another size than said`)
-    this.#needs.onFetched?.(bytes.length)
-    await this.#needs.blocks.putVerified(cid, bytes)
-    return bytes.length
+    await this.#needs.mesh.useBlock(cid, { from, maxBytes: size, signal }, async (bytes) => {
+      if (bytes.length !== size) {
+        throw new ShoalError('ERR_BLOCK_MISMATCH', `${cid.toString()} is of another size than said`)
+      }
+      this.#needs.onFetched?.(size)
+      await this.#needs.blocks.putVerified(cid, bytes)
+    })
+    return size
   }
 
   /** The bytes of a block, from here or from `from`; what was fetched is kept. */

@@ -14,6 +14,7 @@ import {
 } from './block-frames.ts'
 import { FrameReader } from './frames.ts'
 import { LanePace } from './lane-pace.ts'
+import { isWhole, spend } from './spent.ts'
 import { StreamWriter } from './stream-writer.ts'
 
 /** One part that is being read over this lane. */
@@ -185,6 +186,8 @@ export class BlockLane {
     this.#pace.moved(event.data.byteLength, this.#outstandingBytes)
     try {
       this.#reader.push(event.data)
+      // All of it has been copied to where it belongs.
+      for (const piece of event.data instanceof Uint8Array ? [event.data] : event.data) if (isWhole(piece)) spend(piece)
       this.#ask()
       if (this.hasRoom) this.#events.onRoom()
     } catch (error) {

@@ -4,6 +4,7 @@ import { type ICryptoInterface, noise } from '@chainsafe/libp2p-noise'
 import type { ConnectionEncrypter, MessageStream } from '@libp2p/interface'
 import { ShoalError } from '../base/errors.ts'
 import { type ByteList, MessageCutter } from './message-cutter.ts'
+import { isEnd, isWhole, spend } from './spent.ts'
 
 type Encrypt = ICryptoInterface['chaCha20Poly1305Encrypt']
 type Decrypt = ICryptoInterface['chaCha20Poly1305Decrypt']
@@ -17,8 +18,8 @@ const tag = { authTagLength: 16 }
 
 /**
  * Noise as the library has it, at half of the price. Its key is set up once, not for each message. What is received is not
- * copied for nothing. And messages leave with fewer writes: by itself it hands length, ciphertext and tag to the socket one
- * after the other, and each is a system call here, a packet, and a wake-up over there.
+ * copied for nothing. Ciphertext goes as soon as it has been sent or read. And messages leave with fewer writes: by itself it hands
+ * length, ciphertext and tag to the socket one after the other, and each is a system call here, a packet, and a wake-up over there.
  * @param prologueBytes both sides must know these
  */
 export function encryption(prologueBytes: Uint8Array): ReturnType<typeof noise> {
@@ -30,12 +31,12 @@ export function encryption(prologueBytes: Uint8Array): ReturnType<typeof noise> 
     const outbound = encrypter.secureOutbound.bind(encrypter)
     encrypter.secureInbound = async (connection, options) => {
       const secured = await inbound(together(joined(connection)), options)
-      readFaster(secured.connection)
+      readFaster(secured.connection, hasSocket(connection))
       return secured
     }
     encrypter.secureOutbound = async (connection, options) => {
       const secured = await outbound(together(joined(connection)), options)
-      readFaster(secured.connection)
+      readFaster(secured.connection, hasSocket(connection))
       return secured
     }
     return encrypter
@@ -130,8 +131,9 @@ interface Receiving {
 /**
  * By itself it copies each message that has come in more than one piece, to have memory for the plaintext that it then does not
  * use, and makes an error object whenever it has read all there is.
+ * @param isOwn what comes lies in memory that was made for it, as a socket does
  */
-function readFaster(stream: MessageStream): void {
+function readFaster(stream: MessageStream, isOwn: boolean): void {
   if (!('decoder' in stream && 'decrypt' in stream && 'handshake' in stream)) return
   const receiving = stream as unknown as Receiving
   const { handshake, decoder } = receiving
@@ -139,22 +141,38 @@ function readFaster(stream: MessageStream): void {
   decoder.decode = (data) => cutter.cut(data)
   receiving.decrypt = (message) => {
     if (message.byteLength < tag.authTagLength) throw new Error('a message without a tag')
-    return handshake.decrypt(message)
+    const plaintext = handshake.decrypt(message)
+    // Messages are read in order: with the end of a socket's buffer all of it has been. Those that are not decrypted natively may
+    // be so in place.
+    if (isOwn && message.byteLength >= nativeBytes) for (const piece of message) if (isEnd(piece)) spend(piece)
+    return plaintext
   }
 }
 
 /** Pieces that are sent in one go reach the system in one call; by itself the connection stops after each large one. */
 function together(connection: MessageStream): MessageStream {
-  if (!('socket' in connection && 'sendData' in connection && connection.socket instanceof Socket)) return connection
+  if (!hasSocket(connection)) return connection
   const { socket } = connection
-  connection.sendData = (data: ByteList) => {
+  connection.sendData = (data) => {
     socket.cork()
-    for (const piece of data) socket.write(piece)
+    // What is large here was made by encrypting, for nothing but this.
+    for (const piece of data) {
+      if (piece.length > joinBytes && isWhole(piece)) socket.write(piece, () => spend(piece))
+      else socket.write(piece)
+    }
     socket.uncork()
     return { sentBytes: data.byteLength, canSendMore: !socket.writableNeedDrain }
   }
   return connection
 }
+
+interface OnSocket {
+  socket: Socket
+  sendData(data: ByteList): { sentBytes: number; canSendMore: boolean }
+}
+
+const hasSocket = (connection: MessageStream): connection is MessageStream & OnSocket =>
+  'socket' in connection && 'sendData' in connection && connection.socket instanceof Socket
 
 function joined(connection: MessageStream): MessageStream {
   const send = connection.send.bind(connection)

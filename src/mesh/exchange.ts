@@ -11,6 +11,7 @@ import { ChunkBuffers } from './chunk-buffers.ts'
 import type { LargeFile } from './chunk-proof.ts'
 import { Lanes } from './lanes.ts'
 import { LargeFetch } from './large-fetch.ts'
+import { spend } from './spent.ts'
 
 export interface ExchangeNeeds {
   clock: Clock
@@ -48,6 +49,8 @@ interface Flight {
   sources: string[]
   seen: Set<string>
   waiting: number
+  /** Somebody has the bytes who may keep them. */
+  isKept: boolean
   cancel: AbortController
   bytes: Promise<Uint8Array>
 }
@@ -99,24 +102,47 @@ export class BlockExchange {
    *   ERR_DECODE or ERR_LIMIT when no source delivered; the signal's reason when it fires.
    */
   async fetchBlock(cid: CID, options: FetchOptions): Promise<Uint8Array> {
-    const { signal } = options
+    return await this.#share(cid, options, async (bytes, flight) => {
+      flight.isKept = true
+      return bytes
+    })
+  }
+
+  /**
+   * As `fetchBlock`, for bytes that are of no use any more once `use` has ended: their memory is given back then, by the last one
+   * who uses them.
+   * @throws ShoalError as `fetchBlock`, and what `use` throws
+   */
+  async useBlock<T>(cid: CID, options: FetchOptions, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    return await this.#share(cid, options, use)
+  }
+
+  async #share<T>(
+    cid: CID,
+    { from, maxBytes, signal }: FetchOptions,
+    use: (bytes: Uint8Array, flight: Flight) => Promise<T>,
+  ): Promise<T> {
     signal?.throwIfAborted()
-    const key = `${cid}/${options.maxBytes}`
+    const key = `${cid}/${maxBytes}`
     let flight = this.#flights.get(key)
     if (flight === undefined) {
-      flight = this.#begin(key, cid, options.maxBytes)
+      flight = this.#begin(key, cid, maxBytes)
       this.#flights.set(key, flight)
     }
-    addSources(flight, options.from)
+    addSources(flight, from)
     flight.waiting += 1
+    let bytes: Uint8Array | undefined
     try {
-      return await abortable(flight.bytes, signal)
+      bytes = await abortable(flight.bytes, signal)
+      return await use(bytes, flight)
     } finally {
       flight.waiting -= 1
-      // Nobody waits for it any more. One that has landed is no longer listed.
-      if (flight.waiting === 0 && this.#flights.get(key) === flight) {
-        this.#flights.delete(key)
-        flight.cancel.abort(new ShoalError('ERR_PEER_LOST', 'nobody waits for the block'))
+      if (flight.waiting === 0) {
+        // One that has landed is not listed: nobody joins it any more.
+        if (this.#flights.get(key) === flight) {
+          this.#flights.delete(key)
+          flight.cancel.abort(new ShoalError('ERR_PEER_LOST', 'nobody waits for the block'))
+        } else if (bytes !== undefined && !flight.isKept) spend(bytes)
       }
     }
   }
@@ -203,6 +229,7 @@ export class BlockExchange {
       sources: [],
       seen: new Set(),
       waiting: 0,
+      isKept: false,
       cancel,
       // One turn later, so that the sources of the call that begins it are known.
       bytes: Promise.resolve().then(() => this.#small.run(() => this.#transfer(flight, cid, maxBytes))),

@@ -15,6 +15,7 @@ import type { Encrypter } from './encryption.ts'
 import type { Identity } from './identity.ts'
 import { Lobby } from './lobby.ts'
 import type { Membership } from './membership.ts'
+import { withFewerUpdates } from './windows.ts'
 
 /** Makes libp2p announce the addresses it listens on, and tell everybody connected when they have changed. */
 interface OwnAddresses {
@@ -174,7 +175,7 @@ function muxer(): StreamMuxerFactory {
     },
   })()
   factory.protocol = '/shoal/yamux/1.0.0'
-  return factory
+  return withFewerUpdates(factory)
 }
 
 function ownAddresses(components: {

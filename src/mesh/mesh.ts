@@ -70,6 +70,8 @@ export interface Mesh {
   onHoldings(handler: (peerId: string) => void): () => void
   /** See `BlockExchange.fetchBlock`. */
   fetchBlock(cid: CID, options: FetchOptions): Promise<Uint8Array>
+  /** See `BlockExchange.useBlock`. */
+  useBlock<T>(cid: CID, options: FetchOptions, use: (bytes: Uint8Array) => Promise<T>): Promise<T>
   /** See `BlockExchange.fetchFile`. */
   fetchFile(cid: CID, options: FetchFileOptions): Promise<void>
   /** Tells the DHT, in the background, that this node has what `key` names. See `ProviderRecords.announce`. */
@@ -212,6 +214,10 @@ class MeshNode implements Mesh {
 
   async fetchBlock(cid: CID, options: FetchOptions): Promise<Uint8Array> {
     return this.#started().exchange.fetchBlock(cid, options)
+  }
+
+  async useBlock<T>(cid: CID, options: FetchOptions, use: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+    return await this.#started().exchange.useBlock(cid, options, use)
   }
 
   async fetchFile(cid: CID, options: FetchFileOptions): Promise<void> {

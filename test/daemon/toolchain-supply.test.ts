@@ -86,7 +86,12 @@ class Ben {
       if (bytes === undefined) throw Object.assign(new Error('absent'), { code: 'ERR_BLOCK_MISSING' })
       return bytes
     }
-    const mesh = { fetchBlock, fetchFile: fetchFileBy(fetchBlock) }
+    const useBlock = async (
+      cid: CID,
+      options: { signal: AbortSignal },
+      use: (bytes: Uint8Array) => Promise<void>,
+    ): Promise<void> => use(await fetchBlock(cid, options))
+    const mesh = { fetchBlock, useBlock, fetchFile: fetchFileBy(fetchBlock) }
     const ben = this
     const lender = {
       has: (digest: string) => this.lending.has(digest),
