@@ -11,7 +11,7 @@ export interface Resolver {
   texts(name: string): Promise<string[]>
 }
 
-export const systemResolver: Resolver = {
+const systemResolver: Resolver = {
   hosts: (name, family) => lookup(name, { all: true, family }),
   texts: async (name) => (await resolveTxt(name)).map((parts) => parts.join('')),
 }
