@@ -284,7 +284,7 @@ test('who waits is forgotten after five minutes, or a quarter of one in silence;
   const first = come(1)
   clock.advance(16_000)
   assert.deepEqual(pending.list(), [])
-  await assert.rejects(pending.decided(first, 1000), { code: 'ERR_DEADLINE' })
+  await assert.rejects(pending.decided(first, 1000), { code: 'ERR_EXPIRED' })
   const heardFrom = come(2)
   for (let seconds = 0; seconds < 300; seconds += 10) {
     assert.equal(pending.list().length, 1)
@@ -383,4 +383,15 @@ test('what a member may not do is refused in words, with what to do about it', a
     message: /may not make node admin/,
     hint,
   })
+})
+
+test('a newcomer outlives that the member goes away for a moment, and learns when it is forgotten', async (t) => {
+  const node = await running(t, createMembership({ name: 'office' }))
+  const port = Number(/tcp\/(\d+)/.exec(node.mesh.addresses()[0] ?? '')?.[1])
+  const { joined } = await asking(t, heard(node))
+  const refused = assert.rejects(joined, { code: 'ERR_EXPIRED', hint: /Run `shoal join` again/ })
+  await node.mesh.stop()
+  // Who waits is kept in memory alone.
+  await running(t, node.membership, { stateDir: node.stateDir, port })
+  await refused
 })
