@@ -60,7 +60,7 @@ export const errorTable = {
   },
   ERR_NOT_MEMBER: { title: 'not a member of this mesh', hint: 'Join it: `shoal join LINK`.' },
   ERR_NOT_YET_VALID: { title: 'not valid yet', hint: 'Is the clock right, here and there?' },
-  ERR_NO_MESH: { title: 'this machine belongs to no mesh yet', hint: 'Run `shoal init` or `shoal join LINK`.' },
+  ERR_NO_MESH: { title: 'this machine belongs to no mesh yet', hint: 'Run `shoal init`, or `shoal join` to join one.' },
   ERR_OTHER_MESH: { title: 'of another mesh', hint: 'Each mesh needs an invitation of its own.' },
   ERR_OUTPUT: { title: 'an output of a compile cannot be accepted', hint: 'The unit is compiled here instead.' },
   ERR_PATH_BOUND: { title: 'the result holds paths of one machine', hint: 'The unit is compiled here and not shared.' },

@@ -22,7 +22,7 @@ import { type Members, serial } from './members.ts'
 import { isNeighbour } from './neighbours.ts'
 import { type PendingJoin, PendingJoins } from './pending-joins.ts'
 import { commitmentTo, nonceBytes, shortCode } from './short-code.ts'
-import { hex, sameBytes } from './statement.ts'
+import { hex, maxChain, sameBytes } from './statement.ts'
 import { Talk } from './talk.ts'
 import { Visits } from './visits.ts'
 import { sendOffer, sendWelcome } from './welcome.ts'
@@ -74,7 +74,9 @@ export class AskDesk {
     const { members, byApproval } = this.#needs
     if (!members.genesis.body.open && !byApproval) return false
     if (members.objectionToSelf() !== undefined) return false
-    return mayGrant(members.own().body.roles, 'member')
+    const { body, chain } = members.own()
+    // Whoever is the third in a row issues nothing, whatever its roles are.
+    return mayGrant(body.roles, 'member') && chain.length + 1 < maxChain
   }
 
   /** How connections of newcomers are taken. Each ends with an error for libp2p, because there is nothing behind it. */

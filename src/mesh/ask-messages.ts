@@ -88,6 +88,6 @@ function answered<T extends object>(bytes: Uint8Array, schema: z.ZodType<T>): T 
 
 const hints: Readonly<Record<string, string>> = {
   ERR_LIMIT: 'Too many have asked lately. Wait ten minutes, or ask for a link: `shoal invite`.',
-  ERR_DEADLINE: 'Nobody has said yes in time. Run `shoal join` again.',
+  ERR_EXPIRED: 'Nobody has said yes in time. Run `shoal join` again.',
   ERR_REVOKED: 'This machine was shut out of the mesh.',
 }

@@ -39,6 +39,8 @@ const maxMembers = 3
 /** How long it may be silent before it is given up. */
 const lostMs = 15_000
 const retryMs = 500
+/** What may be better the next time. */
+const passing: ReadonlySet<string | undefined> = new Set(['ERR_PEER_LOST', 'ERR_DEADLINE'])
 
 /**
  * Finds the meshes on the local networks that a machine may ask to join.
@@ -90,7 +92,7 @@ export async function askToJoin(
       if (joined !== undefined) return joined
       heardAt = clock.now()
     } catch (error) {
-      if (codeOf(error) !== 'ERR_PEER_LOST' || clock.now() - heardAt > lostMs) throw error
+      if (!passing.has(codeOf(error)) || clock.now() - heardAt > lostMs) throw error
       await delay(retryMs)
     }
   }

@@ -10,7 +10,7 @@ const attribute = 'dnsaddr='
 const maxAddresses = 8
 const maxRecords = 64
 const maxTextBytes = 255
-/** However many ask, no more than one answer in as long. */
+/** However many ask on one network, no more than one answer in as long. */
 const pauseMs = 500
 const refreshMs = 5000
 
@@ -28,8 +28,8 @@ export class Beacon {
   readonly #needs: BeaconNeeds
   #multicast: Multicast | undefined
   #cancelRefresh: () => void = () => undefined
-  #cancelAnswer: (() => void) | undefined
-  #answeredAt = Number.NEGATIVE_INFINITY
+  /** Network → when it was answered there, and how not to answer again. */
+  readonly #answers = new Map<string, { at: number; cancel: (() => void) | undefined }>()
 
   constructor(needs: BeaconNeeds) {
     this.#needs = needs
@@ -43,7 +43,7 @@ export class Beacon {
 
   async stop(): Promise<void> {
     this.#cancelRefresh()
-    this.#cancelAnswer?.()
+    for (const { cancel } of this.#answers.values()) cancel?.()
     await this.#multicast?.stop()
     this.#multicast = undefined
   }
@@ -51,6 +51,8 @@ export class Beacon {
   #refresh(): void {
     this.#cancelRefresh = this.#needs.clock.after(refreshMs, () => {
       this.#multicast?.refresh()
+      // Networks that are gone; those that remain lose half a second's memory.
+      for (const [network, { cancel }] of this.#answers) if (cancel === undefined) this.#answers.delete(network)
       this.#refresh()
     })
   }
@@ -58,14 +60,16 @@ export class Beacon {
   #onQuery(packet: unknown, from: string): void {
     const { clock, isOpen, addresses } = this.#needs
     if (!listOf(packet, 'questions').some((question) => field(question, 'name') === beaconService)) return
-    if (this.#cancelAnswer !== undefined || !isOpen()) return
-    const delayMs = Math.max(0, this.#answeredAt + pauseMs - clock.now())
-    this.#cancelAnswer = clock.after(delayMs, () => {
-      this.#cancelAnswer = undefined
-      this.#answeredAt = clock.now()
+    const network = this.#multicast?.networkOf(from)
+    if (network === undefined || !isOpen()) return
+    const { at = Number.NEGATIVE_INFINITY, cancel } = this.#answers.get(network) ?? {}
+    if (cancel !== undefined) return
+    const answer = (): void => {
+      this.#answers.set(network, { at: clock.now(), cancel: undefined })
       const answers = answersWith(addresses())
-      if (answers.length > 0) this.#multicast?.answer({ answers }, from)
-    })
+      if (answers.length > 0) this.#multicast?.answer({ answers }, network)
+    }
+    this.#answers.set(network, { at, cancel: clock.after(Math.max(0, at + pauseMs - clock.now()), answer) })
   }
 }
 

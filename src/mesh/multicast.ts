@@ -4,6 +4,7 @@ import { isNeighbour } from './neighbours.ts'
 
 const anyAddress = '0.0.0.0'
 
+/** Each may hear the same more than once: where it comes in, every socket gets it. */
 export interface MulticastHandlers {
   /** @param from IP address */
   onQuery?(packet: unknown, from: string): void
@@ -47,11 +48,14 @@ export class Multicast {
     for (const socket of this.#sockets.values()) socket.query({ questions: [{ name, type: 'PTR' }] })
   }
 
-  /** Answers on the network that `to` is on; on all when it cannot be told. */
-  answer(packet: ResponseOutgoingPacket, to: string): void {
-    const near = [...this.#sockets].filter(([address]) => isNeighbour(to, only(this.#interfaces, address)))
-    const chosen = near.length > 0 ? near : [...this.#sockets]
-    for (const [, socket] of chosen) socket.respond({ ...packet })
+  /** The own address on the network that `from` is on; undefined when it is on none. */
+  networkOf(from: string): string | undefined {
+    return [...this.#sockets.keys()].find((address) => isNeighbour(from, only(this.#interfaces, address)))
+  }
+
+  /** Answers on one network. */
+  answer(packet: ResponseOutgoingPacket, network: string): void {
+    this.#sockets.get(network)?.respond({ ...packet })
   }
 
   async stop(): Promise<void> {
@@ -63,17 +67,8 @@ export class Multicast {
   #open(address: string): MulticastDNS {
     const { onQuery, onResponse } = this.#handlers
     const socket = multicastDns({ interface: address, bind: anyAddress })
-    // Each socket hears every network; those of one machine would hear everything as often as there are networks.
-    if (onQuery !== undefined) {
-      socket.on('query', (packet, { address: from }) => {
-        if (this.#isFirst(address)) onQuery(packet, from)
-      })
-    }
-    if (onResponse !== undefined) {
-      socket.on('response', (packet) => {
-        if (this.#isFirst(address)) onResponse(packet)
-      })
-    }
+    if (onQuery !== undefined) socket.on('query', (packet, { address: from }) => onQuery(packet, from))
+    if (onResponse !== undefined) socket.on('response', (packet) => onResponse(packet))
     // A network that cannot be listened on is one where nobody is heard.
     socket.on('error', () => this.#drop(address, socket))
     return socket
@@ -82,11 +77,6 @@ export class Multicast {
   #drop(address: string, socket: MulticastDNS): void {
     if (this.#sockets.get(address) === socket) this.#sockets.delete(address)
     socket.destroy()
-  }
-
-  #isFirst(address: string): boolean {
-    const [first] = this.#sockets.keys()
-    return first === address
   }
 }
 

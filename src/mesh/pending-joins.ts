@@ -67,11 +67,11 @@ export class PendingJoins {
     this.#entries.set(hex(pending.key), entry)
   }
 
-  /** Waits until the newcomer was approved, or `ms` are over. @throws ShoalError ERR_DEADLINE when it waits no more */
+  /** Waits until the newcomer was approved, or `ms` are over. @throws ShoalError ERR_EXPIRED when it waits no more */
   async decided(key: Uint8Array, ms: number): Promise<void> {
     this.#prune()
     const entry = this.#entries.get(hex(key))
-    if (entry === undefined) throw new ShoalError('ERR_DEADLINE', 'nobody waits under this key')
+    if (entry === undefined) throw new ShoalError('ERR_EXPIRED', 'nobody waits under this key')
     entry.seenAt = this.#clock.now()
     entry.wake()
     await new Promise<void>((resolve) => {

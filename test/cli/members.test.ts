@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
+import { pipedLine } from '../../src/cli/piped.ts'
 import { fakeDaemon, Refusal } from './fake-daemon.ts'
 import { shoal, statusAnswer, temporaryHome } from './shoal.ts'
 
@@ -124,4 +126,16 @@ test('status nags the only administrator until there is another, and it does not
   status = { ...alone, mesh: { ...mesh, admins: 2 } }
   assert.doesNotMatch((await shoal(['status'], { home })).stdout, /administrator/)
   assert.equal((await shoal(['leave'], { home })).code, 0)
+})
+
+test('an open standard input that says nothing is not waited for', async (t) => {
+  const { home } = await temporaryHome(t)
+  const silent = new PassThrough()
+  assert.equal(await pipedLine(silent, 100), '')
+  const late = new PassThrough()
+  late.write('shoal1:')
+  const line = pipedLine(late, 100)
+  setImmediate(() => late.write('abc\nmore'))
+  assert.equal(await line, 'shoal1:abc')
+  assert.equal((await shoal(['join', '-'], { home, stdin: '' })).code, 2)
 })

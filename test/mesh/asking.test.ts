@@ -19,13 +19,16 @@ import {
   maxReplyBytes,
 } from '../../src/mesh/ask-messages.ts'
 import { addressesIn, beaconService } from '../../src/mesh/beacon.ts'
-import { issueCertificate } from '../../src/mesh/certificate.ts'
+import { issueCertificate, type Role } from '../../src/mesh/certificate.ts'
+import { signingKey } from '../../src/mesh/ed25519.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
 import { loadIdentity } from '../../src/mesh/identity.ts'
 import { askPrologue, askProtocol } from '../../src/mesh/join-protocol.ts'
 import { serial, signingKeyOf } from '../../src/mesh/members.ts'
 import { converse } from '../../src/mesh/newcomer.ts'
 import { PendingJoins } from '../../src/mesh/pending-joins.ts'
+import { Roster } from '../../src/mesh/roster.ts'
+import { saveRoster } from '../../src/mesh/roster-file.ts'
 import { commitmentTo, shortCode } from '../../src/mesh/short-code.ts'
 import type { Joined } from '../../src/mesh/welcome.ts'
 import { connect, ManualClock, makeMesh, someBytes, type TestMesh, temporaryDirectory } from './fixture.ts'
@@ -116,6 +119,26 @@ test('an inviter elsewhere in the mesh sees who waits and can say yes; who may n
   assert.deepEqual(carla?.invitedBy, inviter.mesh.members.key)
 })
 
+test('an inviter that can issue nothing, being the third in a row, is asked by nobody', async (t) => {
+  const membership = createMembership({ name: 'office' })
+  const founder = await makeMesh(t, membership)
+  const { members } = founder.mesh
+  const second = { genesis: members.genesis, key: signingKey(someBytes(32)) }
+  const roles = grants.admin
+  const admin = issueCertificate(members.issuer(), certified(second.key.publicKey, roles), members.now)
+  const stateDir = await temporaryDirectory(t)
+  const { publicKey } = signingKeyOf(await loadIdentity(stateDir))
+  const third = issueCertificate({ ...second, certificate: admin }, certified(publicKey, grants.inviter), members.now)
+  const roster = new Roster(members.genesis)
+  roster.add(third.bytes, members.now)
+  await saveRoster(stateDir, roster, members.now)
+  const node = await running(t, { ...membership }, { stateDir })
+  assert.ok(node.mesh.members.own().body.roles.includes('inviter'))
+  await assert.rejects(asking(t, heard(node)), { code: 'ERR_PEER_LOST' })
+})
+
+const certified = (subject: Uint8Array, roles: readonly Role[]) => ({ subject, name: 'n', roles, serial: serial() })
+
 test('a member that may not invite tells newcomers nothing; once it may, it does', async (t) => {
   const membership = createMembership({ name: 'office' })
   const founder = await makeMesh(t, { ...membership })
@@ -157,6 +180,25 @@ test('three attempts in ten minutes, whether or not they come to an end', async 
     assert.equal((await seen).length, 16)
   }
   await assert.rejects(asking(t, heard(node)), { code: 'ERR_LIMIT' })
+})
+
+test('those who connect and say nothing keep nobody out', async (t) => {
+  const node = await running(t, createMembership({ name: 'office' }))
+  const [address] = heard(node).addresses
+  assert.ok(address)
+  let arrived = 0
+  const waiting = Array.from({ length: 40 }, async () =>
+    converse(await needs(t), address, door, async (talk) => {
+      arrived += 1
+      await talk.receive(maxReplyBytes)
+    }).catch((error: unknown) => codeOf(error)),
+  )
+  while (arrived < 16) await new Promise((resolve) => setImmediate(resolve))
+  const { code, joined } = await asking(t, heard(node))
+  await node.mesh.approve(code)
+  await joined
+  await Promise.all(waiting)
+  assert.deepEqual(node.mesh.peers(), [])
 })
 
 test('who shows another nonce than it had promised has no code', async (t) => {
@@ -242,7 +284,7 @@ test('who waits is forgotten after five minutes, or a quarter of one in silence;
   const first = come(1)
   clock.advance(16_000)
   assert.deepEqual(pending.list(), [])
-  await assert.rejects(pending.decided(first, 1000), { code: 'ERR_DEADLINE' })
+  await assert.rejects(pending.decided(first, 1000), { code: 'ERR_EXPIRED' })
   const heardFrom = come(2)
   for (let seconds = 0; seconds < 300; seconds += 10) {
     assert.equal(pending.list().length, 1)
@@ -341,4 +383,15 @@ test('what a member may not do is refused in words, with what to do about it', a
     message: /may not make node admin/,
     hint,
   })
+})
+
+test('a newcomer outlives that the member goes away for a moment, and learns when it is forgotten', async (t) => {
+  const node = await running(t, createMembership({ name: 'office' }))
+  const port = Number(/tcp\/(\d+)/.exec(node.mesh.addresses()[0] ?? '')?.[1])
+  const { joined } = await asking(t, heard(node))
+  const refused = assert.rejects(joined, { code: 'ERR_EXPIRED', hint: /Run `shoal join` again/ })
+  await node.mesh.stop()
+  // Who waits is kept in memory alone.
+  await running(t, node.membership, { stateDir: node.stateDir, port })
+  await refused
 })

@@ -1,0 +1,22 @@
+import { networkInterfaces } from 'node:os'
+import { systemClock } from '../../src/base/clock.ts'
+import { Beacon, hearBeacons } from '../../src/mesh/beacon.ts'
+
+/**
+ * `say ADDRESS` answers newcomers with that address until standard input ends, and says `ready`. `hear` prints how long it
+ * listened, in ms, and what it heard, as JSON.
+ */
+const [, , role, address = ''] = process.argv
+if (role === 'say') {
+  const isOpen = (): boolean => true
+  const beacon = new Beacon({ clock: systemClock, interfaces: networkInterfaces, isOpen, addresses: () => [address] })
+  beacon.start()
+  process.stdout.write('ready\n')
+  process.stdin.resume()
+  process.stdin.once('end', () => void beacon.stop())
+} else {
+  const from = performance.now()
+  const heard = await hearBeacons(networkInterfaces, { ms: 2000, quietMs: 200 })
+  const addresses = [...heard.values()].flat().map(String)
+  process.stdout.write(`${JSON.stringify({ ms: performance.now() - from, addresses })}\n`)
+}
