@@ -136,7 +136,9 @@ async function converse(
 ): Promise<Joined> {
   const { link, name, channel } = init
   const inviter = remotePeer.publicKey?.raw
-  const talk = new Talk(connection, { clock, deadlineMs, signal: init.signal })
+  // The roster comes in one go, faster than its signatures can be verified.
+  const maxWaitingBytes = maxRosterMessages * maxAnswerBytes
+  const talk = new Talk(connection, { clock, deadlineMs, signal: init.signal, maxWaitingBytes })
   try {
     if (inviter?.length !== 32) throw new ShoalError('ERR_NOT_MEMBER', 'its key is of another kind')
     talk.send(encodeAsk({ mesh: link.mesh, invite: link.invite }))

@@ -10,7 +10,7 @@ if (process.argv[2] === '--once') {
   const request: unknown = JSON.parse(text)
   const value = { touched: ['/state/identity'], mesh: { id: 'm1', name: 'office' }, shim: '/state/bin/shim', request }
   process.stdout.write(`${JSON.stringify({ ok: true, value })}\n`)
-} else if (process.env.FAKE_FAILURE) {
+} else if (process.env.SHOAL_FAKE_FAILURE) {
   process.stderr.write(`{"level":30}\nerror[ERR_CONFIG]: config.toml: slots: too many\n  hint: Use fewer.\n`)
   process.exitCode = 5
 } else {
