@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { codeOf, ShoalError } from '../base/errors.ts'
+import { checkOwnSocket } from '../base/private-path.ts'
 import { encodeLocalFrame, FrameReader, localVersion } from '../wire/local.ts'
 import type { Io } from './io.ts'
 import { replyValue } from './reply.ts'
@@ -46,8 +47,11 @@ async function converse(socketPath: string, request: Request | undefined, option
   const deadline = AbortSignal.timeout(timeoutMs)
   const signal = options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal])
   signal.throwIfAborted()
-  const socket = connect({ path: socketPath })
+  let socket: Socket | undefined
   try {
+    await checkOwnSocket(socketPath)
+    signal.throwIfAborted()
+    socket = connect({ path: socketPath })
     return await exchange(socket, request, signal)
   } catch (error) {
     if (deadline.aborted) {
@@ -55,7 +59,7 @@ async function converse(socketPath: string, request: Request | undefined, option
     }
     throw connectError(error, socketPath)
   } finally {
-    socket.destroy()
+    socket?.destroy()
   }
 }
 

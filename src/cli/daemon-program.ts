@@ -45,7 +45,7 @@ export async function startDaemon(io: Io): Promise<number> {
     child = spawn(process.execPath, [...daemonFlags, io.daemonProgram], {
       detached: true,
       stdio: ['ignore', file.fd, file.fd],
-      env: { ...io.env },
+      env: daemonEnvironment(io.env),
       cwd: '/',
     })
     await once(child, 'spawn')
@@ -81,7 +81,10 @@ async function turnOver(log: string): Promise<void> {
 
 /** Runs the node in the foreground until it ends. @returns its exit code */
 export async function runDaemon(io: Io): Promise<number> {
-  const child = spawn(process.execPath, [...daemonFlags, io.daemonProgram], { stdio: 'inherit', env: { ...io.env } })
+  const child = spawn(process.execPath, [...daemonFlags, io.daemonProgram], {
+    stdio: 'inherit',
+    env: daemonEnvironment(io.env),
+  })
   const stop = (): boolean => child.kill('SIGTERM')
   io.signal.addEventListener('abort', stop, { once: true })
   const [code] = await once(child, 'exit')
@@ -115,7 +118,7 @@ export async function daemonOnce(
 ): Promise<unknown> {
   const child = spawn(process.execPath, [io.daemonProgram, '--once', request.action], {
     stdio: ['pipe', 'pipe', 'inherit'],
-    env: { ...io.env },
+    env: daemonEnvironment(io.env),
     signal: io.signal,
   })
   const exited = once(child, 'exit')
@@ -158,6 +161,36 @@ async function whyItStopped(log: string, from: number, child: ChildProcess): Pro
   return new ShoalError('ERR_DAEMON_DOWN', `the node stopped at once (${how})${tail && `:\n  ${tail}`}`, {
     hint: `See its log: ${log}`,
   })
+}
+
+const neededNames: ReadonlySet<string> = new Set([
+  'PATH',
+  'HOME',
+  'USER',
+  'LOGNAME',
+  'SHELL',
+  'LANG',
+  'LANGUAGE',
+  'TZ',
+  'TMPDIR',
+  'RUSTC',
+  'CARGO_HOME',
+  'SDKROOT',
+  'DEVELOPER_DIR',
+  'NO_COLOR',
+])
+const neededPrefixes: readonly string[] = ['LC_', 'XDG_', 'SHOAL', 'RUSTUP_']
+
+/**
+ * What of a shell's environment a node is given. It lives for weeks and starts programs; whatever else was in the shell that happened to
+ * start it, keys and libraries to load among it, is none of its business. Each compile brings an environment of its own.
+ */
+export function daemonEnvironment(env: Environment): Record<string, string> {
+  const isNeeded = (name: string): boolean =>
+    neededNames.has(name) || neededPrefixes.some((prefix) => name.startsWith(prefix))
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value !== undefined && isNeeded(name) ? [[name, value]] : [])),
+  )
 }
 
 /** The environment for commands that should use the mesh: the wrapper, and where its node listens. */

@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { codeOf, errorTable, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { checkOwnSocket } from '../base/private-path.ts'
 import { encodeLocalFrame, FrameReader, type LocalFrame, localVersion } from '../wire/local.ts'
 import { readInvocation, ShimConnection, TokenDebts } from './shim-connection.ts'
 import type { ShimLink } from './shim-link.ts'
@@ -38,7 +39,8 @@ export class LocalServer {
   /**
    * The store's lock has already made sure that no other daemon of this node lives, so a socket that is there is a
    * left-over.
-   * @throws ShoalError ERR_CONFIG when the directory belongs to somebody else or the path is too long
+   * @throws ShoalError ERR_CONFIG when the directory belongs to somebody else, or others can write to it, when something else than a socket
+   *   lies there, or the path is too long
    */
   async start(): Promise<void> {
     if (Buffer.byteLength(this.#path) > maxSocketPath) {
@@ -46,7 +48,10 @@ export class LocalServer {
         hint: 'Set SHOAL_HOME or XDG_RUNTIME_DIR to a shorter directory.',
       })
     }
-    await privateDirectory(dirname(this.#path))
+    await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 })
+    // Before anything is changed or removed there.
+    await checkOwnSocket(this.#path)
+    await makePrivate(dirname(this.#path))
     await rm(this.#path, { force: true })
     const server = createServer((socket) => this.#accept(socket))
     await new Promise<void>((resolve, reject) => {
@@ -175,22 +180,12 @@ class Client {
 
 const notJson = { code: 'ERR_USAGE', message: 'a request must be JSON', hint: errorTable.ERR_USAGE.hint }
 
-/**
- * Makes `dir` with mode 0700, or checks that it is ours alone.
- * @throws ShoalError ERR_CONFIG when it is a link or belongs to somebody else
- */
-async function privateDirectory(dir: string): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
-  const stat = await lstat(dir)
-  const mine = process.getuid === undefined || stat.uid === process.getuid()
-  if (!stat.isDirectory() || !mine) {
-    throw new ShoalError('ERR_CONFIG', `${dir} is not a directory of yours`, { hint: 'Remove it, or set SHOAL_HOME.' })
-  }
-  if ((stat.mode & 0o077) !== 0) {
-    try {
-      await chmod(dir, 0o700)
-    } catch (error) {
-      throw new ShoalError('ERR_CONFIG', `${dir} cannot be made private (${codeOf(error)})`, { cause: error })
-    }
+/** @throws ShoalError ERR_CONFIG */
+async function makePrivate(dir: string): Promise<void> {
+  if (((await lstat(dir)).mode & 0o077) === 0) return
+  try {
+    await chmod(dir, 0o700)
+  } catch (error) {
+    throw new ShoalError('ERR_CONFIG', `${dir} cannot be made private (${codeOf(error)})`, { cause: error })
   }
 }

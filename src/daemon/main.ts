@@ -46,6 +46,9 @@ async function serve(): Promise<void> {
     log.error('uncaught exception', { message: error.message, stack: error.stack }),
   )
   process.on('unhandledRejection', (error) => log.error('unhandled rejection', { message: String(error) }))
+  if (process.getuid?.() === 0) {
+    log.info('this node runs as root; what it compiles for others does not')
+  }
   const node = await startNode({ paths, config, log, env: process.env })
   const stop = (): void => {
     // A part that does not let go must not keep the machine from shutting down.

@@ -6,6 +6,7 @@ import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { boundEncryption, type Encrypter } from './encryption.ts'
 import type { Identity } from './identity.ts'
+import { maxAnswerBytes, maxRosterMessages } from './join-messages.ts'
 import { Talk } from './talk.ts'
 
 export interface NewcomerNeeds {
@@ -43,7 +44,9 @@ export async function converse<T>(
     async secureOutbound(connection, options) {
       const { noise, channel } = boundEncryption(door.prologue, components)
       const secured = await noise.secureOutbound(connection, { ...options, skipStreamMuxerNegotiation: true })
-      const talk = new Talk(secured.connection, { clock, deadlineMs, signal: options?.signal })
+      // The roster comes in one go.
+      const maxWaitingBytes = maxRosterMessages * maxAnswerBytes
+      const talk = new Talk(secured.connection, { clock, deadlineMs, signal: options?.signal, maxWaitingBytes })
       try {
         const key = secured.remotePeer.publicKey?.raw
         if (key?.length !== 32) throw new ShoalError('ERR_NOT_MEMBER', 'its key is of another kind')

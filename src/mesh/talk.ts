@@ -2,8 +2,8 @@ import type { MessageStream, StreamMessageEvent } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
 
-/** More than anybody has to say before it is answered. */
-const maxWaitingBytes = 256 * 1024
+/** More than anybody has to say before it is answered, but for who sends a roster. */
+const defaultWaitingBytes = 256 * 1024
 const headBytes = 4
 
 export interface TalkInit {
@@ -12,17 +12,20 @@ export interface TalkInit {
   deadlineMs: number
   /** Ends it earlier. */
   signal?: AbortSignal | undefined
+  /** So much may have come that was not received yet. Default 256 KiB. */
+  maxWaitingBytes?: number
 }
 
 /**
  * Messages on a connection that carries nothing else yet: four bytes of length, then so many bytes. Whatever the other side
- * does, this holds at most 256 KiB of it and is over in time.
+ * does, this holds so much of it and no more, and is over in time.
  */
 export class Talk {
   readonly #stream: MessageStream
   readonly #clock: Clock
   readonly #signal: AbortSignal | undefined
   readonly #cancel: () => void
+  readonly #maxWaitingBytes: number
   #waiting: Buffer = Buffer.alloc(0)
   #failure: ShoalError | undefined
   #isOver = false
@@ -31,6 +34,7 @@ export class Talk {
   constructor(stream: MessageStream, init: TalkInit) {
     this.#stream = stream
     this.#clock = init.clock
+    this.#maxWaitingBytes = init.maxWaitingBytes ?? defaultWaitingBytes
     this.#signal = init.signal
     this.#cancel = init.clock.after(init.deadlineMs, this.#onLate)
     this.#signal?.addEventListener('abort', this.#onLate)
@@ -110,7 +114,7 @@ export class Talk {
 
   readonly #onMessage = (event: StreamMessageEvent): void => {
     const bytes = event.data instanceof Uint8Array ? event.data : event.data.subarray()
-    if (this.#waiting.length + bytes.length > maxWaitingBytes) {
+    if (this.#waiting.length + bytes.length > this.#maxWaitingBytes) {
       this.#fail(new ShoalError('ERR_DECODE', 'too much is said before it is answered'))
       return
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,7 +41,24 @@ const BEAT: u8 = 0x87;
 const PLACED: u8 = 0x89;
 const DELIVER: u8 = 0x8a;
 
+/// Where the daemon listens; None where that could be somebody else's: what is sent there is the whole environment.
 pub fn socket_path() -> Option<PathBuf> {
+    named_socket().filter(|socket| is_own(socket))
+}
+
+/// The directory is no link, belongs to this user, and nobody else can put anything into it; what lies there is a socket of this user.
+fn is_own(socket: &Path) -> bool {
+    extern "C" {
+        fn geteuid() -> u32;
+    }
+    let user = unsafe { geteuid() };
+    let is_private = |dir: fs::Metadata| dir.is_dir() && dir.uid() == user && dir.mode() & 0o022 == 0;
+    let directory = socket.parent().and_then(|dir| fs::symlink_metadata(dir).ok());
+    let is_mine = |info: fs::Metadata| info.file_type().is_socket() && info.uid() == user;
+    directory.is_some_and(is_private) && fs::symlink_metadata(socket).map_or(true, is_mine)
+}
+
+fn named_socket() -> Option<PathBuf> {
     if let Some(path) = var("SHOAL_SOCKET") {
         return Some(path.into());
     }

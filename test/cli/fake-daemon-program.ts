@@ -16,12 +16,12 @@ if (process.argv[2] === '--once') {
     say({ word: 'approved', mesh: 'office', code: '048291' })
     agreed = (await lines.next()).value === 'yes'
   }
-  const near: unknown = JSON.parse(process.env.FAKE_NEAR ?? '[]')
+  const near: unknown = JSON.parse(process.env.SHOAL_FAKE_NEAR ?? '[]')
   if (!agreed) say({ ok: false, error: { code: 'ERR_ROLE', message: 'this machine has joined nothing' } })
   else if (request.action === 'look') say({ ok: true, value: { mesh: null, near } })
   else say({ ok: true, value: { touched: ['/state/identity'], mesh, shim: '/state/bin/shim', request } })
   process.stdin.destroy()
-} else if (process.env.FAKE_FAILURE) {
+} else if (process.env.SHOAL_FAKE_FAILURE) {
   process.stderr.write(`{"level":30}\nerror[ERR_CONFIG]: config.toml: slots: too many\n  hint: Use fewer.\n`)
   process.exitCode = 5
 } else {

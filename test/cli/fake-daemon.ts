@@ -38,6 +38,8 @@ export async function fakeDaemon(socketPath: string, answers: Answers, version =
   const server = createServer((socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
+    // A client that has given up does not wait for the answer.
+    socket.on('error', () => undefined)
     const reader = new FrameReader()
     socket.on('data', (chunk) => {
       for (const frame of reader.push(chunk)) {

@@ -93,7 +93,7 @@ test('approve lists who waits without any code, and hands on six digits however 
 test('init asks a person before it founds a mesh beside one that is heard, and never a script', async (t) => {
   const { home } = await temporaryHome(t)
   const office = { id: 'ab'.repeat(16), name: 'office', open: false }
-  const env = { FAKE_NEAR: JSON.stringify([office]) }
+  const env = { SHOAL_FAKE_NEAR: JSON.stringify([office]) }
   const script = await shoal(['init', '--json'], { home, env })
   assert.equal(JSON.parse(script.stdout).request.action, 'init')
   const yes = await shoal(['init', '--yes'], { home, env, terminal: true })
@@ -101,7 +101,7 @@ test('init asks a person before it founds a mesh beside one that is heard, and n
   const alone = await shoal(['init'], { home, env, terminal: true, stdin: 'n\n' })
   assert.match(alone.stderr, /already: office\.\nJoin it, instead/)
   assert.match(alone.stdout, /belongs to the mesh/)
-  const several = { FAKE_NEAR: JSON.stringify([office, { ...office, name: 'other' }]) }
+  const several = { SHOAL_FAKE_NEAR: JSON.stringify([office, { ...office, name: 'other' }]) }
   const none = await shoal(['init'], { home, env: several, terminal: true, stdin: '\n' })
   assert.match(none.stderr, /hint: Join one: `shoal join --mesh NAME`/)
   const check = await shoal(['init', '--check'], { home, env })

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { lstat, mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { test } from 'node:test'
 import { type Answers, fakeDaemon, hangUp, Refusal } from './fake-daemon.ts'
@@ -108,9 +110,9 @@ for (const { args, value, text } of reading) {
 test('a socket file that nobody listens on counts as no node', async (t) => {
   const { home, paths } = await temporaryHome(t)
   await mkdir(dirname(paths.socket), { recursive: true })
-  const daemon = await fakeDaemon(paths.socket, answers)
-  await daemon.close()
-  await writeFile(paths.socket, '')
+  const listen = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`
+  const [code, signal] = await once(spawn(process.execPath, ['-e', listen, paths.socket]), 'exit')
+  assert.deepEqual([code, signal, (await lstat(paths.socket)).isSocket()], [null, 'SIGKILL', true])
   assert.equal((await shoal(['status'], { home })).code, 3)
 })
 

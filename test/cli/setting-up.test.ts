@@ -92,7 +92,7 @@ test('up tells why a node stopped at once, with its code', async (t) => {
   const { home, paths } = await temporaryHome(t)
   await mkdir(paths.state, { recursive: true })
   await writeFile(paths.log, 'error[ERR_NO_MESH]: of an earlier start\n')
-  const { code, stderr } = await shoal(['up'], { home, env: { FAKE_FAILURE: '1' } })
+  const { code, stderr } = await shoal(['up'], { home, env: { SHOAL_FAKE_FAILURE: '1' } })
   assert.equal(code, 5)
   assert.equal(stderr, 'error[ERR_CONFIG]: config.toml: slots: too many\n  hint: Use fewer.\n')
   assert.match(await readFile(paths.log, 'utf8'), /of an earlier start/)

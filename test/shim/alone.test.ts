@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, readFile, rm } from 'node:fs/promises'
-import { connect, type Socket } from 'node:net'
+import { chmod, mkdir, readFile, rm } from 'node:fs/promises'
+import { connect, createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { type LocalFrame, localVersion } from '../../src/wire/local.ts'
@@ -262,6 +262,28 @@ describe('a compile that the daemon leaves alone ends as with remap flags alone'
     } finally {
       for (const socket of crowd) socket.destroy()
       hung.kill('SIGKILL')
+    }
+  })
+
+  test('when somebody else could listen there: nothing is said', async () => {
+    let visits = 0
+    const server = createServer((socket) => {
+      visits += 1
+      socket.destroy()
+    })
+    server.listen(bench.socket)
+    await once(server, 'listening')
+    const directory = dirname(bench.socket)
+    await chmod(directory, 0o777)
+    try {
+      await bench.write('src/lib.rs', source)
+      const plain = await bench.expected(bench.lib())
+      await bench.announce()
+      assert.deepEqual(await bench.start(bench.lib()).ended, plain.ended)
+      assert.equal(visits, 0)
+    } finally {
+      await chmod(directory, 0o700)
+      server.close()
     }
   })
 
