@@ -27,7 +27,7 @@ const largeFrameBytes: Readonly<Partial<Record<ControlBody['case'], number>>> = 
   progress: 2 * MiB + smallFrameBytes,
   // A trace.
   keep: MiB / 2 + smallFrameBytes,
-  // 32 bytes for each of 4096 statements.
+  // 32 bytes for each statement that a roster can hold.
   rosterIds: 2 * smallFrameBytes + smallFrameBytes,
 }
 const maxQueuedBytes = 16 * MiB

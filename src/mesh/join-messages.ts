@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { type ErrorCode, isErrorCode, ShoalError } from '../base/errors.ts'
 import { decodeCbor } from '../wire/cbor.ts'
 import { inviteIdBytes } from './certificate.ts'
-import { maxStatements } from './roster.ts'
+import { maxStatements } from './roster-places.ts'
 import { bytesOf, maxStatementBytes, meshBytes, nameSchema } from './statement.ts'
 
 /** What a newcomer and an inviter say to each other, in this order: ask, offer, proof, welcome, rosters. See membership.md. */

@@ -1,10 +1,17 @@
 import { ShoalError } from '../base/errors.ts'
-import { type Certificate, certificateShape, checkCertificate, checkTime } from './certificate.ts'
+import {
+  adminLifetimeMs,
+  type Certificate,
+  certificateShape,
+  checkCertificate,
+  checkTime,
+  lifetimeMs,
+} from './certificate.ts'
 import { type Clone, checkClone, cloneShape } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { checkInvite, checkRedemption, type Invite, inviteShape, type Redemption, redemptionShape } from './invite.ts'
-import { checkRevocation, type Revocation, revocationShape } from './revocation.ts'
-import { lateMs, openEnvelope, readEnvelope } from './statement.ts'
+import { checkRevocation, isLeave, type Revocation, revocationShape } from './revocation.ts'
+import { hex, lateMs, openEnvelope, readEnvelope } from './statement.ts'
 
 /** How long two uses of one invitation are told apart, after the first. */
 const redemptionMs = 62 * 24 * 3_600_000
@@ -57,8 +64,9 @@ export function checkEntry(entry: Entry, genesis: Genesis, now: number): void {
       return
     }
     case 'revocation':
-      // Whatever a clock says: out is out.
+      // Whatever a clock says: out is out. Only a good-bye is of no use any more when nothing is left that it ends.
       checkRevocation(entry.statement, genesis)
+      if (now > endOf(entry)) throw new ShoalError('ERR_EXPIRED', 'a good-bye of long ago')
       return
     case 'clone': {
       checkClone(entry.statement, genesis)
@@ -95,6 +103,44 @@ export function endOf({ kind, statement }: Entry): number {
     case 'clone':
       return statement.body.at + cloneMs
     case 'revocation':
-      return Number.POSITIVE_INFINITY
+      return endOfRevocation(statement)
   }
+}
+
+/** Whether it is a member's own good-bye. */
+export function isGoodBye({ kind, statement }: Entry): boolean {
+  return kind === 'revocation' && isLeave(statement.body)
+}
+
+/** Of statements with the same name no more than `most` are kept. */
+export function groupOf({ kind, statement }: Entry): { name: string; most: number } | undefined {
+  switch (kind) {
+    case 'certificate': {
+      const { subject, issuer, roles } = statement.body
+      return { name: [hex(subject), hex(issuer), ...roles, statement.chain.length].join(' '), most: 2 }
+    }
+    case 'revocation': {
+      const { issuer, reason } = statement.body
+      return isLeave(statement.body) ? { name: `${hex(issuer)} ${reason}`, most: 1 } : undefined
+    }
+    default:
+      return undefined
+  }
+}
+
+/**
+ * Of two of a group, which is dropped first: negative when it is `a`. Of certificates the older, of good-byes the one with
+ * the larger id.
+ */
+export function compareWorth(a: Entry, b: Entry): number {
+  const byId = Buffer.compare(a.statement.id, b.statement.id)
+  if (a.kind !== 'certificate' || b.kind !== 'certificate') return -byId
+  return a.statement.body.notBefore - b.statement.body.notBefore || byId
+}
+
+/** A good-bye outlives whatever was issued to its key before that key's last certificate ended. Everything else is for ever. */
+function endOfRevocation({ body, chain }: Revocation): number {
+  const own = chain[0]?.body
+  if (own === undefined || !isLeave(body)) return Number.POSITIVE_INFINITY
+  return own.notAfter + lateMs + (own.roles.includes('admin') ? adminLifetimeMs : lifetimeMs)
 }

@@ -6,20 +6,20 @@ import { type Certificate, checkSignatures, checkTime, powerOf, type Role } from
 import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
-import { isLeave, type Revocation } from './revocation.ts'
-import { checkEntry, decodeEntry, type Entry, endOf, startOf } from './roster-entry.ts'
+import type { Revocation } from './revocation.ts'
+import {
+  checkEntry,
+  compareWorth,
+  decodeEntry,
+  type Entry,
+  endOf,
+  groupOf,
+  isGoodBye,
+  startOf,
+} from './roster-entry.ts'
+import { maxStatements, Places, rosterLimits } from './roster-places.ts'
 import { earlyMs, hex, sameBytes } from './statement.ts'
 import { Verdict } from './verdict.ts'
-
-/** No roster holds more; … */
-export const maxStatements = 4096
-/** … of these, so many places are for revocations only. */
-const reserved = 1024
-/** Of one issuer other than the root: so many that pass away, and so many revocations. */
-const maxPassing = 1024
-const maxRevocations = 256
-/** Keys that one member other than the root has seen twice. */
-const maxClones = 16
 
 /** One member, as of now. */
 export interface MemberView {
@@ -34,7 +34,6 @@ export interface MemberView {
 }
 
 interface Findings {
-  verdict: Verdict
   /** Hex of the subject → its certificates, the most powerful and then the newest first. */
   certificates: Map<string, Certificate[]>
   /** Hex of the invitation. */
@@ -54,15 +53,21 @@ export class Roster {
   readonly genesis: Genesis
   /** Hex of the id → statement. */
   readonly #entries = new Map<string, Entry>()
-  readonly #counts = new Map<string, number>()
+  /** Name of a group → the names of its entries. */
+  readonly #groups = new Map<string, Set<string>>()
+  readonly #places: Places
+  /** Nothing void is left: whoever looks for room need not search again. */
+  #isSifted = true
   /** Certificates in chains whose signatures were verified. */
   readonly #verified = new Set<string>()
   #findings: Findings | undefined
+  #verdict: Verdict | undefined
   #digest: Uint8Array | undefined
   #nextDrop = Number.POSITIVE_INFINITY
 
-  constructor(genesis: Genesis) {
+  constructor(genesis: Genesis, limits = rosterLimits) {
     this.genesis = genesis
+    this.#places = new Places(genesis.body.root, limits)
   }
 
   get size(): number {
@@ -105,7 +110,7 @@ export class Roster {
     if (!sameBytes(entry.statement.body.subject, remote)) {
       throw new ShoalError('ERR_REPLAYED', 'the certificate belongs to another key')
     }
-    this.#look().verdict.checkCertificate(entry.statement)
+    this.#judge().checkCertificate(entry.statement)
     this.#insert(entry, now)
     return this.verify(remote, now)
   }
@@ -121,7 +126,8 @@ export class Roster {
   /** The certificate that speaks for a key: of those that count, the most powerful, then the newest. @throws as `verify` */
   certificateOf(key: Uint8Array, now: number): Certificate {
     this.#drop(now)
-    const { certificates, verdict } = this.#look()
+    const { certificates } = this.#look()
+    const verdict = this.#judge()
     let failure: ShoalError | undefined
     for (const certificate of certificates.get(hex(key)) ?? []) {
       const objection = objectionTo(certificate, verdict, now)
@@ -139,7 +145,8 @@ export class Roster {
   /** For everybody who belongs to the mesh now the certificate that counts, by key. */
   certificates(now: number): Certificate[] {
     this.#drop(now)
-    const { certificates, verdict } = this.#look()
+    const { certificates } = this.#look()
+    const verdict = this.#judge()
     const counting = [...certificates.values()].flatMap(
       (list) => list.find((certificate) => objectionTo(certificate, verdict, now) === undefined) ?? [],
     )
@@ -152,11 +159,11 @@ export class Roster {
    */
   openInvite(invite: Uint8Array, now: number): Invite {
     this.#drop(now)
-    const { invites, used, verdict } = this.#look()
+    const { invites, used } = this.#look()
     if (used.has(hex(invite))) throw new ShoalError('ERR_INVITE_USED', 'the invitation was used')
     const known = invites.get(hex(invite))
     if (known === undefined) throw new ShoalError('ERR_INVITE_UNKNOWN', 'no such invitation is known here')
-    verdict.checkInvite(known)
+    this.#judge().checkInvite(known)
     checkTime(known.body, now)
     // Unlike a certificate, an invitation has no day of grace: nobody depends on it.
     if (now > known.body.notAfter + earlyMs) throw new ShoalError('ERR_EXPIRED', 'the invitation is too old')
@@ -173,7 +180,7 @@ export class Roster {
     const known = this.#look().invites.get(hex(invite))
     if (known === undefined) return false
     try {
-      this.#look().verdict.checkInvite(known)
+      this.#judge().checkInvite(known)
       return false
     } catch (error) {
       return codeOf(error) === 'ERR_INVITE_BURNED'
@@ -195,7 +202,7 @@ export class Roster {
 
   /** Whether a key may still come in. @throws ShoalError ERR_REVOKED */
   checkKey(key: Uint8Array): void {
-    this.#look().verdict.checkKey(key)
+    this.#judge().checkKey(key)
   }
 
   /** SHA-256 of the ids, in order: equal for equal sets. */
@@ -215,13 +222,13 @@ export class Roster {
     return this.#sorted().map((id) => new Uint8Array(Buffer.from(id, 'hex')))
   }
 
-  /** Those of another node's ids that are not here. @throws ShoalError ERR_LIMIT for more than 4096 */
+  /** Those of another node's ids that are not here. @throws ShoalError ERR_LIMIT for more than a roster holds */
   missing(ids: readonly Uint8Array[]): Uint8Array[] {
     if (ids.length > maxStatements) throw new ShoalError('ERR_LIMIT', `${ids.length} ids, at most ${maxStatements}`)
     return ids.filter((id) => !this.#entries.has(hex(id)))
   }
 
-  /** The statements with these ids; one that is not here is left out. @throws ShoalError ERR_LIMIT for more than 4096 */
+  /** The statements with these ids; one that is not here is left out. @throws ShoalError ERR_LIMIT for more than a roster holds */
   bytesOf(ids: readonly Uint8Array[]): Uint8Array[] {
     if (ids.length > maxStatements) throw new ShoalError('ERR_LIMIT', `${ids.length} ids, at most ${maxStatements}`)
     return ids.flatMap((id) => this.#entries.get(hex(id))?.statement.bytes ?? [])
@@ -242,63 +249,61 @@ export class Roster {
 
   #insert(entry: Entry, now: number): 'added' | 'known' {
     this.#drop(now)
-    const { statement } = entry
-    const id = hex(statement.id)
+    const id = hex(entry.statement.id)
     if (this.#entries.has(id)) return 'known'
-    const other = this.#otherLeave(entry)
-    if (other !== undefined && other < id) return 'known'
-    if (other !== undefined) this.#remove(other)
-    else this.#checkRoom(entry)
+    const group = groupOf(entry)
+    const others = [...(this.#groups.get(group?.name ?? '') ?? [])].flatMap((other) => this.#entries.get(other) ?? [])
+    if (group !== undefined && others.length >= group.most) {
+      const [worst] = others.toSorted((a, b) => this.#compare(a, b))
+      if (worst === undefined || this.#compare(entry, worst) < 0) return 'known'
+      if (!this.#places.mayReplace(entry, now)) throw new ShoalError('ERR_ROSTER_FULL', 'too many for one member today')
+      this.#remove(hex(worst.statement.id))
+    } else this.#makeRoom(entry)
     this.#entries.set(id, entry)
-    for (const counter of this.#countersOf(entry)) this.#counts.set(counter, this.#countOf(counter) + 1)
+    if (group !== undefined) this.#groups.set(group.name, (this.#groups.get(group.name) ?? new Set()).add(id))
+    this.#places.add(entry)
     this.#nextDrop = Math.min(this.#nextDrop, endOf(entry))
-    this.#changed()
+    this.#changed(entry)
     return 'added'
   }
 
-  /** A member's good-bye is kept once, the one with the smallest id, so that nobody can fill the roster with them. */
-  #otherLeave({ kind, statement }: Entry): string | undefined {
-    if (kind !== 'revocation' || !isLeave(statement.body)) return undefined
-    for (const [id, other] of this.#entries) {
-      const isSame = other.kind === 'revocation' && sameBytes(other.statement.body.issuer, statement.body.issuer)
-      if (isSame && isLeave(other.statement.body)) return id
-    }
-    return undefined
+  /** Which of a group is dropped first: what counts for nothing, then as its own fields say. */
+  #compare(a: Entry, b: Entry): number {
+    return Number(this.#isVoid(b)) - Number(this.#isVoid(a)) || compareWorth(a, b)
   }
 
-  #checkRoom(entry: Entry): void {
-    const isRevocation = entry.kind === 'revocation'
-    const full = this.#entries.size >= maxStatements || this.#countOf('passing') >= maxStatements - reserved
-    if (isRevocation ? this.#entries.size >= maxStatements : full) {
-      throw new ShoalError('ERR_ROSTER_FULL', `${this.#entries.size} statements`)
+  /** Where there is no place left, what counts for nothing goes. */
+  #makeRoom(entry: Entry): void {
+    let objection = this.#places.objectionTo(entry)
+    if (objection === undefined) return
+    if (!this.#isSifted && !this.#isVoid(entry)) {
+      const idle = [...this.#entries].filter(([, other]) => this.#isVoid(other))
+      for (const [id] of idle) this.#remove(id)
+      this.#isSifted = true
+      objection = this.#places.objectionTo(entry)
     }
-    if (sameBytes(entry.statement.body.issuer, this.genesis.body.root)) return
-    const [own = ''] = this.#countersOf(entry)
-    if (this.#countOf(own) >= mostOf(entry)) {
-      throw new ShoalError('ERR_ROSTER_FULL', 'one issuer has made too many statements')
-    }
+    if (objection !== undefined) throw new ShoalError('ERR_ROSTER_FULL', objection)
   }
 
-  #countersOf({ kind, statement }: Entry): string[] {
-    const issuer = hex(statement.body.issuer)
-    if (kind === 'revocation') return [`revocations ${issuer}`]
-    return [kind === 'clone' ? `clones ${issuer}` : `passing ${issuer}`, 'passing']
-  }
-
-  #countOf(counter: string): number {
-    return this.#counts.get(counter) ?? 0
+  /** Whether it makes no difference by itself, as far as is known. A good-bye does as long as its key has a certificate. */
+  #isVoid(entry: Entry): boolean {
+    const verdict = this.#judge()
+    if (!verdict.isVoid(entry)) return false
+    if (!isGoodBye(entry)) return true
+    const own = this.#look().certificates.get(hex(entry.statement.body.issuer)) ?? []
+    return own.every((statement) => verdict.isVoid({ kind: 'certificate', statement }))
   }
 
   #remove(id: string): void {
     const entry = this.#entries.get(id)
     if (entry === undefined) return
     this.#entries.delete(id)
-    for (const counter of this.#countersOf(entry)) {
-      const left = this.#countOf(counter) - 1
-      if (left > 0) this.#counts.set(counter, left)
-      else this.#counts.delete(counter)
-    }
-    this.#changed()
+    const { name = '' } = groupOf(entry) ?? {}
+    const group = this.#groups.get(name)
+    group?.delete(id)
+    if (group?.size === 0) this.#groups.delete(name)
+    this.#places.remove(entry)
+    this.#changed(entry)
   }
 
   /** What has passed away goes by its own dates alone, so it goes everywhere. */
@@ -308,43 +313,45 @@ export class Roster {
     this.#nextDrop = Math.min(Number.POSITIVE_INFINITY, ...[...this.#entries.values()].map(endOf))
   }
 
-  #changed(): void {
+  #changed({ kind }: Entry): void {
     this.#findings = undefined
     this.#digest = undefined
+    this.#isSifted = false
+    if (kind === 'redemption' || kind === 'revocation') this.#verdict = undefined
   }
 
   #sorted(): string[] {
     return [...this.#entries.keys()].toSorted()
   }
 
-  #look(): Findings {
-    if (this.#findings !== undefined) return this.#findings
+  #judge(): Verdict {
+    if (this.#verdict !== undefined) return this.#verdict
     const entries = [...this.#entries.values()]
     const revocations = entries.flatMap((entry) => (entry.kind === 'revocation' ? [entry.statement] : []))
     const redemptions = entries.flatMap((entry) => (entry.kind === 'redemption' ? [entry.statement] : []))
+    this.#verdict = new Verdict(this.genesis, revocations, redemptions)
+    return this.#verdict
+  }
+
+  #look(): Findings {
+    if (this.#findings !== undefined) return this.#findings
+    const entries = [...this.#entries.values()]
     const all = entries.flatMap((entry) => (entry.kind === 'certificate' ? [entry.statement] : [])).toSorted(byRank)
     const invites = entries.flatMap((entry) => (entry.kind === 'invite' ? [entry.statement] : []))
     const clones = entries.flatMap((entry) => (entry.kind === 'clone' ? [entry.statement] : []))
-    const verdict = new Verdict(this.genesis, revocations, redemptions)
+    const verdict = this.#judge()
     const used = [
-      ...redemptions.map(({ body }) => hex(inviteIdOf(body.verifier))),
-      ...all.flatMap(({ body }) => (body.invite === null ? [] : [hex(body.invite)])),
+      ...entries.flatMap(({ kind, statement }) => (kind === 'redemption' ? [inviteIdOf(statement.body.verifier)] : [])),
+      ...all.flatMap(({ body }) => body.invite ?? []),
     ]
     this.#findings = {
-      verdict,
       certificates: Map.groupBy(all, ({ body }) => hex(body.subject)),
       invites: new Map(invites.toSorted(byId).map((invite) => [hex(invite.body.invite), invite])),
-      used: new Set(used),
+      used: new Set(used.map(hex)),
       clones: clones.filter((clone) => verdict.believes(clone)).toSorted((a, b) => b.body.at - a.body.at || byId(a, b)),
     }
     return this.#findings
   }
-}
-
-/** Statements like this of one issuer other than the root. */
-function mostOf({ kind }: Entry): number {
-  if (kind === 'revocation') return maxRevocations
-  return kind === 'clone' ? maxClones : maxPassing
 }
 
 function objectionTo(certificate: Certificate, verdict: Verdict, now: number): ShoalError | undefined {

@@ -3,7 +3,8 @@ import type { Certificate, CertificateBody, SignedCertificate } from './certific
 import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { inviteIdOf, type Redemption } from './invite.ts'
-import type { Revocation, RevocationBody } from './revocation.ts'
+import { isLeave, type Revocation, type RevocationBody } from './revocation.ts'
+import type { Entry } from './roster-entry.ts'
 import { hex, type Statement, sameBytes } from './statement.ts'
 
 /** What a set of revocations and redemptions makes void. A function of the set: the order in which it was heard is nothing. */
@@ -17,6 +18,9 @@ export class Verdict {
   /** Hex of the invitation → who may have used it. */
   readonly #winners = new Map<string, { subject: Uint8Array; at: number; id: Uint8Array }>()
 
+  /** Hex of the ids of revocations that the root has taken back. */
+  readonly #takenBack: Set<string>
+
   /**
    * Revocations win over everything, and none can be undone by another, with one exception: when the root revokes an issuer,
    * also the revocations of that issuer are void that it does not keep. So a stolen administrator's key can shut everybody
@@ -25,8 +29,10 @@ export class Verdict {
   constructor(genesis: Genesis, revocations: readonly Revocation[], redemptions: readonly Redemption[]) {
     const isRoots = ({ body }: Revocation): boolean => sameBytes(body.issuer, genesis.body.root)
     for (const revocation of revocations.filter(isRoots)) this.#apply(revocation, true)
-    const others = revocations.filter((revocation) => !isRoots(revocation) && this.#stands(revocation))
-    for (const revocation of others) this.#apply(revocation, isAdmins(revocation))
+    const others = revocations.filter((revocation) => !isRoots(revocation))
+    const takenBack = new Set(others.filter((revocation) => !this.#stands(revocation)))
+    this.#takenBack = new Set([...takenBack].map(({ id }) => hex(id)))
+    for (const revocation of others) if (!takenBack.has(revocation)) this.#apply(revocation, isAdmins(revocation))
     for (const redemption of redemptions) if (this.#stands(redemption)) this.#record(redemption)
   }
 
@@ -59,6 +65,27 @@ export class Verdict {
   /** Whether it still counts that somebody has seen a key twice: not what one who was shut out says. */
   believes(clone: Clone): boolean {
     return !this.#keys.has(hex(clone.body.issuer)) && this.#stands(clone)
+  }
+
+  /** Whether a statement counts for nothing. Of revocations: those that the root has taken back, and good-byes of nobody. */
+  isVoid({ kind, statement }: Entry): boolean {
+    if (!this.#stands(statement))
+      return kind !== 'revocation' || isLeave(statement.body) || this.#isTakenBack(statement)
+    switch (kind) {
+      case 'certificate':
+        return (
+          this.#keys.has(hex(statement.body.subject)) ||
+          [statement, ...statement.chain].some((link) => this.#lost(link) || !this.#isInvited(link))
+        )
+      case 'invite':
+        return this.#keys.has(hex(statement.body.issuer)) || this.#invites.has(hex(statement.body.invite))
+      default:
+        return false
+    }
+  }
+
+  #isTakenBack({ id }: { id: Uint8Array }): boolean {
+    return this.#takenBack.has(hex(id))
   }
 
   #apply({ body }: Revocation, withCertificates: boolean): void {

@@ -10,8 +10,9 @@ import { createInvite, proveInvite } from '../../src/mesh/invite.ts'
 import { kick } from '../../src/mesh/kick.ts'
 import { BadProofs, redeem } from '../../src/mesh/redeem.ts'
 import { leave, revoke } from '../../src/mesh/revocation.ts'
-import { maxStatements, Roster } from '../../src/mesh/roster.ts'
+import { Roster } from '../../src/mesh/roster.ts'
 import { loadRoster, saveRoster } from '../../src/mesh/roster-file.ts'
+import { maxStatements } from '../../src/mesh/roster-places.ts'
 import { hex, lateMs } from '../../src/mesh/statement.ts'
 import { day, hour, inviting, keyOf, office, plain, serialOf, start, trusted } from './office.ts'
 
@@ -45,11 +46,16 @@ function history(): Uint8Array[] {
     invite,
     spare,
     ...used,
-    renew(max.certificate, ann, start + 5, serialOf(62)),
+    ...[5, 6, 7, 8].map((ms) => renew(max.certificate, ann, start + ms, serialOf(62 + ms))),
+    ...[9, 10, 11].map((ms) =>
+      issueCertificate(root, { ...promoted, roles: plain, serial: serialOf(62 + ms) }, start + ms),
+    ),
     issueCertificate(bob, promoted, start + 6),
     revoke(ivy, { kind: 'invite', invite: spare.body.invite }, 'burned', start),
     leave(max, start),
     leave(max, start + 1),
+    leave(max, start + 2),
+    leave(hire(ivy, 4, plain, start + 1), start + 1),
     revoke(rogue, { kind: 'key', key: bob.key.publicKey }, 'kicked', start),
     revoke(ann, { kind: 'key', key: rogue.key.publicKey }, 'kicked', start),
     revoke(ann, { kind: 'issuer', key: ivy.key.publicKey, keep: [kim.certificate.id] }, 'kicked', start),
@@ -150,31 +156,6 @@ test('of a member that is renewed for years, three certificates are kept', () =>
     assert.ok(book.size <= 3)
     assert.equal(book.verify(certificate.body.subject, time).notAfter, time + lifetimeMs)
   }
-})
-
-test('one issuer cannot fill the roster, and passing statements leave room for revocations', () => {
-  const book = new Roster(genesis)
-  const full = (run: () => unknown): void => code('ERR_ROSTER_FULL', run)
-  const issue = (number: number, by = ann): Uint8Array => {
-    const init = { subject: keyOf(90).publicKey, name: 'x', roles: plain, serial: serialOf(number) }
-    return issueCertificate(by, init, start).bytes
-  }
-  for (let number = 0; number < 1024; number++) book.add(issue(number), now)
-  full(() => book.add(issue(1024), now))
-  assert.equal(book.add(issue(1), now), 'known')
-  for (let number = 0; number < 2048; number++) book.add(issue(number, { genesis, key: root.key } as never), now)
-  assert.equal(book.size, 3072)
-  full(() => book.add(ivy.certificate.bytes, now))
-  const say = (number: number, by: typeof root): Uint8Array =>
-    revoke(by, { kind: 'key', key: keyOf(200).publicKey }, 'kicked', start + number).bytes
-  for (let number = 0; number < 256; number++) book.add(say(number, ann), now)
-  full(() => book.add(say(256, ann), now))
-  for (let number = 0; number < 768; number++) book.add(say(number, root), now)
-  assert.equal(book.size, maxStatements)
-  full(() => book.add(say(768, root), now))
-  // Time makes room again, and revocations stay.
-  book.ids(start + lifetimeMs + lateMs + 1)
-  assert.equal(book.size, 1024)
 })
 
 async function stateDir(t: TestContext): Promise<string> {
