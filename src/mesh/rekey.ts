@@ -30,7 +30,7 @@ export function checkSuccessor(mesh: Uint8Array, old: Uint8Array, next: Uint8Arr
  * What a key says last: that it is over, and that whoever has a copy of it can let nobody in. Whom it has let in stays. With more than
  * twelve certificates that others stand on, only the first: an administrator has to kick the key.
  */
-export function retire(roster: Roster, issuer: Required<Issuer>, now: number): Revocation[] {
+function retire(roster: Roster, issuer: Required<Issuer>, now: number): Revocation[] {
   const key = issuer.key.publicKey
   const shutOut = revoke(issuer, { kind: 'key', key }, 'rekeyed', now)
   const keep = linksFrom(roster, key, now)
