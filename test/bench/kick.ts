@@ -112,6 +112,8 @@ async function until(holds: () => boolean | Promise<boolean>, what: string): Pro
 const kick = (by: TestNode, { mesh }: Guest): Promise<unknown> =>
   ask(join(by.home, 'run/shoal.sock'), 'kick', { member: mesh.peerId })
 
+const leaving: Promise<void>[] = []
+
 /** @returns milliseconds until the connection to each node was lost */
 async function online(dir: string, nodes: readonly Known[], trial: number): Promise<number[]> {
   const by = nodes[trial % nodes.length]
@@ -127,9 +129,10 @@ async function online(dir: string, nodes: readonly Known[], trial: number): Prom
     const from = performance.now()
     await kick(by.node, guest)
     await until(() => guest.lostAt.size === nodes.length, 'the guest has lost all')
-    return [...guest.lostAt.values()].map((at) => at - from)
+    return [...guest.lostAt.values()].map((lost) => lost - from)
   } finally {
-    await guest.stop()
+    // It takes its time, and nobody waits for it.
+    leaving.push(guest.stop())
   }
 }
 
@@ -179,7 +182,7 @@ try {
     const times = await online(dir, nodes, trial)
     drops.push(...times)
     last.push(Math.max(...times))
-    if (trial % 20 === 19) process.stderr.write(`${trial + 1} of ${trials}\n`)
+    if (trial % 20 === 19) process.stderr.write(`${trial + 1} of ${trials}, the last ${share(last, 0.99)} at p99\n`)
   }
   say(`${count} nodes, ${trials} kicks, ${drops.length} connections dropped`)
   say(`each:     p50 ${share(drops, 0.5)}, p99 ${share(drops, 0.99)}, slowest ${share(drops, 1)}`)
@@ -192,6 +195,7 @@ try {
   const dropped = times.length === 0 ? '' : `, else dropped at most ${share(times, 1)} after the first contact`
   say(`away at the time, ${late.length} times: ${never}${dropped}`)
 } finally {
+  await Promise.all(leaving)
   await cluster.close()
   await rm(dir, { recursive: true, force: true })
 }

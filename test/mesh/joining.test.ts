@@ -82,22 +82,6 @@ test('a link is all that a newcomer needs: it gets secret, certificate and roste
   assert.deepEqual([view.name, view.roles, view.invitedBy], ['carla', ['member', 'lender'], a.mesh.members.key])
 })
 
-test('a mesh of long standing can be joined: a roster of a thousand statements comes along', {
-  timeout: 60_000,
-}, async (t) => {
-  const node = await founded(t)
-  const { members } = node.mesh
-  const root = { genesis: members.genesis, key: rootOf(node.membership) }
-  const guests = Array.from({ length: 1000 }, (_, at) => {
-    const subject = rootOf({ secret: new Uint8Array(32).fill(1 + (at % 200)) }).publicKey
-    const init = { subject, name: `guest ${at}`.padEnd(60, '.'), roles: ['member'] as const, serial: serial() }
-    return issueCertificate(root, init, Date.now())
-  })
-  await members.say(guests)
-  const joined = await join(await temporaryDirectory(t), await linkOf(node))
-  assert.deepEqual(joined.roster.digest(Date.now()), members.roster.digest(Date.now()))
-})
-
 test('whoever may invite can let the newcomer in, not only the one who made the link', async (t) => {
   const membership = createMembership({ name: 'office' })
   const [a, b] = [await makeMesh(t, { ...membership }), await makeMesh(t, { ...membership })]
