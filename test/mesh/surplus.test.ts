@@ -27,8 +27,8 @@ async function dialler(t: TestContext, { others, maxPeers }: { others: Libp2p[];
   )
   for (const other of others) {
     const connection = await self.dial(other.getMultiaddrs())
-    // Dialled within the same millisecond none is older than another.
-    connection.timeline.open += others.indexOf(other)
+    // Just now, and none at the same moment as another.
+    connection.timeline.open = clock.wall() + others.indexOf(other)
   }
   const closed: string[] = []
   self.addEventListener('peer:disconnect', ({ detail }) => closed.push(detail.toString()))
