@@ -48,7 +48,7 @@ const passing: ReadonlySet<string | undefined> = new Set(['ERR_PEER_LOST', 'ERR_
  * @returns by name; none where there is no network
  */
 export async function findMeshes(needs: NewcomerNeeds, ms: number): Promise<HeardMesh[]> {
-  const heard = await hearBeacons(networkInterfaces, { ms, quietMs: 300 })
+  const heard = await hearBeacons({ interfaces: networkInterfaces, log: needs.log }, { ms, quietMs: 300 })
   const looks = [...heard.values()].slice(0, maxLooks).map((addresses) => lookAt(needs, addresses))
   const meshes = new Map<string, HeardMesh>()
   for (const seen of await Promise.all(looks)) {

@@ -110,7 +110,7 @@ export async function assemble(
   }
   const startedAt = clock.now()
   const addresses = (): string[] => host.getMultiaddrs().map(String)
-  const beacon = new Beacon({ clock, interfaces, isOpen: () => desk.isOpen, addresses })
+  const beacon = new Beacon({ clock, log, interfaces, isOpen: () => desk.isOpen, addresses })
   if (init.mdns !== false) beacon.start()
   const stopWatching = watchNetwork(clock, interfaces, () => {
     log.info('network changed')
@@ -151,7 +151,7 @@ export async function assemble(
     async stop() {
       stopWatching()
       stopParts()
-      await beacon.stop()
+      beacon.stop()
       const report = (error: unknown): void => log.warn('not stopped cleanly', { error: toShoalError(error).message })
       await host.end(stopDeadlineMs).catch(report)
       await book.save().catch(report)

@@ -1,6 +1,9 @@
 import type { Multiaddr } from '@multiformats/multiaddr'
+import { type Answer, AUTHORITATIVE_ANSWER, encode } from 'dns-packet'
 import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/log.ts'
 import { type Interfaces, isDialable, peerOf, readMultiaddr } from './addresses.ts'
+import { encodeQuestion, parsePacket } from './mdns-packets.ts'
 import { Multicast } from './multicast.ts'
 
 /** What newcomers ask for, whatever the mesh: whoever knows of none cannot ask by its id. */
@@ -16,6 +19,7 @@ const refreshMs = 5000
 
 export interface BeaconNeeds {
   clock: Clock
+  log: Logger
   interfaces: Interfaces
   /** Whether newcomers are welcome to ask here. */
   isOpen(): boolean
@@ -26,48 +30,50 @@ export interface BeaconNeeds {
 /** Tells newcomers on the local networks that ask where to find this node: addresses, and nothing about the mesh. */
 export class Beacon {
   readonly #needs: BeaconNeeds
-  #multicast: Multicast | undefined
+  readonly #multicast: Multicast
   #cancelRefresh: () => void = () => undefined
   /** Network → when it was answered there, and how not to answer again. */
   readonly #answers = new Map<string, { at: number; cancel: (() => void) | undefined }>()
 
   constructor(needs: BeaconNeeds) {
     this.#needs = needs
+    const { interfaces, log } = needs
+    this.#multicast = new Multicast({ interfaces, log, onMessage: (bytes, from) => this.#onMessage(bytes, from) })
   }
 
   start(): void {
-    const { interfaces } = this.#needs
-    this.#multicast = new Multicast(interfaces, { onQuery: (packet, from) => this.#onQuery(packet, from) })
+    this.#multicast.follow()
     this.#refresh()
   }
 
-  async stop(): Promise<void> {
+  stop(): void {
     this.#cancelRefresh()
     for (const { cancel } of this.#answers.values()) cancel?.()
-    await this.#multicast?.stop()
-    this.#multicast = undefined
+    this.#multicast.close()
   }
 
   #refresh(): void {
     this.#cancelRefresh = this.#needs.clock.after(refreshMs, () => {
-      this.#multicast?.refresh()
+      this.#multicast.follow()
       // Networks that are gone; those that remain lose half a second's memory.
       for (const [network, { cancel }] of this.#answers) if (cancel === undefined) this.#answers.delete(network)
       this.#refresh()
     })
   }
 
-  #onQuery(packet: unknown, from: string): void {
+  #onMessage(bytes: Uint8Array, from: string): void {
     const { clock, isOpen, addresses } = this.#needs
-    if (!listOf(packet, 'questions').some((question) => field(question, 'name') === beaconService)) return
-    const network = this.#multicast?.networkOf(from)
+    const packet = parsePacket(bytes, beaconService)
+    if (packet?.type !== 'query' || !packet.questions?.some(({ name }) => name === beaconService)) return
+    const network = this.#multicast.networkOf(from)
     if (network === undefined || !isOpen()) return
     const { at = Number.NEGATIVE_INFINITY, cancel } = this.#answers.get(network) ?? {}
     if (cancel !== undefined) return
     const answer = (): void => {
       this.#answers.set(network, { at: clock.now(), cancel: undefined })
       const answers = answersWith(addresses())
-      if (answers.length > 0) this.#multicast?.answer({ answers }, network)
+      if (answers.length === 0) return
+      this.#multicast.send(encode({ type: 'response', flags: AUTHORITATIVE_ANSWER, answers }), network)
     }
     this.#answers.set(network, { at, cancel: clock.after(Math.max(0, at + pauseMs - clock.now()), answer) })
   }
@@ -80,31 +86,32 @@ export class Beacon {
  * @returns the addresses of each peer; at once with none where there is no network
  */
 export async function hearBeacons(
-  interfaces: Interfaces,
+  { interfaces, log }: Pick<BeaconNeeds, 'interfaces' | 'log'>,
   options: { ms: number; quietMs: number },
 ): Promise<Map<string, Multiaddr[]>> {
   const heard = new Map<string, Multiaddr[]>()
   const { promise, resolve } = Promise.withResolvers<void>()
   let quiet: NodeJS.Timeout | undefined
-  const onResponse = (packet: unknown): void => {
-    for (const [peerId, addresses] of addressesIn(packet)) {
+  const onMessage = (bytes: Uint8Array): void => {
+    for (const [peerId, addresses] of addressesIn(parsePacket(bytes, beaconService))) {
       if (heard.size >= maxRecords || heard.has(peerId)) continue
       heard.set(peerId, addresses)
       clearTimeout(quiet)
       quiet = setTimeout(resolve, options.quietMs)
     }
   }
-  const multicast = new Multicast(interfaces, { onResponse })
+  const multicast = new Multicast({ interfaces, log, onMessage })
+  multicast.follow()
   if (multicast.size === 0) return heard
   // A datagram can be lost, and whoever has just answered somebody else waits for a moment.
   const asking = [0, 250, 750, 1500].filter((ms) => ms < options.ms).map((ms) => setTimeout(ask, ms))
   const end = setTimeout(resolve, options.ms)
   function ask(): void {
-    multicast.ask(beaconService)
+    multicast.sendAll(() => encodeQuestion(beaconService))
   }
   await promise
   for (const timer of [...asking, end, quiet]) clearTimeout(timer)
-  await multicast.stop()
+  multicast.close()
   return heard
 }
 
@@ -132,7 +139,7 @@ function addressOf(text: unknown): Multiaddr | undefined {
   return address !== undefined && isDialable(address) ? address : undefined
 }
 
-function answersWith(addresses: readonly string[]) {
+function answersWith(addresses: readonly string[]): Answer[] {
   return addresses
     .map((address) => attribute + address)
     .filter((data) => data.length <= maxTextBytes)

@@ -47,20 +47,25 @@ export function encodeAnswer(service: string, instance: string, addresses: reado
  * @param ownInstance answers of this one are left out
  */
 export function readPacket(bytes: Uint8Array, service: string, ownInstance: string): Heard {
-  if (bytes.length > maxPacketBytes || !mentions(bytes, service)) return nothing()
-  let packet: DecodedPacket
-  try {
-    packet = decode(Buffer.from(bytes))
-  } catch (error) {
-    // The parser has no error type of its own; whatever it objects to is no packet.
-    if (error instanceof Error) return nothing()
-    throw error
-  }
+  const packet = parsePacket(bytes, service)
+  if (packet === undefined) return nothing()
   if (packet.type === 'query') {
     const asks = (packet.questions ?? []).some(({ name, type }) => name === service && type === 'PTR')
     return { asks, found: new Map() }
   }
   return { asks: false, found: foundIn(packet, service, ownInstance) }
+}
+
+/** What anybody has sent, if it is a packet and mentions a service. Never throws. */
+export function parsePacket(bytes: Uint8Array, service: string): DecodedPacket | undefined {
+  if (bytes.length > maxPacketBytes || !mentions(bytes, service)) return undefined
+  try {
+    return decode(Buffer.from(bytes))
+  } catch (error) {
+    // The parser has no error type of its own; whatever it objects to is no packet.
+    if (error instanceof Error) return undefined
+    throw error
+  }
 }
 
 function foundIn(packet: DecodedPacket, service: string, ownInstance: string): Map<string, Multiaddr[]> {

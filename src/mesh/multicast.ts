@@ -1,30 +1,31 @@
-import multicastDns, { type MulticastDNS, type ResponseOutgoingPacket } from 'multicast-dns'
+import { createSocket, type Socket } from 'node:dgram'
+import { isIP } from 'node:net'
+import type { Logger } from '../base/log.ts'
 import type { Interfaces } from './addresses.ts'
 import { isNeighbour } from './neighbours.ts'
 
-const anyAddress = '0.0.0.0'
-
-/** Each may hear the same more than once: where it comes in, every socket gets it. */
-export interface MulticastHandlers {
-  /** @param from IP address */
-  onQuery?(packet: unknown, from: string): void
-  onResponse?(packet: unknown): void
+export interface MulticastNeeds {
+  interfaces: Interfaces
+  log: Logger
+  /** What any host of a network sends is heard once for each interface; all of it may come twice. @param from IP address */
+  onMessage(bytes: Uint8Array, from: string): void
 }
 
+const group = '224.0.0.251'
+const port = 5353
+const maxInterfaces = 16
+
 /**
- * Multicast DNS on each network of this machine by itself. One socket would send to the network of the default route only, which
- * need not be the one where the others are.
+ * Multicast DNS on every interface by itself. One socket for all would send by the default route, which may lead to a VPN, to
+ * containers or nowhere; so each interface has its own.
  */
 export class Multicast {
-  readonly #interfaces: Interfaces
-  readonly #handlers: MulticastHandlers
+  readonly #needs: MulticastNeeds
   /** By the own address on that network. */
-  readonly #sockets = new Map<string, MulticastDNS>()
+  readonly #sockets = new Map<string, Socket>()
 
-  constructor(interfaces: Interfaces, handlers: MulticastHandlers) {
-    this.#interfaces = interfaces
-    this.#handlers = handlers
-    this.refresh()
+  constructor(needs: MulticastNeeds) {
+    this.#needs = needs
   }
 
   /** How many networks there are to be heard on. */
@@ -32,62 +33,81 @@ export class Multicast {
     return this.#sockets.size
   }
 
-  /** Follows the networks that this machine is on now. */
-  refresh(): void {
-    const present = new Set(addressesOf(this.#interfaces))
-    for (const [address, socket] of this.#sockets) {
-      if (present.delete(address)) continue
-      this.#sockets.delete(address)
-      socket.destroy()
-    }
-    for (const address of present) this.#sockets.set(address, this.#open(address))
+  /** A socket for each interface that there is now, and none for those that are gone. A network that allows none is no error. */
+  follow(): void {
+    const here = new Set(listeningAddresses(this.#needs.interfaces))
+    for (const address of [...this.#sockets.keys()]) if (!here.has(address)) this.#close(address)
+    for (const address of here) if (!this.#sockets.has(address)) this.#open(address)
   }
 
-  /** Asks on all networks. */
-  ask(name: string): void {
-    for (const socket of this.#sockets.values()) socket.query({ questions: [{ name, type: 'PTR' }] })
+  /** Closes all sockets; `follow` opens new ones. */
+  close(): void {
+    for (const address of [...this.#sockets.keys()]) this.#close(address)
   }
 
   /** The own address on the network that `from` is on; undefined when it is on none. */
   networkOf(from: string): string | undefined {
-    return [...this.#sockets.keys()].find((address) => isNeighbour(from, only(this.#interfaces, address)))
+    return [...this.#sockets.keys()].find((address) => isNeighbour(from, only(this.#needs.interfaces, address)))
   }
 
-  /** Answers on one network. */
-  answer(packet: ResponseOutgoingPacket, network: string): void {
-    this.#sockets.get(network)?.respond({ ...packet })
+  /** Sends on every network what `packet` makes for the own address there. */
+  sendAll(packet: (address: string) => Uint8Array): void {
+    for (const address of this.#sockets.keys()) this.send(packet(address), address)
   }
 
-  async stop(): Promise<void> {
-    const sockets = [...this.#sockets.values()]
-    this.#sockets.clear()
-    await Promise.all(sockets.map((socket) => new Promise<void>((resolve) => socket.destroy(() => resolve()))))
+  /** Sends on the network of an own address. */
+  send(bytes: Uint8Array, address: string): void {
+    // Sent once the socket is bound, and the callback that chooses the interface has run.
+    this.#sockets.get(address)?.send(bytes, port, group, (error) => {
+      if (error !== null) this.#needs.log.debug('not sent', { address, error: error.message })
+    })
   }
 
-  #open(address: string): MulticastDNS {
-    const { onQuery, onResponse } = this.#handlers
-    const socket = multicastDns({ interface: address, bind: anyAddress })
-    if (onQuery !== undefined) socket.on('query', (packet, { address: from }) => onQuery(packet, from))
-    if (onResponse !== undefined) socket.on('response', (packet) => onResponse(packet))
-    // A network that cannot be listened on is one where nobody is heard.
-    socket.on('error', () => this.#drop(address, socket))
-    return socket
+  #open(address: string): void {
+    const socket = createSocket({ type: 'udp4', reuseAddr: true })
+    this.#sockets.set(address, socket)
+    socket.unref()
+    socket.on('error', (error) => this.#failed(address, socket, error))
+    socket.on('message', (bytes, { address: from }) => {
+      if (this.#sockets.get(address) === socket) this.#needs.onMessage(bytes, from)
+    })
+    socket.bind({ port, address: '0.0.0.0' }, () => {
+      try {
+        socket.addMembership(group, address)
+        socket.setMulticastInterface(address)
+        socket.setMulticastTTL(255)
+        socket.setMulticastLoopback(true)
+      } catch (error) {
+        this.#failed(address, socket, error)
+      }
+    })
   }
 
-  #drop(address: string, socket: MulticastDNS): void {
-    if (this.#sockets.get(address) === socket) this.#sockets.delete(address)
-    socket.destroy()
+  /** It is tried again when the networks are followed the next time. */
+  #failed(address: string, socket: Socket, error: unknown): void {
+    this.#needs.log.debug('no multicast here', { address, error: String(error) })
+    if (this.#sockets.get(address) === socket) this.#close(address)
+  }
+
+  #close(address: string): void {
+    const socket = this.#sockets.get(address)
+    this.#sockets.delete(address)
+    try {
+      socket?.close()
+    } catch (error) {
+      this.#needs.log.debug('a socket did not close', { address, error: String(error) })
+    }
   }
 }
 
-/** One IPv4 address of each interface; that of the loopback only where there is no other. */
-function addressesOf(interfaces: Interfaces): string[] {
-  const own = Object.values(interfaces()).flatMap((entries) => {
-    const entry = (entries ?? []).find(({ address }) => !address.includes(':'))
-    return entry === undefined ? [] : [entry.address]
+/** One address of each interface that others are behind; loopback where there is nothing else. */
+function listeningAddresses(interfaces: Interfaces): string[] {
+  const first = Object.values(interfaces()).flatMap((entries) => {
+    const address = (entries ?? []).map((entry) => entry.address).find((candidate) => isIP(candidate) === 4)
+    return address === undefined ? [] : [address]
   })
-  const outer = own.filter((address) => !address.startsWith('127.'))
-  return outer.length > 0 ? outer : own
+  const outside = first.filter((address) => !address.startsWith('127.'))
+  return (outside.length > 0 ? outside : first).slice(0, maxInterfaces)
 }
 
 function only(interfaces: Interfaces, address: string): Interfaces {

@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os'
 import { systemClock } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/log.ts'
 import { Beacon, hearBeacons } from '../../src/mesh/beacon.ts'
 
 /**
@@ -9,14 +10,20 @@ import { Beacon, hearBeacons } from '../../src/mesh/beacon.ts'
 const [, , role, address = ''] = process.argv
 if (role === 'say') {
   const isOpen = (): boolean => true
-  const beacon = new Beacon({ clock: systemClock, interfaces: networkInterfaces, isOpen, addresses: () => [address] })
+  const beacon = new Beacon({
+    clock: systemClock,
+    log: silentLogger,
+    interfaces: networkInterfaces,
+    isOpen,
+    addresses: () => [address],
+  })
   beacon.start()
   process.stdout.write('ready\n')
   process.stdin.resume()
   process.stdin.once('end', () => void beacon.stop())
 } else {
   const from = performance.now()
-  const heard = await hearBeacons(networkInterfaces, { ms: 2000, quietMs: 200 })
+  const heard = await hearBeacons({ interfaces: networkInterfaces, log: silentLogger }, { ms: 2000, quietMs: 200 })
   const addresses = [...heard.values()].flat().map(String)
   process.stdout.write(`${JSON.stringify({ ms: performance.now() - from, addresses })}\n`)
 }

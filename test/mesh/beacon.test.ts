@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterwards } from './fixture.ts'
@@ -45,6 +46,16 @@ async function makeNetworks(t: TestContext): Promise<[string, string, string, st
     ] as const) {
       await ip('-n', where, 'address', 'add', `10.78.${index}.${host}/24`, 'dev', dev)
       await ip('-n', where, 'link', 'set', dev, 'up')
+    }
+  }
+  // The kernel notices a moment later that a cable is plugged in, and until then there is no network.
+  for (const name of [middle, ...outer.slice(0, 2)]) {
+    while (
+      /NO-CARRIER|state (DOWN|LOWERLAYERDOWN)/.test(
+        (await ip('-n', name, 'link', 'show', 'up')).stdout.replace(/.*LOOPBACK.*/g, ''),
+      )
+    ) {
+      await setImmediate()
     }
   }
   await ip('-n', middle, 'route', 'add', 'default', 'via', '10.78.0.2')
