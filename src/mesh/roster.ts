@@ -107,12 +107,19 @@ export class Roster {
       if (objection === undefined) return certificate
       failure ??= objection
     }
+    verdict.checkKey(key)
     throw failure ?? new ShoalError('ERR_NOT_MEMBER', 'no certificate of this key is known')
   }
 
   /** Everybody who belongs to the mesh now, by key. */
   members(now: number): MemberView[] {
     return this.certificates(now).map(viewOf)
+  }
+
+  /** Everybody of whom any certificate is here, also who belongs to the mesh no more. */
+  known(now: number): MemberView[] {
+    this.#drop(now)
+    return [...this.#look().certificates.values()].flatMap(([best]) => (best === undefined ? [] : [viewOf(best)]))
   }
 
   /** For everybody who belongs to the mesh now the certificate that counts, by key. */
@@ -170,6 +177,11 @@ export class Roster {
   /** Whether a key may still come in. @throws ShoalError ERR_REVOKED */
   checkKey(key: Uint8Array): void {
     this.#judge().checkKey(key)
+  }
+
+  /** Whether there is a place for one more like this. */
+  hasRoomFor(statement: Certificate): boolean {
+    return this.#objectionTo({ kind: 'certificate', statement }) === undefined
   }
 
   /** SHA-256 of the ids, in order: equal for equal sets. */
@@ -239,17 +251,22 @@ export class Roster {
     return Number(this.#isVoid(b)) - Number(this.#isVoid(a)) || compareWorth(a, b)
   }
 
-  /** Where there is no place left, what counts for nothing goes. */
   #makeRoom(entry: Entry): void {
+    const objection = this.#objectionTo(entry)
+    if (objection !== undefined) throw new ShoalError('ERR_ROSTER_FULL', objection)
+  }
+
+  /** Where there is no place left, what counts for nothing goes. */
+  #objectionTo(entry: Entry): string | undefined {
     let objection = this.#places.objectionTo(entry)
-    if (objection === undefined) return
+    if (objection === undefined) return undefined
     if (!this.#isSifted && !this.#isVoid(entry)) {
       const idle = [...this.#entries].filter(([, other]) => this.#isVoid(other))
       for (const [id] of idle) this.#remove(id)
       this.#isSifted = true
       objection = this.#places.objectionTo(entry)
     }
-    if (objection !== undefined) throw new ShoalError('ERR_ROSTER_FULL', objection)
+    return objection
   }
 
   /** Whether it makes no difference by itself, as far as is known. A good-bye does as long as its key has a certificate. */
