@@ -51,10 +51,10 @@ export function membershipCommands({ mesh }: { mesh: Mesh }): MembershipCommands
         })
       }
       const end = members.now + renameMs
-      while (members.own().body.name !== name) {
+      while (members.name !== name) {
         if (members.now > end) {
           throw new ShoalError('ERR_DEADLINE', 'nobody has signed the new name', {
-            hint: 'A name can be changed once a minute. Try again then.',
+            hint: 'A name can be changed a few times a day, once a minute. Try again later.',
           })
         }
         await delay(pollMs)

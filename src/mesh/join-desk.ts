@@ -141,7 +141,7 @@ export class JoinDesk {
     const issuer = members.issuer()
     this.#bad.prune((invite) => roster.knowsInvite(invite))
     try {
-      return redeem({ book: roster, bad: this.#bad, issuer }, request, members.now)
+      return redeem({ book: roster, bad: this.#bad, issuer, highest: members.highestIssuer() }, request, members.now)
     } catch (error) {
       if (codeOf(error) === 'ERR_INVITE_BURNED') await this.#burn(inviteIdOf(request.proof.verifier))
       throw error

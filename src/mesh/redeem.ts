@@ -6,6 +6,7 @@ import {
   type Issuer,
   issueCertificate,
   issuedBy,
+  mayGrant,
 } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
 import {
@@ -56,6 +57,8 @@ export interface RedeemNeeds {
   book: InviteBook
   bad: BadProofs
   issuer: Issuer
+  /** The root key, where it is here: it signs for those who may let others in, so that their chain is short. */
+  highest?: Issuer
 }
 
 export interface JoinRequest {
@@ -100,12 +103,13 @@ export function redeem(
     throw error
   }
   book.checkKey(request.remote)
+  const { roles } = invite.body
   const certificate = issueCertificate(
-    issuer,
+    mayGrant(roles, 'member') ? (needs.highest ?? issuer) : issuer,
     {
       subject: proof.subject,
       name: request.name,
-      roles: invite.body.roles,
+      roles,
       invite: name,
       invitedBy: invite.body.issuer,
       serial: request.serial,

@@ -126,6 +126,21 @@ test('an invitation gives no more than its issuer has, and its redeemer neither'
   assert.ok(createInvite(root, { secret, roles: inviting.concat('admin') }, start))
 })
 
+test('where the root key is, it signs for who may let others in, and for nobody else', () => {
+  for (const roles of [inviting, plain]) {
+    const invite = createInvite(ann, { secret, roles }, start)
+    const { book, bad } = door(ann, invite)
+    const proof = prove({ inviter: ann.key.publicKey })
+    const request = { proof, remote: newcomer, channel, name: 'new', serial: serialOf(9) }
+    const { certificate, redemption } = redeem({ book, bad, issuer: ann, highest: root }, request, start)
+    const by = roles === inviting ? root : ann
+    assert.deepEqual(certificate.body.issuer, by.key.publicKey)
+    assert.deepEqual(certificate.body.invitedBy, ann.key.publicKey)
+    for (const { bytes } of [certificate, redemption]) assert.equal(book.add(bytes, start), 'added')
+    assert.deepEqual(book.verify(newcomer, start).roles, roles)
+  }
+})
+
 test('a member cannot redeem, nor say that somebody has redeemed', () => {
   code('ERR_ROLE', () => door(max).ask(prove({ inviter: max.key.publicKey })))
   const { redemption } = door().ask(prove())
