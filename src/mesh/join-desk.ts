@@ -1,10 +1,10 @@
 import type { SecuredConnection } from '@libp2p/interface'
 import type { Clock } from '../base/clock.ts'
-import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
+import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { boundEncryption, type Encrypter } from './encryption.ts'
 import { meshKeyOf } from './genesis.ts'
-import { decodeProof, inviteIdOf } from './invite.ts'
+import { decodeProof } from './invite.ts'
 import {
   decodeAsk,
   decodeJoinProof,
@@ -17,9 +17,8 @@ import {
 } from './join-messages.ts'
 import { joinPrologue, joinProtocol } from './join-protocol.ts'
 import { type Members, serial } from './members.ts'
-import { BadProofs, redeem } from './redeem.ts'
-import { revoke } from './revocation.ts'
-import { hex, sameBytes } from './statement.ts'
+import { redeem } from './redeem.ts'
+import { sameBytes } from './statement.ts'
 import { Talk } from './talk.ts'
 
 export interface JoinDeskNeeds {
@@ -39,7 +38,6 @@ const farewellMs = 1000
 /** Lets newcomers in that have an invitation. Such a connection never becomes more than that. */
 export class JoinDesk {
   readonly #needs: JoinDeskNeeds
-  readonly #bad = new BadProofs()
   /** The longest here first. */
   readonly #newcomers = new Set<AbortController>()
 
@@ -124,7 +122,8 @@ export class JoinDesk {
 
     const { proof, name } = decodeJoinProof(await talk.receive(maxAskBytes))
     const request = { proof: decodeProof(proof), remote, channel, name, serial: serial() }
-    const { certificate, redemption } = await this.#redeem(request)
+    const needs = { book: roster, issuer: members.issuer(), highest: members.highestIssuer() }
+    const { certificate, redemption } = redeem(needs, request, members.now)
     await members.say([certificate, redemption])
     talk.send(encodeWelcome({ secret, certificate: certificate.bytes }))
     const ids = roster.ids(members.now)
@@ -133,26 +132,5 @@ export class JoinDesk {
       talk.send(encodeRosterPart({ statements, last: at + statementsPerMessage >= ids.length }))
     }
     return name
-  }
-
-  async #redeem(request: Parameters<typeof redeem>[1]): Promise<ReturnType<typeof redeem>> {
-    const { members } = this.#needs
-    const { roster } = members
-    const issuer = members.issuer()
-    this.#bad.prune((invite) => roster.knowsInvite(invite))
-    try {
-      return redeem({ book: roster, bad: this.#bad, issuer, highest: members.highestIssuer() }, request, members.now)
-    } catch (error) {
-      if (codeOf(error) === 'ERR_INVITE_BURNED') await this.#burn(inviteIdOf(request.proof.verifier))
-      throw error
-    }
-  }
-
-  /** So that it lasts, and holds with all other inviters too. */
-  async #burn(invite: Uint8Array): Promise<void> {
-    const { members, log } = this.#needs
-    if (members.roster.isBurned(invite)) return
-    await members.say([revoke(members.issuer(), { kind: 'invite', invite }, 'burned', members.now)])
-    log.warn('an invitation was burned', { code: 'ERR_INVITE_BURNED', message: `invitation ${hex(invite)}` })
   }
 }

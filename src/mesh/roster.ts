@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { publicKeyFromRaw } from '@libp2p/crypto/keys'
 import { peerIdFromPublicKey } from '@libp2p/peer-id'
-import { codeOf, ShoalError } from '../base/errors.ts'
+import { ShoalError } from '../base/errors.ts'
 import { type Certificate, checkSignatures, checkTime, mayGrant, powerOf, type Role } from './certificate.ts'
 import type { Genesis } from './genesis.ts'
 import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
@@ -161,23 +161,6 @@ export class Roster {
     // Unlike a certificate, an invitation has no day of grace: nobody depends on it.
     if (now > known.body.notAfter + earlyMs) throw new ShoalError('ERR_EXPIRED', 'the invitation is too old')
     return known
-  }
-
-  /** Whether an invitation with this id (hex) is known, used or not. */
-  knowsInvite(invite: string): boolean {
-    return this.#look().invites.has(invite)
-  }
-
-  /** Whether it was revoked because of bad proofs. */
-  isBurned(invite: Uint8Array): boolean {
-    const known = this.#look().invites.get(hex(invite))
-    if (known === undefined) return false
-    try {
-      this.#judge().checkInvite(known)
-      return false
-    } catch (error) {
-      return codeOf(error) === 'ERR_INVITE_BURNED'
-    }
   }
 
   /** What a key has revoked. */

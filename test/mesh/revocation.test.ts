@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { type Issuer, issueCertificate, type Role, roleOrder } from '../../src/mesh/certificate.ts'
 import { createInvite, proveInvite } from '../../src/mesh/invite.ts'
 import { kick } from '../../src/mesh/kick.ts'
-import { BadProofs, redeem } from '../../src/mesh/redeem.ts'
+import { redeem } from '../../src/mesh/redeem.ts'
 import { leave, maxKeep, type RevocationBody, revoke, type Target } from '../../src/mesh/revocation.ts'
 import { Roster } from '../../src/mesh/roster.ts'
 import { maxStatementBytes, signStatement } from '../../src/mesh/statement.ts'
@@ -109,7 +109,7 @@ test('an administrator who revokes an invitation shuts out whoever came with it,
   const { mesh } = invite.body
   const proof = proveInvite({ secret, mesh, subject: guest.publicKey, inviter: ann.key.publicKey, channel })
   const request = { proof, remote: guest.publicKey, channel, name: 'guest', serial: serialOf(71) }
-  const made = redeem({ book, bad: new BadProofs(), issuer: ann }, request, start)
+  const made = redeem({ book, issuer: ann }, request, start)
   const friend = hire({ genesis, key: guest, certificate: made.certificate }, 43, plain, start, 'friend')
   tell(book, [made.certificate, made.redemption, friend.certificate])
   const target: Target = { kind: 'invite', invite: invite.body.invite }

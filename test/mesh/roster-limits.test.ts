@@ -11,7 +11,7 @@ import {
 import { signingKey } from '../../src/mesh/ed25519.ts'
 import { createInvite, proveInvite } from '../../src/mesh/invite.ts'
 import { kick } from '../../src/mesh/kick.ts'
-import { BadProofs, redeem } from '../../src/mesh/redeem.ts'
+import { redeem } from '../../src/mesh/redeem.ts'
 import { leave, revoke } from '../../src/mesh/revocation.ts'
 import { Roster } from '../../src/mesh/roster.ts'
 import { rosterLimits } from '../../src/mesh/roster-places.ts'
@@ -220,7 +220,7 @@ test('who lets in 300 within a day can renew them all, and invites somebody ever
     book.add(createInvite(ann, { secret, roles: plain }, start).bytes, now)
     const proof = proveInvite({ secret, mesh, subject, inviter: ann.key.publicKey, channel })
     const request = { proof, remote: subject, channel, name: `n${at}`, serial: serial() }
-    const made = redeem({ book, bad: new BadProofs(), issuer: ann }, request, now)
+    const made = redeem({ book, issuer: ann }, request, now)
     for (const { bytes } of [made.certificate, made.redemption]) book.add(bytes, now)
     return subject
   })
