@@ -86,7 +86,7 @@ function readPeerId(text: string): Uint8Array | undefined {
   }
 }
 
-/** So many new certificates are written and told at once, before the next are signed. */
+/** So many statements are written and told at once, before the next are signed. */
 const kickBatch = 32
 
 /**
@@ -106,30 +106,31 @@ export async function kickMember(
   const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
   const { roster } = members
   const before = issued ? [] : roster.members(members.now).filter((member) => !sameBytes(member.key, key))
-  const batch: Certificate[] = []
+  const batch: (Certificate | Revocation)[] = []
   for (const statement of kick({ roster, issuer: members.highestIssuer(), random }, key, { issued }, members.now)) {
-    if (isCertificate(statement)) batch.push(statement)
-    if (!isCertificate(statement) || batch.length >= kickBatch) await sayAsFits(members, batch.splice(0))
-    if (!isCertificate(statement)) await members.say([statement])
+    const isKick = isAbout(statement, key)
+    if (!isKick) batch.push(statement)
+    if (isKick || batch.length >= kickBatch) await sayAsFits(members, batch.splice(0))
+    if (isKick) await members.say([statement])
   }
   const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
   return before.filter(({ peerId }) => !after.has(peerId))
 }
 
 /** Says as many as there is room for: a kick has to come through. */
-async function sayAsFits(members: Members, certificates: readonly Certificate[]): Promise<void> {
+async function sayAsFits(members: Members, statements: readonly (Certificate | Revocation)[]): Promise<void> {
   try {
-    if (certificates.length > 0) await members.say(certificates)
+    if (statements.length > 0) await members.say(statements)
   } catch (error) {
     if (codeOf(error) !== 'ERR_ROSTER_FULL') throw error
     // Some of them were taken in and have to be told.
-    const fitting = certificates.filter(({ id }) => members.roster.missing([id]).length === 0)
+    const fitting = statements.filter(({ id }) => members.roster.missing([id]).length === 0)
     await members.say(fitting)
   }
 }
 
-function isCertificate(statement: Certificate | Revocation): statement is Certificate {
-  return statement.type === 'certificate'
+function isAbout({ body }: Certificate | Revocation, key: Uint8Array): boolean {
+  return 'target' in body && body.target.kind !== 'invite' && sameBytes(body.target.key, key)
 }
 
 /**

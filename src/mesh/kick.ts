@@ -1,7 +1,7 @@
 import { encode } from '@ipld/dag-cbor'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, renew, type SignedCertificate } from './certificate.ts'
-import { maxKeep, type Revocation, revoke } from './revocation.ts'
+import { isLeave, maxKeep, type Revocation, revoke } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
 
@@ -73,7 +73,7 @@ function* saved(
   }
   // Only the root takes back what an issuer has revoked, so only the root has to say it again.
   const again = issuer.certificate === undefined ? roster.revocationsBy(key) : []
-  for (const { body } of again) yield revoke(issuer, body.target, body.reason, now)
+  for (const { body } of again) if (!isLeave(body)) yield revoke(issuer, body.target, body.reason, now)
 }
 
 function renewedBy(issuer: Issuer, member: Certificate, now: number, serial: Uint8Array): Certificate | undefined {
