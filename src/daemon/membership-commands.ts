@@ -1,17 +1,26 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ShoalError } from '../base/errors.ts'
-import { type Grant, invite, kickMember, leaveMesh, memberCalled, promote } from '../mesh/administer.ts'
+import { type Grant, invite, keyCalled, kickMember, leaveMesh, memberCalled, promote } from '../mesh/administer.ts'
 import type { PendingView } from '../mesh/approvals.ts'
 import { makeNextIdentity } from '../mesh/identity.ts'
 import { type Members, signingKeyOf } from '../mesh/members.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { readShortCode } from '../mesh/short-code.ts'
 
+interface Kicked {
+  name: string
+  peerId: string
+  /** Connected members. */
+  told: number
+  /** Names of others who are out because nobody here could sign for them. */
+  lost: string[]
+}
+
 /** What the command line can do about who belongs to the mesh. Errors as in mesh/administer.ts. */
 export interface MembershipCommands {
   /** A link that lets one machine join. */
   invite(grant: Grant): Promise<string>
-  kick(request: { member: string; issued: boolean }): Promise<{ name: string; peerId: string; told: number }>
+  kick(request: { member: string; issued: boolean }): Promise<Kicked>
   promote(request: { member: string; role: Grant }): Promise<{ name: string; peerId: string }>
   rename(name: string): Promise<{ name: string }>
   /** Newcomers on the local network that wait for somebody to say yes. */
@@ -50,10 +59,10 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
   return {
     invite: (grant) => invite(members, grant, mesh.addresses()),
     async kick({ member, issued }) {
-      const view = memberCalled(members, member)
-      await kickMember(members, view, issued)
+      const view = keyCalled(members, member)
+      const lost = await kickMember(members, view, issued)
       const told = mesh.peers().filter(({ connected }) => connected).length
-      return { name: view.name, peerId: view.peerId, told }
+      return { name: view.name, peerId: view.peerId, told, lost: lost.map(({ name }) => name) }
     },
     async promote({ member, role }) {
       const view = memberCalled(members, member)
@@ -67,9 +76,9 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
           hint: 'Try again when an administrator of the mesh is there.',
         })
       }
-      await until(members, () => members.own().body.name === name, {
+      await until(members, () => members.name === name, {
         what: 'nobody has signed the new name',
-        hint: 'A name can be changed once a minute. Try again then.',
+        hint: 'A name can be changed a few times a day, once a minute. Try again later.',
       })
       return { name }
     },

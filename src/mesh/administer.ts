@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { ShoalError } from '../base/errors.ts'
-import { type Issuer, issueCertificate, mayGrant, type Role, roleOrder } from './certificate.ts'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import { type Certificate, type Issuer, issueCertificate, mayGrant, type Role, roleOrder } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
 import { kick } from './kick.ts'
 import type { Members } from './members.ts'
-import { serial } from './members.ts'
-import { leave } from './revocation.ts'
+import { keyOf, serial } from './members.ts'
+import { leave, type Revocation } from './revocation.ts'
 import type { MemberView } from './roster.ts'
 import { sameBytes } from './statement.ts'
 
@@ -43,38 +43,95 @@ export async function invite(members: Members, grant: Grant, addresses: readonly
 }
 
 /**
- * The one member that somebody means: by its name, its peerId, or the end of its peerId (at least six letters).
+ * The one member that somebody means: by its peerId, else by its name or the end of its peerId (at least six letters).
  * @throws ShoalError ERR_USAGE for none, or several
  */
 export function memberCalled(members: Members, text: string): MemberView {
-  const all = members.roster.members(members.now)
-  const isShort = text.length >= 6
-  const matches = all.filter(
-    ({ name, peerId }) => name === text || peerId === text || (isShort && peerId.endsWith(text)),
-  )
-  const [first] = matches
-  if (first === undefined) {
-    throw new ShoalError('ERR_USAGE', `no member is called ${text}`, { hint: '`shoal peers` lists them.' })
-  }
-  if (matches.length > 1) {
-    const ids = matches.map(({ peerId }) => peerId.slice(-8)).join(', ')
-    throw new ShoalError('ERR_USAGE', `${matches.length} members are called ${text}`, { hint: `Use the id: ${ids}.` })
-  }
-  return first
+  const [first] = called(members.roster.members(members.now), text)
+  if (first !== undefined) return first
+  throw new ShoalError('ERR_USAGE', `no member is called ${text}`, { hint: '`shoal peers` lists them.' })
 }
 
 /**
- * Shuts a member out everywhere and for ever.
+ * Whom to shut out: also one whose certificate has run out, who has left or was shut out before, because the key can still
+ * sign; and any peerId, because a certificate for it may come.
+ * @throws ShoalError ERR_USAGE for none, or several
+ */
+export function keyCalled(members: Members, text: string): Pick<MemberView, 'key' | 'peerId' | 'name'> {
+  const { roster, now } = members
+  const [first] = [...called(roster.members(now), text), ...called(roster.known(now), text)]
+  const key = first?.key ?? readPeerId(text)
+  if (key === undefined) return memberCalled(members, text)
+  return first ?? { key, peerId: text, name: text }
+}
+
+/** @throws ShoalError ERR_USAGE for several */
+function called(all: readonly MemberView[], text: string): MemberView[] {
+  // Names are anybody's choice, also one that is another member's peerId.
+  const exact = all.filter(({ peerId }) => peerId === text)
+  if (exact.length > 0) return exact
+  const isShort = text.length >= 6
+  const matches = all.filter(({ name, peerId }) => name === text || (isShort && peerId.endsWith(text)))
+  if (matches.length <= 1) return matches
+  const ids = matches.map(({ peerId }) => peerId.slice(-8)).join(', ')
+  throw new ShoalError('ERR_USAGE', `${matches.length} members are called ${text}`, { hint: `Use the id: ${ids}.` })
+}
+
+function readPeerId(text: string): Uint8Array | undefined {
+  try {
+    return keyOf(text)
+  } catch (error) {
+    // Whatever it is, it is no peerId.
+    if (error instanceof Error) return undefined
+    throw error
+  }
+}
+
+/** So many statements are written and told at once, before the next are signed. */
+const kickBatch = 32
+
+/**
+ * Shuts a key out everywhere and for ever, at once; then takes from it the power to let others in.
  * @param issued also everybody whom it has let in
+ * @returns those members besides it who are out too, although they need not be: nobody here could sign for them
  * @throws ShoalError ERR_ROLE, ERR_USAGE for this node itself
  */
-export async function kickMember(members: Members, { key }: Pick<MemberView, 'key'>, issued: boolean): Promise<void> {
+export async function kickMember(
+  members: Members,
+  { key }: Pick<MemberView, 'key'>,
+  issued: boolean,
+): Promise<MemberView[]> {
   if (sameBytes(key, members.key)) {
     throw new ShoalError('ERR_USAGE', 'that is this machine', { hint: 'Use `shoal leave`.' })
   }
   const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
-  const needs = { roster: members.roster, issuer: members.highestIssuer(), random }
-  await members.say(kick(needs, key, { issued }, members.now))
+  const { roster } = members
+  const before = issued ? [] : roster.members(members.now).filter((member) => !sameBytes(member.key, key))
+  const batch: (Certificate | Revocation)[] = []
+  for (const statement of kick({ roster, issuer: members.highestIssuer(), random }, key, { issued }, members.now)) {
+    const isKick = isAbout(statement, key)
+    if (!isKick) batch.push(statement)
+    if (isKick || batch.length >= kickBatch) await sayAsFits(members, batch.splice(0))
+    if (isKick) await members.say([statement])
+  }
+  const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
+  return before.filter(({ peerId }) => !after.has(peerId))
+}
+
+/** Says as many as there is room for: a kick has to come through. */
+async function sayAsFits(members: Members, statements: readonly (Certificate | Revocation)[]): Promise<void> {
+  try {
+    if (statements.length > 0) await members.say(statements)
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_ROSTER_FULL') throw error
+    // Some of them were taken in and have to be told.
+    const fitting = statements.filter(({ id }) => members.roster.missing([id]).length === 0)
+    await members.say(fitting)
+  }
+}
+
+function isAbout({ body }: Certificate | Revocation, key: Uint8Array): boolean {
+  return 'target' in body && body.target.kind !== 'invite' && sameBytes(body.target.key, key)
 }
 
 /**

@@ -10,9 +10,8 @@ import { decodeProof, inviteIdOf } from './invite.ts'
 import { decodeAsk, decodeJoinProof, encodeRefusal, maxAskBytes } from './join-messages.ts'
 import { joinPrologue, joinProtocol } from './join-protocol.ts'
 import { type Members, serial } from './members.ts'
-import { BadProofs, checkRequest, type JoinRequest, redeem } from './redeem.ts'
-import { revoke } from './revocation.ts'
-import { hex, sameBytes } from './statement.ts'
+import { checkRequest, type JoinRequest, redeem } from './redeem.ts'
+import { sameBytes } from './statement.ts'
 import { Talk } from './talk.ts'
 import { Visits } from './visits.ts'
 import { sendOffer, sendWelcome } from './welcome.ts'
@@ -41,7 +40,6 @@ const farewellMs = 1000
 /** Lets newcomers in that have an invitation. Such a connection never becomes more than that. */
 export class JoinDesk {
   readonly #needs: JoinDeskNeeds
-  readonly #bad = new BadProofs()
   readonly #visits = new Visits()
 
   constructor(needs: JoinDeskNeeds) {
@@ -141,29 +139,10 @@ export class JoinDesk {
       sendWelcome(talk, members, secret, before.bytes)
       return
     }
-    const { certificate, redemption } = await this.#redeem(request)
+    const { roster } = members
+    const needs = { book: roster, issuer: members.issuer(), highest: members.highestIssuer() }
+    const { certificate, redemption } = redeem(needs, request, members.now)
     await members.say([certificate, redemption])
     sendWelcome(talk, members, secret, certificate.bytes)
-  }
-
-  async #redeem(request: JoinRequest): Promise<ReturnType<typeof redeem>> {
-    const { members } = this.#needs
-    const { roster } = members
-    const issuer = members.issuer()
-    this.#bad.prune((invite) => roster.knowsInvite(invite))
-    try {
-      return redeem({ book: roster, bad: this.#bad, issuer }, request, members.now)
-    } catch (error) {
-      if (codeOf(error) === 'ERR_INVITE_BURNED') await this.#burn(inviteIdOf(request.proof.verifier))
-      throw error
-    }
-  }
-
-  /** So that it lasts, and holds with all other inviters too. */
-  async #burn(invite: Uint8Array): Promise<void> {
-    const { members, log } = this.#needs
-    if (members.roster.isBurned(invite)) return
-    await members.say([revoke(members.issuer(), { kind: 'invite', invite }, 'burned', members.now)])
-    log.warn('an invitation was burned', { code: 'ERR_INVITE_BURNED', message: `invitation ${hex(invite)}` })
   }
 }

@@ -1,5 +1,7 @@
+import { encode } from '@ipld/dag-cbor'
+import { ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, renew, type SignedCertificate } from './certificate.ts'
-import { maxKeep, type Revocation, revoke } from './revocation.ts'
+import { isLeave, maxKeep, type Revocation, revoke } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
 
@@ -20,36 +22,29 @@ export interface KickNeeds {
 /**
  * Shuts a key out and takes from it the power to let others in, because whoever has stolen it can date a certificate back.
  * What the one who kicks stands on himself always survives.
- * @returns what to add to the roster and to tell everybody, in this order
+ * @returns what to add to the roster and to tell everybody, in this order. First comes what shuts the key out: say it before
+ *   asking for the next, because how long the others take is up to the key. A member whom this issuer cannot give a new
+ *   certificate is left out, and falls with the last.
  * @throws ShoalError ERR_ROLE when the issuer may not
  */
-export function kick(
+export function* kick(
   needs: KickNeeds,
   key: Uint8Array,
   options: KickOptions,
   now: number,
-): (Certificate | Revocation)[] {
-  const { roster, issuer, random } = needs
-  const own = chainOf(issuer).filter((link) => isFrom(link, key))
+): Generator<Certificate | Revocation, void, void> {
+  const { roster, issuer } = needs
+  // Whoever kicks twice says nothing twice: revocations stay for ever.
+  const said = roster.revocationsBy(issuer.key.publicKey).map(({ body }) => hex(encode(body.target)))
+  const isNew = ({ body }: Revocation): boolean => !said.includes(hex(encode(body.target)))
   const shutOut = revoke(issuer, { kind: 'key', key }, 'kicked', now)
-  const disarm = (keep: Uint8Array[]): Revocation => revoke(issuer, { kind: 'issuer', key, keep }, 'kicked', now)
-  if (options.issued === true) {
-    const kept = [...own.map(({ id }) => id), ...(options.keep ?? [])]
-    return [shutOut, disarm([...new Map(kept.map((id) => [hex(id), id])).values()])]
-  }
-  const members = roster.certificates(now).filter(({ body }) => !sameBytes(body.subject, key))
-  const kept = mostNeeded([...own, ...members.flatMap((member) => [member, ...member.chain])], key)
-  const falling = members.filter((member) =>
-    [member, ...member.chain].some((link) => isFrom(link, key) && !kept.has(hex(link.id))),
-  )
-  // Only the root takes back what an issuer has revoked, so only the root has to say it again.
-  const again = issuer.certificate === undefined ? roster.revocationsBy(key) : []
-  return [
-    ...falling.map((member) => renew(member, issuer, now, random(16))),
-    ...again.map(({ body }) => revoke(issuer, body.target, body.reason, now)),
-    shutOut,
-    disarm([...kept.values()]),
-  ]
+  if (isNew(shutOut)) yield shutOut
+  const own = chainOf(issuer).filter((link) => isFrom(link, key))
+  const keep = new Map(own.map(({ id }) => [hex(id), id]))
+  if (options.issued === true) for (const id of options.keep ?? []) keep.set(hex(id), id)
+  else yield* saved(needs, key, keep, now)
+  const disarm = revoke(issuer, { kind: 'issuer', key, keep: [...keep.values()] }, 'kicked', now)
+  if (isNew(disarm)) yield disarm
 }
 
 /** Ids of the certificates issued by a key that members other than itself stand on. */
@@ -59,14 +54,53 @@ export function linksFrom(roster: Roster, key: Uint8Array, now: number): Uint8Ar
   return [...new Map(links.map(({ id }) => [hex(id), id])).values()]
 }
 
-/** Of the links that `key` has issued, those on which most depends. */
-function mostNeeded(links: readonly SignedCertificate[], key: Uint8Array): Map<string, Uint8Array> {
+/** What lets those stay whom `key` has let in: on the list `keep`, which it fills, and by new certificates. */
+function* saved(
+  { roster, issuer, random }: KickNeeds,
+  key: Uint8Array,
+  keep: Map<string, Uint8Array>,
+  now: number,
+): Generator<Certificate | Revocation, void, void> {
+  const isOwn = ({ body }: Certificate): boolean =>
+    sameBytes(body.subject, key) || sameBytes(body.subject, issuer.key.publicKey)
+  const members = roster.certificates(now).filter((member) => !isOwn(member))
+  for (const [name, id] of mostNeeded(
+    members.flatMap((member) => [member, ...member.chain]),
+    key,
+  )) {
+    if (keep.size < maxKeep) keep.set(name, id)
+  }
+  for (const member of members) {
+    if ([member, ...member.chain].every((link) => !isFrom(link, key) || keep.has(hex(link.id)))) continue
+    const renewed = renewedBy(issuer, member, now, random(16))
+    if (renewed === undefined) continue
+    // The kicked key can have let in more than this one may renew.
+    if (!roster.hasRoomFor(renewed)) break
+    yield renewed
+  }
+  // Only the root takes back what an issuer has revoked, so only the root has to say it again.
+  const again = issuer.certificate === undefined ? roster.revocationsBy(key) : []
+  for (const { body } of again) if (!isLeave(body)) yield revoke(issuer, body.target, body.reason, now)
+}
+
+function renewedBy(issuer: Issuer, member: Certificate, now: number, serial: Uint8Array): Certificate | undefined {
+  try {
+    return renew(member, issuer, now, serial)
+  } catch (error) {
+    // The issuer is too far from the root, or stands on this member itself.
+    if (error instanceof ShoalError) return undefined
+    throw error
+  }
+}
+
+/** The links that `key` has issued, those first on which most depends. */
+function mostNeeded(links: readonly SignedCertificate[], key: Uint8Array): [string, Uint8Array][] {
   const groups = Map.groupBy(
     links.filter((link) => isFrom(link, key)),
     ({ id }) => hex(id),
   )
   const ranked = [...groups].toSorted(([, a], [, b]) => b.length - a.length)
-  return new Map(ranked.slice(0, maxKeep).flatMap(([name, [link]]) => (link === undefined ? [] : [[name, link.id]])))
+  return ranked.flatMap(([name, [link]]): [string, Uint8Array][] => (link === undefined ? [] : [[name, link.id]]))
 }
 
 function isFrom(link: SignedCertificate, key: Uint8Array): boolean {

@@ -4,7 +4,15 @@ import { peerIdFromPublicKey, peerIdFromString } from '@libp2p/peer-id'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { type Certificate, type Issuer, issueCertificate, needsRenewal, renew } from './certificate.ts'
+import {
+  type Certificate,
+  type Issuer,
+  issueCertificate,
+  mayGrant,
+  needsRenewal,
+  powerOf,
+  renew,
+} from './certificate.ts'
 import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
@@ -152,6 +160,11 @@ export class Members {
     return this.roster.verify(keyOf(peerId), this.now)
   }
 
+  /** How many certificates lead from the root to a peer. @throws ShoalError as `Roster.verify` */
+  depthOf(peerId: string): number {
+    return this.roster.certificateOf(keyOf(peerId), this.now).chain.length + 1
+  }
+
   /**
    * Takes in what somebody says; what cannot be taken in is left out.
    * @param from the peer that said it
@@ -187,15 +200,28 @@ export class Members {
     return this.#changes.add(handler)
   }
 
+  /** What the others call this node. @throws ShoalError as `Roster.verify` */
+  get name(): string {
+    return this.roster.verify(this.key, this.now).name
+  }
+
+  /** Whether half of the time is over of every certificate that gives this node its rights. @throws as `Roster.verify` */
+  isDue(): boolean {
+    return isDue(this.roster.certificatesOf(this.key, this.now), this.now)
+  }
+
   /** Gives this node a certificate with new dates if half of its time is over, or all of it, and the root key is here. */
   async renewSelf(): Promise<void> {
     const objection = this.objectionToSelf()
     if (this.#root === undefined || objection?.code === 'ERR_REVOKED') return
-    const latest = objection === undefined ? this.own() : this.#latest
-    if (latest === undefined || (objection === undefined && !needsRenewal(latest, this.now))) return
-    const { subject, name, roles, invite, invitedBy } = latest.body
-    const init = { subject, name, roles, invite, invitedBy, serial: serial() }
-    await this.say([issueCertificate(this.highestIssuer(), init, this.now)])
+    const issuer = this.highestIssuer()
+    if (objection === undefined) {
+      if (this.#mayRenew(this.key, issuer)) await this.#reissue(this.key, this.name, issuer)
+    } else if (this.#latest !== undefined) {
+      const { subject, name, roles, invite, invitedBy } = this.#latest.body
+      const init = { subject, name, roles, invite, invitedBy, serial: serial() }
+      await this.say([issueCertificate(issuer, init, this.now)])
+    }
   }
 
   /** Whether this node needs nobody to get another name. */
@@ -205,18 +231,32 @@ export class Members {
 
   /** Gives this node another name. @throws ShoalError ERR_ROLE where the root key is not */
   async renameSelf(name: string): Promise<void> {
-    await this.say([renew(named(this.own(), name), this.highestIssuer(), this.now, serial())])
+    await this.#reissue(this.key, name, this.highestIssuer())
   }
 
   /**
-   * A member's certificate with new dates, when half of its time is over, or with another name unless that is empty.
+   * A member's certificate with new dates, when half of its time is over, or with another name unless that is empty. Whoever
+   * may let others in gets it from the root key where that is here, so that it may go on.
    * @throws ShoalError as `renew`; ERR_LIMIT when there is nothing to renew
    */
   async renewMember(key: Uint8Array, name: string): Promise<void> {
+    const { name: before, roles } = this.roster.verify(key, this.now)
+    const issuer = mayGrant(roles, 'member') ? this.highestIssuer() : this.issuer()
+    const isRenamed = name !== '' && name !== before
+    if (!isRenamed && !this.#mayRenew(key, issuer)) throw new ShoalError('ERR_LIMIT', 'too early to renew')
+    await this.#reissue(key, isRenamed ? name : before, issuer)
+  }
+
+  /** Also what is new enough is replaced when the root can replace what is from somebody else. */
+  #mayRenew(key: Uint8Array, issuer: Issuer): boolean {
+    const all = this.roster.certificatesOf(key, this.now)
+    const isRoots = issuer.certificate === undefined && mayGrant(all[0].body.roles, 'member')
+    return isRoots ? all[0].chain.length > 0 || needsRenewal(all[0], this.now) : isDue(all, this.now)
+  }
+
+  async #reissue(key: Uint8Array, name: string, issuer: Issuer): Promise<void> {
     const certificate = this.roster.certificateOf(key, this.now)
-    const isRenamed = name !== '' && name !== certificate.body.name
-    if (!isRenamed && !needsRenewal(certificate, this.now)) throw new ShoalError('ERR_LIMIT', 'too early to renew')
-    await this.say([renew(isRenamed ? named(certificate, name) : certificate, this.issuer(), this.now, serial())])
+    await this.say([renew({ ...certificate, body: { ...certificate.body, name } }, issuer, this.now, serial())])
   }
 
   /**
@@ -283,8 +323,9 @@ export class Members {
   }
 }
 
-function named(certificate: Certificate, name: string): Certificate {
-  return { ...certificate, body: { ...certificate.body, name } }
+function isDue(all: readonly [Certificate, ...Certificate[]], now: number): boolean {
+  const power = powerOf(all[0].body.roles)
+  return all.every((certificate) => powerOf(certificate.body.roles) < power || needsRenewal(certificate, now))
 }
 
 /** A libp2p key as one that signs statements. */

@@ -1,4 +1,4 @@
-import { codeOf, ShoalError } from '../base/errors.ts'
+import { ShoalError } from '../base/errors.ts'
 import {
   type Certificate,
   type CertificateBody,
@@ -6,6 +6,7 @@ import {
   type Issuer,
   issueCertificate,
   issuedBy,
+  mayGrant,
 } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
 import {
@@ -18,31 +19,7 @@ import {
   type RedemptionBody,
   redemptionShape,
 } from './invite.ts'
-import { decodeStatement, hex, sameBytes, signStatement } from './statement.ts'
-
-/** After so many bad proofs an invitation is burned. */
-export const maxBadProofs = 5
-
-/** Counts the bad proofs of one inviter. Only invitations that exist are counted, so it grows no larger than they. */
-export class BadProofs {
-  readonly #counts = new Map<string, number>()
-
-  /** Whether the invitation is burned. */
-  isBurned(invite: Uint8Array): boolean {
-    return (this.#counts.get(hex(invite)) ?? 0) >= maxBadProofs
-  }
-
-  /** One more; whether that was the last. */
-  count(invite: Uint8Array): boolean {
-    this.#counts.set(hex(invite), (this.#counts.get(hex(invite)) ?? 0) + 1)
-    return this.isBurned(invite)
-  }
-
-  /** Forgets those that `exists` does not know any more. */
-  prune(exists: (invite: string) => boolean): void {
-    for (const name of this.#counts.keys()) if (!exists(name)) this.#counts.delete(name)
-  }
-}
+import { decodeStatement, sameBytes, signStatement } from './statement.ts'
 
 /** Where invitations are looked up: the roster. */
 export interface InviteBook {
@@ -54,8 +31,9 @@ export interface InviteBook {
 
 export interface RedeemNeeds {
   book: InviteBook
-  bad: BadProofs
   issuer: Issuer
+  /** The root key, where it is here: it signs for those who may let others in, so that their chain is short. */
+  highest?: Issuer
 }
 
 export interface JoinRequest {
@@ -73,32 +51,27 @@ export interface JoinRequest {
 /**
  * Lets a newcomer in. Add both statements to the roster before anything is sent: what is kept is what is used up.
  * @throws ShoalError ERR_INVITE_UNKNOWN, ERR_INVITE_USED, ERR_INVITE_BURNED, ERR_EXPIRED, ERR_NOT_YET_VALID, ERR_REVOKED;
- *   ERR_REPLAYED for a proof that was made for another key, inviter or channel; ERR_SIGNATURE for a bad proof, which is
- *   counted; ERR_ROLE when this inviter may not grant what the invitation promises.
+ *   ERR_REPLAYED for a proof that was made for another key, inviter or channel; ERR_SIGNATURE for a bad proof; ERR_ROLE when this inviter may not grant what the invitation promises.
  */
 export function redeem(
   needs: RedeemNeeds,
   request: JoinRequest,
   now: number,
 ): { certificate: Certificate; redemption: Redemption } {
-  const { book, bad, issuer } = needs
+  const { book, issuer } = needs
   const { proof } = request
   const name = inviteIdOf(proof.verifier)
   const invite = book.openInvite(name, now)
-  if (bad.isBurned(name)) throw burned()
-  try {
-    checkRequest(issuer, request)
-  } catch (error) {
-    if (codeOf(error) === 'ERR_SIGNATURE' && bad.count(name)) throw burned(error)
-    throw error
-  }
+  // Bad ones are not counted: nobody guesses 128 bits, and whoever could use up an invitation by guessing would.
+  checkRequest(issuer, request)
   book.checkKey(request.remote)
+  const { roles } = invite.body
   const certificate = issueCertificate(
-    issuer,
+    mayGrant(roles, 'member') ? (needs.highest ?? issuer) : issuer,
     {
       subject: proof.subject,
       name: request.name,
-      roles: invite.body.roles,
+      roles,
       invite: name,
       invitedBy: invite.body.issuer,
       serial: request.serial,
@@ -126,8 +99,4 @@ function record(issuer: Issuer, proof: JoinProof, now: number): Redemption {
   const redemption = signStatement<RedemptionBody, CertificateBody>('redemption', body, issuer.key, chainOf(issuer))
   checkRedemption(decodeStatement(redemption.bytes, redemptionShape), issuer.genesis)
   return redemption
-}
-
-function burned(cause?: unknown): ShoalError {
-  return new ShoalError('ERR_INVITE_BURNED', `${maxBadProofs} bad proofs were shown for it`, { cause })
 }

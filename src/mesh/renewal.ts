@@ -1,13 +1,13 @@
 import type { Clock, Random } from '../base/clock.ts'
 import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { mayGrant, needsRenewal } from './certificate.ts'
+import { mayGrant } from './certificate.ts'
 import type { ControlMessage } from './control.ts'
 import type { SigningKey } from './ed25519.ts'
 import { meshKeyOf } from './genesis.ts'
 import { keyOf, type Members } from './members.ts'
 import { checkSuccessor, proveSuccessor } from './rekey.ts'
-import { nameSchema, sameBytes } from './statement.ts'
+import { maxChain, nameSchema, sameBytes } from './statement.ts'
 
 export interface RenewalNeeds {
   clock: Clock
@@ -20,8 +20,13 @@ export interface RenewalNeeds {
 }
 
 const intervalMs = 30 * 60_000
-/** A member gets as often at most another certificate with new dates, and one with another name. */
+/** A member gets as often at most another certificate with new dates, and one with another name … */
 const patienceMs = 60_000
+/** … and so many names in a day. */
+const maxNames = 10
+const dayMs = 24 * 3_600_000
+/** Administrators with certificates of the root have 400 days. So long before the last of those ends it is said. */
+const noticeMs = 30 * dayMs
 const maxRemembered = 256
 
 /** Keeps this node's certificate from running out, and renews those of others for as long as this node may. */
@@ -30,6 +35,10 @@ export class Renewal {
   readonly #served = new Map<string, number>()
   /** By the peer: the key that follows its own. */
   readonly #successors = new Map<string, Uint8Array>()
+  /** Peer → names that it got since `#namedSince`. */
+  readonly #named = new Map<string, number>()
+  #namedSince = Number.NEGATIVE_INFINITY
+  #warnedAt = Number.NEGATIVE_INFINITY
   #askedAt = Number.NEGATIVE_INFINITY
   #cancel: () => void = () => undefined
 
@@ -39,6 +48,7 @@ export class Renewal {
 
   start(): void {
     void this.#renew()
+    this.#warn()
     this.#cancel = this.#needs.clock.after(intervalMs, () => this.start())
   }
 
@@ -50,12 +60,12 @@ export class Renewal {
   onUp(peerId: string): void {
     // Of many that come together one is enough.
     const isAsked = this.#needs.clock.now() - this.#askedAt < patienceMs
-    if (!isAsked && this.#isDue() && this.#mayHelp(peerId)) this.#ask(peerId, '')
+    if (!isAsked && this.#isDue() && this.#mayHelp(peerId, this.#deepest())) this.#ask(peerId, '')
   }
 
   /** Asks a connected member that may for a certificate with another name; false when there is none. */
   rename(name: string): boolean {
-    const helper = this.#helpers()[0]
+    const helper = this.#helpers(maxChain)[0]
     return helper !== undefined && this.#ask(helper, name)
   }
 
@@ -68,7 +78,7 @@ export class Renewal {
     if (servedAt !== undefined && now - servedAt < patienceMs) return
     if (this.#served.size >= maxRemembered) this.#served.clear()
     this.#served.set(kind, now)
-    if (name !== '' && !nameSchema.safeParse(name).success) return
+    if (name !== '' && (!nameSchema.safeParse(name).success || !this.#mayName(peerId, now))) return
     members.renewMember(keyOf(peerId), name).catch((error: unknown) => {
       const { code, message } = toShoalError(error)
       log.debug('a certificate was not renewed', { peer: peerId, code, message })
@@ -77,7 +87,7 @@ export class Renewal {
 
   /** Asks a connected member that may to let a new key follow this node's; false when there is none. */
   succeed(next: SigningKey): boolean {
-    const helper = this.#helpers()[0]
+    const [helper] = this.#helpers(this.#deepest())
     if (helper === undefined) return false
     const { members, send } = this.#needs
     const proof = proveSuccessor(meshKeyOf(members.genesis), members.key, next)
@@ -118,28 +128,71 @@ export class Renewal {
       const { code, message } = toShoalError(error)
       this.#needs.log.warn('the own certificate was not renewed', { code, message })
     }
-    const [helper] = this.#helpers()
-    if (this.#isDue() && helper !== undefined) this.#ask(helper, '')
+    if (!this.#isDue()) return
+    const [helper] = this.#helpers(this.#deepest())
+    if (helper !== undefined) this.#ask(helper, '')
+  }
+
+  #mayName(peerId: string, now: number): boolean {
+    if (now - this.#namedSince >= dayMs || this.#named.size >= maxRemembered) {
+      this.#namedSince = now
+      this.#named.clear()
+    }
+    const count = (this.#named.get(peerId) ?? 0) + 1
+    this.#named.set(peerId, count)
+    return count <= maxNames
   }
 
   #isDue(): boolean {
     const { members } = this.#needs
     // Shut out, or too late: nobody can renew it any more.
-    return members.objectionToSelf() === undefined && needsRenewal(members.own(), members.now)
+    return members.objectionToSelf() === undefined && members.isDue()
   }
 
-  #helpers(): string[] {
-    const able = this.#needs.peers().filter((peerId) => this.#mayHelp(peerId))
-    const at = Math.floor(this.#needs.random() * able.length)
-    return [...able.slice(at), ...able.slice(0, at)]
+  /**
+   * How far from the root another certificate may be, in certificates, so that this node can go on doing what it does. In the
+   * last quarter of its time staying a member is all that matters.
+   */
+  #deepest(): number {
+    const { members } = this.#needs
+    const { body, chain } = members.own()
+    const isLate = members.now >= body.notAfter - (body.notAfter - body.notBefore) / 4
+    return isLate || !mayGrant(body.roles, 'member') ? maxChain : Math.max(chain.length + 1, maxChain - 1)
   }
 
-  /** Whether a peer may grant what this node has. */
-  #mayHelp(peerId: string): boolean {
+  /** Who may sign for this node, the best first: on the machine that founded the mesh may be the root key. */
+  #helpers(deepest: number): string[] {
+    const { members, random } = this.#needs
+    const able = this.#needs.peers().filter((peerId) => this.#mayHelp(peerId, deepest))
+    const at = Math.floor(random() * able.length)
+    const rank = (peerId: string): number =>
+      sameBytes(members.member(peerId).invitedBy, members.genesis.body.root) ? 0 : members.depthOf(peerId)
+    return [...able.slice(at), ...able.slice(0, at)].toSorted((a, b) => rank(a) - rank(b))
+  }
+
+  /** Whether a peer may grant what this node has, at most `deepest` certificates below the root. */
+  #mayHelp(peerId: string, deepest: number): boolean {
     const { members } = this.#needs
     if (members.objectionToSelf() !== undefined || members.objectionTo(peerId) !== undefined) return false
     const { roles } = members.member(peerId)
-    return members.own().body.roles.every((role) => mayGrant(roles, role))
+    return members.depthOf(peerId) < deepest && members.own().body.roles.every((role) => mayGrant(roles, role))
+  }
+
+  /** Without an administrator that the root has signed for nobody can make inviters, and in the end nobody renews anybody. */
+  #warn(): void {
+    const { clock, log, members } = this.#needs
+    if (clock.now() - this.#warnedAt < dayMs) return
+    const lasts = members.roster
+      .certificates(members.now)
+      .some(
+        ({ body, chain }) =>
+          body.roles.includes('admin') && chain.length === 0 && body.notAfter > members.now + noticeMs,
+      )
+    if (lasts) return
+    this.#warnedAt = clock.now()
+    const message =
+      'no administrator has a certificate of the root key for another 30 days: start the machine that founded the mesh'
+    log.warn('the mesh will end', { code: 'ERR_CHAIN_LENGTH', message })
   }
 
   #ask(peerId: string, name: string): boolean {

@@ -30,13 +30,13 @@ export interface RosterLimits {
 }
 
 export const rosterLimits: RosterLimits = {
-  pools: { passing: 3072, orders: 512, notices: 512 },
+  pools: { passing: 3072, orders: 1024, notices: 512 },
   root: 1024,
   shares: {
     issued: { own: 1024, below: 2048 },
     redeemed: { own: 1024, below: 2048 },
     clones: { own: 16, below: 64 },
-    orders: { own: 256, below: 128 },
+    orders: { own: 256, below: 512 },
     notices: { own: 128, below: 384 },
   },
   replacements: { certificates: { own: 1024, below: 2048 }, byes: { own: 8, below: 128 } },

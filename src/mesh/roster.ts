@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { publicKeyFromRaw } from '@libp2p/crypto/keys'
 import { peerIdFromPublicKey } from '@libp2p/peer-id'
-import { codeOf, ShoalError } from '../base/errors.ts'
+import { ShoalError } from '../base/errors.ts'
 import { type Certificate, checkSignatures, checkTime, powerOf, type Role } from './certificate.ts'
 import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
+import { byId, byRank, grouped } from './ranking.ts'
 import type { Revocation } from './revocation.ts'
 import {
   checkEntry,
@@ -34,8 +35,8 @@ export interface MemberView {
 }
 
 interface Findings {
-  /** Hex of the subject → its certificates, the most powerful and then the newest first. */
-  certificates: Map<string, Certificate[]>
+  /** Hex of the subject → its certificates, ranked. */
+  certificates: Map<string, [Certificate, ...Certificate[]]>
   /** Hex of the invitation. */
   invites: Map<string, Invite>
   /** Hex of every invitation that somebody has used. */
@@ -120,37 +121,57 @@ export class Roster {
    * @throws ShoalError ERR_NOT_MEMBER, ERR_REVOKED, ERR_INVITE_USED, ERR_EXPIRED, ERR_NOT_YET_VALID
    */
   verify(key: Uint8Array, now: number): MemberView {
-    return viewOf(this.certificateOf(key, now))
+    return viewOf(this.certificatesOf(key, now))
   }
 
-  /** The certificate that speaks for a key: of those that count, the most powerful, then the newest. @throws as `verify` */
+  /** The certificate that speaks for a key: of those that count, the first. @throws as `verify` */
   certificateOf(key: Uint8Array, now: number): Certificate {
+    return this.certificatesOf(key, now)[0]
+  }
+
+  /**
+   * The certificates of a key that count: the most powerful first, of issuers those closer to the root, then the newest.
+   * @throws as `verify`
+   */
+  certificatesOf(key: Uint8Array, now: number): [Certificate, ...Certificate[]] {
     this.#drop(now)
-    const { certificates } = this.#look()
     const verdict = this.#judge()
-    let failure: ShoalError | undefined
-    for (const certificate of certificates.get(hex(key)) ?? []) {
-      const objection = objectionTo(certificate, verdict, now)
-      if (objection === undefined) return certificate
-      failure ??= objection
-    }
-    throw failure ?? new ShoalError('ERR_NOT_MEMBER', 'no certificate of this key is known')
+    const all = this.#look().certificates.get(hex(key)) ?? []
+    const [first, ...more] = all.filter((certificate) => objectionTo(certificate, verdict, now) === undefined)
+    if (first !== undefined) return [first, ...more]
+    verdict.checkKey(key)
+    const [best] = all
+    throw (
+      (best && objectionTo(best, verdict, now)) ??
+      new ShoalError('ERR_NOT_MEMBER', 'no certificate of this key is known')
+    )
   }
 
   /** Everybody who belongs to the mesh now, by key. */
   members(now: number): MemberView[] {
-    return this.certificates(now).map(viewOf)
+    return this.#counting(now).map(viewOf)
+  }
+
+  /** Everybody of whom any certificate is here, also who belongs to the mesh no more. */
+  known(now: number): MemberView[] {
+    this.#drop(now)
+    return [...this.#look().certificates.values()].map(viewOf)
   }
 
   /** For everybody who belongs to the mesh now the certificate that counts, by key. */
   certificates(now: number): Certificate[] {
+    return this.#counting(now).map(([best]) => best)
+  }
+
+  #counting(now: number): [Certificate, ...Certificate[]][] {
     this.#drop(now)
     const { certificates } = this.#look()
     const verdict = this.#judge()
-    const counting = [...certificates.values()].flatMap(
-      (list) => list.find((certificate) => objectionTo(certificate, verdict, now) === undefined) ?? [],
-    )
-    return counting.toSorted((a, b) => Buffer.compare(a.body.subject, b.body.subject))
+    const counting = [...certificates.values()].flatMap((all): [Certificate, ...Certificate[]][] => {
+      const [best, ...more] = all.filter((certificate) => objectionTo(certificate, verdict, now) === undefined)
+      return best === undefined ? [] : [[best, ...more]]
+    })
+    return counting.toSorted(([a], [b]) => Buffer.compare(a.body.subject, b.body.subject))
   }
 
   /**
@@ -170,23 +191,6 @@ export class Roster {
     return known
   }
 
-  /** Whether an invitation with this id (hex) is known, used or not. */
-  knowsInvite(invite: string): boolean {
-    return this.#look().invites.has(invite)
-  }
-
-  /** Whether it was revoked because of bad proofs. */
-  isBurned(invite: Uint8Array): boolean {
-    const known = this.#look().invites.get(hex(invite))
-    if (known === undefined) return false
-    try {
-      this.#judge().checkInvite(known)
-      return false
-    } catch (error) {
-      return codeOf(error) === 'ERR_INVITE_BURNED'
-    }
-  }
-
   /** That keys of members are in use by two nodes each, the newest word on each first. */
   clones(now: number): Clone[] {
     this.#drop(now)
@@ -203,6 +207,11 @@ export class Roster {
   /** Whether a key may still come in. @throws ShoalError ERR_REVOKED */
   checkKey(key: Uint8Array): void {
     this.#judge().checkKey(key)
+  }
+
+  /** Whether there is a place for one more like this. */
+  hasRoomFor(statement: Certificate): boolean {
+    return this.#objectionTo({ kind: 'certificate', statement }) === undefined
   }
 
   /** SHA-256 of the ids, in order: equal for equal sets. */
@@ -272,17 +281,22 @@ export class Roster {
     return Number(this.#isVoid(b)) - Number(this.#isVoid(a)) || compareWorth(a, b)
   }
 
-  /** Where there is no place left, what counts for nothing goes. */
   #makeRoom(entry: Entry): void {
+    const objection = this.#objectionTo(entry)
+    if (objection !== undefined) throw new ShoalError('ERR_ROSTER_FULL', objection)
+  }
+
+  /** Where there is no place left, what counts for nothing goes. */
+  #objectionTo(entry: Entry): string | undefined {
     let objection = this.#places.objectionTo(entry)
-    if (objection === undefined) return
+    if (objection === undefined) return undefined
     if (!this.#isSifted && !this.#isVoid(entry)) {
       const idle = [...this.#entries].filter(([, other]) => this.#isVoid(other))
       for (const [id] of idle) this.#remove(id)
       this.#isSifted = true
       objection = this.#places.objectionTo(entry)
     }
-    if (objection !== undefined) throw new ShoalError('ERR_ROSTER_FULL', objection)
+    return objection
   }
 
   /** Whether it makes no difference by itself, as far as is known. A good-bye does as long as its key has a certificate. */
@@ -345,7 +359,7 @@ export class Roster {
       ...all.flatMap(({ body }) => body.invite ?? []),
     ]
     this.#findings = {
-      certificates: Map.groupBy(all, ({ body }) => hex(body.subject)),
+      certificates: grouped(all),
       invites: new Map(invites.toSorted(byId).map((invite) => [hex(invite.body.invite), invite])),
       used: new Set(used.map(hex)),
       clones: clones.filter((clone) => verdict.believes(clone)).toSorted((a, b) => b.body.at - a.body.at || byId(a, b)),
@@ -365,15 +379,11 @@ function objectionTo(certificate: Certificate, verdict: Verdict, now: number): S
   }
 }
 
-function viewOf({ body }: Certificate): MemberView {
-  const { subject: key, name, roles, invitedBy, notAfter } = body
-  return { key, peerId: peerIdFromPublicKey(publicKeyFromRaw(key)).toString(), name, roles, invitedBy, notAfter }
-}
-
-function byRank(a: Certificate, b: Certificate): number {
-  return powerOf(b.body.roles) - powerOf(a.body.roles) || b.body.notBefore - a.body.notBefore || byId(b, a)
-}
-
-function byId(a: { id: Uint8Array }, b: { id: Uint8Array }): number {
-  return Buffer.compare(a.id, b.id)
+/** What the first says; the name of the newest with the same rights, because a new name can come from farther off the root. */
+function viewOf([best, ...more]: readonly [Certificate, ...Certificate[]]): MemberView {
+  const { subject: key, roles, invitedBy, notAfter } = best.body
+  const equals = [best, ...more].filter(({ body }) => powerOf(body.roles) === powerOf(roles))
+  const [newest = best] = equals.toSorted((a, b) => b.body.notBefore - a.body.notBefore || byId(b, a))
+  const peerId = peerIdFromPublicKey(publicKeyFromRaw(key)).toString()
+  return { key, peerId, name: newest.body.name, roles, invitedBy, notAfter }
 }

@@ -98,7 +98,8 @@ export class Verdict {
         const said = this.#invites.get(hex(target.invite))
         this.#invites.set(hex(target.invite), {
           reason: smaller(said?.reason, reason),
-          withCertificates: withCertificates || said?.withCertificates === true,
+          // That somebody has guessed at an invitation says nothing of who came with it.
+          withCertificates: (withCertificates && reason !== 'burned') || said?.withCertificates === true,
         })
         return
       }

@@ -161,7 +161,7 @@ async function rawJoin<T>(
   return await speaking
 }
 
-test('a proof is worth nothing on another connection, for another key, or changed; five bad ones burn the link', async (t) => {
+test('a proof is worth nothing on another connection, for another key, or changed; and bad ones cost the link nothing', async (t) => {
   const membership = createMembership({ name: 'office' })
   const [node, other] = [await makeMesh(t, { ...membership }), await makeMesh(t, { ...membership })]
   await connect(node, other)
@@ -197,13 +197,11 @@ test('a proof is worth nothing on another connection, for another key, or change
   assert.equal(new Set(channels.map((channel) => Buffer.from(channel).toString('hex'))).size, channels.length)
 
   const forged = (proof: JoinProof): JoinProof => ({ ...proof, sig: someBytes(64) })
-  const told = new Promise<void>((resolve) => other.mesh.members.onChange(() => resolve()))
-  for (let bad = 1; bad <= 4; bad++) await assert.rejects(attempt(forged), { code: 'ERR_SIGNATURE' })
-  await assert.rejects(attempt(forged), { code: 'ERR_INVITE_BURNED' })
-  await told
-  await assert.rejects(join(stateDir, link), { code: 'ERR_INVITE_BURNED' })
+  const { size } = other.mesh.members.roster
+  for (let bad = 1; bad <= 6; bad++) await assert.rejects(attempt(forged), { code: 'ERR_SIGNATURE' })
+  assert.equal(other.mesh.members.roster.size, size)
   const elsewhere = { ...link, addresses: other.mesh.addresses() }
-  await assert.rejects(join(stateDir, elsewhere), { code: 'ERR_INVITE_BURNED' })
+  assert.equal((await join(stateDir, elsewhere)).genesis.body.name, membership.name)
 })
 
 test('a newcomer shows its proof to nobody but a member of the mesh of the link that may invite', async (t) => {

@@ -8,7 +8,7 @@ import { codeOf } from '../../src/base/errors.ts'
 import { issueCertificate, lifetimeMs, renew } from '../../src/mesh/certificate.ts'
 import { createInvite, proveInvite } from '../../src/mesh/invite.ts'
 import { kick } from '../../src/mesh/kick.ts'
-import { BadProofs, redeem } from '../../src/mesh/redeem.ts'
+import { redeem } from '../../src/mesh/redeem.ts'
 import { leave, revoke } from '../../src/mesh/revocation.ts'
 import { Roster } from '../../src/mesh/roster.ts'
 import { loadRoster, saveRoster } from '../../src/mesh/roster-file.ts'
@@ -35,7 +35,7 @@ function history(): Uint8Array[] {
     const book = roster(ann, ivy)
     book.add(invite.bytes, start)
     const request = { proof, remote: subject, channel, name: `guest${at}`, serial: serialOf(51 + at) }
-    const made = redeem({ book, bad: new BadProofs(), issuer: inviter }, request, start + at)
+    const made = redeem({ book, issuer: inviter }, request, start + at)
     return [made.certificate, made.redemption]
   })
   const spare = createInvite(ivy, { secret: serialOf(60), roles: plain }, start)

@@ -4,7 +4,7 @@ import { type Random, seededRandom } from '../../src/base/clock.ts'
 import { type ErrorCode, ShoalError } from '../../src/base/errors.ts'
 import { decodeGenesis } from '../../src/mesh/genesis.ts'
 import { createInvite, decodeProof, encodeProof, proveInvite } from '../../src/mesh/invite.ts'
-import { BadProofs, redeem } from '../../src/mesh/redeem.ts'
+import { redeem } from '../../src/mesh/redeem.ts'
 import { leave, revoke } from '../../src/mesh/revocation.ts'
 import { Roster } from '../../src/mesh/roster.ts'
 import { checkEntry, decodeEntry } from '../../src/mesh/roster-entry.ts'
@@ -64,7 +64,7 @@ function samples() {
   const { mesh } = invite.body
   const proof = proveInvite({ secret, mesh, subject: remote, inviter: ivy.key.publicKey, channel })
   const request = { proof, remote, channel, name: 'new', serial: serialOf(2) }
-  const made = redeem({ book, bad: new BadProofs(), issuer: ivy }, request, start)
+  const made = redeem({ book, issuer: ivy }, request, start)
   const statements = [
     ann.certificate,
     max.certificate,

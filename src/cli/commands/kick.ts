@@ -5,6 +5,9 @@ import { type Io, print, printJson } from '../io.ts'
 import { counted } from '../render.ts'
 import { kickedShape, shaped } from '../shapes.ts'
 
+/** Of those who are out as well so many are named. */
+const maxNamed = 10
+
 export function addKick(program: Command, io: Io): void {
   program
     .command('kick')
@@ -17,5 +20,10 @@ export function addKick(program: Command, io: Io): void {
       const kicked = shaped(kickedShape, await askNode(io, 'kick', params), 'kick')
       if (options.json) return printJson(io, kicked)
       print(io, `${foreignText(kicked.name)} is shut out. ${counted(kicked.told, 'connected member')} know it already.`)
+      if (kicked.lost.length > 0) {
+        const names = kicked.lost.slice(0, maxNamed).map(foreignText).join(', ')
+        const lost = counted(kicked.lost.length, 'other member')
+        print(io, `With it ${lost} went for whom this machine cannot sign: ${names}. Invite them again.`)
+      }
     })
 }
