@@ -137,7 +137,8 @@ export class Office {
     })
     for (const { shoalHome, name } of hosts) {
       await mkdir(shoalHome, { recursive: true, mode: 0o700 })
-      await writeFile(join(shoalHome, 'config.toml'), `name = "${name}"\n${config}`)
+      // They share the processors of one machine, and each would give way to the others for ever.
+      await writeFile(join(shoalHome, 'config.toml'), `name = "${name}"\n${config}[lend]\nyield = false\n`)
     }
     return new Office(network, dir, hosts)
   }
