@@ -7,7 +7,7 @@ import { type Identity, loadIdentity } from '../../src/mesh/identity.ts'
 import { Members, peerIdOf, serial, signingKeyOf } from '../../src/mesh/members.ts'
 import type { Membership } from '../../src/mesh/membership.ts'
 import { leave } from '../../src/mesh/revocation.ts'
-import { ManualClock, temporaryDirectory } from './fixture.ts'
+import { afterwards, ManualClock, temporaryDirectory } from './fixture.ts'
 import { createMembership, type Hire, hire } from './hiring.ts'
 
 const days = 24 * 3_600_000
@@ -22,7 +22,7 @@ async function node(t: TestContext, clock: ManualClock, membership: Membership, 
   const dir = await temporaryDirectory(t)
   const identity = await hire(dir, membership, { now: clock.wall(), ...how })
   const members = await Members.load({ clock, log: silentLogger }, dir, identity, membership.id)
-  t.after(() => members.saved())
+  afterwards(t, () => members.saved())
   return { members, identity }
 }
 

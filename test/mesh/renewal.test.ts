@@ -17,7 +17,7 @@ import { Members, peerIdOf, serial, signingKeyOf } from '../../src/mesh/members.
 import { Renewal } from '../../src/mesh/renewal.ts'
 import { Roster } from '../../src/mesh/roster.ts'
 import { saveRoster } from '../../src/mesh/roster-file.ts'
-import { LogBook, ManualClock, temporaryDirectory } from './fixture.ts'
+import { afterwards, LogBook, ManualClock, temporaryDirectory } from './fixture.ts'
 import { createMembership, genesisOf, rootOf } from './hiring.ts'
 import { day, hour, inviting, office, plain, serialOf, start, trusted } from './office.ts'
 
@@ -69,7 +69,7 @@ async function mesh() {
     const seed = Buffer.from(membership.secret).toString('base64')
     if (withRoot) await writeFile(join(dir, 'root.key'), `${seed}\n`, { mode: 0o600 })
     const members = await Members.load({ clock, log: silentLogger }, dir, identity, membership.id)
-    t.after(() => members.saved())
+    afterwards(t, () => members.saved())
     return members
   }
   return { clock, root, node }
