@@ -19,7 +19,12 @@ export interface CanaryInit {
   signal: AbortSignal
 }
 
+/** Nothing is wanted of it but that it is watched. */
+const watchMs = 20
 const canaryLimits: GuestLimits = { ...defaultLimits, wallMs: 30_000 }
+
+/** For two seconds: meanwhile it is taken into the control group. */
+const takeOn = 'let n = 0; setInterval(() => { if (n++ < 200) take(); else process.exit(0) }, 10)'
 
 /** What must work inside, so that a failure of the canary itself is not taken for confinement. */
 const mustWork = ['read-input', 'write-output', 'write-tmp']
@@ -57,14 +62,11 @@ export async function limitsCanary(init: CanaryInit): Promise<string | undefined
   const memory = { ...defaultLimits, memoryBytes: 160 << 20, tmpBytes: 1 << 20 }
   const tasks = { ...defaultLimits, tasks: 8 }
   for (const [groupLimits, take] of [
-    [memory, 'const all = []; while (all.length < 64) all.push(Buffer.alloc(8 << 20, 1))'],
-    [
-      tasks,
-      `const { Worker } = require('worker_threads'); for (let n = 0; n < 64; n++) new Worker('', { eval: true })`,
-    ],
+    [memory, 'const all = []; const take = () => all.push(Buffer.alloc(4 << 20, 1))'],
+    [tasks, `const { Worker } = require('worker_threads'); const take = () => new Worker('', { eval: true })`],
   ] as const) {
     try {
-      await runCanary({ ...init, dir: join(init.dir, 'canary') }, `${take}\nprocess.exit(0)`, groupLimits)
+      await runCanary({ ...init, dir: join(init.dir, 'canary') }, `${take}; ${takeOn}`, groupLimits)
       return 'a guest took more than its control group allows'
     } catch (error) {
       if (!(error instanceof ShoalError) || error.code !== 'ERR_LIMIT') throw error
@@ -101,6 +103,7 @@ async function runCanary(init: CanaryInit, program: string, groupLimits = canary
       outDir: join(dir, 'out'),
       limits: canaryLimits,
       groupLimits,
+      watchMs,
       clock,
       signal,
       onStderr: (chunk) => told.push(chunk),

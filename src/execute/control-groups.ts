@@ -81,9 +81,22 @@ export class GuestGroup {
     this.#name = name
   }
 
-  /** Whoever writes `0` to all of these is inside, and whatever it starts. */
-  get doors(): string[] {
-    return this.#hierarchies.map(({ dir }) => join(dir, this.#name, 'cgroup.procs'))
+  /** One for each hierarchy. */
+  get dirs(): string[] {
+    return this.#hierarchies.map(({ dir }) => join(dir, this.#name))
+  }
+
+  /** Takes processes in, and whatever they start from then on; those that are gone do not matter. */
+  async enter(pids: readonly number[]): Promise<void> {
+    for (const dir of this.dirs) {
+      for (const pid of pids) {
+        try {
+          await writeFile(join(dir, 'cgroup.procs'), `${pid}`)
+        } catch (error) {
+          if (codeOf(error) !== 'ESRCH') throw error
+        }
+      }
+    }
   }
 
   async limit(limits: GuestLimits, background: boolean): Promise<void> {
@@ -136,7 +149,7 @@ export class GuestGroup {
 
   /** When nothing of the guest runs any more. What cannot be removed stays until the next start. */
   async remove(): Promise<void> {
-    for (const { dir } of this.#hierarchies) await removeGroup(join(dir, this.#name))
+    for (const dir of this.dirs) await removeGroup(dir)
   }
 }
 

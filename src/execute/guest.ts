@@ -8,7 +8,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import type { GuestGroup } from './control-groups.ts'
 import type { GuestLimits } from './limits.ts'
 import type { SandboxSetup } from './sandbox.ts'
-import { overLimit } from './watchdog.ts'
+import { overLimit, processesOf } from './watchdog.ts'
 
 export interface GuestInit {
   /** What becomes bubblewrap. */
@@ -25,6 +25,8 @@ export interface GuestInit {
   limits: GuestLimits
   /** What the kernel keeps, where it does. Default: `limits`. */
   groupLimits?: GuestLimits
+  /** How often it is looked at, and after how long it comes into its control group. Default: 200. */
+  watchMs?: number
   clock: Clock
   signal: AbortSignal
   /** Called with standard error as it comes. */
@@ -38,7 +40,7 @@ export interface GuestEnd {
   wallMs: number
 }
 
-const watchMs = 200
+const defaultWatchMs = 200
 /** How long bubblewrap may take to name its child before it is killed without. */
 const startMs = 5000
 /** The later ones are a millisecond apart. */
@@ -53,31 +55,13 @@ const [niceness, outOfMemoryScore] = [10, '900']
 export async function runGuest(init: GuestInit): Promise<GuestEnd> {
   init.signal.throwIfAborted()
   const started = init.clock.now()
-  const group = await makeGroup(init)
-  try {
-    const end = await runInside(init, group)
-    return { ...end, wallMs: Math.round(init.clock.now() - started) }
-  } finally {
-    await group?.remove()
-  }
-}
-
-async function makeGroup({ setup, limits, groupLimits = limits }: GuestInit): Promise<GuestGroup | undefined> {
-  try {
-    return await setup.groups?.make(groupLimits, setup.background)
-  } catch (error) {
-    throw new ShoalError('ERR_SANDBOX', `no control group: ${codeOf(error) ?? 'unknown'}`, { cause: error })
-  }
-}
-
-async function runInside(init: GuestInit, group: GuestGroup | undefined): Promise<Omit<GuestEnd, 'wallMs'>> {
-  init.signal.throwIfAborted()
-  const child = start(init, group)
+  const child = start(init)
   const guest = new Guest(child, init)
   try {
     const [code] = await once(child, 'close', {})
-    const exceeded = code === 0 ? undefined : await group?.exceeded()
-    return guest.finish(typeof code === 'number' ? code : undefined, exceeded)
+    const exceeded = code === 0 ? undefined : await guest.exceeded()
+    const end = guest.finish(typeof code === 'number' ? code : undefined, exceeded)
+    return { ...end, wallMs: Math.round(init.clock.now() - started) }
   } catch (error) {
     if (codeOf(error) !== undefined && !(error instanceof ShoalError) && child.pid === undefined) {
       throw new ShoalError('ERR_SANDBOX', `${child.spawnfile} cannot be started: ${codeOf(error)}`, { cause: error })
@@ -88,12 +72,8 @@ async function runInside(init: GuestInit, group: GuestGroup | undefined): Promis
   }
 }
 
-/** Its arguments: doors of a control group, an empty one, and what to become inside. */
-const enter = 'while [ -n "$1" ]; do echo 0 > "$1" || exit 125; shift; done; shift; exec "$@"'
-
-function start(init: GuestInit, group: GuestGroup | undefined): ChildProcess {
-  const entering = group === undefined ? [] : ['/bin/sh', '-c', enter, 'sh', ...group.doors, '']
-  const [file = '', ...rest] = [...entering, ...init.command]
+function start(init: GuestInit): ChildProcess {
+  const [file = '', ...rest] = init.command
   writeFileSync(init.optionsFile, `${init.options.join('\0')}\0`, { mode: 0o600 })
   // Bubblewrap reads from where a descriptor stands: each guest needs its own.
   const opened: number[] = []
@@ -142,9 +122,12 @@ class Guest {
   readonly #read = { stdout: 0, stderr: 0 }
   readonly #timers = new Set<() => void>()
   readonly #yielded = new Set<number>()
+  /** From the first look on. */
+  #group: GuestGroup | undefined
   #statusText = ''
   /** Process 1 inside, as numbered outside. */
   #firstPid: number | undefined
+  #looking: Promise<void> = Promise.resolve()
   #failure: unknown
   #dying = false
   #over = false
@@ -179,6 +162,21 @@ class Guest {
     this.#over = true
     this.#init.signal.removeEventListener('abort', this.#onAbort)
     for (const cancel of this.#timers) cancel()
+    try {
+      await this.#ended()
+    } finally {
+      await this.#looking
+      await this.#group?.remove()
+    }
+  }
+
+  /** What the kernel stopped it from; undefined where it does not. */
+  async exceeded(): Promise<string | undefined> {
+    await this.#looking
+    return await this.#group?.exceeded()
+  }
+
+  async #ended(): Promise<void> {
     if (this.#firstPid === undefined) return
     // The kernel needs microseconds for it, so the first looks are quick.
     for (let look = 0; !isDead(this.#firstPid); look++) {
@@ -227,20 +225,38 @@ class Guest {
   }
 
   #watch(): void {
-    this.#after(watchMs, async () => {
+    this.#after(this.#init.watchMs ?? defaultWatchMs, async () => {
       if (this.#firstPid !== undefined) {
-        this.#yieldSession()
-        const { outDir, limits } = this.#init
-        try {
-          const over = await overLimit(this.#firstPid, outDir, limits)
-          if (over !== undefined) this.#kill(new ShoalError('ERR_LIMIT', over))
-        } catch (error) {
-          // What cannot be watched must not run.
-          this.#kill(new ShoalError('ERR_SANDBOX', 'the guest cannot be watched', { cause: error }))
-        }
+        this.#looking = this.#look(this.#firstPid)
+        await this.#looking
       }
       if (!this.#over && !this.#dying) this.#watch()
     })
+  }
+
+  async #look(firstPid: number): Promise<void> {
+    this.#yieldSession()
+    const { outDir, limits } = this.#init
+    try {
+      const pids = await processesOf(firstPid)
+      await this.#enter(pids)
+      const over = await overLimit(pids, outDir, limits)
+      if (over !== undefined) this.#kill(new ShoalError('ERR_LIMIT', over))
+    } catch (error) {
+      // What cannot be watched must not run.
+      this.#kill(new ShoalError('ERR_SANDBOX', 'the guest cannot be watched', { cause: error }))
+    }
+  }
+
+  /**
+   * Whatever takes a process into another control group makes the kernel wait for all of its processors, some ten milliseconds: so
+   * only guests get there that last. What they have taken by then is not charged to the group, but is seen by the watch.
+   */
+  async #enter(pids: readonly number[]): Promise<void> {
+    const { setup, limits, groupLimits = limits } = this.#init
+    if (setup.groups === undefined || this.#group !== undefined || this.#over) return
+    this.#group = await setup.groups.make(groupLimits, setup.background)
+    await this.#group.enter(this.#child.pid === undefined ? pids : [this.#child.pid, ...pids])
   }
 
   /**

@@ -4,30 +4,40 @@ import { codeOf } from '../base/errors.ts'
 import type { GuestLimits } from './limits.ts'
 
 /** More entries, and deeper ones, than any compile leaves in its output directory. */
+const maxProcesses = 4096
 const [maxEntries, maxDepth] = [20_000, 16]
 
+/** All processes of a guest, by the first one. */
+export async function processesOf(firstPid: number): Promise<number[]> {
+  const found: number[] = []
+  const queue = [firstPid]
+  for (let pid = queue.pop(); pid !== undefined && found.length < maxProcesses; pid = queue.pop()) {
+    found.push(pid)
+    // Only the first process of the namespace can fork, and it has one thread.
+    for (const child of (await readProc(`${pid}/task/${pid}/children`)).split(' '))
+      if (child !== '') queue.push(Number(child))
+  }
+  return found
+}
+
 /**
- * Measures everything that runs below the first process of a guest, and what it has written.
+ * Measures all processes of a guest, and what it has written.
  * @returns what is over its limit, in words, or undefined
  */
 export async function overLimit(
-  firstPid: number,
+  pids: readonly number[],
   outDir: string | undefined,
   limits: GuestLimits,
 ): Promise<string | undefined> {
   let memory = 0
   let tasks = 0
   let written = 0
-  const queue = [firstPid]
-  for (let pid = queue.pop(); pid !== undefined && tasks <= limits.tasks; pid = queue.pop()) {
+  for (const pid of pids) {
     const status = await readProc(`${pid}/status`)
     memory += 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0)
     tasks += Number(/^Threads:\s+(\d+)$/m.exec(status)?.[1] ?? 0)
     // Counts also what was deleted since: files that are gone but open take room.
     written += Number(/^write_bytes: (\d+)$/m.exec(await readProc(`${pid}/io`))?.[1] ?? 0)
-    // Only the first process of the namespace can fork, and it has one thread.
-    for (const child of (await readProc(`${pid}/task/${pid}/children`)).split(' '))
-      if (child !== '') queue.push(Number(child))
   }
   if (memory > limits.memoryBytes) return `memory: ${memory} bytes`
   if (tasks > limits.tasks) return `tasks: ${tasks}`

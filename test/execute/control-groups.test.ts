@@ -22,14 +22,14 @@ async function inside(script: string, limits: Partial<GuestLimits> = {}) {
   const made = await groups()
   const group = await made.make({ ...defaultLimits, tmpBytes: 0, ...limits }, true)
   try {
-    const enter = group.doors.map((door) => `echo 0 > ${door}`).join(' && ')
+    const enter = group.dirs.map((dir) => `echo 0 > ${join(dir, 'cgroup.procs')}`).join(' && ')
     const child = spawn('/bin/sh', ['-c', `${enter} && ${script}`], { stdio: ['ignore', 'pipe', 'ignore'] })
     let stdout = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text
     })
     await once(child, 'close')
-    return { stdout, exceeded: await group.exceeded(), doors: group.doors }
+    return { stdout, exceeded: await group.exceeded(), dirs: group.dirs }
   } finally {
     await group.remove()
     await made.close()
@@ -37,11 +37,11 @@ async function inside(script: string, limits: Partial<GuestLimits> = {}) {
 }
 
 test('whoever enters is inside, and so is what it starts', { skip }, async () => {
-  const { stdout, doors, exceeded } = await inside('sh -c "cat /proc/self/cgroup"')
+  const { stdout, dirs, exceeded } = await inside('sh -c "cat /proc/self/cgroup"')
   assert.match(stdout, /shoal-guests-\d+-[0-9a-f]{8}\/guest-0$/m)
   assert.equal(exceeded, undefined)
   // Nothing is left of it.
-  for (const door of doors) assert.ok(!existsSync(dirname(dirname(door))))
+  for (const dir of dirs) assert.ok(!existsSync(dirname(dir)))
 })
 
 test('the kernel keeps the limit on memory for all processes together', { skip }, async () => {
@@ -61,8 +61,7 @@ test('guests get a processor only when nobody else wants one', { skip }, async (
   const group = await made.make(defaultLimits, true)
   const other = await made.make(defaultLimits, false)
   try {
-    const idle = ({ doors }: typeof group): string[] =>
-      doors.map((door) => join(dirname(door), 'cpu.idle')).filter(existsSync)
+    const idle = ({ dirs }: typeof group): string[] => dirs.map((dir) => join(dir, 'cpu.idle')).filter(existsSync)
     for (const file of idle(group)) assert.equal(readFileSync(file, 'utf8'), '1\n')
     for (const file of idle(other)) assert.equal(readFileSync(file, 'utf8'), '0\n')
   } finally {
@@ -72,17 +71,34 @@ test('guests get a processor only when nobody else wants one', { skip }, async (
   }
 })
 
+test('processes that run already are taken in, and those that are gone do not matter', { skip }, async () => {
+  const made = await groups()
+  const group = await made.make(defaultLimits, false)
+  const child = spawn('sleep', ['1000'], { stdio: 'ignore' })
+  try {
+    const { pid = 0 } = child
+    await group.enter([spawnSync('true').pid, pid])
+    for (const dir of group.dirs) assert.equal(readFileSync(join(dir, 'cgroup.procs'), 'utf8'), `${pid}\n`)
+  } finally {
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+    await group.remove()
+    await made.close()
+  }
+})
+
 test('what a daemon that is gone has left is removed, and nothing of one that runs', { skip }, async () => {
   const first = await groups()
   const group = await first.make(defaultLimits, false)
-  const parents = group.doors.map((door) => dirname(dirname(door)))
+  const parents = group.dirs.map((dir) => dirname(dir))
   const gone = spawnSync('true').pid
   const stale = parents.map((parent) => join(dirname(parent), `shoal-guests-${gone}-00000000`))
   for (const dir of stale) mkdirSync(join(dir, 'guest-7'), { recursive: true })
   const second = await groups()
   try {
     for (const dir of stale) assert.ok(!existsSync(dir), dir)
-    for (const door of group.doors) assert.ok(existsSync(door), door)
+    for (const dir of group.dirs) assert.ok(existsSync(dir), dir)
   } finally {
     await group.remove()
     await first.close()
@@ -95,7 +111,7 @@ test('two of one process are separate', { skip }, async () => {
   const group = await second.make(defaultLimits, false)
   try {
     await first.close()
-    for (const door of group.doors) assert.ok(existsSync(door), door)
+    for (const dir of group.dirs) assert.ok(existsSync(dir), dir)
   } finally {
     await group.remove()
     await second.close()
