@@ -23,7 +23,7 @@ export function daemonProgram(): string {
  * For the process that runs a node. Bytes from the network are garbage soon after they came, and lie outside the heap: only a
  * collection gives them back. A small young generation is collected so often that full collections for their sake become rare.
  */
-export const daemonFlags: readonly string[] = ['--max-semi-space-size=1']
+export const daemonFlags: readonly string[] = ['--max-semi-space-size=2']
 
 const startDeadlineMs = 15_000
 const pollMs = 50
