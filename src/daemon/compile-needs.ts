@@ -59,6 +59,8 @@ export interface CompileNeeds extends DeliverNeeds {
   market: Pick<Market, 'place' | 'fault'>
   /** Looks at everything that the unit is made from. */
   work(planned: PlannedAction): Promise<Work>
+  /** A compile of the unit took so long, here or elsewhere; wall milliseconds. */
+  took(planned: Planned, ms: number): void
   /** Tells other members that this node is about to do some work, and hears who is at it already. */
   claim(work: Uint8Array, expectedMs: number): Claim
   /** What the market has to know about a unit that stays here. */

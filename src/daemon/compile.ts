@@ -127,7 +127,10 @@ async function passThrough(planned: Planned, reason: string, shim: ShimLink, nee
       { privateDir: '', observer: '', stripIncremental: false, linger: false },
       () => placement.kind === 'here' && placement.release(),
     )
-    if (ran.code === 0) await needs.learn(planned, undefined)
+    if (ran.code === 0) {
+      needs.took(planned, ran.wallMs)
+      await needs.learn(planned, undefined)
+    }
   } finally {
     if (placement.kind === 'here') placement.release()
   }

@@ -30,6 +30,7 @@ import { compile } from './compile.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 import { EditedUnits } from './edited.ts'
 import type { Given } from './given.ts'
+import { Learnt } from './learnt.ts'
 import type { Lender } from './lender.ts'
 import { bootId, type Machine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
@@ -102,6 +103,7 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const works = new Works(trees)
+  const learnt = new Learnt({ datastore, log: log.child('learnt') })
   const fileClock = new FileClock(join(paths.state, 'clock'))
   closing.push(async () => fileClock.close())
   const edited = new EditedUnits(clock)
@@ -130,7 +132,9 @@ export async function openUnits(
     market: {
       building: (build, isOpen) => {
         market.building(build, isOpen)
-        if (!isOpen) sharing.buildEnded(build)
+        if (isOpen) return
+        sharing.buildEnded(build)
+        void learnt.ended(build)
       },
     },
     cargoRuns: (pid) => processes.identify(pid) !== undefined,
@@ -141,6 +145,7 @@ export async function openUnits(
           over,
           plan: async (invocation) => {
             const planned = await plan(invocation, salt, planNeeds)
+            await learnt.asked(build, () => directoryOf(invocation), planned, invocation.env)
             if (planned.shareable) sharing.planned(build, () => directoryOf(invocation), planned.key)
             return planned
           },
@@ -151,7 +156,11 @@ export async function openUnits(
               view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
               tree: (dir) => treeAt(trees, dir),
             }),
-          work: (planned) => works.of(planned, build),
+          work: async (planned) => {
+            const work = await works.of(planned, build)
+            return { ...work, task: learnt.known(work.task, build, planned, shim.invocation.env) }
+          },
+          took: (planned, ms) => learnt.took(build, planned, shim.invocation.env, ms),
           claim: (work, expectedMs) => mesh.claim(work, expectedMs),
           staying: () => stayingTask(build),
           edited,

@@ -135,6 +135,8 @@ export class Unit {
     try {
       await Promise.all(early)
       await this.#acceptFromAway(placement)
+      // A lender says how long; it was not longer than that.
+      this.#needs.took(this.#planned, Math.min(placement.wallMs, placement.awayMs))
       return this.end('compiled-mesh', placement.peer)
     } catch (error) {
       this.#fallBack(error, 'result from away')
@@ -224,6 +226,7 @@ export class Unit {
       })
       placement.release()
       this.#needs.over()
+      if (ran.code === 0) this.#needs.took(this.#planned, ran.wallMs)
       if (ran.code === 0 && !ran.truncated) await this.#afterwards(() => this.#keep(privateDir, since, ran))
     } finally {
       placement.release()

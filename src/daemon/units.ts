@@ -135,8 +135,8 @@ export function taskOf(planned: PlannedAction, lent: LentInputs, build: Uint8Arr
     host: planned.toolchain.host,
     target: planned.action.target,
     expectedMs,
-    // In the order in which cargo asked, which puts units with many dependents first. The longest first would be worse:
-    // it keeps the small crates waiting that everything else is built upon.
+    // As long as it is not known what waits for it (`learnt.ts`): in the order in which cargo asked, which puts units with many
+    // dependents first. The longest first would be worse: it keeps the small crates waiting that everything else is built upon.
     rank: 0,
     mayGoAway: true,
     action: planned.actionBytes,

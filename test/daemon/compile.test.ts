@@ -45,6 +45,7 @@ class Desk {
     collect: async () => ({ result, bind: false, made: [] }),
     reads: async () => ({ reads: [], env: [] }),
     staysHere: new StaysHere(),
+    took: () => undefined,
     declaredReads: unexpected,
     unchanged: async () => true,
     discard: async () => undefined,
