@@ -32,6 +32,7 @@ export interface Scenario {
   errorSigma: number
   mobile: readonly RecordedKind[]
   wifiShare: number
+  speedSigma: number
   overheadMs: number
   transfers: boolean
   view: number
@@ -44,8 +45,9 @@ export interface ArenaReport {
   /** Start to end of each build, and the least possible for it alone: max(critical path, work ÷ all slots) at speed 1. */
   makespansMs: number[]
   boundsMs: number[]
-  /** Ready → bound, sorted; of units that may leave, and of those that were compiled away. */
+  /** Ready → bound of units that may leave, sorted, and the part of it during which some machine had a free slot. */
   delaysMs: number[]
+  idleDelaysMs: number[]
   units: number
   away: number
   messages: { units: number; standing: number; bytes: number }
@@ -155,6 +157,7 @@ class Arena {
       makespansMs: this.#builds.map((build) => (build.finishedAt ?? Number.POSITIVE_INFINITY) - build.startedAt),
       boundsMs: this.#builds.map(({ graph }) => Math.max(graphPathMs(graph), graphWorkMs(graph) / capacity)),
       delaysMs: this.#builds.flatMap(({ delaysMs }) => delaysMs).sort((a, b) => a - b),
+      idleDelaysMs: this.#builds.flatMap(({ idleDelaysMs }) => idleDelaysMs).sort((a, b) => a - b),
       units: spent.here + spent.away,
       away: spent.away,
       messages: this.#scheduler.messages(),
@@ -173,11 +176,10 @@ function arrivalsOf(scenario: Scenario, cluster: Cluster): Arrival[] {
   const { seed, builds, load, recordings, knowledge, errorSigma } = scenario
   const random = seededRandom(seed + 7919)
   const mobile = new Set(scenario.mobile)
-  const graphs = Array.from({ length: builds }, (_, index) => {
-    const recording = recordings[(index + seed) % recordings.length]
-    if (!recording) throw new RangeError('no recordings')
-    return graphOf(recording, { random, errorSigma, knowledge, mobile })
-  })
+  if (recordings.length === 0) throw new RangeError('no recordings')
+  // What was learnt of a package is the same for all who build it.
+  const known = recordings.map((recording) => graphOf(recording, { random, errorSigma, knowledge, mobile }))
+  const graphs = Array.from({ length: builds }, (_, index) => known[(index + seed) % known.length] ?? [])
   const meanWork = graphs.reduce((sum, graph) => sum + graphWorkMs(graph), 0) / Math.max(1, builds)
   const gap = load > 0 ? meanWork / (load * cluster.capacity) : 0
   const draw: Random = seededRandom(seed + 104_729)

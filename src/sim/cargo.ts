@@ -20,8 +20,9 @@ export class CargoBuild {
   finishedAt: number | undefined
   /** Jobs that no machine has begun with. */
   readonly waiting = new Set<Job>()
-  /** Ready → bound, of every unit. */
+  /** Ready → bound of each unit that may leave, and the part of it during which some machine had a free slot. */
   readonly delaysMs: number[] = []
+  readonly idleDelaysMs: number[] = []
   readonly violations: string[] = []
   readonly #cluster: Cluster
   readonly #scheduler: Scheduler
@@ -57,7 +58,9 @@ export class CargoBuild {
     if (job.boundAt !== undefined) return
     job.boundAt = this.#cluster.time.now()
     this.waiting.delete(job)
+    if (!job.unit.mobile) return
     this.delaysMs.push(job.boundAt - job.readyAt)
+    this.idleDelaysMs.push(job.boundAt - Math.max(job.readyAt, this.#cluster.fullUntil))
   }
 
   metadata(unit: GraphUnit): void {

@@ -17,6 +17,8 @@ export interface ClusterInit {
   nodes: number
   /** Share of the machines that are on Wi-Fi; a dozen of them share an access point. */
   wifiShare: number
+  /** Standard deviation of the logarithm of the machines' speeds. */
+  speedSigma: number
   /** Added to each compile away, for its sandbox and its files. */
   overheadMs: number
   /** False: bytes take no time. */
@@ -50,6 +52,9 @@ export class Cluster {
   readonly #air: number[] = []
   /** Milliseconds of slots that were in use, of those the ones that were no compile, and of compiles for nothing. */
   readonly spent = { slotMs: 0, fetchMs: 0, wastedMs: 0, away: 0, here: 0 }
+  /** When the last moment ended at which no machine had a free slot. */
+  fullUntil = 0
+  #slotsFree = 0
   /** Called when a slot is free again. */
   freed: (node: number) => void = () => {}
 
@@ -65,7 +70,8 @@ export class Cluster {
       const liar = silent ? 'silent' : slow ? 'slow' : 'no'
       const wifi = random() < init.wifiShare
       const slots = slotChoices[Math.floor(random() * slotChoices.length)] ?? 8
-      this.machines.push({ slots, speed: Math.exp(0.3 * normal(random)), wifi, liar })
+      this.machines.push({ slots, speed: Math.exp(init.speedSigma * normal(random)), wifi, liar })
+      this.#slotsFree += slots
       this.busy.push(0)
       this.idleSince.push(0)
       if (wifi && onAir % perAccessPoint === 0) air = this.#flows.resource(airtimeBytesPerMs)
@@ -117,8 +123,8 @@ export class Cluster {
     if (!machine) throw new RangeError(`no machine ${node}`)
     const { unit, build } = job
     const startedAt = this.time.now()
-    this.#take(node)
     build.bound(job)
+    this.#take(node)
     const cancels: (() => void)[] = []
     let over = false
     const leave = (): void => {
@@ -177,11 +183,13 @@ export class Cluster {
   #take(node: number): void {
     const busy = (this.busy[node] ?? 0) + 1
     this.busy[node] = busy
+    this.#slotsFree -= 1
     if (this.free(node) <= 0) this.idleSince[node] = Number.POSITIVE_INFINITY
   }
 
   #release(node: number): void {
     this.busy[node] = (this.busy[node] ?? 0) - 1
+    if (this.#slotsFree++ <= 0) this.fullUntil = this.time.now()
     if (this.free(node) === 1) this.idleSince[node] = this.time.now()
   }
 }

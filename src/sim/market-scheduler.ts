@@ -61,7 +61,8 @@ export class MarketScheduler implements Scheduler {
     if (!this.#linked.has(build.home)) {
       this.#linked.add(build.home)
       const others = this.#nodes.filter((other) => other !== node)
-      const seen = others.length > this.#options.view ? sample(others, this.#options.view, this.#cluster.random) : others
+      const seen =
+        others.length > this.#options.view ? sample(others, this.#options.view, this.#cluster.random) : others
       for (const other of seen) {
         node.participant.connect(other.name)
         other.participant.connect(node.name)
@@ -164,7 +165,14 @@ export class MarketScheduler implements Scheduler {
       },
       end: () => {
         this.#running.delete(key)
-        const result = { outcome: ok, code: '', message: '', result: new Uint8Array(400), trace: noBytes, wallMs: 0 } as const
+        const result = {
+          outcome: ok,
+          code: '',
+          message: '',
+          result: new Uint8Array(400),
+          trace: noBytes,
+          wallMs: 0,
+        } as const
         node.participant.tellLender({ kind: 'finished', guest, result })
       },
     })

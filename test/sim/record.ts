@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { Recording, RecordedKind, RecordedUnit } from '../../src/sim/recording.ts'
+import type { RecordedKind, RecordedUnit, Recording } from '../../src/sim/recording.ts'
 
 // node test/sim/record.ts PACKAGE-DIRECTORY OUTPUT.json: builds a package with a nightly cargo and writes down its unit
 // graph and what each unit cost, in CPU time, which other work on the machine hardly changes.
@@ -34,7 +34,10 @@ function main(directory: string, output: string): void {
     const wrapper = path.join(import.meta.dirname, 'rustc-timed')
     const env = { ...process.env, SHOAL_RECORD: notes, RUSTC_WRAPPER: wrapper, CARGO_INCREMENTAL: '0' }
     cargo(directory, scratch, ['build', '--locked', '--timings', '-j2'], env)
-    const byKey = Map.groupBy(readdirSync(notes).flatMap((file) => readNote(path.join(notes, file))), ({ key }) => key)
+    const byKey = Map.groupBy(
+      readdirSync(notes).flatMap((file) => readNote(path.join(notes, file))),
+      ({ key }) => key,
+    )
     const runs = scriptRuns(path.join(scratch, 'cargo-timings', 'cargo-timing.html'))
     const units = graph.map((unit) => record(unit, byKey, runs))
     const version = execFileSync('rustc', ['+nightly', '--version']).toString().trim()
@@ -74,14 +77,14 @@ function graphKey(unit: GraphUnit): string {
 
 function readNote(file: string): Note[] {
   const [times = '', start = '', end = '', name = '', version = '', , ...args] = readFileSync(file, 'utf8').split('\0')
-  const crate = valueOf(args, '--crate-name')
+  const crate = argumentOf(args, '--crate-name')
   if (crate === undefined || crate === '___') return []
   const all = (flag: string): string[] => args.flatMap((arg, at) => (args[at - 1] === flag ? [arg] : []))
   const features = all('--cfg').flatMap((cfg) => /^feature="(.*)"$/.exec(cfg)?.[1] ?? [])
   const codegen = new Map(all('-C').map((option) => option.split('=', 2) as [string, string]))
   const key = [name, version, crate, all('--crate-type').sort().join(','), features.sort().join(',')]
   key.push(codegen.get('debuginfo') ?? '0', codegen.get('opt-level') ?? '0')
-  const outDir = valueOf(args, '--out-dir') ?? ''
+  const outDir = argumentOf(args, '--out-dir') ?? ''
   const stem = `${crate}${codegen.get('extra-filename') ?? ''}`
   const outputs = readdirSync(outDir).filter((output) => output.replace(/\..*$/, '').endsWith(stem))
   const rmeta = outputs.find((output) => output.endsWith('.rmeta'))
@@ -98,7 +101,7 @@ function readNote(file: string): Note[] {
   ]
 }
 
-function valueOf(args: readonly string[], flag: string): string | undefined {
+function argumentOf(args: readonly string[], flag: string): string | undefined {
   const at = args.indexOf(flag)
   return at < 0 ? undefined : args[at + 1]
 }
@@ -106,7 +109,8 @@ function valueOf(args: readonly string[], flag: string): string | undefined {
 /** @param times as bash prints them: `1m2.345s 0m0.678s` */
 function cpuMs(times: string): number {
   let ms = 0
-  for (const [, minutes, seconds] of times.matchAll(/(\d+)m([\d.]+)s/g)) ms += Number(minutes) * 60_000 + Number(seconds) * 1000
+  for (const [, minutes, seconds] of times.matchAll(/(\d+)m([\d.]+)s/g))
+    ms += Number(minutes) * 60_000 + Number(seconds) * 1000
   return Math.round(ms)
 }
 
@@ -140,7 +144,9 @@ function kindOf({ mode, target }: GraphUnit): RecordedKind {
   if (mode === 'run-custom-build') return 'run'
   if (target.kind.includes('custom-build')) return 'script'
   if (target.kind.includes('proc-macro')) return 'macro'
-  return target.kind.includes('bin') || target.crate_types.some((type) => /dylib$|staticlib/.test(type)) ? 'link' : 'lib'
+  return target.kind.includes('bin') || target.crate_types.some((type) => /dylib$|staticlib/.test(type))
+    ? 'link'
+    : 'lib'
 }
 
 function sourceBytes({ target }: GraphUnit): number {
