@@ -1,12 +1,14 @@
 import { type Random, seededRandom } from '../base/clock.ts'
 import { Icecream, JoinIdleQueue, RandomChoice, SccacheDist, Sparrow, StaleLeastLoaded } from './baselines.ts'
 import { CargoBuild } from './cargo.ts'
-import { Cluster, type Scheduler } from './cluster.ts'
+import { Cluster } from './cluster.ts'
 import { type Graph, graphOf, graphPathMs, graphWorkMs, type Knowledge } from './graph.ts'
 import { AllKnowing } from './ideal.ts'
+import type { Scheduler } from './job.ts'
 import { MarketScheduler } from './market-scheduler.ts'
 import { exponential } from './random.ts'
 import type { RecordedKind, Recording } from './recording.ts'
+import { type Rules, VariantMarket } from './variant.ts'
 
 export const schedulers = [
   'all-knowing',
@@ -17,6 +19,7 @@ export const schedulers = [
   'stale-least-loaded',
   'icecream',
   'sccache-dist',
+  'table',
 ] as const
 
 export type SchedulerName = (typeof schedulers)[number]
@@ -38,6 +41,8 @@ export interface Scenario {
   view: number
   liars: number
   slow: number
+  /** Of the scheduler `table`. */
+  rules: Rules
 }
 
 export interface ArenaReport {
@@ -208,5 +213,7 @@ function schedulerOf(name: SchedulerName, cluster: Cluster, scenario: Scenario):
       return new Icecream(cluster)
     case 'sccache-dist':
       return new SccacheDist(cluster)
+    case 'table':
+      return new VariantMarket(cluster, scenario.view, scenario.rules)
   }
 }

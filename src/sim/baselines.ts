@@ -1,5 +1,5 @@
-import type { CargoBuild, Job } from './cargo.ts'
 import type { Cluster } from './cluster.ts'
+import type { Build, Job } from './job.ts'
 import { QueueScheduler } from './queues.ts'
 import { sample } from './random.ts'
 
@@ -16,8 +16,8 @@ export class RandomChoice extends QueueScheduler {
 
 /** Sparrow: place-holders at twice as many random machines as units are ready, bound when their turn comes, in order. */
 export class Sparrow extends QueueScheduler {
-  readonly #waiting = new Map<CargoBuild, Job[]>()
-  readonly #fresh = new Map<CargoBuild, number>()
+  readonly #waiting = new Map<Build, Job[]>()
+  readonly #fresh = new Map<Build, number>()
 
   protected place(job: Job): void {
     const queue = this.#waiting.get(job.build) ?? []
@@ -29,7 +29,7 @@ export class Sparrow extends QueueScheduler {
     if (fresh === 0) this.cluster.time.after(0, () => this.#probe(job.build))
   }
 
-  #probe(build: CargoBuild): void {
+  #probe(build: Build): void {
     const units = this.#fresh.get(build) ?? 0
     this.#fresh.delete(build)
     const all = this.cluster.machines.map((_, node) => node)
@@ -38,18 +38,18 @@ export class Sparrow extends QueueScheduler {
     }
   }
 
-  protected override pull(build: CargoBuild): Job | undefined {
+  protected override pull(build: Build): Job | undefined {
     return this.#waiting.get(build)?.shift()
   }
 
-  override end(build: CargoBuild): void {
+  override end(build: Build): void {
     this.#waiting.delete(build)
   }
 }
 
 /** Join-idle-queue: machines with free slots are known to one random builder each; a unit goes to one of those, or anywhere. */
 export class JoinIdleQueue extends QueueScheduler {
-  readonly #idle = new Map<CargoBuild, number[]>()
+  readonly #idle = new Map<Build, number[]>()
   readonly #known: number[]
 
   constructor(cluster: Cluster) {
@@ -57,12 +57,12 @@ export class JoinIdleQueue extends QueueScheduler {
     this.#known = cluster.machines.map(() => 0)
   }
 
-  override begin(build: CargoBuild): void {
+  override begin(build: Build): void {
     this.#idle.set(build, [])
     for (const node of this.cluster.machines.keys()) this.idle(node)
   }
 
-  override end(build: CargoBuild): void {
+  override end(build: Build): void {
     const tokens = this.#idle.get(build) ?? []
     this.#idle.delete(build)
     for (const node of tokens) this.#known[node] = (this.#known[node] ?? 0) - 1

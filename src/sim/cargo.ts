@@ -1,18 +1,9 @@
-import type { Cluster, Scheduler } from './cluster.ts'
+import type { Cluster } from './cluster.ts'
 import { type Graph, type GraphUnit, trueRanks } from './graph.ts'
-
-/** A unit that can be compiled. */
-export interface Job {
-  readonly build: CargoBuild
-  readonly unit: GraphUnit
-  readonly readyAt: number
-  /** True time from its start to the end of the build. */
-  readonly trueRank: number
-  boundAt: number | undefined
-}
+import type { Build, Job, Scheduler } from './job.ts'
 
 /** One cargo on one machine: submits each unit when what it needs is there. */
-export class CargoBuild {
+export class CargoBuild implements Build {
   readonly number: number
   readonly home: number
   readonly graph: Graph
@@ -53,7 +44,6 @@ export class CargoBuild {
     for (const unit of this.graph) if (unit.missing === 0) this.#submit(unit)
   }
 
-  /** A machine has begun with it. */
   bound(job: Job): void {
     if (job.boundAt !== undefined) return
     job.boundAt = this.#cluster.time.now()
@@ -87,7 +77,6 @@ export class CargoBuild {
     this.#bits(node)[index] = 1
   }
 
-  /** Bytes that the unit needs and the machine does not have; it has them from now on. */
   lacks(node: number, unit: GraphUnit): number {
     const bits = this.#bits(node)
     let bytes = unit.sourceBytes

@@ -1,6 +1,7 @@
 import type { Random } from '../base/clock.ts'
-import type { CargoBuild, Job } from './cargo.ts'
 import { Flows } from './flows.ts'
+import type { Job } from './job.ts'
+import { Processor } from './processor.ts'
 import { normal } from './random.ts'
 import { VirtualTime } from './virtual-time.ts'
 
@@ -46,6 +47,7 @@ export class Cluster {
   readonly busy: number[] = []
   /** Since when a machine has had a slot that nothing uses; Infinity when it has none. */
   readonly idleSince: number[] = []
+  readonly #processors: Processor[] = []
   readonly #flows: Flows
   readonly #up: number[] = []
   readonly #down: number[] = []
@@ -72,6 +74,7 @@ export class Cluster {
       const slots = slotChoices[Math.floor(random() * slotChoices.length)] ?? 8
       this.machines.push({ slots, speed: Math.exp(init.speedSigma * normal(random)), wifi, liar })
       this.#slotsFree += slots
+      this.#processors.push(new Processor(this.time, slots))
       this.busy.push(0)
       this.idleSince.push(0)
       if (wifi && onAir % perAccessPoint === 0) air = this.#flows.resource(airtimeBytesPerMs)
@@ -120,7 +123,8 @@ export class Cluster {
    */
   run(job: Job, node: number, on: { metadata(): void; end(): void }): Running {
     const machine = this.machines[node]
-    if (!machine) throw new RangeError(`no machine ${node}`)
+    const processor = this.#processors[node]
+    if (!machine || !processor) throw new RangeError(`no machine ${node}`)
     const { unit, build } = job
     const startedAt = this.time.now()
     build.bound(job)
@@ -136,15 +140,15 @@ export class Cluster {
       this.spent.fetchMs += this.time.now() - startedAt
       if (machine.liar === 'silent' && node !== build.home) return
       const pace = machine.speed * (machine.liar === 'slow' && node !== build.home ? 0.1 : 1)
-      if (unit.onMetadata.length > 0) cancels.push(this.time.after(unit.metadataMs / pace, on.metadata))
-      cancels.push(
-        this.time.after(unit.ms / pace, () => {
-          build.hold(node, unit.index)
-          leave()
-          on.end()
-          this.freed(node)
-        }),
-      )
+      const end = (): void => {
+        build.hold(node, unit.index)
+        leave()
+        on.end()
+        this.freed(node)
+      }
+      const stages = [{ ms: unit.ms, reached: end }]
+      if (unit.onMetadata.length > 0) stages.unshift({ ms: unit.metadataMs, reached: on.metadata })
+      cancels.push(processor.start(node === build.home, pace, stages))
     }
     if (node === build.home) {
       this.spent.here += 1
@@ -192,13 +196,4 @@ export class Cluster {
     if (this.#slotsFree++ <= 0) this.fullUntil = this.time.now()
     if (this.free(node) === 1) this.idleSince[node] = this.time.now()
   }
-}
-
-/** What decides where units are compiled. */
-export interface Scheduler {
-  begin(build: CargoBuild): void
-  submit(job: Job): void
-  end(build: CargoBuild): void
-  /** Messages about units, and standing ones, and bytes of both, so far. */
-  messages(): { units: number; standing: number; bytes: number }
 }

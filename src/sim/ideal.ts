@@ -1,5 +1,5 @@
-import type { CargoBuild, Job } from './cargo.ts'
-import type { Cluster, Scheduler } from './cluster.ts'
+import type { Cluster } from './cluster.ts'
+import type { Build, Job, Scheduler } from './job.ts'
 
 /**
  * List scheduling by one who knows everything at once: whenever a slot is free, the unit with the longest true way to
@@ -19,8 +19,8 @@ export class AllKnowing implements Scheduler {
     cluster.freed = () => this.#dispatch()
   }
 
-  begin(_build: CargoBuild): void {}
-  end(_build: CargoBuild): void {}
+  begin(_build: Build): void {}
+  end(_build: Build): void {}
 
   submit(job: Job): void {
     const queue = job.unit.mobile ? this.#ready : (this.#bound.get(job.build.home) ?? [])

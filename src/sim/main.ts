@@ -5,6 +5,7 @@ import { compareHeader, compareLine, comparePoint, type Row, writePlots } from '
 import { syntheticRecording } from './graph.ts'
 import { type Recording, readRecordings } from './recording.ts'
 import { runSeeds } from './seeds.ts'
+import { rulesNow } from './variant.ts'
 
 const usage = `usage: npm run sim -- [options]
        npm run sim -- seeds --help
@@ -82,6 +83,7 @@ function main(args: string[]): void {
         view: whole('view', amount('view', values.view)),
         liars: amount('silent', values.silent),
         slow: amount('slow', values.slow),
+        rules: rulesNow,
       }
       for (const row of comparePoint(scenario, whole('runs', amount('runs', values.runs)), names)) {
         process.stdout.write(`${compareLine(row)}\n`)

@@ -2,8 +2,8 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import type { MarketBody } from '../market/frames.ts'
 import type { MarketEvent } from '../market/participant.ts'
 import { ControlFrameSchema } from '../wire/generated/control_pb.ts'
-import type { CargoBuild, Job } from './cargo.ts'
-import type { Cluster, Scheduler } from './cluster.ts'
+import type { Cluster } from './cluster.ts'
+import type { Build, Job, Scheduler } from './job.ts'
 import { Network } from './network.ts'
 import { SimNode, simTask } from './node.ts'
 import { sample } from './random.ts'
@@ -56,7 +56,7 @@ export class MarketScheduler implements Scheduler {
     })
   }
 
-  begin(build: CargoBuild): void {
+  begin(build: Build): void {
     const node = this.#node(build.home)
     if (!this.#linked.has(build.home)) {
       this.#linked.add(build.home)
@@ -71,7 +71,7 @@ export class MarketScheduler implements Scheduler {
     node.participant.tell({ kind: 'building', build: buildId(build), active: true })
   }
 
-  end(build: CargoBuild): void {
+  end(build: Build): void {
     this.#node(build.home).participant.tell({ kind: 'building', build: buildId(build), active: false })
   }
 
@@ -200,7 +200,7 @@ export class MarketScheduler implements Scheduler {
   }
 }
 
-function buildId(build: CargoBuild): Uint8Array {
+function buildId(build: Build): Uint8Array {
   const id = new Uint8Array(16)
   new DataView(id.buffer).setUint32(0, build.number)
   return id

@@ -1,8 +1,8 @@
-import type { CargoBuild, Job } from './cargo.ts'
-import type { Cluster, Scheduler } from './cluster.ts'
+import type { Cluster } from './cluster.ts'
+import type { Build, Job, Scheduler } from './job.ts'
 
 /** What a machine's queue holds: a job, or a place-holder that asks for one when its turn comes. */
-type Entry = { job: Job } | { ask: CargoBuild }
+type Entry = { job: Job } | { ask: Build }
 
 /** A few hundred bytes: most messages name a unit; the one that carries it has its command line. */
 const smallBytes = 60
@@ -27,8 +27,8 @@ export abstract class QueueScheduler implements Scheduler {
     cluster.freed = (node) => this.#pump(node)
   }
 
-  begin(_build: CargoBuild): void {}
-  end(_build: CargoBuild): void {}
+  begin(_build: Build): void {}
+  end(_build: Build): void {}
 
   submit(job: Job): void {
     if (job.unit.mobile) {
@@ -48,7 +48,7 @@ export abstract class QueueScheduler implements Scheduler {
   /** A machine has a slot that nothing waits for. */
   protected idle(_node: number): void {}
   /** The next unit for a place-holder of this build whose turn has come. */
-  protected pull(_build: CargoBuild): Job | undefined {
+  protected pull(_build: Build): Job | undefined {
     return undefined
   }
 
@@ -74,7 +74,7 @@ export abstract class QueueScheduler implements Scheduler {
     })
   }
 
-  protected hold(build: CargoBuild, node: number): void {
+  protected hold(build: Build, node: number): void {
     this.message(build.home, node, 'small', () => {
       this.#queues[node]?.push({ ask: build })
       this.#pump(node)
@@ -97,7 +97,7 @@ export abstract class QueueScheduler implements Scheduler {
     this.idle(node)
   }
 
-  #ask(build: CargoBuild, node: number): void {
+  #ask(build: Build, node: number): void {
     this.#asking[node] = (this.#asking[node] ?? 0) + 1
     this.message(node, build.home, 'small', () => {
       const job = this.pull(build)

@@ -29,7 +29,7 @@ export interface Recording {
 
 type Row = [string, RecordedKind, number[], number, number, number, number, number]
 
-export function readRecording(file: string): Recording {
+function readRecording(file: string): Recording {
   const { units, ...head } = JSON.parse(readFileSync(file, 'utf8')) as Omit<Recording, 'units'> & { units: Row[] }
   return {
     ...head,
