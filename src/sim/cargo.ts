@@ -17,7 +17,7 @@ export class CargoBuild implements Build {
   readonly violations: string[] = []
   readonly #cluster: Cluster
   readonly #scheduler: Scheduler
-  readonly #missing: number[]
+  readonly #awaited: number[]
   readonly #ranks: readonly number[]
   readonly #announced: Uint8Array
   readonly #ended: Uint8Array
@@ -32,7 +32,7 @@ export class CargoBuild implements Build {
     this.home = home
     this.graph = graph
     this.startedAt = cluster.time.now()
-    this.#missing = graph.map(({ missing }) => missing)
+    this.#awaited = graph.map(({ missing }) => missing)
     this.#ranks = trueRanks(graph)
     this.#announced = new Uint8Array(graph.length)
     this.#ended = new Uint8Array(graph.length)
@@ -77,15 +77,20 @@ export class CargoBuild implements Build {
     this.#bits(node)[index] = 1
   }
 
-  lacks(node: number, unit: GraphUnit): number {
+  missing(node: number, unit: GraphUnit): number {
     const bits = this.#bits(node)
     let bytes = unit.sourceBytes
     for (const index of unit.inputs) {
-      if (bits[index]) continue
-      bits[index] = 1
       const input = this.graph[index]
-      bytes += (unit.links ? input?.outputBytes : input?.rmetaBytes) ?? 0
+      if (!bits[index]) bytes += (unit.links ? input?.outputBytes : input?.rmetaBytes) ?? 0
     }
+    return bytes
+  }
+
+  lacks(node: number, unit: GraphUnit): number {
+    const bytes = this.missing(node, unit)
+    const bits = this.#bits(node)
+    for (const index of unit.inputs) bits[index] = 1
     return bytes
   }
 
@@ -98,8 +103,8 @@ export class CargoBuild implements Build {
   }
 
   #satisfy(index: number): void {
-    const left = (this.#missing[index] ?? 0) - 1
-    this.#missing[index] = left
+    const left = (this.#awaited[index] ?? 0) - 1
+    this.#awaited[index] = left
     const unit = this.graph[index]
     if (left === 0 && unit) this.#submit(unit)
   }

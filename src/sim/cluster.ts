@@ -92,6 +92,11 @@ export class Cluster {
   get bytes(): number {
     return this.#flows.bytes
   }
+  /** What the machine's own link carries at best. */
+  bytesPerMs(node: number): number {
+    if (!this.init.transfers) return Number.POSITIVE_INFINITY
+    return this.machines[node]?.wifi ? wifiBytesPerMs : wiredBytesPerMs
+  }
   free(node: number): number {
     return (this.machines[node]?.slots ?? 0) - (this.busy[node] ?? 0)
   }

@@ -23,7 +23,9 @@ export interface Build {
   finished(unit: GraphUnit): void
   /** Its output lies on this machine. */
   hold(node: number, index: number): void
-  /** Bytes that the unit needs and the machine does not have; it has them from now on. */
+  /** Bytes that the unit needs and the machine does not have. */
+  missing(node: number, unit: GraphUnit): number
+  /** The same; the machine has them from now on. */
   lacks(node: number, unit: GraphUnit): number
 }
 

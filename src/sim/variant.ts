@@ -14,6 +14,8 @@ export interface Rules {
   hedge: boolean
   /** Units expected to take less stay at home. */
   shortestMs: number
+  /** Lenders are told apart by when the unit would be at its end there, with the inputs that they lack. */
+  finish: boolean
 }
 
 export const rulesNow: Rules = {
@@ -22,6 +24,7 @@ export const rulesNow: Rules = {
   auctionMs: 0,
   hedge: false,
   shortestMs: 0,
+  finish: false,
 }
 
 interface Copy {
@@ -42,7 +45,7 @@ interface Builder {
   queue: Waiting[]
   reservations: number
   away: Map<Job, Copy[]>
-  auction: { node: number; speed: number }[]
+  auction: number[]
 }
 
 const choices = 2
@@ -124,23 +127,36 @@ export class VariantMarket implements Scheduler {
   /** Some of those that it knows, the best by the rule first. */
   #candidates(builder: Builder): number[] {
     const { random } = this.#cluster
+    const next = builder.queue.find(({ job }) => this.#mayLeave(job))?.job
     const some: { node: number; key: number }[] = []
     for (const node of sample(builder.view, Math.min(builder.view.length, drawn * 4), random)) {
       const room = this.#room(node)
       if (room <= 0) continue
+      if (this.#rules.finish && next) {
+        some.push({ node, key: -this.#finishMs(builder, next, node) })
+        continue
+      }
       // The largest of u^(1/weight) is a draw by weight.
       some.push({ node, key: random() ** (1 / (room * this.#speed(node) ** this.#rules.speedPower)) })
     }
     return some.sort((a, b) => b.key - a.key).map(({ node }) => node)
   }
 
-  #betterAway(builder: Builder, { unit }: Job): boolean {
+  /** How long the unit would take there, as far as its builder can know; 30 ms are for frames, sandbox and files. */
+  #finishMs(builder: Builder, { build, unit }: Job, node: number): number {
+    if (node === builder.home) return unit.expectedMs / this.#speed(node)
+    const bytes = this.#rules.finish ? build.missing(node, unit) + unit.rmetaBytes : 0
+    return unit.expectedMs / this.#speed(node) + 30 + bytes / this.#cluster.bytesPerMs(node)
+  }
+
+  #betterAway(builder: Builder, job: Job): boolean {
+    const { unit } = job
     if (!unit.mobile || this.#rules.leaveFor === Number.POSITIVE_INFINITY || unit.expectedMs < this.#rules.shortestMs)
       return false
     const here = unit.expectedMs / this.#speed(builder.home)
     for (const node of builder.view) {
       if (this.#room(node) <= 0) continue
-      if (unit.expectedMs / this.#speed(node) + 60 < here * (1 - this.#rules.leaveFor)) return true
+      if (this.#finishMs(builder, job, node) < here * (1 - this.#rules.leaveFor)) return true
     }
     return false
   }
@@ -178,12 +194,14 @@ export class VariantMarket implements Scheduler {
       this.#award(builder, node)
       return
     }
-    builder.auction.push({ node, speed: this.#speed(node) })
+    builder.auction.push(node)
     if (builder.auction.length > 1) return
     this.#cluster.time.after(this.#rules.auctionMs, () => {
-      const bids = builder.auction.sort((a, b) => b.speed - a.speed)
+      const next = builder.queue.find(({ job }) => this.#mayLeave(job))?.job
+      const ms = (of: number): number => (next ? this.#finishMs(builder, next, of) : 0)
+      const bids = builder.auction.sort((a, b) => ms(a) - ms(b))
       builder.auction = []
-      for (const bid of bids) this.#award(builder, bid.node)
+      for (const bid of bids) this.#award(builder, bid)
     })
   }
 
