@@ -21,7 +21,7 @@ const root = [join(here, '../..'), join(here, '../../..')].find((dir) => existsS
 const inCheckout = existsSync(join(here, 'main.ts'))
 const extension = inCheckout ? 'ts' : 'js'
 
-const tasks = ['demo', 'test', 'check', 'bench', 'build', 'generate', 'oracle', 'crash', 'fuzz']
+const tasks = ['demo', 'test', 'check', 'bench', 'build', 'generate', 'oracle', 'crash', 'fuzz', 'sim']
 const args = process.argv.slice(2)
 const task = args[0] === '--as' ? args[1] : undefined
 

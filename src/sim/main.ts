@@ -1,96 +1,130 @@
 import { parseArgs } from 'node:util'
-import { noFaults } from './faults.ts'
-import { type SimReport, simulate } from './world.ts'
+import { seededRandom } from '../base/clock.ts'
+import { type Scenario, type SchedulerName, schedulers } from './arena.ts'
+import { compareHeader, compareLine, comparePoint, type Row, writePlots } from './compare.ts'
+import { syntheticRecording } from './graph.ts'
+import { type Recording, readRecordings } from './recording.ts'
+import { runSeeds } from './seeds.ts'
+import { rulesNow } from './variant.ts'
 
-const usage = `usage: node src/sim/main.ts [--nodes N] [--builders N] [--slots N] [--units N] [--seed N] [--runs N] [--faults]
+const usage = `usage: npm run sim -- [options]
+       npm run sim -- seeds --help
+
+Compares schedulers on the same machines, builds and moments.
+  --nodes N,…          machines (10)
+  --load L,…           builds arrive at this share of what all can compile (0.3,0.5,0.7,0.9); 0: all at once
+  --builds N           builds per run (4 per machine, at least 40)
+  --runs N             seeds per point (3)
+  --seed N             the first seed (1)
+  --schedulers A,…     ${schedulers.join(', ')}
+  --workload W         recorded, synthetic, or a package that was recorded (recorded)
+  --units N            of a synthetic build (300)
+  --knowledge K        what is known of units: nothing, durations, graph (nothing, as the daemon now)
+  --error S            log-normal error of expected durations (0.3)
+  --wifi SHARE         machines on Wi-Fi (0)
+  --speed-sigma S      log-normal spread of speeds (0.3)
+  --view N             machines that a builder is connected to (64)
+  --silent SHARE       machines that take units and never answer (0)
+  --slow SHARE         machines that take ten times as long (0)
+  --no-transfers       bytes take no time
+  --plots DIR          also draws SVG files there
 `
 
-/** Prints one line per seed: how close the market comes to what any scheduler could reach, and what it says for that. */
-function main(): void {
-  const { values } = parseArgs({
-    options: {
-      nodes: { type: 'string', default: '10' },
-      builders: { type: 'string', default: '1' },
-      slots: { type: 'string', default: '4' },
-      units: { type: 'string', default: '300' },
-      seed: { type: 'string', default: '1' },
-      runs: { type: 'string', default: '5' },
-      faults: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  })
+const options = {
+  nodes: { type: 'string', default: '10' },
+  load: { type: 'string', default: '0.3,0.5,0.7,0.9' },
+  builds: { type: 'string' },
+  runs: { type: 'string', default: '3' },
+  seed: { type: 'string', default: '1' },
+  schedulers: { type: 'string', default: schedulers.join(',') },
+  workload: { type: 'string', default: 'recorded' },
+  units: { type: 'string', default: '300' },
+  knowledge: { type: 'string', default: 'nothing' },
+  error: { type: 'string', default: '0.3' },
+  wifi: { type: 'string', default: '0' },
+  'speed-sigma': { type: 'string', default: '0.3' },
+  view: { type: 'string', default: '64' },
+  silent: { type: 'string', default: '0' },
+  slow: { type: 'string', default: '0' },
+  'no-transfers': { type: 'boolean', default: false },
+  plots: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const
+
+function main(args: string[]): void {
+  if (args[0] === 'seeds') {
+    runSeeds(args.slice(1))
+    return
+  }
+  const { values } = parseArgs({ args, options })
   if (values.help) {
     process.stdout.write(usage)
     return
   }
-  const number = (name: 'nodes' | 'builders' | 'slots' | 'units' | 'seed' | 'runs'): number => {
-    const value = Number(values[name])
-    if (Number.isSafeInteger(value) && value >= 1) return value
-    throw new RangeError(`--${name}: a positive whole number is needed`)
+  const names = values.schedulers.split(',').map((name) => oneOf<SchedulerName>('schedulers', name, schedulers))
+  const rows: Row[] = []
+  process.stdout.write(`${compareHeader}\n`)
+  for (const nodes of list('nodes', values.nodes)) {
+    for (const load of list('load', values.load)) {
+      const scenario: Scenario = {
+        seed: amount('seed', values.seed),
+        nodes: whole('nodes', nodes),
+        load,
+        builds:
+          values.builds === undefined ? Math.max(40, 4 * nodes) : whole('builds', amount('builds', values.builds)),
+        recordings: workload(values.workload, whole('units', amount('units', values.units))),
+        knowledge: oneOf('knowledge', values.knowledge, ['nothing', 'durations', 'graph'] as const),
+        errorSigma: amount('error', values.error),
+        mobile: ['lib'],
+        wifiShare: amount('wifi', values.wifi),
+        speedSigma: amount('speed-sigma', values['speed-sigma']),
+        overheadMs: 20,
+        transfers: !values['no-transfers'],
+        view: whole('view', amount('view', values.view)),
+        liars: amount('silent', values.silent),
+        slow: amount('slow', values.slow),
+        rules: rulesNow,
+      }
+      for (const row of comparePoint(scenario, whole('runs', amount('runs', values.runs)), names)) {
+        process.stdout.write(`${compareLine(row)}\n`)
+        rows.push(row)
+      }
+    }
   }
-  const faults = {
-    loss: 0.01,
-    duplicate: 0.01,
-    badWork: 0.02,
-    crashes: 2,
-    partitions: 1,
-    suspensions: 1,
-    withinMs: 20_000,
-  }
-  process.stdout.write(`${header}\n`)
-  let broken = 0
-  for (let run = 0; run < number('runs'); run++) {
-    const seed = number('seed') + run
-    const report = simulate({
-      seed,
-      nodes: number('nodes'),
-      builders: Math.min(number('builders'), number('nodes')),
-      slots: number('slots'),
-      units: number('units'),
-      latencyMs: [0.3, 3],
-      overheadMs: 20,
-      errorSigma: 0.3,
-      faults: values.faults ? faults : noFaults,
-    })
-    process.stdout.write(`${line(seed, report)}\n`)
-    for (const violation of report.violations) process.stdout.write(`  broken: ${violation}\n`)
-    broken += report.violations.length
-  }
-  process.exitCode = broken > 0 ? 1 : 0
+  if (values.plots === undefined) return
+  for (const file of writePlots(values.plots, rows)) process.stdout.write(`${file}\n`)
 }
 
-const columns = [
-  'seed',
-  'makespan s',
-  'bound s',
-  'ratio',
-  'alone s',
-  'away %',
-  'delay p50',
-  'p99 ms',
-  'msgs/unit',
-  'standing/s',
-]
-const header = columns.map((column) => column.padStart(10)).join(' ')
-
-function line(seed: number, report: SimReport): string {
-  const { makespanMs, boundMs, aloneMs, units, away, delaysMs, sent } = report
-  const at = (share: number): number => delaysMs[Math.floor(share * (delaysMs.length - 1))] ?? 0
-  const standing = ['offer', 'building', 'goodbye'].reduce((sum, kind) => sum + (sent.get(kind) ?? 0), 0)
-  const all = [...sent.values()].reduce((sum, count) => sum + count, 0)
-  const cells = [
-    seed,
-    (makespanMs / 1000).toFixed(2),
-    (boundMs / 1000).toFixed(2),
-    (makespanMs / boundMs).toFixed(3),
-    (aloneMs / 1000).toFixed(2),
-    ((100 * away) / Math.max(1, units)).toFixed(0),
-    at(0.5).toFixed(1),
-    at(0.99).toFixed(1),
-    ((all - standing) / Math.max(1, away)).toFixed(1),
-    ((standing * 1000) / makespanMs).toFixed(1),
-  ]
-  return cells.map((cell) => String(cell).padStart(10)).join(' ')
+function workload(name: string, units: number): Recording[] {
+  if (name === 'synthetic') {
+    const random = seededRandom(units)
+    return Array.from({ length: 8 }, () => syntheticRecording(units, random))
+  }
+  const recordings = readRecordings(new URL('data', import.meta.url).pathname)
+  const wanted = recordings.filter((recording) => name === 'recorded' || recording.package.split(' ')[0] === name)
+  if (wanted.length === 0) throw new RangeError(`--workload: nothing was recorded of ${name}`)
+  return wanted
 }
 
-main()
+function list(name: string, text: string): number[] {
+  return text.split(',').map((one) => amount(name, one))
+}
+
+function amount(name: string, text: string): number {
+  const value = Number(text)
+  if (text !== '' && Number.isFinite(value) && value >= 0) return value
+  throw new RangeError(`--${name}: a number that is not negative is needed`)
+}
+
+function whole(name: string, value: number): number {
+  if (Number.isSafeInteger(value) && value >= 1) return value
+  throw new RangeError(`--${name}: a positive whole number is needed`)
+}
+
+function oneOf<T extends string>(name: string, text: string, known: readonly T[]): T {
+  const found = known.find((one) => one === text)
+  if (found !== undefined) return found
+  throw new RangeError(`--${name}: one of ${known.join(', ')} is needed`)
+}
+
+main(process.argv.slice(2))

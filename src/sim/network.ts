@@ -3,8 +3,8 @@ import type { MarketBody } from '../market/frames.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
 export interface NetworkInit {
-  /** One-way delay of a frame, uniformly between the two. */
-  latencyMs: readonly [number, number]
+  /** One-way delay of a frame: uniformly between the two, or a draw for the link. */
+  latencyMs: readonly [number, number] | ((from: string, to: string) => number)
   /** Share of frames that are lost, and that arrive twice. */
   loss: number
   duplicate: number
@@ -65,10 +65,12 @@ export class Network {
 
   #deliver(from: string, to: string, body: MarketBody): void {
     const receive = this.#receivers.get(to)
-    const [least, most] = this.#init.latencyMs
+    const { latencyMs } = this.#init
+    const [least, most] = typeof latencyMs === 'function' ? [latencyMs(from, to), 0] : latencyMs
+    const spread = typeof latencyMs === 'function' ? 0 : this.#random() * (most - least)
     const link = `${from} ${to}`
     const now = this.#time.now()
-    const arrival = Math.max(now + least + this.#random() * (most - least), this.#lastArrival.get(link) ?? 0)
+    const arrival = Math.max(now + least + spread, this.#lastArrival.get(link) ?? 0)
     this.#lastArrival.set(link, arrival)
     this.#time.after(arrival - now, () => {
       // What is under way to a process that has ended reaches nobody, not even its successor.

@@ -7,6 +7,8 @@ import type { VirtualTime } from './virtual-time.ts'
 export interface SimNodeInit {
   name: string
   slots: number
+  /** Relative to the reference machine. Default: 1. */
+  speed?: number
   time: VirtualTime
   network: Network
   random: Random
@@ -17,7 +19,7 @@ export interface SimNodeInit {
 
 /** Lends whatever toolchain the simulation uses. `tier` is TIER_WATCHED. */
 const toolchain = '00'.repeat(32)
-const terms = {
+const usualTerms = {
   tier: 1,
   host: 'sim',
   toolchains: [toolchain],
@@ -49,6 +51,7 @@ export class SimNode {
       after: (ms, run) => init.time.after(ms, () => this.#act(run)),
     }
     const { network, random } = init
+    const terms = { ...usualTerms, speedPermille: Math.round(1000 * (init.speed ?? 1)) }
     this.participant = new Participant(
       {
         clock: this.clock,

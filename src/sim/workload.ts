@@ -1,4 +1,5 @@
 import type { Random } from '../base/clock.ts'
+import { normal } from './random.ts'
 
 /** One unit of a synthetic build. */
 export interface SimUnit {
@@ -83,10 +84,6 @@ function pickSome(from: readonly number[], random: Random): number[] {
   const count = 1 + Math.floor(random() * 3)
   const picked = Array.from({ length: count }, () => from[Math.floor(random() * from.length)])
   return [...new Set(picked)].filter((index) => index !== undefined)
-}
-
-function normal(random: Random): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
 }
 
 function clamp(ms: number): number {

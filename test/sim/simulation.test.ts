@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { seededRandom } from '../../src/base/clock.ts'
+import { anything } from '../../src/sim/anything.ts'
 import { noFaults } from '../../src/sim/faults.ts'
 import { VirtualTime } from '../../src/sim/virtual-time.ts'
 import { criticalPathMs, layeredGraph, workMs } from '../../src/sim/workload.ts'
@@ -19,31 +20,6 @@ function init(seed: number, change: Partial<SimInit> = {}): SimInit {
     errorSigma: 0.3,
   } as const
   return { seed, ...sound, faults: noFaults, ...change }
-}
-
-/** Any mesh, any build, any trouble: all drawn from the seed. */
-function anything(seed: number): SimInit {
-  const random = seededRandom(seed * 7919)
-  const whole = (least: number, most: number): number => least + Math.floor(random() * (most - least + 1))
-  const nodes = whole(1, 8)
-  const latency = whole(1, 3) === 1 ? 60 : 5
-  return init(seed, {
-    nodes,
-    builders: whole(1, nodes),
-    slots: whole(1, 4),
-    units: whole(5, 40),
-    latencyMs: [random() * latency, (1 + random()) * latency],
-    errorSigma: random(),
-    faults: {
-      loss: whole(0, 2) * 0.05,
-      duplicate: whole(0, 2) * 0.1,
-      badWork: whole(0, 2) * 0.1,
-      crashes: whole(0, 3),
-      partitions: whole(0, 2),
-      suspensions: whole(0, 2),
-      withinMs: 15_000,
-    },
-  })
 }
 
 /** Frames about units: not the offers and announcements, which flow as long as a build goes on. */
@@ -174,8 +150,8 @@ describe('layeredGraph()', () => {
   })
 })
 
-describe('node src/sim/main.ts', () => {
-  const main = (...args: string[]) => promisify(execFile)(process.execPath, ['src/sim/main.ts', ...args])
+describe('node src/sim/main.ts seeds', () => {
+  const main = (...args: string[]) => promisify(execFile)(process.execPath, ['src/sim/main.ts', 'seeds', ...args])
 
   it('prints a line per seed', async () => {
     const { stdout } = await main(

@@ -1,0 +1,204 @@
+import type { Random } from '../base/clock.ts'
+import { Flows } from './flows.ts'
+import type { Job } from './job.ts'
+import { Processor } from './processor.ts'
+import { normal } from './random.ts'
+import { VirtualTime } from './virtual-time.ts'
+
+export interface Machine {
+  slots: number
+  /** Relative to the machine on which the builds were recorded. */
+  speed: number
+  wifi: boolean
+  /** Goes on as before, but takes ten times as long; or takes work and never gives it back. */
+  liar: 'no' | 'slow' | 'silent'
+}
+
+export interface ClusterInit {
+  nodes: number
+  /** Share of the machines that are on Wi-Fi; a dozen of them share an access point. */
+  wifiShare: number
+  /** Standard deviation of the logarithm of the machines' speeds. */
+  speedSigma: number
+  /** Added to each compile away, for its sandbox and its files. */
+  overheadMs: number
+  /** False: bytes take no time. */
+  transfers: boolean
+  liars: number
+  slow: number
+}
+
+const wiredBytesPerMs = 117_000
+const wifiBytesPerMs = 50_000
+const airtimeBytesPerMs = 60_000
+const perAccessPoint = 12
+const slotChoices = [4, 8, 10, 16] as const
+
+interface Running {
+  kill(): void
+}
+
+/** Machines, and what compiling and sending bytes takes. Every scheduler is measured on the same ones. */
+export class Cluster {
+  readonly time = new VirtualTime()
+  readonly random: Random
+  readonly init: ClusterInit
+  readonly machines: Machine[] = []
+  readonly busy: number[] = []
+  /** Since when a machine has had a slot that nothing uses; Infinity when it has none. */
+  readonly idleSince: number[] = []
+  readonly #processors: Processor[] = []
+  readonly #flows: Flows
+  readonly #up: number[] = []
+  readonly #down: number[] = []
+  readonly #air: number[] = []
+  /** Milliseconds of slots that were in use, of those the ones that were no compile, and of compiles for nothing. */
+  readonly spent = { slotMs: 0, fetchMs: 0, wastedMs: 0, away: 0, here: 0 }
+  /** When the last moment ended at which no machine had a free slot. */
+  fullUntil = 0
+  #slotsFree = 0
+  /** Called when a slot is free again. */
+  freed: (node: number) => void = () => {}
+
+  /** @param random a source that every scheduler's cluster of the same seed has anew */
+  constructor(init: ClusterInit, random: Random) {
+    this.init = init
+    this.random = random
+    this.#flows = new Flows(this.time)
+    let air: number | undefined
+    let onAir = 0
+    for (let node = 0; node < init.nodes; node++) {
+      const [silent, slow] = [random() < init.liars, random() < init.slow]
+      const liar = silent ? 'silent' : slow ? 'slow' : 'no'
+      const wifi = random() < init.wifiShare
+      const slots = slotChoices[Math.floor(random() * slotChoices.length)] ?? 8
+      this.machines.push({ slots, speed: Math.exp(init.speedSigma * normal(random)), wifi, liar })
+      this.#slotsFree += slots
+      this.#processors.push(new Processor(this.time, slots))
+      this.busy.push(0)
+      this.idleSince.push(0)
+      if (wifi && onAir % perAccessPoint === 0) air = this.#flows.resource(airtimeBytesPerMs)
+      if (wifi) onAir += 1
+      const link = this.#flows.resource(wifi ? wifiBytesPerMs : wiredBytesPerMs)
+      this.#up.push(link)
+      this.#down.push(wifi ? link : this.#flows.resource(wiredBytesPerMs))
+      this.#air.push(wifi ? (air ?? -1) : -1)
+    }
+  }
+
+  get capacity(): number {
+    return this.machines.reduce((sum, { slots, speed }) => sum + slots * speed, 0)
+  }
+  get bytes(): number {
+    return this.#flows.bytes
+  }
+  /** What the machine's own link carries at best. */
+  bytesPerMs(node: number): number {
+    if (!this.init.transfers) return Number.POSITIVE_INFINITY
+    return this.machines[node]?.wifi ? wifiBytesPerMs : wiredBytesPerMs
+  }
+  free(node: number): number {
+    return (this.machines[node]?.slots ?? 0) - (this.busy[node] ?? 0)
+  }
+
+  /** One-way delay of a frame: a wired link has a round trip of 0.3 to 1 ms, a Wi-Fi link of 3 ms, in 1 % 40 ms. */
+  delayMs(from: number, to: number, random: Random): number {
+    if (from === to) return 0
+    const wifi = (this.machines[from]?.wifi ? 1 : 0) + (this.machines[to]?.wifi ? 1 : 0)
+    if (wifi === 0) return (0.3 + 0.7 * random()) / 2
+    let delay = 0
+    for (let link = 0; link < wifi; link++) delay += Math.min(500, 3 * Math.exp(1.113 * normal(random))) / 2
+    return delay
+  }
+
+  /** Bytes from one machine to another. */
+  send(from: number, to: number, bytes: number, done: () => void): () => void {
+    if (from === to || bytes <= 0 || !this.init.transfers) {
+      done()
+      return () => {}
+    }
+    const uses = [this.#up[from] ?? 0, this.#down[to] ?? 0]
+    for (const air of [this.#air[from] ?? -1, this.#air[to] ?? -1]) if (air >= 0) uses.push(air)
+    return this.#flows.start(uses, bytes, done)
+  }
+
+  /**
+   * Takes a slot, brings the inputs that are not there, compiles, and frees the slot. `metadata` and `end` are called on
+   * the machine where it runs. Killed, it frees its slot and calls nothing.
+   */
+  run(job: Job, node: number, on: { metadata(): void; end(): void }): Running {
+    const machine = this.machines[node]
+    const processor = this.#processors[node]
+    if (!machine || !processor) throw new RangeError(`no machine ${node}`)
+    const { unit, build } = job
+    const startedAt = this.time.now()
+    build.bound(job)
+    this.#take(node)
+    const cancels: (() => void)[] = []
+    let over = false
+    const leave = (): void => {
+      over = true
+      this.spent.slotMs += this.time.now() - startedAt
+      this.#release(node)
+    }
+    const compile = (): void => {
+      this.spent.fetchMs += this.time.now() - startedAt
+      if (machine.liar === 'silent' && node !== build.home) return
+      const pace = machine.speed * (machine.liar === 'slow' && node !== build.home ? 0.1 : 1)
+      const end = (): void => {
+        build.hold(node, unit.index)
+        leave()
+        on.end()
+        this.freed(node)
+      }
+      const stages = [{ ms: unit.ms, reached: end }]
+      if (unit.onMetadata.length > 0) stages.unshift({ ms: unit.metadataMs, reached: on.metadata })
+      cancels.push(processor.start(node === build.home, pace, stages))
+    }
+    if (node === build.home) {
+      this.spent.here += 1
+      compile()
+    } else {
+      this.spent.away += 1
+      const bring = (): void => {
+        cancels.push(this.send(build.home, node, build.lacks(node, unit), compile))
+      }
+      cancels.push(this.time.after(this.init.overheadMs, bring))
+    }
+    return {
+      kill: () => {
+        if (over) return
+        for (const cancel of cancels) cancel()
+        this.spent.wastedMs += this.time.now() - startedAt
+        leave()
+        this.freed(node)
+      },
+    }
+  }
+
+  /** As `run`, and brings what it makes back to the build: for schedulers that do not lose anything. */
+  runFor(job: Job, node: number): void {
+    const { build, unit } = job
+    const back = (bytes: number, then: () => void): void => {
+      if (node === build.home) then()
+      else this.time.after(this.delayMs(node, build.home, this.random), () => this.send(node, build.home, bytes, then))
+    }
+    this.run(job, node, {
+      metadata: () => back(unit.rmetaBytes, () => build.metadata(unit)),
+      end: () => back(unit.outputBytes, () => build.finished(unit)),
+    })
+  }
+
+  #take(node: number): void {
+    const busy = (this.busy[node] ?? 0) + 1
+    this.busy[node] = busy
+    this.#slotsFree -= 1
+    if (this.free(node) <= 0) this.idleSince[node] = Number.POSITIVE_INFINITY
+  }
+
+  #release(node: number): void {
+    this.busy[node] = (this.busy[node] ?? 0) - 1
+    if (this.#slotsFree++ <= 0) this.fullUntil = this.time.now()
+    if (this.free(node) === 1) this.idleSince[node] = this.time.now()
+  }
+}

@@ -1,0 +1,197 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ArenaReport, contest, type Scenario, type SchedulerName } from './arena.ts'
+import { drawPlot, type Series } from './plot.ts'
+import { mean, quantile } from './statistics.ts'
+
+/** One scheduler on one point of a sweep: means over the seeds. */
+export interface Row {
+  scheduler: SchedulerName
+  load: number
+  nodes: number
+  /** Mean makespan over the all-knowing scheduler's, and the 95th percentile of the builds' own ratios. */
+  ratio: number
+  ratio95: number
+  delay50: number
+  delay99: number
+  /** The part of the delays during which some machine had a free slot. */
+  idle50: number
+  idle99: number
+  awayShare: number
+  messages: number
+  standingPerSecond: number
+  bytes: number
+  wasted: number
+  fetching: number
+  idle: number
+  violations: number
+  delaysMs: readonly number[]
+}
+
+/** @param schedulers measured against the all-knowing one, which need not be among them */
+export function comparePoint(scenario: Scenario, runs: number, schedulers: readonly SchedulerName[]): Row[] {
+  const scenarios = Array.from({ length: runs }, (_, run) => ({ ...scenario, seed: scenario.seed + run }))
+  const ideal = scenarios.map((one) => contest('all-knowing', one))
+  return schedulers.map((name) => {
+    const reports = name === 'all-knowing' ? ideal : scenarios.map((one) => contest(name, one))
+    return rowOf(name, scenario, reports, ideal)
+  })
+}
+
+function rowOf(
+  scheduler: SchedulerName,
+  { load, nodes }: Scenario,
+  reports: readonly ArenaReport[],
+  ideal: readonly ArenaReport[],
+): Row {
+  const sum = (of: (report: ArenaReport) => number): number => reports.reduce((all, report) => all + of(report), 0)
+  const best = ideal.flatMap(({ makespansMs }) => makespansMs)
+  const makespans = reports.flatMap(({ makespansMs }) => makespansMs)
+  const ratios = makespans.map((ms, index) => ms / (best[index] ?? ms)).sort((a, b) => a - b)
+  const delaysMs = reports.flatMap((report) => report.delaysMs).sort((a, b) => a - b)
+  const idleDelays = reports.flatMap(({ idleDelaysMs }) => idleDelaysMs).sort((a, b) => a - b)
+  const away = Math.max(
+    1,
+    sum((report) => report.away),
+  )
+  const slotMs = sum((report) => report.slotMs)
+  return {
+    scheduler,
+    load,
+    nodes,
+    ratio: mean(makespans) / mean(best),
+    ratio95: quantile(ratios, 0.95),
+    delay50: quantile(delaysMs, 0.5),
+    delay99: quantile(delaysMs, 0.99),
+    idle50: quantile(idleDelays, 0.5),
+    idle99: quantile(idleDelays, 0.99),
+    awayShare:
+      away /
+      Math.max(
+        1,
+        sum(({ units }) => units),
+      ),
+    messages: sum((report) => report.messages.units) / away,
+    standingPerSecond: (1000 * sum((report) => report.messages.standing)) / sum(({ endedAtMs }) => endedAtMs),
+    bytes: sum((report) => report.messages.bytes) / away,
+    wasted: sum((report) => report.wastedMs) / slotMs,
+    fetching: sum((report) => report.fetchMs) / slotMs,
+    idle: sum((report) => report.idleMs) / slotMs,
+    violations: sum((report) => report.violations.length),
+    delaysMs,
+  }
+}
+
+const columns: readonly [title: string, cell: (row: Row) => string][] = [
+  ['nodes', ({ nodes }) => String(nodes)],
+  ['load', ({ load }) => load.toFixed(2)],
+  ['ratio', ({ ratio }) => ratio.toFixed(3)],
+  ['p95', ({ ratio95 }) => ratio95.toFixed(2)],
+  ['delay p50', ({ delay50 }) => delay50.toFixed(1)],
+  ['p99 ms', ({ delay99 }) => delay99.toFixed(0)],
+  ['idle p50', ({ idle50 }) => idle50.toFixed(1)],
+  ['p99 ms', ({ idle99 }) => idle99.toFixed(0)],
+  ['away %', ({ awayShare }) => (100 * awayShare).toFixed(0)],
+  ['msgs/unit', ({ messages }) => messages.toFixed(1)],
+  ['B/unit', ({ bytes }) => bytes.toFixed(0)],
+  ['standing/s', ({ standingPerSecond }) => standingPerSecond.toFixed(0)],
+  ['fetching %', ({ fetching }) => (100 * fetching).toFixed(1)],
+  ['idle %', ({ idle }) => (100 * idle).toFixed(1)],
+  ['wasted %', ({ wasted }) => (100 * wasted).toFixed(1)],
+  ['broken', ({ violations }) => String(violations)],
+]
+
+export const compareHeader = ['scheduler'.padEnd(20), ...columns.map(([title]) => title.padStart(10))].join(' ')
+
+export function compareLine(row: Row): string {
+  return [row.scheduler.padEnd(20), ...columns.map(([, cell]) => cell(row).padStart(10))].join(' ')
+}
+
+/** Writes what the rows show: by load when there are several, and by number of machines when there are several. */
+export function writePlots(directory: string, rows: readonly Row[]): string[] {
+  mkdirSync(directory, { recursive: true })
+  const names = [...new Set(rows.map(({ scheduler }) => scheduler))]
+  const by = (x: (row: Row) => number, y: (row: Row) => number): Series[] => {
+    return names.map((name) => ({
+      name,
+      points: rows.filter(({ scheduler }) => scheduler === name).map((row) => [x(row), y(row)] as const),
+    }))
+  }
+  const files: string[] = []
+  const write = (name: string, svg: string): void => {
+    const file = join(directory, name)
+    writeFileSync(file, svg)
+    files.push(file)
+  }
+  const loads = new Set(rows.map(({ load }) => load)).size
+  const sizes = new Set(rows.map(({ nodes }) => nodes)).size
+  const [ratio, messages] = ['makespan ÷ all-knowing', 'messages per unit compiled away']
+  if (loads > 1) {
+    write(
+      'ratio-by-load.svg',
+      drawPlot({
+        title: ratio,
+        x: 'load',
+        y: '',
+        mark: 1.1,
+        series: by(
+          (r) => r.load,
+          (r) => r.ratio,
+        ),
+      }),
+    )
+    write(
+      'messages-by-load.svg',
+      drawPlot({
+        title: messages,
+        x: 'load',
+        y: '',
+        mark: 15,
+        series: by(
+          (r) => r.load,
+          (r) => r.messages,
+        ),
+      }),
+    )
+  }
+  if (sizes > 1) {
+    const x = { x: 'machines', y: '', logX: true } as const
+    write(
+      'ratio-by-nodes.svg',
+      drawPlot({
+        ...x,
+        title: ratio,
+        mark: 1.1,
+        series: by(
+          (r) => r.nodes,
+          (r) => r.ratio,
+        ),
+      }),
+    )
+    write(
+      'messages-by-nodes.svg',
+      drawPlot({
+        ...x,
+        title: messages,
+        mark: 15,
+        series: by(
+          (r) => r.nodes,
+          (r) => r.messages,
+        ),
+      }),
+    )
+  }
+  const last = rows.filter(({ load, nodes }) => load === rows.at(-1)?.load && nodes === rows.at(-1)?.nodes)
+  const cdf = last.map(({ scheduler, delaysMs }): Series => {
+    const shares = Array.from({ length: 101 }, (_, percent) => percent / 100)
+    return {
+      name: scheduler,
+      points: shares.map((share) => [Math.max(0.1, quantile(delaysMs, share)), share] as const),
+    }
+  })
+  write(
+    'delay.svg',
+    drawPlot({ title: 'ready → bound', x: 'milliseconds', y: 'share of units', logX: true, series: cdf }),
+  )
+  return files
+}

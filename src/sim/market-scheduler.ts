@@ -1,0 +1,207 @@
+import { create, toBinary } from '@bufbuild/protobuf'
+import type { MarketBody } from '../market/frames.ts'
+import type { MarketEvent } from '../market/participant.ts'
+import { ControlFrameSchema } from '../wire/generated/control_pb.ts'
+import type { Cluster } from './cluster.ts'
+import type { Build, Job, Scheduler } from './job.ts'
+import { Network } from './network.ts'
+import { SimNode, simTask } from './node.ts'
+import { sample } from './random.ts'
+
+export interface MarketOptions {
+  /** Machines that a builder is connected to at most, chosen at random. */
+  view: number
+}
+
+const standing = new Set(['offer', 'building', 'goodbye'])
+const noBytes = new Uint8Array()
+/** What a unit's command line takes as an action, and its result without the files. */
+const actionBytes = 2000
+const ok = 1
+
+/** The market itself: one participant per machine, the same code as in the daemon. */
+export class MarketScheduler implements Scheduler {
+  readonly network: Network
+  readonly violations: string[] = []
+  readonly returned = new Map<string, number>()
+  readonly #cluster: Cluster
+  readonly #options: MarketOptions
+  readonly #nodes: SimNode[]
+  readonly #jobs = new Map<string, Job>()
+  readonly #running = new Map<string, { kill(): void }>()
+  readonly #linked = new Set<number>()
+  /** Bytes of frames by kind: of some of them, since all of a kind are about as long. */
+  readonly #sizes = new Map<string, { count: number; bytes: number }>()
+
+  constructor(cluster: Cluster, options: MarketOptions) {
+    this.#cluster = cluster
+    this.#options = options
+    const { time, random } = cluster
+    this.network = new Network(time, random, {
+      latencyMs: (from, to) => cluster.delayMs(Number(from), Number(to), random),
+      loss: 0,
+      duplicate: 0,
+    })
+    this.#nodes = cluster.machines.map(({ slots, speed }, index) => {
+      return new SimNode({
+        name: String(index),
+        slots,
+        speed,
+        time,
+        network: this.network,
+        random,
+        handle: (node, event) => this.#handle(node, index, event),
+        observe: (_from, _to, body) => this.#measure(body),
+      })
+    })
+  }
+
+  begin(build: Build): void {
+    const node = this.#node(build.home)
+    if (!this.#linked.has(build.home)) {
+      this.#linked.add(build.home)
+      const others = this.#nodes.filter((other) => other !== node)
+      const seen =
+        others.length > this.#options.view ? sample(others, this.#options.view, this.#cluster.random) : others
+      for (const other of seen) {
+        node.participant.connect(other.name)
+        other.participant.connect(node.name)
+      }
+    }
+    node.participant.tell({ kind: 'building', build: buildId(build), active: true })
+  }
+
+  end(build: Build): void {
+    this.#node(build.home).participant.tell({ kind: 'building', build: buildId(build), active: false })
+  }
+
+  submit(job: Job): void {
+    const { build, unit } = job
+    const id = build.number.toString(16).padStart(8, '0') + unit.index.toString(16).padStart(24, '0')
+    this.#jobs.set(id, job)
+    this.#node(build.home).participant.tell({
+      kind: 'submit',
+      id,
+      task: {
+        ...simTask,
+        build: buildId(build),
+        expectedMs: unit.expectedMs,
+        rank: unit.mobile ? unit.rank : Number.MAX_SAFE_INTEGER,
+        mayGoAway: unit.mobile,
+        action: new Uint8Array(actionBytes),
+        inputs: new Uint8Array(36),
+      },
+    })
+  }
+
+  messages(): { units: number; standing: number; bytes: number } {
+    const sum = { units: 0, standing: 0, bytes: 0 }
+    for (const [kind, count] of this.network.sent) {
+      const size = this.#sizes.get(kind)
+      sum[standing.has(kind) ? 'standing' : 'units'] += count
+      if (!standing.has(kind)) sum.bytes += size ? (count * size.bytes) / size.count : 0
+    }
+    return sum
+  }
+
+  #node(index: number): SimNode {
+    const node = this.#nodes[index]
+    if (!node) throw new RangeError(`no node ${index}`)
+    return node
+  }
+
+  #job(id: string): Job {
+    const job = this.#jobs.get(id)
+    if (!job) throw new RangeError(`no unit ${id}`)
+    return job
+  }
+
+  #handle(node: SimNode, index: number, event: MarketEvent): void {
+    switch (event.kind) {
+      case 'here': {
+        const { id } = event
+        const job = this.#job(id)
+        this.#cluster.run(job, index, {
+          metadata: () => job.build.metadata(job.unit),
+          end: () => {
+            node.participant.tell({ kind: 'released', id })
+            job.build.finished(job.unit)
+          },
+        })
+        break
+      }
+      case 'metadata': {
+        const { build, unit } = this.#job(event.id)
+        this.#cluster.send(Number(event.peer), index, unit.rmetaBytes, () => build.metadata(unit))
+        break
+      }
+      case 'away': {
+        const { build, unit } = this.#job(event.id)
+        this.#cluster.send(Number(event.peer), index, unit.outputBytes, () => build.finished(unit))
+        break
+      }
+      case 'returned':
+        this.returned.set(event.why, (this.returned.get(event.why) ?? 0) + 1)
+        break
+      case 'run':
+        this.#work(node, index, event)
+        break
+      case 'kill':
+        this.#kill(node, event.guest)
+        break
+      case 'ended':
+      case 'waiting':
+        break
+    }
+  }
+
+  #work(node: SimNode, index: number, { guest, award }: MarketEvent & { kind: 'run' }): void {
+    const job = this.#job(Buffer.from(award.task).toString('hex'))
+    const key = guest + node.name
+    const running = this.#cluster.run(job, index, {
+      metadata: () => {
+        const rmeta = { name: 'rmeta', cid: new Uint8Array(36), size: BigInt(job.unit.rmetaBytes) }
+        node.participant.tellLender({ kind: 'metadata', guest, rmeta, depInfo: noBytes, trace: noBytes })
+      },
+      end: () => {
+        this.#running.delete(key)
+        const result = {
+          outcome: ok,
+          code: '',
+          message: '',
+          result: new Uint8Array(400),
+          trace: noBytes,
+          wallMs: 0,
+        } as const
+        node.participant.tellLender({ kind: 'finished', guest, result })
+      },
+    })
+    this.#running.set(key, running)
+  }
+
+  #kill(node: SimNode, guest: string): void {
+    node.clock.after(5, () => {
+      const key = guest + node.name
+      const running = this.#running.get(key)
+      if (!running) return
+      this.#running.delete(key)
+      running.kill()
+      const result = { outcome: 5, code: '', message: '', result: noBytes, trace: noBytes, wallMs: 0 } as const
+      node.participant.tellLender({ kind: 'finished', guest, result })
+    })
+  }
+
+  #measure(body: MarketBody): void {
+    const size = this.#sizes.get(body.case) ?? { count: 0, bytes: 0 }
+    this.#sizes.set(body.case, size)
+    if (size.count >= 500) return
+    size.count += 1
+    size.bytes += toBinary(ControlFrameSchema, create(ControlFrameSchema, { body })).length
+  }
+}
+
+function buildId(build: Build): Uint8Array {
+  const id = new Uint8Array(16)
+  new DataView(id.buffer).setUint32(0, build.number)
+  return id
+}
