@@ -176,6 +176,7 @@ export const membershipShape = z.looseObject({
   mesh: z.looseObject({ id: z.string(), name: z.string(), open: z.boolean().default(false) }),
   shim: z.string(),
   phrase: z.string().optional(),
+  recovered: z.looseObject({ heard: z.number(), admins: z.array(z.string()) }).optional(),
 })
 export type Membership = z.output<typeof membershipShape>
 

@@ -317,21 +317,24 @@ test('what multicast DNS brings has any shape, and nothing but addresses that ca
   const peer = '12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq'
   const say = (...data: unknown[]) => ({ type: 'TXT', name: beaconService, data })
   const good = `dnsaddr=/ip4/10.0.0.1/tcp/4001/p2p/${peer}`
-  const found = addressesIn({
-    answers: [say(Buffer.from(good)), { ...say(good), name: 'other' }],
-    additionals: [say(good)],
-  })
+  const found = addressesIn(
+    {
+      answers: [say(Buffer.from(good)), { ...say(good), name: 'other' }],
+      additionals: [say(good)],
+    },
+    beaconService,
+  )
   assert.deepEqual([...found.keys()], [peer])
   assert.equal(found.get(peer)?.length, 2)
   const many = { answers: Array.from({ length: 1000 }, () => say(good)) }
-  assert.equal(addressesIn(many).get(peer)?.length, 8)
+  assert.equal(addressesIn(many, beaconService).get(peer)?.length, 8)
   const bad = [
     undefined,
     7,
     { answers: 7, additionals: [null, 7, say(7), say(null), say('dnsaddr='), say(`dnsaddr=/ip4/10.0.0.1/tcp/1`)] },
     { answers: [say(`dnsaddr=/ip4/10.0.0.1/udp/1/p2p/${peer}`), say(`dnsaddr=${'/'.repeat(300)}`), say('x')] },
   ]
-  for (const packet of bad) assert.equal(addressesIn(packet).size, 0)
+  for (const packet of bad) assert.equal(addressesIn(packet, beaconService).size, 0)
 })
 
 test('what a member may not do is refused in words, with what to do about it', async (t) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { multiaddr } from '@multiformats/multiaddr'
-import type { ErrorCode } from '../../src/base/errors.ts'
+import { codeOf, type ErrorCode } from '../../src/base/errors.ts'
 import {
   decodeNonce,
   decodeNonceReply,
@@ -26,11 +26,13 @@ import {
   encodeAsk,
   encodeJoinProof,
   encodeOffer,
+  encodeRefusal,
   encodeRosterPart,
   encodeWelcome,
 } from '../../src/mesh/join-messages.ts'
 import { encodeAnswer, encodeQuestion, readPacket } from '../../src/mesh/mdns-packets.ts'
 import { redeem } from '../../src/mesh/redeem.ts'
+import { decodeClaim, decodeRestored, encodeClaim, encodeRestored, proveRoot } from '../../src/mesh/restore-messages.ts'
 import { leave, revoke } from '../../src/mesh/revocation.ts'
 import { checkEntry, decodeEntry } from '../../src/mesh/roster-entry.ts'
 import { keyOf, office, plain, serialOf, start } from './office.ts'
@@ -144,6 +146,26 @@ export const decoders: Decoder[] = [
     name: 'part of a roster',
     samples: [encodeRosterPart({ statements: [ivy.certificate.bytes, max.certificate.bytes], last: true })],
     decode: decodeRosterPart,
+  },
+  {
+    name: 'claim of the root key',
+    samples: [encodeClaim(proveRoot(keyOf(1), { claimant: bytes(32), member: bytes(32), channel: bytes(32) }))],
+    codes: malformed,
+    decode: decodeClaim,
+  },
+  {
+    name: 'what a mesh is',
+    samples: [
+      encodeRestored({ genesis: genesis.bytes, secret: bytes(32), certificate: max.certificate.bytes }),
+      encodeRefusal('ERR_OTHER_MESH'),
+    ],
+    decode: (input) => {
+      try {
+        decodeRestored(input)
+      } catch (error) {
+        if (codeOf(error) !== 'ERR_OTHER_MESH') throw error
+      }
+    },
   },
   {
     name: 'statement',
