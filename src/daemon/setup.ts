@@ -18,6 +18,7 @@ import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
 import { removeDurably, writeDurably } from '../store/durable.ts'
 import { type Lock, takeLock } from '../store/lock.ts'
 import { adopt, knownMesh, orWithNewKey } from './adopt.ts'
+import { type Examined, examine } from './examine.ts'
 import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
 import { type Recovered, recoverMesh } from './recover-mesh.ts'
 
@@ -46,6 +47,7 @@ const requestSchema = z.discriminatedUnion('action', [
     name: nodeName.optional(),
   }),
   z.object({ action: z.literal('look') }),
+  z.object({ action: z.literal('examine'), fix: z.boolean().default(false) }),
 ])
 
 export interface SetupAnswer {
@@ -79,12 +81,13 @@ export async function setUp(
   paths: ShoalPaths,
   env: Environment,
   person: Person,
-): Promise<SetupAnswer | Left | Surroundings> {
+): Promise<SetupAnswer | Left | Surroundings | Examined> {
   const parsed = requestSchema.safeParse(request)
   if (!parsed.success) throw new ShoalError('ERR_USAGE', parsed.error.issues[0]?.message ?? 'unknown request')
   const { data } = parsed
   if (data.action === 'leave') return await alone(paths, () => forgetMesh(paths))
   if (data.action === 'look') return await look(paths)
+  if (data.action === 'examine') return await examine(paths, env, data.fix)
   const touched: string[] = []
   const fresh = async <T>(file: string, make: () => Promise<T>): Promise<T> => {
     const before = existsSync(file)
