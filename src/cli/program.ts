@@ -5,6 +5,7 @@ import { addApprove } from './commands/approve.ts'
 import { addBuild } from './commands/build.ts'
 import { addCache } from './commands/cache.ts'
 import { addDemo } from './commands/demo.ts'
+import { addDoctor } from './commands/doctor.ts'
 import { addDown } from './commands/down.ts'
 import { addEnv } from './commands/env.ts'
 import { addInit } from './commands/init.ts'
@@ -45,6 +46,7 @@ const commands: readonly AddCommand[] = [
   addPurge,
   addPause,
   addStatus,
+  addDoctor,
   addBuild,
   addReport,
   addWhy,

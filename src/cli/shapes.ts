@@ -44,7 +44,9 @@ export const statusShape = z.looseObject({
     isAdmin: z.boolean().optional(),
   }),
   slots: z.looseObject({ total: z.number(), free: z.number(), lent: z.number() }),
-  lending: z.looseObject({ tier: z.string(), reason: z.string(), owner: z.string() }).optional(),
+  lending: z
+    .looseObject({ tier: z.string(), reason: z.string(), owner: z.string(), toolchains: z.number().optional() })
+    .optional(),
   peers: z.number(),
   cache,
   sharing: z
@@ -176,6 +178,7 @@ export const membershipShape = z.looseObject({
   mesh: z.looseObject({ id: z.string(), name: z.string(), open: z.boolean().default(false) }),
   shim: z.string(),
   phrase: z.string().optional(),
+  recovered: z.looseObject({ heard: z.number(), admins: z.array(z.string()) }).optional(),
 })
 export type Membership = z.output<typeof membershipShape>
 
@@ -201,6 +204,29 @@ export const pendingShape = z.looseObject({
 })
 export type Pending = z.output<typeof pendingShape>
 export const approvedShape = z.looseObject({ name: z.string(), address: z.string() })
+
+const partShape = z.looseObject({
+  state: z.enum(['current', 'outdated', 'missing']),
+  problem: z.string().optional(),
+})
+export const examinedShape = z.looseObject({
+  shim: partShape,
+  observer: partShape.nullable(),
+  mesh: z.union([
+    z.object({ code: z.string(), message: z.string(), hint: z.string() }),
+    z.object({
+      id: z.string(),
+      name: z.string(),
+      open: z.boolean(),
+      roles: z.array(z.string()),
+      validUntil: z.string().nullable(),
+      objection: z.string().nullable(),
+      admins: z.number(),
+      members: z.number(),
+    }),
+  ]),
+})
+export type Examined = z.output<typeof examinedShape>
 
 /** @throws ShoalError ERR_DECODE naming the field, when an answer is not what this version expects */
 export function shaped<T>(shape: z.ZodType<T>, value: unknown, from: string): T {

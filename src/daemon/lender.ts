@@ -147,8 +147,9 @@ export class Lender {
     this.#terms = this.#newTerms()
   }
 
-  get lending(): { tier: Tier; reason: string; owner: string } {
-    return { tier: tiers[this.#executor.tier], reason: this.#executor.reason, owner: this.#owner.reason }
+  get lending(): { tier: Tier; reason: string; owner: string; toolchains: number } {
+    const { tier, reason } = this.#executor
+    return { tier: tiers[tier], reason, owner: this.#owner.reason, toolchains: this.#ready.size }
   }
 
   terms(): LendTerms {

@@ -12,14 +12,15 @@ import { foundMesh } from '../mesh/found.ts'
 import { type Identity, loadIdentity, putKeyAside } from '../mesh/identity.ts'
 import { decodeInviteLink } from '../mesh/invite-link.ts'
 import { joinMesh } from '../mesh/join.ts'
-import { loadMembership, type Membership, membershipOf, putAside, saveMembership } from '../mesh/membership.ts'
-import type { Roster } from '../mesh/roster.ts'
-import { loadRoster, saveRoster } from '../mesh/roster-file.ts'
+import { type Membership, membershipOf, putAside } from '../mesh/membership.ts'
 import type { Joined } from '../mesh/welcome.ts'
 import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
-import { moveDurably, removeDurably, writeDurably } from '../store/durable.ts'
+import { removeDurably, writeDurably } from '../store/durable.ts'
 import { type Lock, takeLock } from '../store/lock.ts'
+import { adopt, knownMesh, orWithNewKey } from './adopt.ts'
+import { type Examined, examine } from './examine.ts'
 import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
+import { type Recovered, recoverMesh } from './recover-mesh.ts'
 
 const maxNameBytes = 64
 const nodeName = z.string().min(1).max(maxNameBytes)
@@ -38,7 +39,15 @@ const requestSchema = z.discriminatedUnion('action', [
     mesh: z.string().min(1).max(64).optional(),
     name: nodeName.optional(),
   }),
+  z.object({
+    action: z.literal('recover'),
+    phrase: z.string().max(1024),
+    /** Multiaddrs of members; none: whoever is heard on the local network. */
+    members: z.array(z.string().max(256)).max(8).default([]),
+    name: nodeName.optional(),
+  }),
   z.object({ action: z.literal('look') }),
+  z.object({ action: z.literal('examine'), fix: z.boolean().default(false) }),
 ])
 
 export interface SetupAnswer {
@@ -48,6 +57,8 @@ export interface SetupAnswer {
   shim: string
   /** The recovery phrase of a mesh that was just made: it is nowhere else in words. */
   phrase?: string
+  /** After a recovery: how many members have answered, and what other administrators are called. */
+  recovered?: Recovered
 }
 
 /** What there is here and around, before anything is changed. */
@@ -70,12 +81,13 @@ export async function setUp(
   paths: ShoalPaths,
   env: Environment,
   person: Person,
-): Promise<SetupAnswer | Left | Surroundings> {
+): Promise<SetupAnswer | Left | Surroundings | Examined> {
   const parsed = requestSchema.safeParse(request)
   if (!parsed.success) throw new ShoalError('ERR_USAGE', parsed.error.issues[0]?.message ?? 'unknown request')
   const { data } = parsed
   if (data.action === 'leave') return await alone(paths, () => forgetMesh(paths))
   if (data.action === 'look') return await look(paths)
+  if (data.action === 'examine') return await examine(paths, env, data.fix)
   const touched: string[] = []
   const fresh = async <T>(file: string, make: () => Promise<T>): Promise<T> => {
     const before = existsSync(file)
@@ -96,18 +108,19 @@ export async function setUp(
   const shim = await buildShim({ rustc: env.RUSTC || 'rustc', outDir: paths.shimDir })
   const observer = await observerOrNone(paths, env)
   for (const part of [shim, observer]) if (part?.built) touched.push(part.path)
-  const { membership, phrase } =
-    data.action === 'join'
-      ? {
-          membership: await alone(paths, () =>
-            joined(paths, identity, { ...data, name: nodeNamed }, person, () => touched.push(keyFile)),
-          ),
-          phrase: undefined,
-        }
-      : await ownMesh(paths, identity, { ...data, nodeName: nodeNamed })
-  if (data.action === 'join' || phrase !== undefined) touched.push(join(paths.state, 'mesh.json'))
-  const mesh = viewOf(membership)
-  return { touched, mesh, shim: shim.path, ...(phrase === undefined ? {} : { phrase }) }
+  const onNewKey = (): void => void touched.push(keyFile)
+  const become = async (): Promise<{ membership: Membership; phrase?: string; recovered?: Recovered }> => {
+    if (data.action === 'init') return await ownMesh(paths, identity, { ...data, nodeName: nodeNamed })
+    const init = { ...data, name: nodeNamed }
+    return await alone(paths, async () =>
+      init.action === 'join'
+        ? { membership: await joined(paths, identity, init, person, onNewKey) }
+        : await recoverMesh(paths.state, identity, init, onNewKey),
+    )
+  }
+  const { membership, ...rest } = await become()
+  if (data.action !== 'init' || rest.phrase !== undefined) touched.push(join(paths.state, 'mesh.json'))
+  return { touched, mesh: viewOf(membership), shim: shim.path, ...rest }
 }
 
 /** No node and no other command changes which mesh this is meanwhile. @throws ShoalError ERR_DAEMON_RUNNING */
@@ -134,11 +147,11 @@ export async function lockState(paths: ShoalPaths): Promise<Lock> {
 }
 
 /** Who joins from a copied disk becomes somebody of its own. */
-async function ownIdentity(state: string, action: 'init' | 'join'): Promise<Identity> {
+async function ownIdentity(state: string, action: 'init' | 'join' | 'recover'): Promise<Identity> {
   try {
     return await loadIdentity(state)
   } catch (error) {
-    if (action !== 'join' || codeOf(error) !== 'ERR_CLONED') throw error
+    if (action === 'init' || codeOf(error) !== 'ERR_CLONED') throw error
     await putKeyAside(state, `copied-${systemClock.wall()}`)
     return await loadIdentity(state)
   }
@@ -165,7 +178,7 @@ async function observerOrNone(paths: ShoalPaths, env: Environment): Promise<Buil
 
 /** Writes nothing. */
 async function look(paths: ShoalPaths): Promise<Surroundings> {
-  const known = await knownMesh(paths)
+  const known = await knownMesh(paths.state)
   return { mesh: known === undefined ? null : viewOf(known), near: await nearMeshes() }
 }
 
@@ -179,33 +192,14 @@ async function joined(
   person: Person,
   onNewKey: () => void,
 ): Promise<Membership> {
-  const known = await knownMesh(paths)
   const joinAs = (who: Identity): Promise<Joined & { seeds: string[] }> =>
     how.link === undefined
       ? joinNearMesh(who, { wanted: how.mesh, name: how.name }, person)
       : joinByLink(who, how.link, how.name)
-  const { genesis, secret, roster, seeds } = await joinAs(identity).catch(async (error: unknown) => {
-    if (codeOf(error) !== 'ERR_REVOKED') throw error
-    // A key that was shut out stays out. Whoever is let in is wanted all the same, and a link was not used yet.
-    await putKeyAside(paths.state, `revoked-${systemClock.wall()}`)
-    const fresh = await loadIdentity(paths.state)
-    onNewKey()
-    return await joinAs(fresh)
-  })
+  // Whoever is let in is wanted all the same, and a link was not used yet.
+  const { genesis, secret, roster, seeds } = await orWithNewKey(paths.state, identity, joinAs, onNewKey)
   const membership = membershipOf(genesis, secret, seeds)
-  if (known?.id === membership.id) await mergeRoster(paths, roster)
-  const drafts = join(paths.state, 'joining')
-  await mkdir(drafts, { recursive: true, mode: 0o700 })
-  try {
-    // Whole before anything of the mesh before goes: on a full disk this machine stays what it is.
-    await saveRoster(drafts, roster, systemClock.wall())
-    await saveMembership(drafts, membership)
-    if (known?.id !== membership.id) await putAside(paths.state, `before-${systemClock.wall()}`)
-    await moveDurably(join(drafts, 'roster'), join(paths.state, 'roster'))
-    await moveDurably(join(drafts, 'mesh.json'), join(paths.state, 'mesh.json'))
-  } finally {
-    await rm(drafts, { recursive: true, force: true })
-  }
+  await adopt(paths.state, membership, roster)
   return membership
 }
 
@@ -215,24 +209,12 @@ async function joinByLink(identity: Identity, text: string, name: string): Promi
   return { ...joined, seeds: link.addresses }
 }
 
-/** Who joins a mesh again may know of somebody who was shut out and of whom the inviter has not heard. */
-async function mergeRoster(paths: ShoalPaths, roster: Roster): Promise<void> {
-  const now = systemClock.wall()
-  try {
-    const before = await loadRoster(paths.state, now)
-    for (const bytes of before.bytesOf(before.ids(now))) roster.add(bytes, now)
-  } catch (error) {
-    // A list that is damaged or lost is why people join again.
-    if (!(error instanceof ShoalError)) throw error
-  }
-}
-
 async function ownMesh(
   paths: ShoalPaths,
   identity: Identity,
   init: { nodeName: string; meshName?: string | undefined; openLan: boolean },
 ): Promise<{ membership: Membership; phrase?: string }> {
-  const known = await knownMesh(paths)
+  const known = await knownMesh(paths.state)
   if (known !== undefined && init.openLan && !known.open) {
     throw new ShoalError('ERR_USAGE', `this machine belongs to ${known.name}, which is not open and cannot become so`, {
       hint: 'Leave it first (`shoal leave`), then make an open one.',
@@ -241,23 +223,12 @@ async function ownMesh(
   if (known !== undefined) return { membership: known }
   return await alone(paths, async () => {
     // Somebody else may have been quicker.
-    const made = await knownMesh(paths)
+    const made = await knownMesh(paths.state)
     if (made !== undefined) return { membership: made }
     await putAside(paths.state, `before-${systemClock.wall()}`)
     const name = fitting(init.meshName ?? `${init.nodeName}'s mesh`)
     return await foundMesh(systemClock, paths.state, identity, { name, nodeName: init.nodeName, open: init.openLan })
   })
-}
-
-/** The mesh of this machine; undefined when there is none, or one from before members had certificates. */
-async function knownMesh(paths: ShoalPaths): Promise<Membership | undefined> {
-  try {
-    return await loadMembership(paths.state)
-  } catch (error) {
-    const code = codeOf(error)
-    if (code === 'ERR_NO_MESH' || code === 'ERR_MESH_OUTDATED') return undefined
-    throw error
-  }
 }
 
 /** As much of a name as fits into a certificate. */

@@ -20,7 +20,7 @@ export interface StatusNeeds {
   traces: TraceStore
   health: Health
   /** Why this node lends nothing; undefined when it lends. */
-  lending(): { tier: Tier; reason: string; owner: string }
+  lending(): { tier: Tier; reason: string; owner: string; toolchains: number }
   /** Units whose incremental directory is being made, or will be. */
   warmer: { readonly pending: number }
   /** What this node has for others, what it placed on them, what they placed here. */
@@ -42,7 +42,7 @@ const version = (): string => {
 /** `shoal status --json`, version 1. Fields are added, never changed or removed. */
 export async function statusView(needs: StatusNeeds): Promise<Record<string, unknown>> {
   const { mesh, membership, market, health } = needs
-  const { tier, reason, owner } = needs.lending()
+  const { tier, ...lending } = needs.lending()
   return {
     schema: 1,
     node: {
@@ -54,7 +54,7 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
     },
     mesh: { id: membership.id, name: membership.name, open: membership.open, ...administrators(mesh) },
     slots: market.stats().slots,
-    lending: { tier: tierNames[tier], reason, owner },
+    lending: { tier: tierNames[tier], ...lending },
     units: market.stats().units,
     warming: needs.warmer.pending,
     sharing: needs.sharing.view(),

@@ -4,7 +4,7 @@ import { toShoalError } from '../base/errors.ts'
 import { AddressBook } from './address-book.ts'
 import { readMultiaddr } from './addresses.ts'
 import { AskDesk } from './ask-desk.ts'
-import { Beacon } from './beacon.ts'
+import { Beacon, beaconService } from './beacon.ts'
 import { blockProtocol } from './block-frames.ts'
 import type { Greeted } from './clone-watch.ts'
 import { controlProtocol } from './control.ts'
@@ -16,6 +16,7 @@ import type { Members } from './members.ts'
 import type { Membership } from './membership.ts'
 import { watchNetwork } from './network-watch.ts'
 import { createParts, type MeshEvents, type MeshNeeds, maxStreams, type Parts } from './parts.ts'
+import { restoreServiceOf } from './restore.ts'
 
 export interface MeshInit {
   /** Identity, address book and peer database live here. */
@@ -110,7 +111,9 @@ export async function assemble(
   }
   const startedAt = clock.now()
   const addresses = (): string[] => host.getMultiaddrs().map(String)
-  const beacon = new Beacon({ clock, log, interfaces, isOpen: () => desk.isOpen, addresses })
+  const { root } = members.genesis.body
+  const services = { [beaconService]: () => desk.isOpen, [restoreServiceOf(root)]: () => true }
+  const beacon = new Beacon({ clock, log, interfaces, services, addresses })
   if (init.mdns !== false) beacon.start()
   const stopWatching = watchNetwork(clock, interfaces, () => {
     log.info('network changed')

@@ -21,18 +21,18 @@ export interface BeaconNeeds {
   clock: Clock
   log: Logger
   interfaces: Interfaces
-  /** Whether newcomers are welcome to ask here. */
-  isOpen(): boolean
+  /** By the service that is asked for: whether who asks is answered. */
+  services: Readonly<Record<string, () => boolean>>
   /** Multiaddrs with the peerId at the end. */
   addresses(): string[]
 }
 
-/** Tells newcomers on the local networks that ask where to find this node: addresses, and nothing about the mesh. */
+/** Tells who asks on the local networks where to find this node: addresses, and nothing about the mesh. */
 export class Beacon {
   readonly #needs: BeaconNeeds
   readonly #multicast: Multicast
   #cancelRefresh: () => void = () => undefined
-  /** Network → when it was answered there, and how not to answer again. */
+  /** Service and network → when it was answered there, and how not to answer again. */
   readonly #answers = new Map<string, { at: number; cancel: (() => void) | undefined }>()
 
   constructor(needs: BeaconNeeds) {
@@ -56,44 +56,52 @@ export class Beacon {
     this.#cancelRefresh = this.#needs.clock.after(refreshMs, () => {
       this.#multicast.follow()
       // Networks that are gone; those that remain lose half a second's memory.
-      for (const [network, { cancel }] of this.#answers) if (cancel === undefined) this.#answers.delete(network)
+      for (const [place, { cancel }] of this.#answers) if (cancel === undefined) this.#answers.delete(place)
       this.#refresh()
     })
   }
 
   #onMessage(bytes: Uint8Array, from: string): void {
-    const { clock, isOpen, addresses } = this.#needs
-    const packet = parsePacket(bytes, beaconService)
-    if (packet?.type !== 'query' || !packet.questions?.some(({ name }) => name === beaconService)) return
-    const network = this.#multicast.networkOf(from)
-    if (network === undefined || !isOpen()) return
-    const { at = Number.NEGATIVE_INFINITY, cancel } = this.#answers.get(network) ?? {}
+    for (const [service, isOpen] of Object.entries(this.#needs.services)) {
+      const packet = parsePacket(bytes, service)
+      if (packet?.type !== 'query' || !packet.questions?.some(({ name }) => name === service)) continue
+      const network = this.#multicast.networkOf(from)
+      if (network !== undefined && isOpen()) this.#answerSoon(service, network)
+    }
+  }
+
+  #answerSoon(service: string, network: string): void {
+    const { clock, addresses } = this.#needs
+    const place = `${service} ${network}`
+    const { at = Number.NEGATIVE_INFINITY, cancel } = this.#answers.get(place) ?? {}
     if (cancel !== undefined) return
     const answer = (): void => {
-      this.#answers.set(network, { at: clock.now(), cancel: undefined })
-      const answers = answersWith(addresses())
+      this.#answers.set(place, { at: clock.now(), cancel: undefined })
+      const answers = answersWith(service, addresses())
       if (answers.length === 0) return
       this.#multicast.send(encode({ type: 'response', flags: AUTHORITATIVE_ANSWER, answers }), network)
     }
-    this.#answers.set(network, { at, cancel: clock.after(Math.max(0, at + pauseMs - clock.now()), answer) })
+    this.#answers.set(place, { at, cancel: clock.after(Math.max(0, at + pauseMs - clock.now()), answer) })
   }
 }
 
 /**
  * Listens for nodes that newcomers may ask. What is heard is hearsay: anybody can say it.
  * @param options.ms how long at most
+ * @param options.service what they answer to
  * @param options.quietMs once somebody was heard, for how long nothing new has to be heard
  * @returns the addresses of each peer; at once with none where there is no network
  */
 export async function hearBeacons(
   { interfaces, log }: Pick<BeaconNeeds, 'interfaces' | 'log'>,
-  options: { ms: number; quietMs: number },
+  options: { ms: number; quietMs: number; service?: string },
 ): Promise<Map<string, Multiaddr[]>> {
+  const { service = beaconService } = options
   const heard = new Map<string, Multiaddr[]>()
   const { promise, resolve } = Promise.withResolvers<void>()
   let quiet: NodeJS.Timeout | undefined
   const onMessage = (bytes: Uint8Array): void => {
-    for (const [peerId, addresses] of addressesIn(parsePacket(bytes, beaconService))) {
+    for (const [peerId, addresses] of addressesIn(parsePacket(bytes, service), service)) {
       if (heard.size >= maxRecords || heard.has(peerId)) continue
       heard.set(peerId, addresses)
       clearTimeout(quiet)
@@ -107,7 +115,7 @@ export async function hearBeacons(
   const asking = [0, 250, 750, 1500].filter((ms) => ms < options.ms).map((ms) => setTimeout(ask, ms))
   const end = setTimeout(resolve, options.ms)
   function ask(): void {
-    multicast.sendAll(() => encodeQuestion(beaconService))
+    multicast.sendAll(() => encodeQuestion(service))
   }
   await promise
   for (const timer of [...asking, end, quiet]) clearTimeout(timer)
@@ -116,11 +124,11 @@ export async function hearBeacons(
 }
 
 /** What a decoded packet says of where to find whom; nothing in it is believed to have any shape. */
-export function addressesIn(packet: unknown): Map<string, Multiaddr[]> {
+export function addressesIn(packet: unknown, service: string): Map<string, Multiaddr[]> {
   const found = new Map<string, Multiaddr[]>()
   const records = [...listOf(packet, 'answers'), ...listOf(packet, 'additionals')].slice(0, maxRecords)
   for (const record of records) {
-    if (field(record, 'type') !== 'TXT' || field(record, 'name') !== beaconService) continue
+    if (field(record, 'type') !== 'TXT' || field(record, 'name') !== service) continue
     for (const text of [field(record, 'data')].flat()) {
       const address = addressOf(text)
       const peerId = address === undefined ? undefined : peerOf(address)
@@ -139,12 +147,12 @@ function addressOf(text: unknown): Multiaddr | undefined {
   return address !== undefined && isDialable(address) ? address : undefined
 }
 
-function answersWith(addresses: readonly string[]): Answer[] {
+function answersWith(service: string, addresses: readonly string[]): Answer[] {
   return addresses
     .map((address) => attribute + address)
     .filter((data) => data.length <= maxTextBytes)
     .slice(0, maxAddresses)
-    .map((data) => ({ name: beaconService, type: 'TXT' as const, class: 'IN' as const, ttl: 120, data }))
+    .map((data) => ({ name: service, type: 'TXT' as const, class: 'IN' as const, ttl: 120, data }))
 }
 
 function field(record: unknown, name: string): unknown {

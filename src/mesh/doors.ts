@@ -7,6 +7,7 @@ import { JoinDesk } from './join-desk.ts'
 import { memberEncrypter, type Refusal } from './member-encrypter.ts'
 import type { Members } from './members.ts'
 import { type Membership, prologueOf } from './membership.ts'
+import { restoreDesk } from './restore-desk.ts'
 
 export interface DoorsNeeds {
   clock: Clock
@@ -16,7 +17,7 @@ export interface DoorsNeeds {
   onGreeted?(greeted: Greeted): void
 }
 
-/** The two ways into a node: for members, which is also how it dials, and for newcomers with an invitation. */
+/** The ways into a node: for members, which is also how it dials, for newcomers with an invitation, for who has the root key. */
 export function doors(needs: DoorsNeeds, { secret }: Pick<Membership, 'secret'>): Encrypter[] {
   const { clock, log, members, onGreeted } = needs
   const member = memberEncrypter({
@@ -28,7 +29,8 @@ export function doors(needs: DoorsNeeds, { secret }: Pick<Membership, 'secret'>)
     onRefused: reporter(log),
     ...(onGreeted === undefined ? {} : { onGreeted }),
   })
-  return [member, new JoinDesk({ clock, log, members, secret }).encrypter()]
+  const desk = { clock, log, members, secret }
+  return [member, new JoinDesk(desk).encrypter(), restoreDesk(desk)]
 }
 
 /** Says of each peer once why it is not let in, or does not let this node in. */

@@ -46,7 +46,8 @@ export interface RosterPart {
   last: boolean
 }
 
-const statement = z.instanceof(Uint8Array).refine((bytes) => bytes.length <= maxStatementBytes)
+/** The bytes of one, of which nothing is known yet. */
+export const statement = z.instanceof(Uint8Array).refine((bytes) => bytes.length <= maxStatementBytes)
 const v = z.literal(1)
 const shapes = {
   ask: z.strictObject({ v, mesh: bytesOf(meshBytes), invite: bytesOf(inviteIdBytes) }),
@@ -90,7 +91,8 @@ export function decodeRosterPart(bytes: Uint8Array): RosterPart {
   return answered(bytes, shapes.roster)
 }
 
-function answered<T>(bytes: Uint8Array, shape: z.ZodType<T>): T {
+/** A message of a member, in place of which it can refuse. @throws ShoalError ERR_DECODE, or with the code of the refusal */
+export function answered<T>(bytes: Uint8Array, shape: z.ZodType<T>): T {
   const answer = decodeCbor<T | z.output<typeof refusal>>(bytes, z.union([shape, refusal]), maxAnswerBytes)
   if (!isRefusal(answer)) return answer
   const { refused } = answer

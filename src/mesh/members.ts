@@ -92,6 +92,13 @@ export class Members {
     return this.#key.publicKey
   }
 
+  /** This node's own certificate, also one that has run out. @throws ShoalError ERR_NOT_MEMBER when it never had any */
+  latest(): Certificate {
+    const latest = this.roster.latestOf(this.key) ?? this.#latest
+    if (latest !== undefined) return latest
+    throw new ShoalError('ERR_NOT_MEMBER', 'this node has no certificate')
+  }
+
   /** The certificate that speaks for this node. @throws ShoalError as `Roster.verify` */
   own(): Certificate {
     const { now } = this

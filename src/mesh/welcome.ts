@@ -32,8 +32,13 @@ export function sendOffer(talk: Talk, members: Members): void {
 
 /** The last that a newcomer is told: secret, its certificate, and who else belongs to the mesh. */
 export function sendWelcome(talk: Talk, members: Members, secret: Uint8Array, certificate: Uint8Array): void {
-  const { roster } = members
   talk.send(encodeWelcome({ secret, certificate }))
+  sendRoster(talk, members)
+}
+
+/** Says who belongs to the mesh. */
+export function sendRoster(talk: Talk, members: Members): void {
+  const { roster } = members
   const ids = roster.ids(members.now)
   for (let at = 0; at < ids.length || at === 0; at += statementsPerMessage) {
     const statements = roster.bytesOf(ids.slice(at, at + statementsPerMessage))
@@ -62,20 +67,26 @@ export async function receiveOffer(
 export async function receiveWelcome(talk: Talk, clock: Clock, roster: Roster, subject: Uint8Array): Promise<Joined> {
   const { secret, certificate } = decodeWelcome(await talk.receive(maxAnswerBytes))
   roster.admit(certificate, subject, clock.wall())
-  const all: Uint8Array[] = []
-  for (let part = 0; part < maxRosterMessages; part++) {
-    const { statements, last } = decodeRosterPart(await talk.receive(maxAnswerBytes))
-    all.push(...statements)
-    if (last) break
-  }
+  const all = await receiveRoster(talk)
   // The other side does not wait for this: for thousands of them it takes seconds.
   for (const bytes of all) takeIn(roster, bytes, clock.wall())
   roster.verify(subject, clock.wall())
   return { genesis: roster.genesis, secret, roster }
 }
 
+/** All that the other side knows of who belongs to the mesh. @throws ShoalError ERR_DECODE, or as the other side refuses */
+export async function receiveRoster(talk: Talk): Promise<Uint8Array[]> {
+  const all: Uint8Array[] = []
+  for (let part = 0; part < maxRosterMessages; part++) {
+    const { statements, last } = decodeRosterPart(await talk.receive(maxAnswerBytes))
+    all.push(...statements)
+    if (last) break
+  }
+  return all
+}
+
 /** What is out of date here, or no statement, is no reason not to join. */
-function takeIn(roster: Roster, bytes: Uint8Array, now: number): void {
+export function takeIn(roster: Roster, bytes: Uint8Array, now: number): void {
   try {
     roster.add(bytes, now)
   } catch (error) {

@@ -13,7 +13,7 @@ export type UnitKind =
   | 'other'
 
 /**
- * Why rustc simply runs here. A reason code is permanent; `src/README.md` lists each one.
+ * Why rustc simply runs here. A reason code is permanent; `src/README.md` lists each one (a test compares the two).
  */
 export const reasons = {
   kind: 'this kind of unit is compiled here',

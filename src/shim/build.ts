@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, open, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -108,6 +109,34 @@ export async function buildObserver(options: BuildObserverOptions): Promise<Buil
   return await build(observer, options)
 }
 
+/** How what lies there compares with what would be built now. */
+export type Built = 'current' | 'outdated' | 'missing'
+
+/** @throws ShoalError ERR_SHIM_BUILD when there is no usable rustc */
+export async function isShimBuilt(options: BuildShimOptions): Promise<Built> {
+  return await isBuilt(shim, options)
+}
+
+/** @returns undefined where there is none. @throws as `isShimBuilt` */
+export async function isObserverBuilt(options: BuildShimOptions): Promise<Built | undefined> {
+  const hasOne = process.platform === 'linux' && (process.arch === 'x64' || process.arch === 'arm64')
+  return hasOne ? await isBuilt(observer, options) : undefined
+}
+
+async function isBuilt(recipe: Recipe, options: BuildShimOptions): Promise<Built> {
+  const path = join(options.outDir, recipe.name)
+  if (await isCurrent(path, await wantedOf(recipe, options))) return 'current'
+  return existsSync(path) ? 'outdated' : 'missing'
+}
+
+async function wantedOf(
+  recipe: Recipe,
+  { rustc, signal }: Pick<BuildShimOptions, 'rustc'> & { signal?: AbortSignal | undefined },
+): Promise<Omit<Sidecar, 'binary'>> {
+  const { stdout: version } = await call(['-vV'], { rustc, signal })
+  return { digest: await sourceDigest(recipe), rustc: `${rustc}\n${version}` }
+}
+
 /**
  * Finds a path under which the observer can be loaded into compiles, whether it is there already or not.
  * @param rustc tried with it if it has to be copied
@@ -120,9 +149,8 @@ export async function loadObserver(observer: string, env: Environment, rustc: st
 async function build(recipe: Recipe, { rustc, outDir, signal }: BuildShimOptions): Promise<BuiltShim> {
   const options = { rustc, signal }
   const path = join(outDir, recipe.name)
-  const digest = await sourceDigest(recipe)
-  const version = (await call(['-vV'], options)).stdout
-  const wanted = { digest, rustc: `${rustc}\n${version}` }
+  const wanted = await wantedOf(recipe, options)
+  const { digest } = wanted
   if (await isCurrent(path, wanted)) return { path, digest, built: false }
 
   await mkdir(outDir, { recursive: true })

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { phraseOf } from '../../src/mesh/recovery.ts'
 import { Office, type OfficeHost } from '../support/hosts.ts'
 import { keepPrograms, keptPrograms } from '../support/programs.ts'
+
+const cli = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 interface Around {
   mesh: { name: string } | null
@@ -22,7 +28,7 @@ describe('an office where nobody has a link', { timeout: 120_000 }, () => {
   }
 
   before(async () => {
-    office = await Office.open(['ada', 'bert', 'cleo', 'dora'], 'shoaljt')
+    office = await Office.open(['ada', 'bert', 'cleo', 'dora', 'eva'], 'shoaljt')
     if (typeof office === 'string') return
     hosts = [...office.hosts]
     for (const { shoalHome } of hosts) await keptPrograms(shoalHome)
@@ -76,5 +82,18 @@ describe('an office where nobody has a link', { timeout: 120_000 }, () => {
     await cleo.peers(1)
     const closed = await host(0).tries('init', '--open-lan')
     assert.match(closed.stderr, /^error\[ERR_USAGE\]: this machine belongs to office, which is not open/)
+  })
+
+  test('with the recovery phrase a new machine finds the mesh by itself, though nobody is left who may let it in', async (t) => {
+    if (typeof office === 'string') return t.skip(office)
+    const [ada, eva] = [host(0), host(4)]
+    const seed = Buffer.from(await readFile(join(ada.shoalHome, 'state/root.key'), 'utf8'), 'base64')
+    await ada.shoal('down')
+    const input = phraseOf(new Uint8Array(seed))
+    const ran = await eva.run(process.execPath, [cli, 'init', '--recover', '--up'], { input })
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.match(ran.stdout, /is an administrator of office,/)
+    assert.match(ran.stdout, /^1 member said who belongs to it/m)
+    await eva.peers(1)
   })
 })

@@ -3,11 +3,9 @@ import { once } from 'node:events'
 import { type AddressInfo, connect as connectTcp, createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { multiaddr } from '@multiformats/multiaddr'
-import { seededRandom, systemClock } from '../../src/base/clock.ts'
-import { codeOf, ShoalError } from '../../src/base/errors.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { issueCertificate } from '../../src/mesh/certificate.ts'
 import { type Encrypter, encryption } from '../../src/mesh/encryption.ts'
-import { decodeHello, decodeVerdict, encodeHello, encodeVerdict } from '../../src/mesh/hello.ts'
 import type { Host } from '../../src/mesh/host.ts'
 import { loadIdentity } from '../../src/mesh/identity.ts'
 import { memberEncrypter, memberProtocol, type Refusal } from '../../src/mesh/member-encrypter.ts'
@@ -16,7 +14,7 @@ import { type Membership, prologueOf } from '../../src/mesh/membership.ts'
 import { revoke } from '../../src/mesh/revocation.ts'
 import { afterwards, ManualClock, makeHost, someBytes, temporaryDirectory } from './fixture.ts'
 import { createMembership, genesisOf, hire, membersOf, rootOf } from './hiring.ts'
-import { day, fuzzRuns } from './office.ts'
+import { day } from './office.ts'
 
 /** A host that counts the handlers which run, and remembers whom it refused. */
 interface Guarded {
@@ -241,27 +239,4 @@ test('200 half-open handshakes do not keep a member out', async (t) => {
   const connection = await host.dial(node.host.getMultiaddrs())
   assert.equal(connection.status, 'open')
   assert.ok(performance.now() - from < 2000)
-})
-
-test(`decodeHello() and decodeVerdict() throw nothing but their own errors, ${fuzzRuns} inputs`, async (t) => {
-  const random = seededRandom(11)
-  const stateDir = await temporaryDirectory(t)
-  const own = await certificate(stateDir)
-  const hello = encodeHello({ certificate: own, boot: someBytes(16) })
-  assert.deepEqual(decodeHello(hello).certificate, own)
-  assert.equal(decodeVerdict(encodeVerdict('ERR_REVOKED')), 'ERR_REVOKED')
-  assert.equal(decodeVerdict(encodeVerdict(undefined)), undefined)
-  for (let run = 0; run < fuzzRuns; run++) {
-    const decode = run % 2 === 0 ? decodeHello : decodeVerdict
-    const bytes = new Uint8Array(run % 2 === 0 ? hello : encodeVerdict('ERR_REVOKED'))
-    for (let flips = 0; flips <= run % 3; flips++)
-      bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256)
-    const input = run % 5 === 0 ? bytes.subarray(0, Math.floor(random() * bytes.length)) : bytes
-    try {
-      decode(input)
-    } catch (error) {
-      if (!(error instanceof ShoalError)) throw error
-      assert.match(codeOf(error) ?? '', /^ERR_(DECODE|UNSUPPORTED)$/)
-    }
-  }
 })

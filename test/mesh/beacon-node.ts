@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
-import { Beacon, hearBeacons } from '../../src/mesh/beacon.ts'
+import { Beacon, beaconService, hearBeacons } from '../../src/mesh/beacon.ts'
 
 /**
  * `say ADDRESS` answers newcomers with that address until standard input ends, and says `ready`. `hear` prints how long it
@@ -9,12 +9,11 @@ import { Beacon, hearBeacons } from '../../src/mesh/beacon.ts'
  */
 const [, , role, address = ''] = process.argv
 if (role === 'say') {
-  const isOpen = (): boolean => true
   const beacon = new Beacon({
     clock: systemClock,
     log: silentLogger,
     interfaces: networkInterfaces,
-    isOpen,
+    services: { [beaconService]: () => true },
     addresses: () => [address],
   })
   beacon.start()

@@ -1,5 +1,6 @@
-import { encode } from '@ipld/dag-cbor'
+import assert from 'node:assert/strict'
 import { multiaddr } from '@multiformats/multiaddr'
+import { codeOf, type ErrorCode } from '../../src/base/errors.ts'
 import {
   decodeNonce,
   decodeNonceReply,
@@ -11,9 +12,10 @@ import {
   encodeSign,
   encodeState,
 } from '../../src/mesh/ask-messages.ts'
+import { reportClone } from '../../src/mesh/clone.ts'
 import { decodeGenesis, meshKeyOf } from '../../src/mesh/genesis.ts'
 import { decodeHello, decodeVerdict, encodeHello, encodeVerdict } from '../../src/mesh/hello.ts'
-import { decodeProof, encodeProof, proveInvite } from '../../src/mesh/invite.ts'
+import { createInvite, decodeProof, encodeProof, proveInvite } from '../../src/mesh/invite.ts'
 import { decodeInviteLink, encodeInviteLink } from '../../src/mesh/invite-link.ts'
 import {
   decodeAsk,
@@ -24,43 +26,82 @@ import {
   encodeAsk,
   encodeJoinProof,
   encodeOffer,
+  encodeRefusal,
   encodeRosterPart,
   encodeWelcome,
 } from '../../src/mesh/join-messages.ts'
 import { encodeAnswer, encodeQuestion, readPacket } from '../../src/mesh/mdns-packets.ts'
-import { decodeEntry } from '../../src/mesh/roster-entry.ts'
-import { office, serialOf } from './office.ts'
+import { redeem } from '../../src/mesh/redeem.ts'
+import { decodeClaim, decodeRestored, encodeClaim, encodeRestored, proveRoot } from '../../src/mesh/restore-messages.ts'
+import { leave, revoke } from '../../src/mesh/revocation.ts'
+import { checkEntry, decodeEntry } from '../../src/mesh/roster-entry.ts'
+import { keyOf, office, plain, serialOf, start } from './office.ts'
 
 /** Something that reads what anybody can send. */
 export interface Decoder {
   name: string
   /** What it understands: where changed inputs begin. */
   samples: Uint8Array[]
+  /** With what it refuses. Default: any code, as where the message itself can be a refusal. */
+  codes?: readonly ErrorCode[]
+  /** Whether it refuses at all. Default: yes. */
+  refuses?: false
   /** Throws a ShoalError, or nothing. */
   decode(bytes: Uint8Array): unknown
 }
 
-const { genesis, ivy, max } = office()
+const { genesis, ann, ivy, max, roster } = office()
 const bytes = (length: number): Uint8Array => new Uint8Array(length).fill(7)
 const service = '_shoal-abcdefgh._udp.local'
 const peer = '12D3KooWBhMbLvQGgJ6Mzbhs7sTEfjdpgZ2KfZ8nRfYUQ4VKSVCE'
 const address = multiaddr(`/ip4/192.0.2.1/tcp/4001/p2p/${peer}`)
 const secret = bytes(16)
 const mesh = meshKeyOf(genesis)
-const proof = encodeProof(
-  proveInvite({ secret, mesh, subject: max.key.publicKey, inviter: ivy.key.publicKey, channel: bytes(32) }),
-)
 const link = { mesh, invite: bytes(8), secret, name: 'office', addresses: [address.toString()] }
 const text = (input: Uint8Array): string => Buffer.from(input).toString('latin1')
+const malformed: ErrorCode[] = ['ERR_DECODE']
+
+/** One statement of every kind, and the proof that a newcomer gives an inviter. */
+function exchanged(): { statements: Uint8Array[]; proof: Uint8Array } {
+  const invite = createInvite(ann, { secret, roles: plain }, start)
+  const book = roster(ann, ivy)
+  book.add(invite.bytes, start)
+  const remote = keyOf(20).publicKey
+  const channel = bytes(32)
+  const proof = proveInvite({ secret, mesh, subject: remote, inviter: ivy.key.publicKey, channel })
+  const request = { proof, remote, channel, name: 'new', serial: serialOf(2) }
+  const { certificate, redemption } = redeem({ book, issuer: ivy }, request, start)
+  const all = [ann.certificate, max.certificate, invite, certificate, redemption]
+  const target = { key: ivy.key.publicKey, keep: [max.certificate.id] }
+  const voided = revoke(ann, { kind: 'issuer', ...target }, 'kicked', start)
+  const ends = [leave(max, start), voided, reportClone(max, remote, start)]
+  return { statements: [...all, ...ends].map((statement) => statement.bytes), proof: encodeProof(proof) }
+}
+
+const { statements: samples, proof } = exchanged()
+/** One statement of every kind. */
+export const statements = samples
+
+/** Each link is the one way to write what it says. */
+function readLink(input: Uint8Array): void {
+  const said = text(input)
+  assert.equal(encodeInviteLink(decodeInviteLink(said)), said.trim())
+}
 
 /** Every decoder that a stranger can reach before anybody has let it in. One that is not here is not fuzzed in the night. */
 export const decoders: Decoder[] = [
   {
     name: 'hello',
     samples: [encodeHello({ certificate: max.certificate.bytes, boot: bytes(16) })],
+    codes: ['ERR_DECODE', 'ERR_UNSUPPORTED'],
     decode: decodeHello,
   },
-  { name: 'verdict', samples: [encodeVerdict(undefined), encodeVerdict('ERR_REVOKED')], decode: decodeVerdict },
+  {
+    name: 'verdict',
+    samples: [encodeVerdict(undefined), encodeVerdict('ERR_REVOKED')],
+    codes: malformed,
+    decode: decodeVerdict,
+  },
   {
     name: 'request without a link',
     samples: [
@@ -69,9 +110,10 @@ export const decoders: Decoder[] = [
       encodeRequest({ ask: 'poll' }),
       encodeRequest({ ask: 'enter', name: 'x' }),
     ],
+    codes: malformed,
     decode: decodeRequest,
   },
-  { name: 'nonce', samples: [encodeNonce(bytes(16))], decode: decodeNonce },
+  { name: 'nonce', samples: [encodeNonce(bytes(16))], codes: malformed, decode: decodeNonce },
   {
     name: 'answer with a nonce',
     samples: [encodeNonce(bytes(16))],
@@ -87,9 +129,9 @@ export const decoders: Decoder[] = [
     samples: [encodeState(true), encodeState(false)],
     decode: decodeState,
   },
-  { name: 'ask', samples: [encodeAsk({ mesh, invite: bytes(8) })], decode: decodeAsk },
-  { name: 'join proof', samples: [encodeJoinProof({ proof, name: 'x' })], decode: decodeJoinProof },
-  { name: 'proof', samples: [proof], decode: decodeProof },
+  { name: 'ask', samples: [encodeAsk({ mesh, invite: bytes(8) })], codes: malformed, decode: decodeAsk },
+  { name: 'join proof', samples: [encodeJoinProof({ proof, name: 'x' })], codes: malformed, decode: decodeJoinProof },
+  { name: 'proof', samples: [proof], codes: malformed, decode: decodeProof },
   {
     name: 'offer',
     samples: [encodeOffer({ genesis: genesis.bytes, certificate: ivy.certificate.bytes })],
@@ -106,18 +148,55 @@ export const decoders: Decoder[] = [
     decode: decodeRosterPart,
   },
   {
-    name: 'statement',
-    samples: [max.certificate.bytes, ivy.certificate.bytes, encode({ type: 'x' })],
-    decode: decodeEntry,
+    name: 'claim of the root key',
+    samples: [encodeClaim(proveRoot(keyOf(1), { claimant: bytes(32), member: bytes(32), channel: bytes(32) }))],
+    codes: malformed,
+    decode: decodeClaim,
   },
-  { name: 'genesis', samples: [genesis.bytes], decode: (input) => decodeGenesis(input) },
-  { name: 'link', samples: [Buffer.from(encodeInviteLink(link))], decode: (input) => decodeInviteLink(text(input)) },
+  {
+    name: 'what a mesh is',
+    samples: [
+      encodeRestored({ genesis: genesis.bytes, secret: bytes(32), certificate: max.certificate.bytes }),
+      encodeRefusal('ERR_OTHER_MESH'),
+    ],
+    decode: (input) => {
+      try {
+        decodeRestored(input)
+      } catch (error) {
+        if (codeOf(error) !== 'ERR_OTHER_MESH') throw error
+      }
+    },
+  },
+  {
+    name: 'statement',
+    samples: statements,
+    codes: [
+      'ERR_DECODE',
+      'ERR_NOT_CANONICAL',
+      'ERR_OTHER_MESH',
+      'ERR_ISSUER_UNKNOWN',
+      'ERR_CHAIN_LENGTH',
+      'ERR_ROLE',
+      'ERR_EXPIRED',
+      'ERR_NOT_YET_VALID',
+    ],
+    decode: (input) => checkEntry(decodeEntry(input), genesis, start),
+  },
+  {
+    name: 'genesis',
+    samples: [genesis.bytes],
+    codes: ['ERR_DECODE', 'ERR_NOT_CANONICAL', 'ERR_OTHER_MESH', 'ERR_SIGNATURE'],
+    // Two fields of the same value exchanged are no change.
+    decode: (input) => assert.equal(Buffer.compare(decodeGenesis(input, mesh).bytes, genesis.bytes), 0),
+  },
+  { name: 'link', samples: [Buffer.from(encodeInviteLink(link))], codes: ['ERR_INVITE'], decode: readLink },
   {
     name: 'mDNS packet',
     samples: [
       encodeQuestion(service),
       encodeAnswer(service, Buffer.from(serialOf(1)).toString('hex'), [address, address]),
     ],
+    refuses: false,
     decode: (input) => readPacket(input, service, 'me'),
   },
 ]

@@ -3,18 +3,22 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import type { ErrorCode } from '../../src/base/errors.ts'
 import * as ask from '../../src/mesh/ask-messages.ts'
+import { signingKey } from '../../src/mesh/ed25519.ts'
 import { decodeHello, decodeVerdict, encodeHello, encodeVerdict } from '../../src/mesh/hello.ts'
 import * as joining from '../../src/mesh/join-messages.ts'
-import { askPrologue, joinPrologue } from '../../src/mesh/join-protocol.ts'
+import { askPrologue, joinPrologue, restorePrologue } from '../../src/mesh/join-protocol.ts'
 import { prologueOf } from '../../src/mesh/membership.ts'
+import { restoreServiceOf } from '../../src/mesh/restore.ts'
+import * as restoring from '../../src/mesh/restore-messages.ts'
 import { type CodeInit, commitmentTo, shortCode } from '../../src/mesh/short-code.ts'
 import { hex } from '../../src/mesh/statement.ts'
 
 /** Bytes are written `{"hex": …}`. All was made by another encoder than this one. */
 interface Vectors {
   messages: { name: string; kind: string; value: unknown; bytes: string }[]
-  prologues: { join: string; ask: string; member: { secret: string; prologue: string } }
+  prologues: { join: string; ask: string; restore: string; member: { secret: string; prologue: string } }
   code: { fields: unknown; commitment: string; code: string }
+  restore: { seed: string; between: unknown; root: string; sig: string; service: string }
 }
 
 const vectors: Vectors = JSON.parse(readFileSync(new URL('vectors/handshakes.json', import.meta.url), 'utf8'))
@@ -86,6 +90,14 @@ const kinds: Record<string, [encode: (value: never) => Uint8Array, check: (bytes
       ({ refused }: Refused) => ask.encodeAskRefusal(refused || 'ERR_INTERNAL'),
       (bytes, { refused }: Refused) => assert.throws(() => ask.decodeSign(bytes), { code: refused }),
     ],
+    'restore-claim': [
+      restoring.encodeClaim,
+      (bytes, value) => assert.deepEqual(restoring.decodeClaim(bytes), { v: 1, ...asObject(value) }),
+    ],
+    'restore-answer': [
+      restoring.encodeRestored,
+      (bytes, value) => assert.deepEqual(restoring.decodeRestored(bytes), { v: 1, ...asObject(value) }),
+    ],
   }
 
 function asObject(value: unknown): object {
@@ -104,9 +116,10 @@ for (const { name, kind, value, bytes } of vectors.messages) {
 }
 
 test('golden prologues', () => {
-  const { join, ask: asking, member } = vectors.prologues
+  const { join, ask: asking, restore, member } = vectors.prologues
   assert.equal(hex(joinPrologue), join)
   assert.equal(hex(askPrologue), asking)
+  assert.equal(hex(restorePrologue), restore)
   assert.equal(hex(prologueOf(unhex(member.secret))), member.prologue)
 })
 
@@ -114,4 +127,13 @@ test('golden code', () => {
   const fields = fromJson(vectors.code.fields) as CodeInit
   assert.equal(hex(commitmentTo(fields.newcomerNonce, fields.newcomer)), vectors.code.commitment)
   assert.equal(shortCode(fields), vectors.code.code)
+})
+
+test('golden claim of the root key, and the name under which members are found', () => {
+  const { seed, between, root, sig, service } = vectors.restore
+  const fields = fromJson(between) as restoring.Between
+  const claim = restoring.proveRoot(signingKey(unhex(seed)), fields)
+  assert.deepEqual([hex(claim.root), hex(claim.sig)], [root, sig])
+  restoring.checkClaim(claim, fields)
+  assert.equal(restoreServiceOf(claim.root), service)
 })

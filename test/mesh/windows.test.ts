@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { yamux } from '@chainsafe/libp2p-yamux'
-import type { StreamMessageEvent, StreamMuxerFactory } from '@libp2p/interface'
+import { StreamState } from '@chainsafe/libp2p-yamux/stream'
+import type { MultiaddrConnection, StreamMessageEvent, StreamMuxer, StreamMuxerFactory } from '@libp2p/interface'
 import { withFewerUpdates } from '../../src/mesh/windows.ts'
 import { someBytes } from './fixture.ts'
 import { connectedHosts } from './hosts.ts'
@@ -94,4 +95,31 @@ test('a stream that was paused goes on', async (t) => {
   stream.send(bytes)
   await all.promise
   assert.equal(Buffer.compare(Buffer.concat(came), bytes), 0)
+})
+
+/** How often a stream in this state, with so much of a window of 100 bytes left, says something when it is asked to. */
+function updatesOf(state: StreamState, recvWindowCapacity: number): number {
+  let updates = 0
+  const stream = { recvWindow: 100, recvWindowCapacity, state, sendWindowUpdate: () => (updates += 1) }
+  const inner: StreamMuxerFactory = {
+    protocol: '/test/1.0.0',
+    createStreamMuxer: () => ({ _newStream: () => stream }) as unknown as StreamMuxer,
+  }
+  const muxer: unknown = withFewerUpdates(inner).createStreamMuxer({} as MultiaddrConnection)
+  const made = (muxer as { _newStream(): typeof stream })._newStream()
+  made.sendWindowUpdate()
+  return updates
+}
+
+test('only a stream that both sides have opened is kept from saying so', () => {
+  assert.deepEqual([updatesOf(StreamState.Established, 51), updatesOf(StreamState.Established, 50)], [0, 1])
+  // Whatever else an update says, that it is open or goes on, has to be said with a whole window left too.
+  const others = [
+    StreamState.Init,
+    StreamState.SYNSent,
+    StreamState.SYNReceived,
+    StreamState.Finished,
+    StreamState.Paused,
+  ]
+  for (const state of others) assert.equal(updatesOf(state, 100), 1, StreamState[state])
 })

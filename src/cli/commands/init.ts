@@ -6,6 +6,8 @@ import { daemonOnce, startDaemon } from '../daemon-program.ts'
 import { exitCodes } from '../failure.ts'
 import { type Io, note, print, printJson } from '../io.ts'
 import { join } from '../joining.ts'
+import { printMembership } from '../membership-text.ts'
+import { recover } from '../recovering.ts'
 import { type Membership, membershipShape, type Surroundings, shaped, surroundingsShape } from '../shapes.ts'
 
 interface InitOptions {
@@ -14,6 +16,8 @@ interface InitOptions {
   openLan?: true
   up?: true
   check?: true
+  recover?: true
+  member?: string[]
   yes?: true
   json?: true
 }
@@ -30,6 +34,8 @@ export function addInit(program: Command, io: Io, done: (exitCode: number) => vo
       '--check',
       'change nothing: say what there is, and which meshes are heard; exit with 4 when there is none here',
     )
+    .option('--recover', 'make this machine an administrator of the mesh whose recovery phrase standard input says')
+    .option('--member <address...>', 'with --recover: where members are, when none is on the local network')
     .option('--yes', 'ask nothing (for scripts)')
     .option('--json', 'the answer as JSON')
     .action(async (options: InitOptions) => {
@@ -39,6 +45,10 @@ export function addInit(program: Command, io: Io, done: (exitCode: number) => vo
         else for (const line of surroundingLines(around)) print(io, line)
         if (around.mesh === null) done(exitCodes.degraded)
         return
+      }
+      if (options.recover) return await recover(io, options)
+      if (options.member !== undefined) {
+        throw new ShoalError('ERR_USAGE', '--member is for --recover', { hint: 'To join a mesh: `shoal join`.' })
       }
       const joined = await offerToJoin(io, options)
       if (joined !== undefined) {
@@ -98,13 +108,4 @@ function printPhrase(io: Io, phrase: string): void {
   const words = phrase.split(' ')
   print(io, 'Recovery phrase of this mesh. Write it down on paper; it is not shown again:')
   for (let at = 0; at < words.length; at += 6) print(io, `  ${words.slice(at, at + 6).join(' ')}`)
-}
-
-/** @param isUp whether the node has been started too */
-export function printMembership(io: Io, { touched, shim }: Membership, headline: string, isUp = false): void {
-  print(io, headline)
-  for (const file of touched) print(io, `  wrote ${file}`)
-  print(io, `  shim  ${shim}`)
-  const use = '`shoal build` (or `eval "$(shoal env)"`, then cargo) uses it.'
-  print(io, isUp ? `The node is running: ${use}` : `Next: \`shoal up\` starts the node, ${use}`)
 }

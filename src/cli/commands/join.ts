@@ -5,8 +5,8 @@ import { isPerson } from '../confirm.ts'
 import { startDaemon } from '../daemon-program.ts'
 import { type Io, print, printJson } from '../io.ts'
 import { join } from '../joining.ts'
+import { printMembership } from '../membership-text.ts'
 import { pipedLine, restOf } from '../piped.ts'
-import { printMembership } from './init.ts'
 
 interface JoinOptions {
   name?: string

@@ -1,0 +1,113 @@
+import { type Finding, ok, warn } from './finding.ts'
+import type { SystemFacts } from './system.ts'
+
+/** What the node found when it tried to isolate a guest. */
+export interface Tried {
+  tier: string
+  reason: string
+}
+
+const lendsNothing = 'this machine borrows and lends nothing'
+const leastVersion = [0, 8]
+
+/** Whether guests can be isolated here. @param tried undefined when no node runs that could say so */
+export function isolation(facts: SystemFacts, tried: Tried | undefined): Finding[] {
+  if (facts.platform !== 'linux') {
+    return [warn('sandbox', `there is no sandbox for ${facts.platform} yet`, lendsNothing)]
+  }
+  return [sandbox(facts, tried), bubblewrap(facts), namespaces(facts), controlGroups(facts, tried)]
+}
+
+function sandbox(facts: SystemFacts, tried: Tried | undefined): Finding {
+  if (tried === undefined) return warn('sandbox', 'was not tried: the node does it when it starts', '', 'shoal up')
+  const { tier, reason } = tried
+  if (tier !== 'none') return ok('sandbox', `holds what it was tried with, tier ${tier}${reason && `: ${reason}`}`)
+  // The node says nothing more before it has tried.
+  if (reason === '') return warn('sandbox', 'is being tried', '', 'shoal doctor')
+  const isCause = bubblewrap(facts).level !== 'ok' || namespaces(facts).level !== 'ok'
+  const mend = isCause ? [] : ['shoal down && shoal up']
+  return warn('sandbox', `cannot be used: ${reason}`, lendsNothing, ...mend)
+}
+
+function bubblewrap(facts: SystemFacts): Finding {
+  const { bubblewrap: found } = facts
+  if (found === undefined) return warn('bubblewrap', 'is not installed', lendsNothing, ...install(facts))
+  if (isOlder(found.version)) {
+    const what = `${found.path} is ${found.version || 'of unknown version'}, older than ${leastVersion.join('.')}`
+    return warn('bubblewrap', what, 'guests can be kept from making namespaces by the filter alone', ...install(facts))
+  }
+  return ok('bubblewrap', `${found.version} at ${found.path}`)
+}
+
+function isOlder(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const [leastMajor = 0, leastMinor = 0] = leastVersion
+  return major < leastMajor || (major === leastMajor && minor < leastMinor)
+}
+
+function install({ distribution: { ids } }: SystemFacts): string[] {
+  if (ids.includes('debian') || ids.includes('ubuntu')) return ['sudo apt install bubblewrap']
+  if (ids.includes('fedora') || ids.includes('rhel')) return ['sudo dnf install bubblewrap']
+  if (ids.includes('arch')) return ['sudo pacman -S bubblewrap']
+  if (ids.includes('suse') || ids.includes('opensuse')) return ['sudo zypper install bubblewrap']
+  return ['install bubblewrap 0.8 or newer']
+}
+
+const profile = 'bwrap-userns-restrict'
+
+function namespaces(facts: SystemFacts): Finding {
+  const { apparmorRestricts, usernsCloneOff, maxUserNamespaces, isRoot } = facts
+  const check = 'user namespaces'
+  if (maxUserNamespaces === 0) {
+    const setting = "echo 'user.max_user_namespaces = 15000' | sudo tee /etc/sysctl.d/90-user-namespaces.conf"
+    return warn(check, 'user.max_user_namespaces is 0', lendsNothing, setting, 'sudo sysctl --system')
+  }
+  if (usernsCloneOff && !isRoot) {
+    const setting = "echo 'kernel.unprivileged_userns_clone = 1' | sudo tee /etc/sysctl.d/90-user-namespaces.conf"
+    return warn(
+      check,
+      'are for root alone: kernel.unprivileged_userns_clone is 0',
+      lendsNothing,
+      setting,
+      'sudo sysctl --system',
+    )
+  }
+  if (!apparmorRestricts || isRoot) return ok(check, 'can be made')
+  // Switching the restriction off for all programs is no cure: one profile for one program is enough.
+  return warn(
+    check,
+    'are for programs with an AppArmor profile',
+    'without one for bwrap it lends nothing',
+    ...profiles(facts),
+  )
+}
+
+function profiles({ distribution: { ids, version } }: SystemFacts): string[] {
+  const shipsIt = ids.includes('ubuntu') && Number.parseFloat(version) >= 25.04
+  const load = `sudo apparmor_parser -r /etc/apparmor.d/${profile}`
+  if (shipsIt) return ['sudo apt install apparmor bubblewrap', load, 'shoal down && shoal up']
+  if (!ids.includes('debian') && !ids.includes('ubuntu')) return [load, 'shoal down && shoal up']
+  return [
+    'sudo apt install bubblewrap apparmor-profiles',
+    `sudo cp /usr/share/apparmor/extra-profiles/${profile} /etc/apparmor.d/`,
+    load,
+    'shoal down && shoal up',
+  ]
+}
+
+function controlGroups({ groups }: SystemFacts, tried: Tried | undefined): Finding {
+  const check = 'control groups'
+  const names = groups.controllers.filter((name) => ['memory', 'pids', 'cpu'].includes(name)).join(', ')
+  if (tried?.tier === 'confined')
+    return ok(check, `version ${groups.version ?? '?'}, the kernel keeps the limits of guests`)
+  const cost = 'limits of guests are looked after five times a second, instead of kept by the kernel'
+  if (groups.version === undefined) return warn(check, 'there are none with a limit on memory', cost)
+  if (groups.version === 1) {
+    return warn(check, `version 1 (${names}), not for this node to divide`, cost)
+  }
+  const has = groups.controllers.includes('memory') && groups.controllers.includes('pids')
+  if (tried === undefined && has)
+    return ok(check, `version 2 (${names}); the node says when it starts whether it may use them`)
+  const restart = ['shoal down', 'systemd-run --user --scope -p Delegate=yes shoal up']
+  return warn(check, `version 2 (${names || 'no controllers'}), not delegated to the node`, cost, ...restart)
+}

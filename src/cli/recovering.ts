@@ -1,0 +1,75 @@
+import { createInterface } from 'node:readline/promises'
+import { foreignText, ShoalError } from '../base/errors.ts'
+import { answers } from './client.ts'
+import { isPerson } from './confirm.ts'
+import { daemonOnce, startDaemon } from './daemon-program.ts'
+import { type Io, note, print, printJson } from './io.ts'
+import { printMembership } from './membership-text.ts'
+import { restOf } from './piped.ts'
+import { counted } from './render.ts'
+import { type Membership, membershipShape, shaped } from './shapes.ts'
+
+export interface RecoverOptions {
+  name?: string
+  /** Multiaddrs. */
+  member?: string[]
+  up?: true
+  json?: true
+}
+
+const maxPhraseBytes = 1024
+const phraseWords = 24
+
+/**
+ * Makes this machine an administrator of the mesh whose recovery phrase it is told. The phrase is read from standard input, never from
+ * arguments, which every user of the machine can see.
+ * @throws ShoalError ERR_USAGE without a phrase, ERR_DAEMON_RUNNING, or as the daemon program reports it
+ */
+export async function recover(io: Io, options: RecoverOptions): Promise<void> {
+  if (await answers(io.paths.socket, { signal: io.signal })) {
+    throw new ShoalError('ERR_DAEMON_RUNNING', 'the node of this machine is running', {
+      hint: 'Run `shoal down`, recover, then `shoal up`.',
+    })
+  }
+  const phrase = isPerson(io) ? await typedPhrase(io) : await restOf(io.stdin, maxPhraseBytes)
+  if (phrase.trim() === '') {
+    throw new ShoalError('ERR_USAGE', 'no recovery phrase on standard input', {
+      hint: 'It is the 24 words that `shoal init` printed when the mesh was founded.',
+    })
+  }
+  const { name, member: members } = options
+  const given = Object.fromEntries(Object.entries({ name, members }).filter(([, value]) => value !== undefined))
+  const answer = await daemonOnce(io, { action: 'recover', phrase, ...given })
+  const membership = shaped(membershipShape, answer, 'init --recover')
+  if (options.up) await startDaemon(io)
+  if (options.json) return printJson(io, membership)
+  printRecovered(io, membership, options.up)
+}
+
+/** As it was printed: in one line or several, until all words are there or nothing more is said. */
+async function typedPhrase(io: Io): Promise<string> {
+  note(io, `The ${phraseWords} words of the recovery phrase, in one line or in several:`)
+  const lines = createInterface({ input: io.stdin, output: io.stderr })
+  const words: string[] = []
+  try {
+    while (words.length < phraseWords) {
+      const line = (await lines.question('> ', { signal: io.signal })).trim()
+      if (line === '') break
+      words.push(...line.split(/\s+/))
+    }
+    return words.join(' ')
+  } finally {
+    lines.close()
+  }
+}
+
+function printRecovered(io: Io, membership: Membership, isUp = false): void {
+  const { mesh, recovered } = membership
+  const name = foreignText(mesh.name)
+  printMembership(io, membership, `This machine is an administrator of ${name}, and keeps its root key.`, isUp)
+  const { heard = 0, admins = [] } = recovered ?? {}
+  if (heard > 0) print(io, `${counted(heard, 'member')} said who belongs to it.`)
+  if (admins.length === 0) return
+  print(io, `Other administrators: ${admins.map((admin) => foreignText(admin)).join(', ')}.`)
+  print(io, 'Whichever of them is lost for good, or may be in foreign hands: shoal kick NAME')
+}
