@@ -1,7 +1,9 @@
 import type { Datastore, Key } from 'interface-datastore'
+import { ShoalError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
 import { peerIdOf } from '../../src/mesh/members.ts'
+import { revoke } from '../../src/mesh/revocation.ts'
 import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
 import { ClaimStore } from '../../src/recall/claim-store.ts'
 import { Judge } from '../../src/recall/judge.ts'
@@ -47,9 +49,9 @@ export class Court {
     const { genesis } = this.mesh
     const { key } = self(this.mesh)
     const { roster } = this
-    const objectionTo = (peerId: string) => {
-      const known = roster.members(start).some((member) => member.peerId === peerId)
-      return known ? undefined : (roster.checkKey(key.publicKey) ?? (new Error('no member') as never))
+    const objectionTo = (peerId: string): ShoalError | undefined => {
+      const isMember = roster.members(start).some((member) => member.peerId === peerId)
+      return isMember ? undefined : new ShoalError('ERR_NOT_MEMBER', peerId)
     }
     this.judge = new Judge({
       members: { genesis, key: key.publicKey, signer: key, now: start, roster, objectionTo },
@@ -78,3 +80,7 @@ export class Court {
 }
 
 export const peerOf = ({ key }: Pick<Person, 'key'>): string => peerIdOf(key.publicKey)
+
+/** Shuts somebody out. */
+export const kickStatement = (by: Person, whom: Pick<Person, 'key'>): Uint8Array =>
+  revoke(by, { kind: 'key', key: whom.key.publicKey }, 'kicked', start).bytes
