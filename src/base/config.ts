@@ -6,6 +6,9 @@ import { codeOf, ShoalError } from './errors.ts'
 
 const GiB = 1024 ** 3
 
+/** Whether a trust policy can be written so. */
+export const isPolicyName = (text: string): boolean => /^(own|strict|team|ci|quorum:([2-9]|1[0-6]))$/.test(text)
+
 /** `config.toml`. Keys are kebab-case as in cargo's own files; every key has a default. */
 const schema = z.strictObject({
   /** What other members see. Default: the name given to `init` or `join`, else the host name. */
@@ -27,6 +30,19 @@ const schema = z.strictObject({
     .strictObject({
       /** Whether incremental directories that a shared build left out are made later, when the machine is at rest. */
       'warm-incremental': z.boolean().default(true),
+    })
+    .prefault({}),
+  trust: z
+    .strictObject({
+      /**
+       * Whose results are used: `own`, `strict`, `team`, `ci` or `quorum:K`; a workspace may ask for more. Default: `strict` in an
+       * open mesh, `team` in others.
+       */
+      policy: z.string().refine(isPolicyName, 'own, strict, team, ci or quorum:2 to quorum:16').optional(),
+      /** Of the results of others, which share is compiled once more here when the machine is at rest; 0: none is. */
+      'audit-share': z.number().min(0).max(1).default(0.03),
+      /** Until so many results of a member were found right, all of them are. */
+      'audit-first': z.int().min(0).max(10_000).default(20),
     })
     .prefault({}),
   mesh: z

@@ -11,6 +11,7 @@ export const errorTable = {
     title: 'too many certificates in a row',
     hint: 'Let an administrator nearer to the root issue it.',
   },
+  ERR_CLAIM: { title: 'nobody stands behind a result', hint: 'The unit is compiled here instead.' },
   ERR_CLONED: {
     title: 'one key on two machines',
     hint: 'Run `shoal rekey` on one of them; the other one needs a new link.',
@@ -49,6 +50,10 @@ export const errorTable = {
   },
   ERR_ISSUER_UNKNOWN: { title: 'nobody in this mesh stands behind it', hint: 'Join the mesh again with a new link.' },
   ERR_LEASE_LOST: { title: 'a lender fell silent', hint: 'Its unit runs elsewhere.' },
+  ERR_LIAR: {
+    title: 'a member has given something that is not so',
+    hint: 'Nothing of it is used any more: `shoal peers`. Shut it out with `shoal kick NAME`.',
+  },
   ERR_LIMIT: { title: 'a limit was reached', hint: 'The unit is compiled on the machine that builds it.' },
   ERR_MESH_OUTDATED: {
     title: 'the mesh is from before members had certificates',

@@ -1,5 +1,6 @@
 import type { CID } from 'multiformats/cid'
 import type { Clock } from '../base/clock.ts'
+import type { AskOptions as MeshAskOptions } from '../mesh/holdings.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Holding } from '../recall/recall.ts'
 import { digestOf, hexOf } from '../wire/cid.ts'
@@ -16,6 +17,8 @@ export interface AskOptions {
   signal: AbortSignal
   /** Names what is claimed meanwhile. */
   work?: Uint8Array | undefined
+  /** Answers after which nobody else is waited for. Default: 1. */
+  enough?: number
 }
 
 /** Whoever hangs delays nobody for longer. */
@@ -50,19 +53,19 @@ export class Lookups {
     return { ...this.#counts, ...this.#dht.stats }
   }
 
-  async ask(key: CID, { budgetMs, signal, work }: AskOptions): Promise<Holding[]> {
+  async ask(key: CID, { budgetMs, signal, work, enough = 1 }: AskOptions): Promise<Holding[]> {
     const { mesh, clock } = this.#needs
     const hex = hexOf(key)
     const kept = this.#take(hex)
     if (kept !== undefined) return kept
     const until = clock.now() + Math.min(mostMs, budgetMs)
     const left = (): number => Math.max(0, until - clock.now())
-    const answers = await this.#askPeers(key, left(), signal, work)
+    const answers = await this.#askPeers(key, { budgetMs: left(), enough, signal, works: [work] })
     if (answers.length > 0 || !mesh.shouldAskDht() || left() === 0) return answers
     const isUp = await this.#dht.find(key, left())
     signal.throwIfAborted()
     if (!isUp || left() === 0) return answers
-    return await this.#askPeers(key, left(), signal, work)
+    return await this.#askPeers(key, { budgetMs: left(), enough, signal, works: [work] })
   }
 
   /** Asks about many keys at once, and keeps the answers for the units that will ask. */
@@ -71,20 +74,20 @@ export class Lookups {
     this.#counts.asked += 1
     const answers = await this.#needs.mesh.ask(fresh.map(digestOf), { budgetMs: Math.min(mostMs, budgetMs), signal })
     const found = new Map<string, Holding[]>()
-    for (const { peerId, key, traces } of answers) {
+    for (const { peerId, key, traces, claims } of answers) {
       const hex = Buffer.from(key).toString('hex')
       const holdings = found.get(hex) ?? []
-      holdings.push({ peer: peerId, traces })
+      holdings.push({ peer: peerId, traces, claims })
       found.set(hex, holdings)
     }
     for (const [hex, holdings] of found) this.#keep(hex, holdings)
     return found
   }
 
-  async #askPeers(key: CID, budgetMs: number, signal: AbortSignal, work: Uint8Array | undefined): Promise<Holding[]> {
+  async #askPeers(key: CID, options: MeshAskOptions): Promise<Holding[]> {
     this.#counts.asked += 1
-    const answers = await this.#needs.mesh.ask([digestOf(key)], { budgetMs, enough: 1, signal, works: [work] })
-    return answers.map(({ peerId, traces }) => ({ peer: peerId, traces }))
+    const answers = await this.#needs.mesh.ask([digestOf(key)], options)
+    return answers.map(({ peerId, traces, claims }) => ({ peer: peerId, traces, claims }))
   }
 
   /** What was found a moment ago serves once: who asks again was not helped by it. */

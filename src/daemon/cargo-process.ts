@@ -1,4 +1,5 @@
 import { readFileSync, readlinkSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { processEnvironment } from '../plan/environment.ts'
 import type { PlanNeeds } from '../plan/plan.ts'
 import type { ProcessTable } from '../watch/processes.ts'
@@ -27,6 +28,26 @@ export function workingDirectory(pid: number): string | undefined {
     return readlinkSync(`/proc/${pid}/cwd`)
   } catch {
     return undefined
+  }
+}
+
+/** Directories at or below a cargo's workspace: where it works, and where the manifest lies that it was told of. */
+export function cargoPlaces(pid: number): string[] {
+  const cwd = workingDirectory(pid)
+  if (cwd === undefined) return []
+  const args = argumentsOf(pid)
+  const named = args.flatMap((argument, at) =>
+    args[at - 1] === '--manifest-path' ? argument : (/^--manifest-path=(.+)$/.exec(argument)?.[1] ?? []),
+  )
+  return [cwd, ...named.map((path) => dirname(resolve(cwd, path)))]
+}
+
+/** Empty where the system does not tell. */
+function argumentsOf(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
+  } catch {
+    return []
   }
 }
 

@@ -3,12 +3,14 @@ import type { Logger } from '../base/log.ts'
 import type { Market, Task } from '../market/driver.ts'
 import type { Claim } from '../mesh/claims.ts'
 import type { ReadSet, Result } from '../plan/action.ts'
+import type { Reason } from '../plan/classify.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { Planned, PlannedAction } from '../plan/plan.ts'
 import type { Cause } from '../recall/cause.ts'
 import type { Difference, Place } from '../recall/evidence.ts'
 import type { Unshareable } from '../recall/read-set.ts'
-import type { Missed, Recalled } from '../recall/recall.ts'
+import type { Missed, Recalled, Refused } from '../recall/recall.ts'
+import type { SignedClaim } from '../recall/signed-claim.ts'
 import type { Ended } from './causes.ts'
 import type { Collected } from './collect.ts'
 import type { DeliverNeeds } from './deliver.ts'
@@ -27,6 +29,8 @@ export interface UnitEnd {
   where: string
   reason: string
   bytesIn: number
+  /** The peer whose word it stands on; default: `where`. */
+  word?: string
   /** Error code of a way that was tried and did not work out. */
   fallback?: string
   /** Why no kept result served, when that was looked into. */
@@ -42,6 +46,24 @@ export interface Work {
   task: Task
 }
 
+/** What a unit has to do with whose word counts. */
+export interface UnitTrust {
+  /** Why nothing that others have computed, or say that they have, is used for it. */
+  objection(planned: PlannedAction): Reason | undefined
+  /** Why no lender is given it, though others' results may be used. */
+  objectionToLending(planned: PlannedAction): Reason | undefined
+  /**
+   * Whether a lender stands behind what it delivers.
+   * @param claim as it came
+   * @throws ShoalError ERR_CLAIM
+   */
+  lent(planned: PlannedAction, peer: string, claim: Uint8Array, trace: ReadSet & { result: CID }): Promise<SignedClaim>
+  /** A result of others was delivered and kept. */
+  accepted(planned: PlannedAction, claims: readonly SignedClaim[]): Promise<void>
+  /** It was compiled here: this node's word on it, none for what does not come out the same each time. */
+  made(planned: PlannedAction, made: { result: Result; reads: ReadSet }): Promise<SignedClaim[]>
+}
+
 export interface CompileNeeds extends DeliverNeeds {
   plan(invocation: Invocation): Promise<Planned>
   /** Units that rustc makes incrementally, and those that are built upon them. */
@@ -53,9 +75,10 @@ export interface CompileNeeds extends DeliverNeeds {
       planned: PlannedAction,
       place: Place,
       options: { expectedMs: number; signal: AbortSignal; work: Uint8Array | undefined },
-    ): Promise<Recalled | undefined>
-    remember(result: Result, reads: ReadSet): Promise<void>
+    ): Promise<Recalled | Refused | undefined>
+    remember(result: Result, reads: ReadSet, claims: readonly SignedClaim[]): Promise<void>
   }
+  trust: UnitTrust
   market: Pick<Market, 'place' | 'fault'>
   /** Looks at everything that the unit is made from. */
   work(planned: PlannedAction): Promise<Work>

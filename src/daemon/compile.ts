@@ -3,7 +3,7 @@ import type { Planned, PlannedAction } from '../plan/plan.ts'
 import type { Missed } from '../recall/recall.ts'
 import type { CompileNeeds, UnitEnd, Work } from './compile-needs.ts'
 import type { ShimLink } from './shim-link.ts'
-import { Unit } from './unit.ts'
+import { isRefusal, Unit } from './unit.ts'
 
 /**
  * The life of a rustc call. Each step either settles the unit or leaves it to the next one; the last one is rustc here.
@@ -62,7 +62,7 @@ async function withClaim(
   let isHeld = false
   try {
     const end = await story(claim)
-    isHeld = end.reason === ''
+    isHeld = end.reason === '' || isRefusal(end.reason)
     return end
   } finally {
     claim?.done(isHeld)

@@ -80,7 +80,10 @@ export class Given {
   }
 
   /** A unit has been delivered and kept. What is made here, or was never given, costs one look into memory. */
-  async delivered({ key, roots }: Pick<PlannedAction, 'key' | 'roots'>, { outcome, where }: UnitEnd): Promise<void> {
+  async delivered(
+    { key, roots }: Pick<PlannedAction, 'key' | 'roots'>,
+    { outcome, where, word = where }: UnitEnd,
+  ): Promise<void> {
     const hex = hexOf(key)
     const isNew = outcome === 'recalled-mesh' || outcome === 'compiled-mesh'
     const gifts = this.#gifts.get(hex) ?? []
@@ -97,12 +100,17 @@ export class Given {
       const result = bytes && readResult(bytes)
       if (result === undefined || (this.#gifts.size >= maxKeys && gifts.length === 0)) return
       const outputs = result.outputs.slice(0, maxOutputs).map(({ name, cid }): [string, CID] => [name, cid])
-      gift = { by: where, result: trace.result, outputs, dirs: [] }
+      gift = { by: word, result: trace.result, outputs, dirs: [] }
       gifts.unshift(gift)
     }
     gift.dirs = [dir, ...gift.dirs].slice(0, maxDirs)
     this.#gifts.set(hex, gifts.slice(0, maxGifts))
     await this.#save(hex)
+  }
+
+  /** Forgets one result of an action (hex) as `purge` does, whoever gave it. */
+  async drop(key: string, result: CID): Promise<Purged> {
+    return await this.#forget(key, (gift) => gift.result.equals(result))
   }
 
   /**
@@ -111,24 +119,33 @@ export class Given {
    */
   async purge(peer: string): Promise<Purged> {
     const purged: Purged = { results: 0, files: 0 }
-    for (const [key, gifts] of [...this.#gifts]) {
-      const theirs = gifts.filter(({ by }) => by === peer)
-      if (theirs.length === 0) continue
-      for (const gift of theirs) {
-        for (const bytes of await this.#needs.traces.traces(key)) {
-          if (!readTrace(bytes)?.result.equals(gift.result)) continue
-          await this.#needs.traces.remove(key, bytes)
-          purged.results += 1
-        }
-        purged.files += await this.#removeFiles(gift)
-      }
-      this.#gifts.set(
-        key,
-        gifts.filter(({ by }) => by !== peer),
-      )
-      await this.#save(key)
-      this.#needs.onGone(key)
+    for (const key of [...this.#gifts.keys()]) {
+      const { results, files } = await this.#forget(key, ({ by }) => by === peer)
+      purged.results += results
+      purged.files += files
     }
+    return purged
+  }
+
+  async #forget(key: string, isGone: (gift: Gift) => boolean): Promise<Purged> {
+    const purged: Purged = { results: 0, files: 0 }
+    const gifts = this.#gifts.get(key) ?? []
+    const gone = gifts.filter(isGone)
+    if (gone.length === 0) return purged
+    for (const gift of gone) {
+      for (const bytes of await this.#needs.traces.traces(key)) {
+        if (!readTrace(bytes)?.result.equals(gift.result)) continue
+        await this.#needs.traces.remove(key, bytes)
+        purged.results += 1
+      }
+      purged.files += await this.#removeFiles(gift)
+    }
+    this.#gifts.set(
+      key,
+      gifts.filter((gift) => !isGone(gift)),
+    )
+    await this.#save(key)
+    this.#needs.onGone(key)
     return purged
   }
 

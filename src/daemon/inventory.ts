@@ -21,6 +21,8 @@ export interface Held {
 interface InventoryNeeds {
   traces: { traces(keyHex: string): Promise<Uint8Array[]>; keys(): AsyncIterable<string> }
   blocks: { get(cid: CID): Promise<Uint8Array | undefined>; has(cid: CID): Promise<boolean> }
+  /** Whose word is behind a trace; without any nobody could use it. */
+  claimsAbout(trace: Uint8Array): Promise<Uint8Array[]>
   log: Logger
 }
 
@@ -126,6 +128,7 @@ export class Inventory {
     for (const bytes of await this.#needs.traces.traces(key)) {
       const trace = readTrace(bytes)
       if (trace === undefined || isBound(trace) || Buffer.from(digestOf(trace.action)).toString('hex') !== key) continue
+      if ((await this.#needs.claimsAbout(bytes)).length === 0) continue
       const encoded = await this.#needs.blocks.get(trace.result)
       const result = encoded && readResult(encoded)
       if (encoded === undefined || result === undefined) continue

@@ -24,6 +24,7 @@ import {
 import { rootToken } from '../plan/roots.ts'
 import { isBound } from '../recall/evidence.ts'
 import { declaredReadSet, type Unshareable } from '../recall/read-set.ts'
+import { type SignedClaim, unwatched } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec, digestOf, readCid } from '../wire/cid.ts'
 import { type Award, Outcome as Status } from '../wire/generated/market_pb.ts'
 import { type LentReadsNeeds, type LentTree, lentReads } from './lent-reads.ts'
@@ -45,8 +46,10 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
     inputs: Inputs,
     options: { signal: AbortSignal; onRmeta(rmeta: EarlyMetadata): void },
   ): Promise<Outcome>
+  /** Puts this node's name to what came out; undefined when it does not come out the same each time. */
+  sign(action: Action, made: { result: Result; reads: ReadSet }): Promise<SignedClaim | undefined>
   /** Keeps the result, so that this node can recall it and answer for it too. */
-  remember(result: Result, reads: ReadSet): Promise<void>
+  remember(result: Result, reads: ReadSet, claims: readonly SignedClaim[]): Promise<void>
   /** Tells other members that this node is at some work, so that they wait for its end. */
   claim(work: Uint8Array, expectedMs: number): Pick<Claim, 'commit' | 'done'>
   log: Logger
@@ -67,8 +70,8 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
     if (action.salt !== needs.salt) throw new ShoalError('ERR_ADMISSION', 'action of another mesh')
     admit(action)
     const lent = new LentUnit(action, cidOf(award.action, dagCborCodec), needs)
-    if (lent.usesMacros && !needs.observes()) throw unwatched('there is no observer here')
-    const laid = await gather(readCid(award.inputs), peer, signal, needs)
+    if (lent.usesMacros && !needs.observes()) throw notWatched('there is no observer here')
+    const laid = await gather(readCid(award.inputs), [peer], signal, needs)
     const claim = lent.claim(laid, award.expectedMs)
     try {
       return await lent.compile(laid, options)
@@ -84,7 +87,7 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
 }
 
 /** What was laid out for a compile. */
-interface Laid {
+export interface Laid {
   inputs: Inputs
   trees: readonly LentTree[]
 }
@@ -154,18 +157,28 @@ class LentUnit {
   async #deliver({ result, observed, wallMs }: Outcome & { kind: 'ok' }, laid: Laid): Promise<WorkResult> {
     const encoded = encodeResult(result)
     const reads = await this.#observed(observed, result.depInfo, laid)
-    if (typeof reads === 'string' && this.usesMacros) throw unwatched(reads)
+    if (typeof reads === 'string' && this.usesMacros) throw notWatched(reads)
     const trace = this.#trace(reads, encoded.cid, encoded.bytes.length, marketLimits.result)
     if (trace.length === 0 && this.usesMacros) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
     if (typeof reads === 'string') {
       this.#needs.log.info('lent unit without a trace', { crate: this.#action.crate, reason: reads })
     }
     const kept = typeof reads === 'string' ? this.#declared(result.depInfo, laid) : reads
+    // About the trace that goes along: the builder has nothing else to hold it against.
+    const told = await this.#sign(result, typeof reads === 'string' || trace.length === 0 ? unwatched : reads)
     if (typeof kept !== 'string' && !isBound(kept)) {
-      await this.#needs.remember(result, kept)
+      const claim = kept === reads && trace.length > 0 ? told : await this.#sign(result, kept)
+      await this.#needs.remember(result, kept, [claim])
       this.isKept = true
     }
-    return ended(Status.OK, { result: encoded.bytes, trace, wallMs })
+    return ended(Status.OK, { result: encoded.bytes, trace, claim: told.bytes, wallMs })
+  }
+
+  /** @throws ShoalError ERR_OUTPUT for what does not come out the same each time */
+  async #sign(result: Result, reads: ReadSet): Promise<SignedClaim> {
+    const claim = await this.#needs.sign(this.#action, { result, reads })
+    if (claim === undefined) throw new ShoalError('ERR_OUTPUT', 'it comes out differently each time')
+    return claim
   }
 
   async #observed(observed: Observed | undefined, depInfo: string, laid: Laid): Promise<ReadSet | Unshareable> {
@@ -195,9 +208,13 @@ class LentUnit {
   }
 }
 
-/** Fetches the input manifest and everything that it names. */
-async function gather(cid: CID, peer: string, signal: AbortSignal, needs: LendNeeds): Promise<Laid> {
-  const from = [peer]
+/** Fetches the input manifest and everything that it names. @param from members that have it; none: what is here has to do */
+export async function gather(
+  cid: CID,
+  from: readonly string[],
+  signal: AbortSignal,
+  needs: Pick<LendNeeds, 'bytes' | 'ensure'>,
+): Promise<Laid> {
   const inputs = decodeInputs(await needs.bytes(cid, { from, maxBytes: limits.inputs, signal }))
   const files: { cid: CID; size: number }[] = [...inputs.files]
   const trees: LentTree[] = []
@@ -216,11 +233,11 @@ async function gather(cid: CID, peer: string, signal: AbortSignal, needs: LendNe
 
 const placeIn = (root: RootName, path: string): string => (path === '' ? rootToken(root) : `${rootToken(root)}/${path}`)
 
-const unwatched = (why: string): ShoalError =>
+const notWatched = (why: string): ShoalError =>
   new ShoalError('ERR_OUTPUT', `what its macros look at cannot be told: ${why}`)
 
 const nothing = new Uint8Array()
 
 function ended(outcome: Status, fields: Partial<WorkResult>): WorkResult {
-  return { outcome, code: '', message: '', result: nothing, trace: nothing, wallMs: 0, ...fields }
+  return { outcome, code: '', message: '', result: nothing, trace: nothing, claim: nothing, wallMs: 0, ...fields }
 }

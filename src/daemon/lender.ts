@@ -17,6 +17,7 @@ import type { Invocation } from '../plan/invocation.ts'
 import type { ToolchainId } from '../plan/plan.ts'
 import { StatMemo } from '../plan/stat-memo.ts'
 import { type Toolchain, Toolchains } from '../plan/toolchain.ts'
+import type { ClaimTier } from '../recall/signed-claim.ts'
 import type { Health } from '../watch/health.ts'
 import { Tier } from '../wire/generated/market_pb.ts'
 
@@ -150,6 +151,13 @@ export class Lender {
   get lending(): { tier: Tier; reason: string; owner: string; toolchains: number } {
     const { tier, reason } = this.#executor
     return { tier: tiers[tier], reason, owner: this.#owner.reason, toolchains: this.#ready.size }
+  }
+
+  /** How what is compiled here for others is kept apart. */
+  get claimTier(): ClaimTier {
+    const { tier } = this.#executor
+    if (tier === 'none') throw new ShoalError('ERR_SANDBOX', this.#executor.reason)
+    return tier
   }
 
   terms(): LendTerms {

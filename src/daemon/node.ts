@@ -35,6 +35,7 @@ import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
 import { OwnerWatch } from './owner-watch.ts'
 import { purgeBy } from './purge-by.ts'
+import { type RerunNeeds, rerun } from './rerun.ts'
 import { lockState, readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
 import { spotCheck } from './spot-check.ts'
@@ -42,6 +43,8 @@ import { peersView, statusView } from './status.ts'
 import { Supply } from './supply.ts'
 import { ToolchainShelf } from './toolchain-shelf.ts'
 import { compilerHost, ToolchainSupply } from './toolchain-supply.ts'
+import { Trust } from './trust.ts'
+import { withoutLiars } from './without-liars.ts'
 
 export interface NodeInit {
   paths: ShoalPaths
@@ -128,13 +131,6 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const traces = createTraceStore({ datastore: index.datastore, log })
   const closures = createClosureStore({ datastore: index.datastore, log })
 
-  const recall: Recall = new Recall({
-    blocks,
-    traces,
-    ask: (key, options) => sharing.ask(key, options),
-    fetch: (cid, options) => sharing.bytes(cid, options),
-    log: log.child('recall'),
-  })
   await finishRekey(paths.state, clock.wall(), log)
   const mesh = await createMesh(
     {
@@ -155,6 +151,33 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     const idle = slots.lent === 0 && own.waiting + own.here + own.away === 0
     return idle && sessions.list().every(({ over }) => over)
   }
+  const trust: Trust = await Trust.open(
+    {
+      datastore: index.datastore,
+      members: mesh.members,
+      traces,
+      clock,
+      random,
+      log: log.child('trust'),
+      machine: init.machine ?? systemMachine(process.platform),
+      isQuiet,
+      trouble,
+      rerun: (action, inputs, signal) => blocks.leasing(() => rerun({ action, inputs }, signal, { ...running, log })),
+      keepInputs: (planned, inputs) => supply.offerInputs(planned, inputs),
+      purge: (peer) => purgeBy(peer, { mesh, given, placed: sharing.placed }),
+      given: () => given,
+    },
+    config,
+  )
+  closing.push(() => trust.stop())
+  const recall: Recall = new Recall({
+    blocks,
+    traces,
+    ask: (key, options) => sharing.ask(key, options),
+    fetch: (cid, options) => sharing.bytes(cid, options),
+    judge: trust.judge,
+    log: log.child('recall'),
+  })
   const sharing: Sharing = await Sharing.open(
     {
       mesh,
@@ -201,9 +224,20 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     { mesh, clock, log: log.child('toolchains'), blocks, supply, machine, lender, shelf, announce },
     { host: compilerHost(process.platform, process.arch), lends: config.lend.slots !== 0 },
   )
+  /** What lending and audits have in common. */
+  const running: Omit<RerunNeeds, 'log'> = {
+    bytes: (cid, fetchOptions) => supply.bytes(cid, fetchOptions),
+    ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
+    covered: (toolchain) => lender.covered(toolchain),
+    usesEnviron: (library) => lender.usesEnviron(library),
+    run: (action, inputs, runOptions) => {
+      toolchains.used(action.toolchain)
+      return lender.run(action, inputs, runOptions)
+    },
+  }
   const market = createMarket(
     {
-      mesh,
+      mesh: withoutLiars(mesh, (peer) => trust.standings.isLiar(peer)),
       clock,
       random,
       log: log.child('market'),
@@ -212,18 +246,12 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       work: (award, options) =>
         blocks.leasing(() =>
           lend(award, options, {
+            ...running,
             salt: membership.id,
-            bytes: (cid, fetchOptions) => supply.bytes(cid, fetchOptions),
-            ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
             observes: () => lender.observes(),
-            covered: (toolchain) => lender.covered(toolchain),
-            usesEnviron: (library) => lender.usesEnviron(library),
-            run: (action, inputs, runOptions) => {
-              toolchains.used(action.toolchain)
-              return lender.run(action, inputs, runOptions)
-            },
-            remember: async (result, reads) => {
-              await recall.remember(result, reads)
+            sign: (action, made) => trust.sign(action, made, lender.claimTier),
+            remember: async (result, reads, claims) => {
+              await recall.remember(result, reads, claims)
               sharing.made(result.action)
             },
             claim: (work, expectedMs) => mesh.claim(work, expectedMs),
@@ -282,10 +310,11 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       given,
       lender,
       observer,
+      trust,
       sessions,
       processes,
     },
-    { paths, config },
+    { paths, config, isOpen: membership.open },
     closing,
   )
 
@@ -301,12 +330,14 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     lending: () => lender.lending,
     warmer,
     traffic,
+    trust,
     sharing: { view: () => ({ ...sharing.view(), toolchains: toolchains.view() }) },
   }
   const server = new LocalServer(
     {
       compile: (shim) => {
         warmer.giveWay()
+        trust.audits.giveWay()
         return units.compile(shim)
       },
       command: (method, params) =>

@@ -10,12 +10,15 @@ import type { Market } from '../market/driver.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { driverDigest } from '../plan/driver.ts'
 import type { Invocation } from '../plan/invocation.ts'
-import { type PlanNeeds, plan } from '../plan/plan.ts'
+import type { LentInputs } from '../plan/lent-inputs.ts'
+import { type PlanNeeds, type PlannedAction, plan } from '../plan/plan.ts'
 import { processorName } from '../plan/processor.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
 import { Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
 import { placeOf } from '../recall/evidence.ts'
+import { packageOf } from '../recall/judge.ts'
+import { mayAskOthers, type Policy, readPolicy, takesAnyWord } from '../recall/policy.ts'
 import type { Recall } from '../recall/recall.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
@@ -23,11 +26,11 @@ import type { ClosureStore } from '../store/closures.ts'
 import { createSubjectStore } from '../store/subjects.ts'
 import type { ProcessTable } from '../watch/processes.ts'
 import type { Sessions } from '../watch/sessions.ts'
-import { cargoEnvironments, workingDirectory } from './cargo-process.ts'
+import { cargoEnvironments, cargoPlaces, workingDirectory } from './cargo-process.ts'
 import { Causes } from './causes.ts'
 import { collectResult } from './collect.ts'
 import { compile } from './compile.ts'
-import type { CompileNeeds } from './compile-needs.ts'
+import type { CompileNeeds, UnitTrust } from './compile-needs.ts'
 import { EditedUnits } from './edited.ts'
 import type { Given } from './given.ts'
 import { Learnt } from './learnt.ts'
@@ -40,9 +43,11 @@ import { SessionToolchains } from './session-toolchains.ts'
 import type { Sharing } from './sharing.ts'
 import { StaysHere } from './stays-here.ts'
 import type { Supply } from './supply.ts'
+import type { Trust } from './trust.ts'
 import { stayingTask, Units } from './units.ts'
 import { Warmer } from './warm.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
+import { WorkspaceTrust } from './workspace-trust.ts'
 
 export interface UnitParts {
   clock: Clock
@@ -65,6 +70,7 @@ export interface UnitParts {
   given: Given
   lender: Lender
   observer: ObserverHere
+  trust: Trust
   sessions: Sessions
   processes: ProcessTable
 }
@@ -76,11 +82,11 @@ export interface UnitParts {
  */
 export async function openUnits(
   parts: UnitParts,
-  { paths, config }: { paths: ShoalPaths; config: Config },
+  { paths, config, isOpen }: { paths: ShoalPaths; config: Config; isOpen: boolean },
   closing: (() => Promise<void>)[],
 ): Promise<{ units: Units; warmer: Warmer }> {
   const { clock, log, env, trouble, machine, isQuiet, salt, blocks, closures, datastore, recall } = parts
-  const { market, mesh, supply, sharing, given, lender, observer, sessions, processes } = parts
+  const { market, mesh, supply, sharing, given, lender, observer, trust, sessions, processes } = parts
   const digests = await StatDigests.open({
     file: join(paths.cache, 'digests'),
     boot: bootId(),
@@ -127,6 +133,8 @@ export async function openUnits(
     inputsOf: (planned) => works.inputsOf(planned),
     log: log.child('causes'),
   })
+  const policy = readPolicy(config.trust.policy ?? (isOpen ? 'strict' : 'team')) ?? { kind: 'own' }
+  const workspaces = new WorkspaceTrust(policy, log.child('trust'))
   const units = new Units({
     sessions,
     market: {
@@ -139,8 +147,13 @@ export async function openUnits(
     },
     cargoRuns: (pid) => processes.identify(pid) !== undefined,
     nameOf: (peer) => mesh.peers().find((view) => view.peerId === peer)?.name || peer,
-    compile: (shim, build, over) =>
-      blocks.leasing(() =>
+    compile: async (shim, build, over) => {
+      const { cargoPid, cwd } = shim.invocation
+      const policies = await workspaces.of(Buffer.from(build).toString('hex'), () => {
+        const places = cargoPlaces(cargoPid)
+        return places.length > 0 ? places : [cwd]
+      })
+      return await blocks.leasing(() =>
         compile(shim, {
           over,
           plan: async (invocation) => {
@@ -149,7 +162,12 @@ export async function openUnits(
             if (planned.shareable) sharing.planned(build, () => directoryOf(invocation), planned.key)
             return planned
           },
-          recall,
+          recall: {
+            own: (planned, place) => recall.own(planned, place, policies),
+            mesh: (planned, place, options) => recall.mesh(planned, place, { ...options, policies }),
+            remember: (result, reads, claims) => recall.remember(result, reads, claims),
+          },
+          trust: unitTrust(trust, policies, (planned) => works.inputsOf(planned)),
           market,
           placeOf: (planned, variables) =>
             placeOf(planned, variables, {
@@ -200,9 +218,28 @@ export async function openUnits(
           inFlight,
           log: log.child('compile'),
         }),
-      ),
+      )
+    },
   })
   return { units, warmer }
+}
+
+/** What is done for one unit as its workspace would have it. */
+function unitTrust(
+  trust: Trust,
+  policies: readonly Policy[],
+  inputsOf: (planned: PlannedAction) => LentInputs | undefined,
+): UnitTrust {
+  return {
+    objection(planned) {
+      if (trust.determinism.isUnsteady(packageOf(planned))) return 'unsteady'
+      return mayAskOthers(policies, planned.kind) ? undefined : 'policy'
+    },
+    objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
+    lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
+    accepted: (planned, claims) => trust.accepted(planned, inputsOf(planned), claims),
+    made: (planned, made) => trust.made(planned, inputsOf(planned), made),
+  }
 }
 
 /** Where cargo runs, else the directory of the unit. */

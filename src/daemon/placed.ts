@@ -5,6 +5,9 @@ import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { limits } from '../plan/action.ts'
 import { isForOthers, readTrace } from '../recall/evidence.ts'
+import { maxClaims as maxWords } from '../recall/judge.ts'
+import type { Holding } from '../recall/recall.ts'
+import { maxClaimBytes } from '../recall/signed-claim.ts'
 import { cidSchema, decodeCbor, encodeCbor } from '../wire/cbor.ts'
 import { digestOf, hexOf, readCid } from '../wire/cid.ts'
 import type { Keep } from '../wire/generated/placement_pb.ts'
@@ -47,6 +50,8 @@ const recordSchema = z.strictObject({
   v: z.literal(1),
   trace: z.instanceof(Uint8Array),
   blocks: z.array(z.tuple([cidSchema, z.int().min(0)])).max(maxBlocks),
+  /** Whose word it is; none in what was kept before there were claims. */
+  claims: z.array(z.instanceof(Uint8Array)).max(maxWords).optional(),
 })
 
 /**
@@ -171,17 +176,17 @@ export class Placed {
   }
 
   /** What is kept of an action key, complete, and by whom it was placed. */
-  async claims(key: string): Promise<{ peer: string; traces: Uint8Array[] }[]> {
-    const found: { peer: string; traces: Uint8Array[] }[] = []
+  async claims(key: string): Promise<Holding[]> {
+    const found: Holding[] = []
     for (const peer of this.#claims.get(key)?.keys() ?? []) {
       const held = await this.held(key, peer)
-      if (held !== undefined) found.push({ peer, traces: [held.trace] })
+      if (held !== undefined) found.push({ peer, traces: [held.trace], claims: held.claims })
     }
     return found
   }
 
   /** What `peer` placed under an action key; undefined when not all of it is here. */
-  async held(key: string, peer: string): Promise<Omit<Held, 'costMs'> | undefined> {
+  async held(key: string, peer: string): Promise<Offered | undefined> {
     if (!this.#claims.get(key)?.has(peer)) return undefined
     let record: PlacedRecord | undefined
     try {
@@ -192,7 +197,7 @@ export class Placed {
     if (record === undefined) return undefined
     const blocks = record.blocks.map(([cid, size]) => ({ cid, size }))
     for (const { cid } of blocks) if (!(await this.#needs.blocks.has(cid))) return undefined
-    return { key, trace: record.trace, blocks, bytes: sizeOf(blocks) }
+    return { key, trace: record.trace, blocks, bytes: sizeOf(blocks), claims: record.claims ?? [] }
   }
 
   /** Everybody who has something kept here, with the action keys. */
@@ -204,7 +209,7 @@ export class Placed {
     return makers
   }
 
-  async #fetchAll(peer: string, { key, trace: bytes, blocks, bytes: size }: Omit<Held, 'costMs'>): Promise<void> {
+  async #fetchAll(peer: string, { key, trace: bytes, blocks, bytes: size }: Offered): Promise<void> {
     const timeout = AbortSignal.timeout(leastFetchMs + Math.ceil(size / leastBytesPerMs))
     const signal = AbortSignal.any([this.#stop.signal, timeout])
     const [first, ...rest] = blocks
@@ -274,21 +279,26 @@ interface PlacedRecord {
   v: 1
   trace: Uint8Array
   blocks: [CID, number][]
+  claims?: Uint8Array[] | undefined
 }
+
+/** A result that a member gives to this node to keep. */
+type Offered = Omit<Held, 'costMs'> & { claims: Uint8Array[] }
 
 const nameOf = (key: string, peer: string): Key => new Key(`${prefix}${key}/${peer}`, false)
 
 const costOf = ({ trace, blocks }: PlacedRecord): number => blocks.reduce((sum, [, size]) => sum + size, trace.length)
 
-const recordOf = ({ trace, blocks }: Pick<Held, 'trace' | 'blocks'>): PlacedRecord => ({
+const recordOf = ({ trace, blocks, claims }: Pick<Offered, 'trace' | 'blocks' | 'claims'>): PlacedRecord => ({
   v: 1,
   trace,
   blocks: blocks.map(({ cid, size }) => [cid, size]),
+  ...(claims.length === 0 ? {} : { claims }),
 })
 
 function readRecord(bytes: Uint8Array): PlacedRecord | undefined {
   try {
-    return decodeCbor(bytes, recordSchema, limits.trace + (1 << 16))
+    return decodeCbor(bytes, recordSchema, limits.trace + (1 << 17))
   } catch (error) {
     if (codeOf(error) === 'ERR_DECODE') return undefined
     throw error
@@ -296,7 +306,8 @@ function readRecord(bytes: Uint8Array): PlacedRecord | undefined {
 }
 
 /** What a member wants to have kept; undefined when it cannot be a result that holds for others. */
-function readKeep({ key, trace: bytes, blocks: named }: Keep): Omit<Held, 'costMs'> | undefined {
+function readKeep({ key, trace: bytes, blocks: named, claims }: Keep): Offered | undefined {
+  if (claims.length > maxWords || claims.some(({ length }) => length > maxClaimBytes)) return undefined
   if (key.length !== 32 || named.length === 0 || named.length > maxBlocks || bytes.length > limits.trace)
     return undefined
   const trace = readTrace(bytes)
@@ -311,5 +322,5 @@ function readKeep({ key, trace: bytes, blocks: named }: Keep): Omit<Held, 'costM
   const [first] = blocks
   if (first === undefined || !first.cid.equals(trace.result) || first.size > limits.result) return undefined
   if (!blocks.every(({ size }) => Number.isSafeInteger(size))) return undefined
-  return { key: hexOf(trace.action), trace: bytes, blocks, bytes: sizeOf(blocks) }
+  return { key: hexOf(trace.action), trace: bytes, blocks, bytes: sizeOf(blocks), claims }
 }

@@ -8,6 +8,9 @@ import { cidFromDigest } from '../wire/cid.ts'
 import type { Kept, Room } from '../wire/generated/placement_pb.ts'
 import type { Held } from './inventory.ts'
 
+/** What a member is given to keep. */
+type Given = Pick<Held, 'trace' | 'blocks' | 'bytes'> & { claims: Uint8Array[] }
+
 export interface PlacementNeeds {
   clock: Clock
   log: Logger
@@ -15,7 +18,7 @@ export interface PlacementNeeds {
   /** No cargo is at work and no unit in flight here: uploading disturbs nobody. */
   isQuiet(): boolean
   /** What this node has of an action key (hex); undefined when it has gone since. */
-  held(key: string): Promise<Pick<Held, 'trace' | 'blocks' | 'bytes'> | undefined>
+  held(key: string): Promise<Given | undefined>
   send(peer: string, body: ControlMessage): boolean
   /** A member keeps a result; or it does so instead of another one. */
   onPlaced?(what: 'placed' | 'moved'): void
@@ -230,7 +233,8 @@ export class Placement {
   async #placeOne(waiting: Waiting): Promise<void> {
     const { key } = waiting
     const held = await this.#needs.held(key)
-    if (held === undefined) return
+    // Without anybody's word nobody could use it.
+    if (held === undefined || held.claims.length === 0) return
     const keepers = new Set(this.#keepers.get(key))
     const before = keepers.size
     const name = cidFromDigest(Buffer.from(key, 'hex'))
@@ -255,7 +259,7 @@ export class Placement {
   }
 
   /** @returns whether `peer` keeps it */
-  async #ask(peer: string, key: string, held: Pick<Held, 'trace' | 'blocks' | 'bytes'>): Promise<boolean> {
+  async #ask(peer: string, key: string, held: Given): Promise<boolean> {
     const blocks = held.blocks.map(({ cid, size }) => ({ cid: cid.bytes, size: BigInt(size) }))
     const { promise, resolve } = Promise.withResolvers<boolean>()
     const name = `${key}/${peer}`
@@ -263,7 +267,7 @@ export class Placement {
     const answerMs = leastAnswerMs + held.bytes / leastFetchBytesPerMs
     const cancel = this.#needs.clock.after(answerMs, () => resolve(false))
     try {
-      const value = { key: Buffer.from(key, 'hex'), trace: held.trace, blocks }
+      const value = { key: Buffer.from(key, 'hex'), trace: held.trace, blocks, claims: held.claims }
       if (!this.#needs.send(peer, { case: 'keep', value })) return false
       return await promise
     } finally {

@@ -2,6 +2,8 @@ import type { Datastore } from 'interface-datastore'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import { maxClaims } from '../recall/judge.ts'
+import type { HeldKey } from '../recall/recall.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { TrafficEvent } from '../watch/traffic.ts'
 import { cidFromDigest, hexOf } from '../wire/cid.ts'
@@ -20,6 +22,8 @@ export interface PlacingNeeds {
   supply: Pick<Supply, 'ensure'>
   inventory: Inventory
   machine: Pick<Machine, 'onBattery'>
+  /** Whose word is behind a trace of this node: the claims. */
+  claimsAbout(trace: Uint8Array): Promise<Uint8Array[]>
   note(event: TrafficEvent): void
   /** No cargo is at work and no unit in flight here. */
   isQuiet(): boolean
@@ -65,7 +69,11 @@ export class Placing {
       log,
       datastore,
       isQuiet: () => needs.isQuiet(),
-      held: async (key) => (await inventory.held(key)) ?? (await anyClaim(placed, key)),
+      held: async (key) => {
+        const own = await inventory.held(key)
+        if (own === undefined) return await anyClaim(placed, key)
+        return { ...own, claims: await needs.claimsAbout(own.trace) }
+      },
       send: (peer, body) => mesh.send(peer, body),
       onPlaced: (what) => needs.note({ what }),
     })
@@ -161,20 +169,25 @@ function keptOf(key: string, held: boolean): { case: 'kept'; value: { key: Uint8
 
 /** Adds to what this node answers for action keys what it keeps for others. */
 export async function withPlaced(
-  holdings: { key: Uint8Array; traces: Uint8Array[] }[],
+  holdings: readonly HeldKey[],
   keys: readonly Uint8Array[],
   placed: Pick<Placed, 'has' | 'claims'>,
-): Promise<{ key: Uint8Array; traces: Uint8Array[] }[]> {
+): Promise<HeldKey[]> {
   const found = new Map(holdings.map((holding) => [hexOf(cidFromDigest(holding.key)), holding]))
   for (const key of keys) {
     const hex = Buffer.from(key).toString('hex')
     if (!placed.has(hex)) continue
-    const own = found.get(hex)?.traces ?? []
-    const more = (await placed.claims(hex)).flatMap(({ traces }) => traces)
-    const fresh = more.filter((trace) => !own.some((known) => Buffer.compare(known, trace) === 0))
-    if (own.length + fresh.length > 0) found.set(hex, { key, traces: [...own, ...fresh].slice(0, maxTraces) })
+    const own = found.get(hex) ?? { key, traces: [], claims: [] }
+    const more = await placed.claims(hex)
+    const traces = distinct([...own.traces, ...more.flatMap((placement) => placement.traces)]).slice(0, maxTraces)
+    const claims = distinct([...own.claims, ...more.flatMap((placement) => placement.claims)]).slice(0, maxClaims)
+    if (traces.length > 0) found.set(hex, { key, traces, claims })
   }
   return [...found.values()]
 }
+
+const distinct = (all: readonly Uint8Array[]): Uint8Array[] => [
+  ...new Map(all.map((bytes) => [Buffer.from(bytes).toString('base64'), bytes])).values(),
+]
 
 const maxTraces = 8

@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import { type ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import type { Holding, Recall } from '../recall/recall.ts'
+import type { HeldKey, Holding, Recall } from '../recall/recall.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { TraceStore } from '../store/traces.ts'
 import type { TrafficEvent } from '../watch/traffic.ts'
@@ -24,7 +24,7 @@ export interface SharingNeeds {
   datastore: Datastore
   blocks: BlockStore
   traces: TraceStore
-  recall: Pick<Recall, 'holdings'>
+  recall: Pick<Recall, 'holdings' | 'claimsAbout'>
   supply: Pick<Supply, 'ensure' | 'bytes'>
   machine: Pick<Machine, 'onBattery'>
   note(event: TrafficEvent): void
@@ -80,8 +80,9 @@ export class Sharing {
   }
 
   static async open(needs: SharingNeeds, { placedMaxBytes }: SharingInit): Promise<Sharing> {
-    const inventory = new Inventory(needs)
-    const placing = await Placing.open({ ...needs, inventory }, { maxBytes: placedMaxBytes })
+    const claimsAbout = (trace: Uint8Array): Promise<Uint8Array[]> => needs.recall.claimsAbout(trace)
+    const inventory = new Inventory({ ...needs, claimsAbout })
+    const placing = await Placing.open({ ...needs, inventory, claimsAbout }, { maxBytes: placedMaxBytes })
     return new Sharing(needs, inventory, placing)
   }
 
@@ -139,12 +140,12 @@ export class Sharing {
   }
 
   /** What this node answers when a member asks. */
-  async lookup(keys: Uint8Array[]): Promise<{ key: Uint8Array; traces: Uint8Array[] }[]> {
+  async lookup(keys: Uint8Array[]): Promise<HeldKey[]> {
     const found = await withPlaced(await this.#needs.recall.holdings(keys), keys, this.#placing.placed)
     for (const key of keys) {
       if (found.some((holding) => holding.key === key)) continue
       const lists = await this.#prefetch.lists(Buffer.from(key).toString('hex'))
-      if (lists.length > 0) found.push({ key, traces: lists })
+      if (lists.length > 0) found.push({ key, traces: lists, claims: [] })
     }
     return found
   }

@@ -10,6 +10,8 @@ import type { TraceStore } from '../store/traces.ts'
 import type { Health } from '../watch/health.ts'
 import type { Traffic } from '../watch/traffic.ts'
 import { Tier } from '../wire/generated/market_pb.ts'
+import type { StandingView } from './standing.ts'
+import type { Trust } from './trust.ts'
 
 export interface StatusNeeds {
   name: string
@@ -26,6 +28,7 @@ export interface StatusNeeds {
   /** What this node has for others, what it placed on them, what they placed here. */
   sharing: { view(): Record<string, unknown> }
   traffic: Pick<Traffic, 'counts'>
+  trust: Pick<Trust, 'audits' | 'determinism' | 'view'>
 }
 
 const tierNames: Record<number, string> = {
@@ -59,6 +62,7 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
     warming: needs.warmer.pending,
     sharing: needs.sharing.view(),
     traffic: needs.traffic.counts(),
+    trust: { audits: needs.trust.audits.stats, unsteady: needs.trust.determinism.unsteady() },
     peers: mesh.peers().filter((peer) => peer.connected).length,
     cache: await cacheView(needs),
     health: health.problems(),
@@ -80,7 +84,11 @@ export async function cacheView({
 }
 
 /** `shoal peers --json`, version 1. */
-export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>): Record<string, unknown> {
+export function peersView({
+  mesh,
+  market,
+  trust,
+}: Pick<StatusNeeds, 'mesh' | 'market' | 'trust'>): Record<string, unknown> {
   const traded = new Map(market.stats().peers.map((peer) => [peer.peer, peer]))
   const { members } = mesh
   const cloned = members.cloned()
@@ -100,6 +108,7 @@ export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>
       connected,
       suspect,
       cloned: cloned.has(peerId),
+      trust: trustView(trust.view(peerId)),
       addresses,
       rttMs: rttMs ?? null,
       silentS: silentS ?? null,
@@ -111,6 +120,14 @@ export function peersView({ mesh, market }: Pick<StatusNeeds, 'mesh' | 'market'>
     }
   })
   return { schema: 1, self: { roles: views.get(mesh.peerId)?.roles ?? [] }, peers }
+}
+
+/** What this node knows of how far the word of a member is good; null when it never needed it. */
+function trustView(standing: StandingView | undefined): Record<string, unknown> | null {
+  if (standing === undefined) return null
+  const { caught, ...counts } = standing
+  const known = caught === null ? null : { ...caught, at: new Date(caught.at).toISOString() }
+  return { ...counts, caught: known }
 }
 
 /** A member that this node has never been connected to. */

@@ -3,12 +3,14 @@ import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
+import { peerIdOf } from '../mesh/members.ts'
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
 import type { Missed, Recalled } from '../recall/recall.ts'
+import { type SignedClaim, sameOutputs, unwatched } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
 import type { CompileNeeds, UnitEnd, UnitOutcome } from './compile-needs.ts'
@@ -17,6 +19,10 @@ import type { Ran, ShimLink } from './shim-link.ts'
 
 /** What a lender that did its work well cannot help. */
 const ownDoing: ReadonlySet<string> = new Set(['ERR_PATH_BOUND', 'ERR_INPUT_MISSING'])
+
+/** Why others' results were not used; what was compiled here instead is as good as any. */
+const refusals: ReadonlySet<string> = new Set(['policy', 'conflict'] satisfies Reason[])
+export const isRefusal = (reason: string): boolean => refusals.has(reason)
 
 /** One unit on its way: the steps of the story in `compile.ts`. */
 export class Unit {
@@ -28,6 +34,9 @@ export class Unit {
   #bytesIn = 0
   #fallback: string | undefined
   #reason = ''
+  /** Why what others have, or could make, is not used. */
+  #refused: Reason | undefined
+  #word: string | undefined
   #readsEnvironment = false
   /** What a compile here left, in the store by now. */
   #made: readonly { name: string; cid: CID; identity: string }[] = []
@@ -42,7 +51,9 @@ export class Unit {
 
   end(outcome: UnitOutcome, where: string): UnitEnd {
     const { crate, kind } = this.#planned
-    const end: UnitEnd = { crate, kind, outcome, where, reason: this.#reason, bytesIn: this.#bytesIn }
+    const reason = this.#reason || (outcome === 'compiled-here' ? (this.#refused ?? '') : '')
+    const end: UnitEnd = { crate, kind, outcome, where, reason, bytesIn: this.#bytesIn }
+    if (this.#word !== undefined) end.word = this.#word
     return this.#fallback === undefined ? end : { ...end, fallback: this.#fallback }
   }
 
@@ -70,14 +81,17 @@ export class Unit {
   /** @param work names what is claimed meanwhile */
   async recallFromMesh(expectedMs: number, work: Uint8Array | undefined): Promise<UnitEnd | undefined> {
     const { signal } = this.#shim
+    this.#refused = this.#needs.trust.objection(this.#planned)
+    if (this.#refused !== undefined) return undefined
     const theirs = await this.#needs.recall.mesh(this.#planned, this.#place, { expectedMs, signal, work })
-    if (theirs === undefined || !(await this.#deliver(theirs))) return undefined
+    if (theirs !== undefined && 'refused' in theirs) this.#refused = theirs.refused
+    if (theirs === undefined || 'refused' in theirs || !(await this.#deliver(theirs))) return undefined
     return this.end('recalled-mesh', theirs.holders[0] ?? '')
   }
 
   /** False: try the next way. */
   async #deliver(recalled: Recalled): Promise<boolean> {
-    const { result, reads, holders } = recalled
+    const { result, reads, holders, claims } = recalled
     try {
       if (holders.length > 0 || !(await this.#delivery.atOnce(result))) await this.#deliverAsItComes(recalled)
     } catch (error) {
@@ -85,7 +99,7 @@ export class Unit {
       return false
     }
     await this.#afterwards(async () => {
-      if (holders.length > 0) await this.#remember(result, reads)
+      if (holders.length > 0) await this.#accept(result, reads, claims)
       await this.#done(result)
     })
     return true
@@ -108,7 +122,9 @@ export class Unit {
 
   async compileSomewhere(task: Task, letGo: () => void): Promise<UnitEnd> {
     if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure(letGo)
-    const mayGoAway = task.mayGoAway && this.#staysHere === undefined && (await this.#offerInputs())
+    if (task.mayGoAway) this.#refused ??= this.#needs.trust.objectionToLending(this.#planned)
+    const isLendable = task.mayGoAway && this.#refused === undefined && this.#staysHere === undefined
+    const mayGoAway = isLendable && (await this.#offerInputs())
     const settled = new AbortController()
     const early: Promise<void>[] = []
     const signal = AbortSignal.any([settled.signal, this.#shim.signal])
@@ -176,10 +192,14 @@ export class Unit {
     }
   }
 
-  async #acceptFromAway({ peer, result: bytes, trace }: Placement & { kind: 'away' }): Promise<void> {
+  async #acceptFromAway({ peer, result: bytes, trace, claim: word }: Placement & { kind: 'away' }): Promise<void> {
     const result = decodeResult(bytes)
     if (!answers(result, this.#planned)) throw new ShoalError('ERR_OUTPUT', 'result of another action')
-    const reads = await this.#checkReads({ cid: cidOf(bytes, dagCborCodec), trace, depInfo: result.depInfo })
+    const cid = cidOf(bytes, dagCborCodec)
+    const reads = await this.#checkReads({ cid, trace, depInfo: result.depInfo })
+    const told = { ...(trace.length > 0 ? reads : unwatched), result: cid }
+    const claim = await this.#needs.trust.lent(this.#planned, peer, word, told)
+    if (!sameOutputs(claim, result)) throw new ShoalError('ERR_CLAIM', 'the claim is about other outputs')
     const metadata = result.outputs.find((output) => output.kind === 'metadata')
     const announced = this.#delivery.announcedMetadata
     if (announced !== undefined && (metadata === undefined || !metadata.cid.equals(announced))) {
@@ -192,9 +212,17 @@ export class Unit {
     await this.#delivery.rest(result)
     this.#shim.exit(0)
     await this.#afterwards(async () => {
-      await this.#remember(result, reads)
+      await this.#accept(result, reads, [claim])
       await this.#done(result)
     })
+  }
+
+  /** Keeps what was delivered on others' word. */
+  async #accept(result: Result, reads: ReadSet, claims: readonly SignedClaim[]): Promise<void> {
+    const [about] = claims
+    if (about !== undefined) this.#word = peerIdOf(about.body.signer)
+    await this.#remember(result, reads, claims)
+    await this.#needs.trust.accepted(this.#planned, claims)
   }
 
   /** What follows when cargo has its unit: a disk that is full now costs the memory of it, not the unit. */
@@ -255,14 +283,16 @@ export class Unit {
     const reads = await this.#needs.reads(this.#planned, this.#place, { privateDir, depInfo: result.depInfo, since })
     if (typeof reads === 'string') this.#reason = reads
     else if (!(await this.#needs.unchanged(this.#planned))) this.#reason = 'source-changed'
-    else await this.#remember(result, bind ? bindTo(reads, this.#place) : reads)
+    else if (bind || isBound(reads)) await this.#remember(result, bindTo(reads, this.#place), [])
+    else await this.#remember(result, reads, await this.#needs.trust.made(this.#planned, { result, reads }))
     await this.#done(this.#reason === 'source-changed' ? undefined : result)
   }
 
-  async #remember(result: Result, reads: ReadSet): Promise<void> {
-    await this.#needs.recall.remember(result, reads)
+  async #remember(result: Result, reads: ReadSet, claims: readonly SignedClaim[]): Promise<void> {
+    await this.#needs.recall.remember(result, reads, claims)
     this.#readsEnvironment = reads.reads.some(([kind]) => kind === 'environ')
     if (isBound(reads)) this.#reason = 'path-bound'
+    else if (claims.length === 0) this.#reason = 'unsteady'
     else this.#needs.announce(this.#planned.key)
   }
 

@@ -299,8 +299,9 @@ export class Builder {
     const unit = this.#attemptOf(peer, id, done.epoch)
     if (!unit?.attempt) return
     this.#offers.giveBack(peer)
-    const { result, trace } = done
-    const sound = result.length > 0 && result.length <= marketLimits.result && trace.length <= marketLimits.trace
+    const { result, trace, claim } = done
+    const fits = result.length <= marketLimits.result && trace.length <= marketLimits.trace
+    const sound = result.length > 0 && fits && claim.length <= marketLimits.claim
     if (done.outcome === Outcome.OK && sound) {
       this.#breakers.succeed(peer)
       this.#effects.push({ kind: 'away', id, peer, done, awayMs: now - unit.attempt.awardedAt })

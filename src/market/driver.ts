@@ -74,10 +74,18 @@ export type Placement =
    */
   | { kind: 'here'; reason: HereReason; returned: ReturnReason | undefined; release(): void }
   /**
-   * A lender says that it has compiled it. `result`, at most 4 MiB, and `trace`, at most 512 KiB or empty: dag-cbor as it
-   * came, not yet looked at.
+   * A lender says that it has compiled it. `result`, at most 4 MiB, `trace`, at most 512 KiB or empty, and `claim`, at most 1 KiB
+   * or empty: dag-cbor as it came, not yet looked at.
    */
-  | { kind: 'away'; peer: string; result: Uint8Array; trace: Uint8Array; wallMs: number; awayMs: number }
+  | {
+      kind: 'away'
+      peer: string
+      result: Uint8Array
+      trace: Uint8Array
+      claim: Uint8Array
+      wallMs: number
+      awayMs: number
+    }
 
 export interface MarketStats {
   /** `free`: neither own units nor guests; `lent`: guests. */
@@ -143,8 +151,8 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
         break
       case 'away': {
         const { peer, done, awayMs } = event
-        const { result, trace, wallMs } = done
-        pending.get(event.id)?.settle({ kind: 'away', peer, result, trace, wallMs, awayMs })
+        const { result, trace, claim, wallMs } = done
+        pending.get(event.id)?.settle({ kind: 'away', peer, result, trace, claim, wallMs, awayMs })
         break
       }
       case 'returned': {

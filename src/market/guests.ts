@@ -62,7 +62,7 @@ export class Guests {
       if (!signal.aborted) this.#log.warn('work failed', { peer, code: failure.code, message: failure.message })
       const code = codeOf(failure) ?? 'ERR_INTERNAL'
       const message = foreignText(failure.message)
-      result = { outcome: Outcome.ERROR, code, message, result: none, trace: none, wallMs: 0 }
+      result = { outcome: Outcome.ERROR, code, message, result: none, trace: none, claim: none, wallMs: 0 }
     }
     this.#running.delete(guest)
     this.#tell({ kind: 'finished', guest, result })

@@ -37,6 +37,7 @@ export const marketLimits = {
   /** A unit that lost so many lenders may be what kills them. */
   lostLenders: 2,
   action: 1 << 20,
+  claim: 1 << 10,
   /** Of DONE: the result, and result and trace together. */
   result: 4 << 20,
   /** Of PROGRESS: the dep-info, and dep-info and trace together. */

@@ -33,7 +33,7 @@ export type HereReason =
   | 'stopping'
 
 /** How a lender's work ends: the fields of a `Done` without its task and epoch. */
-export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'trace' | 'wallMs'>
+export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'trace' | 'claim' | 'wallMs'>
 
 /** The metadata of a unit that still compiles, as frames carry it. */
 export interface MetadataReady {

@@ -20,10 +20,12 @@ export interface Holding {
   key: Uint8Array
   /** At most 8. */
   traces: Uint8Array[]
+  /** Who says so: signed claims about them, at most 32. Default: none. */
+  claims?: Uint8Array[]
 }
 
-/** A holding and who has it. It is a claim: nothing in it has been checked. */
-export interface RemoteHolding extends Holding {
+/** A holding and who has it. Nothing in it has been checked. */
+export interface RemoteHolding extends Required<Holding> {
   peerId: string
 }
 
@@ -80,6 +82,8 @@ interface Lookups {
 const keyBytes = 32
 const maxKeys = 64
 const maxTraces = 8
+const maxClaims = 32
+const maxClaimBytes = 1024
 const maxAnswerBytes = 1024 * 1024
 const worksGraceMs = 20
 const maxConcurrentLookups = 4
@@ -151,9 +155,10 @@ export class Holdings {
       if (question.works.has(hex(work))) this.#needs.claims.onPending(peerId, work, expectedMs)
       else this.dropped += 1
     }
-    for (const { key, traces } of answer.holdings.slice(0, maxKeys)) {
-      if (!question.keys.has(hex(key)) || traces.length > maxTraces) this.dropped += 1
-      else question.found.push({ peerId, key, traces })
+    for (const { key, traces, claims } of answer.holdings.slice(0, maxKeys)) {
+      const isSound = question.keys.has(hex(key)) && traces.length <= maxTraces && claims.length <= maxClaims
+      if (isSound) question.found.push({ peerId, key, traces, claims })
+      else this.dropped += 1
     }
     const isEnough = question.found.length >= question.enough
     if (question.unanswered.size === 0 || (isEnough && question.graceMs === 0)) question.done()
@@ -295,10 +300,15 @@ export class Holdings {
   }
 }
 
-// When not all fits into one answer, every key gets its first trace before any gets its second.
+// When not all fits into one answer, every key gets its first trace before any gets its second. Claims are small, and without
+// them a trace is of no use.
 function fit(holdings: readonly Holding[]): MessageInitShape<typeof HoldingSchema>[] {
-  const answer = holdings.slice(0, maxKeys).map(({ key }) => ({ key, traces: [] as Uint8Array[] }))
   let room = maxAnswerBytes
+  const answer = holdings.slice(0, maxKeys).map(({ key, claims = [] }) => {
+    const told = claims.slice(0, maxClaims).filter(({ length }) => length <= maxClaimBytes && length <= room)
+    room -= told.reduce((sum, { length }) => sum + length, 0)
+    return { key, traces: [] as Uint8Array[], claims: told }
+  })
   for (let rank = 0; rank < maxTraces; rank += 1) {
     for (const [index, { traces }] of holdings.slice(0, maxKeys).entries()) {
       const trace = traces[rank]

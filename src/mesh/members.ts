@@ -112,6 +112,11 @@ export class Members {
     }
   }
 
+  /** This node's own key, for what is no statement of the roster. */
+  get signer(): SigningKey {
+    return this.#key
+  }
+
   /** This node as one who signs. @throws ShoalError as `Roster.verify` */
   issuer(): Issuer & { certificate: Certificate } {
     return { genesis: this.genesis, key: this.#key, certificate: this.own() }

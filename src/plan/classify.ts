@@ -36,6 +36,9 @@ export const reasons = {
   'writes-elsewhere': 'something in it writes files beside its outputs',
   'uses-network': 'something in it uses the network',
   unobserved: 'what it reads could not be observed',
+  policy: 'the trust policy wants more than the word that others give',
+  conflict: 'others do not agree about what comes out',
+  unsteady: 'it comes out differently each time',
 } as const
 export type Reason = keyof typeof reasons
 

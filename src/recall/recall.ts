@@ -13,7 +13,10 @@ import {
 import type { PlannedAction } from '../plan/plan.ts'
 import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
 import { answers, type Difference, firstDifference, isBound, isForOthers, type Place, readTrace } from './evidence.ts'
+import { contradict, type Judge, maxClaims } from './judge.ts'
+import { allows, type Policy, peopleWanted, takesAnyWord } from './policy.ts'
 import { tellsOfSources } from './read-set.ts'
+import { evidenceOf, type SignedClaim, sameOutputs } from './signed-claim.ts'
 
 /** A result that holds for an invocation, and where its blocks are. */
 export interface Recalled {
@@ -22,6 +25,13 @@ export interface Recalled {
   reads: ReadSet
   /** Peers that said they hold it; empty when everything is here. */
   holders: readonly string[]
+  /** Who says so: the claim about this very result, then those of others that say the same. None for what is kept here. */
+  claims: readonly SignedClaim[]
+}
+
+/** Somebody has it, and it is not used. */
+export interface Refused {
+  refused: 'policy' | 'conflict'
 }
 
 /** Nothing kept here holds. */
@@ -34,6 +44,22 @@ export interface Missed {
 export interface Holding {
   peer: string
   traces: readonly Uint8Array[]
+  /** Claims about them; nothing in them has been checked. */
+  claims: readonly Uint8Array[]
+}
+
+/** What this node answers of one action key. */
+export interface HeldKey {
+  key: Uint8Array
+  traces: Uint8Array[]
+  claims: Uint8Array[]
+}
+
+export interface MeshOptions {
+  expectedMs: number
+  signal: AbortSignal
+  work: Uint8Array | undefined
+  policies: readonly Policy[]
 }
 
 export interface RecallNeeds {
@@ -50,9 +76,10 @@ export interface RecallNeeds {
   /** Asks the mesh who has done this; returns what came in time. */
   ask(
     key: CID,
-    options: { budgetMs: number; signal: AbortSignal; work: Uint8Array | undefined },
+    options: { budgetMs: number; signal: AbortSignal; work: Uint8Array | undefined; enough: number },
   ): Promise<readonly Holding[]>
   fetch(cid: CID, options: { from: readonly string[]; maxBytes: number; signal: AbortSignal }): Promise<Uint8Array>
+  judge: Judge
   log: Logger
 }
 
@@ -74,9 +101,10 @@ export class Recall {
     this.#needs = needs
   }
 
-  /** A result kept here, complete, that holds for this place. */
-  async own(planned: PlannedAction, place: Place): Promise<Recalled | Missed> {
+  /** A result kept here, complete, that holds for this place and may be used. */
+  async own(planned: PlannedAction, place: Place, policies: readonly Policy[]): Promise<Recalled | Missed> {
     const keyHex = hexOf(planned.key)
+    const kept = takesAnyWord(policies, planned.kind) ? undefined : await this.#needs.judge.kept(keyHex)
     let nearest: { difference: Difference; agreed: number } | undefined
     for (const [age, bytes] of (await this.#needs.traces.traces(keyHex)).entries()) {
       const trace = this.#decoded.get(bytes) ?? readTrace(bytes)
@@ -94,74 +122,143 @@ export class Recall {
       }
       const result = await this.#complete(trace)
       if (result === undefined || !answers(result, planned)) continue
+      if (kept !== undefined && !isBound(trace) && !this.#mayUse(trace, kept, planned, policies)) continue
       // The one used longest ago goes first when there are too many.
       if (age > 0) await this.#needs.traces.add(keyHex, bytes)
-      return { result, reads: trace, holders: [] }
+      return { result, reads: trace, holders: [], claims: [] }
     }
     return { difference: nearest?.difference }
   }
 
   /**
-   * A result that some peer holds; its blocks are still to be fetched from `holders`.
+   * A result that some peer holds and that may be used; its blocks are still to be fetched from `holders`.
    * @param options expectedMs: what compiling it would take; work: names what is claimed meanwhile, 32 bytes
    */
   async mesh(
     planned: PlannedAction,
     place: Place,
-    { expectedMs, signal, work }: { expectedMs: number; signal: AbortSignal; work: Uint8Array | undefined },
-  ): Promise<Recalled | undefined> {
+    { expectedMs, signal, work, policies }: MeshOptions,
+  ): Promise<Recalled | Refused | undefined> {
     const budgetMs = Math.min(mostAskMs, Math.max(leastAskMs, expectedMs / 2))
-    const holdings = await this.#needs.ask(planned.key, { budgetMs, signal, work })
-    const holders = new Map<string, { trace: Trace; peers: string[] }>()
-    for (const { peer, traces } of holdings) {
-      for (const bytes of traces) {
-        const trace = readTrace(bytes)
-        if (trace === undefined || !trace.action.equals(planned.key) || !isForOthers(trace)) continue
-        const name = Buffer.from(bytes).toString('base64')
-        const known = holders.get(name)
-        if (known !== undefined) known.peers.push(peer)
-        else if ((await firstDifference(trace, place)) === undefined) holders.set(name, { trace, peers: [peer] })
-      }
+    const enough = peopleWanted(policies)
+    const holdings = await this.#needs.ask(planned.key, { budgetMs, signal, work, enough })
+    const candidates = await this.#candidates(holdings, planned, place)
+    if (candidates.length === 0) return undefined
+    const kept = await this.#needs.judge.kept(hexOf(planned.key))
+    const told = new Map(
+      [...holdings.flatMap(({ claims }) => this.#needs.judge.admit(planned.key, claims)), ...kept].map((claim) => [
+        Buffer.from(claim.sig).toString('base64'),
+        claim,
+      ]),
+    )
+    // Of all that is said, what was made from just this.
+    const evidence = new Set(candidates.map(({ trace }) => nameOf(evidenceOf(trace))))
+    const claims = [...told.values()].filter(({ body }) => evidence.has(nameOf(body.evidence)))
+    if (new Set(claims.map(({ body }) => nameOf(body.outputs))).size > 1) {
+      await this.#needs.judge.store.add(claims)
+      return { refused: 'conflict' }
     }
-    for (const { trace, peers } of holders.values()) {
+    let isRefused = false
+    for (const { trace, peers } of candidates) {
+      const about = claims.find((claim) => this.#needs.judge.isAbout(claim, trace))
+      if (about === undefined) continue
+      if (!this.#isAllowed(claims, planned, policies)) {
+        isRefused = true
+        continue
+      }
       try {
         const bytes = await this.#needs.fetch(trace.result, { from: peers, maxBytes: limits.result, signal })
         const result = decodeResult(bytes)
-        if (answers(result, planned) && tellsOfSources(result.depInfo, trace, planned, place)) {
-          return { result, reads: trace, holders: peers }
+        const isSaid = sameOutputs(about, result)
+        if (isSaid && answers(result, planned) && tellsOfSources(result.depInfo, trace, planned, place)) {
+          const others = claims.filter((claim) => claim !== about)
+          return { result, reads: trace, holders: peers, claims: [about, ...others] }
         }
       } catch (error) {
         signal.throwIfAborted()
         this.#needs.log.info('result could not be fetched', { code: codeOf(error), crate: planned.crate })
       }
     }
-    return undefined
+    return isRefused ? { refused: 'policy' } : undefined
+  }
+
+  /** Traces of peers that hold here, and who has each. */
+  async #candidates(
+    holdings: readonly Holding[],
+    planned: PlannedAction,
+    place: Place,
+  ): Promise<{ trace: Trace; peers: string[] }[]> {
+    const found = new Map<string, { trace: Trace; peers: string[] }>()
+    for (const { peer, traces } of holdings) {
+      for (const bytes of traces) {
+        const trace = readTrace(bytes)
+        if (trace === undefined || !trace.action.equals(planned.key) || !isForOthers(trace)) continue
+        const name = nameOf(bytes)
+        const known = found.get(name)
+        if (known !== undefined) known.peers.push(peer)
+        else if ((await firstDifference(trace, place)) === undefined) found.set(name, { trace, peers: [peer] })
+      }
+    }
+    return [...found.values()]
+  }
+
+  /** Whether what was kept may be used by a workspace that does not use everything. */
+  #mayUse(trace: Trace, kept: readonly SignedClaim[], planned: PlannedAction, policies: readonly Policy[]): boolean {
+    const about = kept.find((claim) => this.#needs.judge.isAbout(claim, trace))
+    if (about === undefined) return false
+    const same = kept.filter(
+      (claim) => !contradict(claim, about) && nameOf(claim.body.evidence) === nameOf(about.body.evidence),
+    )
+    return this.#isAllowed(same, planned, policies)
+  }
+
+  #isAllowed(claims: readonly SignedClaim[], { kind }: PlannedAction, policies: readonly Policy[]): boolean {
+    return allows(
+      policies,
+      kind,
+      claims.map((claim) => this.#needs.judge.witness(claim)),
+    )
   }
 
   /**
    * Keeps a result whose outputs are in the store already, and what it was made from.
+   * @param claims whose word it is; those of others are kept as they came
    * @throws ShoalError ERR_LIMIT when it was made from too much to be named, and what the store throws
    */
-  async remember(result: Result, { reads, env }: ReadSet): Promise<void> {
+  async remember(result: Result, { reads, env }: ReadSet, claims: readonly SignedClaim[]): Promise<void> {
     const encoded = encodeResult(result)
     const trace: Trace = { v: 2, action: result.action, reads, env, result: encoded.cid }
     const { bytes } = encodeTrace(trace)
     if (bytes.length > limits.trace) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
+    await this.#needs.judge.store.add(claims)
     await this.#needs.blocks.put(encoded.bytes, dagCborCodec)
     await this.#needs.traces.add(hexOf(result.action), bytes)
   }
 
-  /** What this node holds of the keys that a peer asks for: only results that are complete here. */
-  async holdings(keys: readonly Uint8Array[]): Promise<{ key: Uint8Array; traces: Uint8Array[] }[]> {
-    const held: { key: Uint8Array; traces: Uint8Array[] }[] = []
+  /** Whose word is behind a trace that is kept here: the claims, none when nobody's is. */
+  async claimsAbout(bytes: Uint8Array): Promise<Uint8Array[]> {
+    const trace = readTrace(bytes)
+    const claims = trace === undefined ? [] : await this.#needs.judge.about(trace)
+    return claims.slice(0, maxClaims).map((claim) => claim.bytes)
+  }
+
+  /** What this node holds of the keys that a peer asks for: only results that are complete here, and that are somebody's word. */
+  async holdings(keys: readonly Uint8Array[]): Promise<HeldKey[]> {
+    const held: HeldKey[] = []
     for (const key of keys) {
+      const keyHex = Buffer.from(key).toString('hex')
       const traces: Uint8Array[] = []
-      for (const bytes of await this.#needs.traces.traces(Buffer.from(key).toString('hex'))) {
+      const told: SignedClaim[] = []
+      for (const bytes of await this.#needs.traces.traces(keyHex)) {
         const trace = readTrace(bytes)
         if (trace === undefined || isBound(trace) || Buffer.compare(digestOf(trace.action), key) !== 0) continue
-        if ((await this.#complete(trace)) !== undefined) traces.push(bytes)
+        const claims = await this.#needs.judge.about(trace)
+        if (claims.length === 0 || (await this.#complete(trace)) === undefined) continue
+        traces.push(bytes)
+        told.push(...claims)
       }
-      if (traces.length > 0) held.push({ key, traces })
+      const claims = [...new Set(told)].slice(0, maxClaims).map((claim) => claim.bytes)
+      if (traces.length > 0) held.push({ key, traces, claims })
     }
     return held
   }
@@ -188,3 +285,5 @@ function agreedBefore({ env, reads }: ReadSet, { kind, name }: Difference): numb
   if (kind === 'variable') return env.findIndex(([known]) => known === name)
   return env.length + reads.findIndex((read) => read[0] === kind && read[1] === name)
 }
+
+const nameOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')

@@ -234,6 +234,7 @@ class World implements FaultTarget {
         message: '',
         result: simResult(action),
         trace: new Uint8Array(),
+        claim: new Uint8Array(),
         wallMs: Math.round(action.ms),
       }
       node.participant.tellLender({ kind: 'finished', guest, result })

@@ -31,7 +31,9 @@ class Answers {
       if (this.hangs) await this.#wait(budgetMs)
       return keys.flatMap((key) => {
         const peers = this.holders.get(Buffer.from(key).toString('hex')) ?? []
-        return peers.filter((peer) => this.connected.includes(peer)).map((peerId) => ({ peerId, key, traces: [key] }))
+        return peers
+          .filter((peer) => this.connected.includes(peer))
+          .map((peerId) => ({ peerId, key, traces: [key], claims: [] }))
       })
     }
     const findProviders: Mesh['findProviders'] = async (key, { deadlineMs = 0 } = {}) => {
@@ -83,11 +85,13 @@ test('a member that is not connected is found by its range, met, and asked', asy
     for (let turn = 0; turn < 10; turn++) await Promise.resolve()
     await new Promise((resolve) => setImmediate(resolve))
     all.connect('h')
-    assert.deepEqual(await asking, [{ peer: 'h', traces: [digestOf(key)] }])
+    assert.deepEqual(await asking, [{ peer: 'h', traces: [digestOf(key)], claims: [] }])
     // The ranges are known for a while: no key of its own is looked for, and no range twice.
     assert.deepEqual(new Set(all.finds), new Set([hexOf(anyRange), hexOf(rangeOf(key))]))
     const finds = all.finds.length
-    assert.deepEqual(await lookups.ask(key, { budgetMs: 300, signal }), [{ peer: 'h', traces: [digestOf(key)] }])
+    assert.deepEqual(await lookups.ask(key, { budgetMs: 300, signal }), [
+      { peer: 'h', traces: [digestOf(key)], claims: [] },
+    ])
     assert.equal(all.finds.length, finds)
   }
 })
@@ -139,7 +143,7 @@ test('a DHT that hangs is waited for once, and again when it has answered', asyn
   const asking = lookups.ask(key, { budgetMs: 80, signal })
   for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
   all.connect('h')
-  assert.deepEqual(await asking, [{ peer: 'h', traces: [digestOf(key)] }])
+  assert.deepEqual(await asking, [{ peer: 'h', traces: [digestOf(key)], claims: [] }])
 })
 
 test('a member that does not come up is waited for once', async () => {
@@ -194,7 +198,9 @@ test('what was asked for many keys serves the units that ask next, once and for 
   all.holders.set(hexOf(two), ['p'])
   assert.equal((await lookups.askMany([one, two, aKey()], { budgetMs: 300, signal })).size, 2)
   assert.equal(all.asks, 1)
-  assert.deepEqual(await lookups.ask(one, { budgetMs: 300, signal }), [{ peer: 'p', traces: [digestOf(one)] }])
+  assert.deepEqual(await lookups.ask(one, { budgetMs: 300, signal }), [
+    { peer: 'p', traces: [digestOf(one)], claims: [] },
+  ])
   assert.equal(all.asks, 1)
   await lookups.ask(one, { budgetMs: 300, signal })
   assert.equal(all.asks, 2)

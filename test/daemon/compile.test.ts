@@ -22,11 +22,19 @@ class Desk {
     edited: { follower: () => undefined, made: () => undefined },
     placeOf: () => placeIn(''),
     recall: {
-      own: async () => (this.kept ? { result, reads: { reads: [], env: [] }, holders: [] } : { difference: undefined }),
+      own: async () =>
+        this.kept ? { result, reads: { reads: [], env: [] }, holders: [], claims: [] } : { difference: undefined },
       mesh: async () => undefined,
       remember: async () => {
         this.kept = true
       },
+    },
+    trust: {
+      objection: () => undefined,
+      objectionToLending: () => undefined,
+      lent: unexpected,
+      accepted: async () => undefined,
+      made: async () => [],
     },
     market: {
       place: async () => ({ kind: 'here', reason: 'must-stay', returned: undefined, release: () => undefined }),

@@ -22,6 +22,7 @@ import { sortRoots } from '../../src/plan/roots.ts'
 import { cidOf, dagCborCodec, digestOf } from '../../src/wire/cid.ts'
 import { AwardSchema, Outcome } from '../../src/wire/generated/market_pb.ts'
 import { content } from '../recall/support.ts'
+import { Court } from '../recall/words.ts'
 
 const marker = '/shoal-12345678123456781234567812345678'
 const roots = sortRoots(
@@ -58,6 +59,8 @@ function actionWith(deps: Action['deps']): Action {
     ],
   }
 }
+
+const court = new Court()
 
 interface Lent {
   ended: Awaited<ReturnType<typeof lend>>
@@ -115,6 +118,7 @@ async function lent(
         onRmeta(metadata)
         return { kind: 'ok', result, observed: metadata.observed, wallMs: 1 }
       },
+      sign: async (_action, made) => court.claim(court.mesh.max, made.result, made.reads),
       remember: async (_result, reads) => {
         told.push('kept')
         remembered.push(reads)

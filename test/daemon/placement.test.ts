@@ -21,6 +21,8 @@ import { cidFromDigest, cidOf, dagCborCodec, digestOf, hexOf } from '../../src/w
 import { type Keep, KeepSchema, type Kept, type Room } from '../../src/wire/generated/placement_pb.ts'
 import { ManualClock, someBytes } from '../mesh/fixture.ts'
 
+/** Stands for a claim: nobody looks into it here. */
+const word = new Uint8Array([1])
 const nothingRead: ReadSet = { reads: [], env: [] }
 
 interface Made {
@@ -84,7 +86,7 @@ class Member {
     await blocks.start()
     const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log })
     const traces = createTraceStore({ datastore, log })
-    const inventory = new Inventory({ traces, blocks, log })
+    const inventory = new Inventory({ traces, blocks, log, claimsAbout: async () => [word] })
     const placed = await Placed.open(
       {
         datastore,
@@ -100,7 +102,10 @@ class Member {
       log,
       datastore,
       isQuiet: () => group.isQuiet,
-      held: (key) => inventory.held(key),
+      held: async (key) => {
+        const held = await inventory.held(key)
+        return held && { ...held, claims: [word] }
+      },
       send: (peer, body) => group.deliver(peerId, peer, body),
     })
     inventory.listen({
@@ -223,7 +228,7 @@ test('a result goes to the two members nearest to its key, and is a claim of its
     assert.deepEqual(new Set(keepers(group, key)), new Set(nearest))
     for (const peer of nearest) {
       const member = group.members.get(peer)
-      assert.deepEqual(await member?.placed.claims(hexOf(key)), [{ peer: ada.peerId, traces: [trace] }])
+      assert.deepEqual(await member?.placed.claims(hexOf(key)), [{ peer: ada.peerId, traces: [trace], claims: [word] }])
       // Not one of its own: those are believed without a second look.
       assert.deepEqual(await member?.traces.traces(hexOf(key)), [])
     }

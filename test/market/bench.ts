@@ -231,5 +231,5 @@ export class LenderBench extends Bench<LenderInput, LenderEffect> {
 /** What a lender's work ends with, unless said otherwise. */
 export function workResult(change: Partial<WorkResult> = {}): WorkResult {
   const [result, trace] = [new Uint8Array([7]), new Uint8Array()]
-  return { outcome: Outcome.OK, code: '', message: '', result, trace, wallMs: 5, ...change }
+  return { outcome: Outcome.OK, code: '', message: '', result, trace, claim: new Uint8Array(), wallMs: 5, ...change }
 }

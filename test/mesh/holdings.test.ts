@@ -39,9 +39,9 @@ test('ask() collects what connected members hold', async (t) => {
   const answers = await a.mesh.ask([one, two, three], { budgetMs: 10_000 })
   const sorted = answers.toSorted((x, y) => `${x.peerId}${hex(x.key)}`.localeCompare(`${y.peerId}${hex(y.key)}`))
   const expected = [
-    { peerId: b.mesh.peerId, key: one, traces },
-    { peerId: c.mesh.peerId, key: one, traces: traces.slice(1) },
-    { peerId: c.mesh.peerId, key: two, traces },
+    { peerId: b.mesh.peerId, key: one, traces, claims: [] },
+    { peerId: c.mesh.peerId, key: one, traces: traces.slice(1), claims: [] },
+    { peerId: c.mesh.peerId, key: two, traces, claims: [] },
   ].toSorted((x, y) => `${x.peerId}${hex(x.key)}`.localeCompare(`${y.peerId}${hex(y.key)}`))
   assert.deepEqual(sorted, expected)
 })
@@ -57,7 +57,7 @@ test('ask() does not wait longer than its budget, nor for a member that goes awa
   const key = someBytes(32)
   const [a, b, c] = await threeMembers(t, holding({ key, traces: [key] }), () => new Promise(() => undefined))
   const late = await a.mesh.ask([key], { budgetMs: 200 })
-  assert.deepEqual(late, [{ peerId: b.mesh.peerId, key, traces: [key] }])
+  assert.deepEqual(late, [{ peerId: b.mesh.peerId, key, traces: [key], claims: [] }])
   const asking = a.mesh.ask([key], { budgetMs: 3_600_000 })
   const down = peerEvent(a.mesh, c.mesh.peerId, false)
   await c.mesh.stop()
@@ -102,7 +102,10 @@ test('answers of others than the asked, for other keys or a second time are drop
     ['holdingsQuery', 'holdingsQuery'],
   )
   const answer = (peer: string, id: bigint, held: Holding[]): void => {
-    holdings.onAnswer(peer, message({ id, holdings: held.map(message), pending: [] }) as never)
+    holdings.onAnswer(
+      peer,
+      message({ id, holdings: held.map((one) => message({ claims: [], ...one })), pending: [] }) as never,
+    )
   }
   answer('stranger', 1n, [{ key, traces: [] }])
   answer('p', 9n, [{ key, traces: [] }])
@@ -113,7 +116,7 @@ test('answers of others than the asked, for other keys or a second time are drop
   ])
   answer('p', 1n, [{ key, traces: [other] }])
   answer('q', 1n, [])
-  assert.deepEqual(await asking, [{ peerId: 'p', key, traces: [key] }])
+  assert.deepEqual(await asking, [{ peerId: 'p', key, traces: [key], claims: [] }])
   assert.equal(holdings.dropped, 5)
 })
 
@@ -185,13 +188,16 @@ test('with a claimed work the answers of all are waited for, once something is f
   const [key, mine] = [someBytes(32), someBytes(32)]
   const claim = claims.claim(mine, 1000)
   const asking = holdings.ask([key], { budgetMs: 60_000, enough: 1, works: [mine] })
-  holdings.onAnswer('p', message({ id: 1n, holdings: [message({ key, traces: [key] })], pending: [] }) as never)
+  holdings.onAnswer(
+    'p',
+    message({ id: 1n, holdings: [message({ key, traces: [key], claims: [] })], pending: [] }) as never,
+  )
   await new Promise((resolve) => setImmediate(resolve))
   holdings.onAnswer('q', message({ id: 1n, holdings: [], pending: [{ work: mine, expectedMs: 5 }] }) as never)
   assert.equal((await asking).length, 1)
   assert.deepEqual(claim.pending, [{ peerId: 'q', expectedMs: 5 }])
 
-  const found = message({ key, traces: [key] })
+  const found = message({ key, traces: [key], claims: [] })
   const again = holdings.ask([key], { budgetMs: 60_000, enough: 1, works: [mine] })
   holdings.onAnswer('p', message({ id: 2n, holdings: [found], pending: [] }) as never)
   clock.advance(20)

@@ -4,14 +4,20 @@ import type { CID } from 'multiformats/cid'
 import { silentLogger } from '../../src/base/log.ts'
 import { encodeResult, encodeTrace, limits, type ReadSet, type Result, type Trace } from '../../src/plan/action.ts'
 import { type Place, rootsDigest } from '../../src/recall/evidence.ts'
-import { type Holding, Recall, type RecallNeeds } from '../../src/recall/recall.ts'
+import type { Policy } from '../../src/recall/policy.ts'
+import { type Holding, Recall, type Recalled, type RecallNeeds } from '../../src/recall/recall.ts'
+import type { SignedClaim } from '../../src/recall/signed-claim.ts'
 import { cidOf, dagCborCodec, hexOf } from '../../src/wire/cid.ts'
 import { content, metadata, placeIn, planned, result } from './support.ts'
+import { Court } from './words.ts'
 
 const keyHex = hexOf(planned.key)
 const signal = new AbortController().signal
 const work = Buffer.alloc(32, 7)
-const options = { expectedMs: 100, signal, work }
+const policies: Policy[] = [{ kind: 'team' }]
+const options = { expectedMs: 100, signal, work, policies }
+
+const court = new Court()
 
 interface Fixture {
   recall: Recall
@@ -56,6 +62,7 @@ function node(holdings: readonly Holding[] = [], fetch?: RecallNeeds['fetch']): 
       fetched.push({ cid: cid.toString(), from, maxBytes })
       return fetch === undefined ? encodeResult(result).bytes : await fetch(cid, { from, maxBytes, signal })
     },
+    judge: new Court().judge,
     log: silentLogger,
   })
   return { recall, blocks, traces, asked, fetched }
@@ -93,17 +100,30 @@ const traceOf = (of: Result, set = reads): Trace => ({
 })
 const bytesOf = (trace: Trace): Uint8Array => encodeTrace(trace).bytes
 
+/** What ann says of it. */
+const word = (of: Result, set = reads): SignedClaim => court.claim(court.mesh.ann, of, set)
+/** What a peer answers, on ann's word. */
+const held = (peer: string, of: Result, set = reads): Holding => ({
+  peer,
+  traces: [bytesOf(traceOf(of, set))],
+  claims: [word(of, set).bytes],
+})
+function used(recalled: Awaited<ReturnType<Recall['mesh']>>): Recalled {
+  assert.ok(recalled !== undefined && 'result' in recalled)
+  return recalled
+}
+
 /** A node that has compiled the unit. */
 async function remembering(set = reads): Promise<Fixture> {
   const fixture = node()
-  await fixture.recall.remember(result, set)
+  await fixture.recall.remember(result, set, [word(result, set)])
   fixture.blocks.set(hexOf(cidOf(metadata)), metadata)
   return fixture
 }
 
 test('what was remembered is recalled where everything that was read is the same', async () => {
   const { recall } = await remembering()
-  const recalled = await recall.own(planned, place)
+  const recalled = await recall.own(planned, place, policies)
   assert.ok('result' in recalled)
   assert.deepEqual(recalled.holders, [])
   assert.deepEqual(encodeResult(recalled.result).bytes, encodeResult(result).bytes)
@@ -111,7 +131,7 @@ test('what was remembered is recalled where everything that was read is the same
 })
 
 test('what was never compiled differs in nothing', async () => {
-  assert.deepEqual(await node().recall.own(planned, place), { difference: undefined })
+  assert.deepEqual(await node().recall.own(planned, place, policies), { difference: undefined })
 })
 
 test('what differs is told', async () => {
@@ -123,7 +143,7 @@ test('what differs is told', async () => {
     [placeWith(content('schema'), { env: new Map() }), 'variable', 'COLOUR'],
     [placeWith(content('schema'), { roots: [] }), 'absent', '\0workspace\0/none'],
   ] as const) {
-    const missed = await recall.own(planned, other)
+    const missed = await recall.own(planned, other, policies)
     assert.ok('difference' in missed)
     assert.deepEqual([missed.difference?.kind, missed.difference?.name], [kind, name])
   }
@@ -154,7 +174,7 @@ test('of several traces that do not hold the one that came nearest tells what di
         keyHex,
         order.map(({ set }) => bytesOf(traceOf(result, set))),
       )
-      const missed = await recall.own(planned, place)
+      const missed = await recall.own(planned, place, policies)
       assert.ok('difference' in missed)
       assert.equal(missed.difference?.name, name)
     }
@@ -164,25 +184,25 @@ test('of several traces that do not hold the one that came nearest tells what di
 test('of several traces the one that holds here counts, and of equally near ones the one used last tells', async () => {
   const fixture = await remembering()
   const other = { ...result, wallMs: 2 }
-  await fixture.recall.remember(other, { ...reads, env: [['COLOUR', 'blue']] })
+  await fixture.recall.remember(other, { ...reads, env: [['COLOUR', 'blue']] }, [])
   const recalled = async (colour: string) =>
-    await fixture.recall.own(planned, placeWith(content('schema'), { env: new Map([['COLOUR', colour]]) }))
+    await fixture.recall.own(planned, placeWith(content('schema'), { env: new Map([['COLOUR', colour]]) }), policies)
   const [blue, red] = [await recalled('blue'), await recalled('red')]
   assert.ok(red && blue && 'result' in red && 'result' in blue)
   assert.deepEqual([red.result.wallMs, blue.result.wallMs], [1, 2])
-  const missed = await fixture.recall.own(planned, placeWith(content('schema'), { env: new Map() }))
+  const missed = await fixture.recall.own(planned, placeWith(content('schema'), { env: new Map() }), policies)
   assert.ok('difference' in missed)
   assert.equal(missed.difference?.recorded, 'red')
 })
 
 test('a result that is incomplete here is not recalled, and not said to differ', async () => {
   const { recall, blocks } = node()
-  await recall.remember(result, reads)
-  assert.deepEqual(await recall.own(planned, place), { difference: undefined })
+  await recall.remember(result, reads, [word(result)])
+  assert.deepEqual(await recall.own(planned, place, policies), { difference: undefined })
   blocks.set(hexOf(cidOf(metadata)), metadata)
-  assert.ok('result' in (await recall.own(planned, place)))
+  assert.ok('result' in (await recall.own(planned, place, policies)))
   blocks.delete(hexOf(encodeResult(result).cid))
-  assert.deepEqual(await recall.own(planned, place), { difference: undefined })
+  assert.deepEqual(await recall.own(planned, place, policies), { difference: undefined })
 })
 
 test('a result that is damaged, of another action or with other outputs is a miss', async () => {
@@ -195,11 +215,11 @@ test('a result that is damaged, of another action or with other outputs is a mis
   ]) {
     blocks.set(hexOf(encodeResult(bad).cid), encodeResult(bad).bytes)
     traces.set(keyHex, [bytesOf(traceOf(bad))])
-    assert.deepEqual(await recall.own(planned, place), { difference: undefined })
+    assert.deepEqual(await recall.own(planned, place, policies), { difference: undefined })
   }
   blocks.set(hexOf(encodeResult(result).cid), Buffer.from('damaged'))
   traces.set(keyHex, [bytesOf(traceOf(result))])
-  assert.deepEqual(await recall.own(planned, place), { difference: undefined })
+  assert.deepEqual(await recall.own(planned, place, policies), { difference: undefined })
 })
 
 test('a trace that cannot be read, or of another action, is removed', async () => {
@@ -207,7 +227,7 @@ test('a trace that cannot be read, or of another action, is removed', async () =
   const good = traces.get(keyHex) ?? []
   const other = bytesOf({ ...traceOf(result), action: content('other') })
   traces.set(keyHex, [Buffer.from('not a trace'), other, ...good])
-  assert.ok('result' in (await recall.own(planned, place)))
+  assert.ok('result' in (await recall.own(planned, place, policies)))
   assert.deepEqual(traces.get(keyHex), good)
 })
 
@@ -218,20 +238,20 @@ test('what was made from too much to be named is not kept', async () => {
     env: [],
   })
   const fits = Math.floor(limits.trace / bytesOf(traceOf(result, many(100))).length) * 90
-  await recall.remember(result, many(fits))
+  await recall.remember(result, many(fits), [])
   assert.equal(traces.size, 1)
   traces.clear()
   blocks.clear()
-  await assert.rejects(recall.remember(result, many(fits * 2)), { code: 'ERR_LIMIT' })
+  await assert.rejects(recall.remember(result, many(fits * 2), []), { code: 'ERR_LIMIT' })
   assert.deepEqual([traces.size, blocks.size], [0, 0])
 })
 
 test('what is bound to this place is recalled here, and nobody is told of it', async () => {
   const bound: ReadSet = { ...reads, reads: [['bound', '', rootsDigest(place)], ...reads.reads] }
   const { recall } = await remembering(bound)
-  assert.ok('result' in (await recall.own(planned, place)))
+  assert.ok('result' in (await recall.own(planned, place, policies)))
   const elsewhere = placeWith(content('schema'), { roots: [{ name: 'workspace', path: '/ws' }] })
-  const missed = await recall.own(planned, elsewhere)
+  const missed = await recall.own(planned, elsewhere, policies)
   assert.ok('difference' in missed)
   assert.equal(missed.difference?.kind, 'bound')
   assert.deepEqual(await recall.holdings([Buffer.from(keyHex, 'hex')]), [])
@@ -239,25 +259,25 @@ test('what is bound to this place is recalled here, and nobody is told of it', a
 
 test('members are told only of what is complete here', async () => {
   const { recall, blocks, traces } = node()
-  await recall.remember(result, reads)
+  await recall.remember(result, reads, [word(result)])
   const digest = Buffer.from(keyHex, 'hex')
   assert.deepEqual(await recall.holdings([digest]), [])
   blocks.set(hexOf(cidOf(metadata)), metadata)
   const other = bytesOf({ ...traceOf(result), action: content('other') })
   traces.set(keyHex, [other, Buffer.from('not a trace'), ...(traces.get(keyHex) ?? [])])
   assert.deepEqual(await recall.holdings([Buffer.alloc(32), digest]), [
-    { key: digest, traces: [bytesOf(traceOf(result))] },
+    { key: digest, traces: [bytesOf(traceOf(result))], claims: [word(result).bytes] },
   ])
 })
 
 test('what a peer holds is recalled from whoever holds it', async () => {
   const trace = bytesOf(traceOf(result))
   const { recall, fetched } = node([
-    { peer: 'ann', traces: [trace] },
-    { peer: 'bob', traces: [Buffer.from('garbage'), trace] },
+    { peer: 'ann', traces: [trace], claims: [word(result).bytes] },
+    { peer: 'bob', traces: [Buffer.from('garbage'), trace], claims: [Buffer.from('garbage')] },
   ])
-  const recalled = await recall.mesh(planned, place, options)
-  assert.deepEqual(recalled?.holders, ['ann', 'bob'])
+  const recalled = used(await recall.mesh(planned, place, options))
+  assert.deepEqual(recalled.holders, ['ann', 'bob'])
   assert.deepEqual(bytesOf(traceOf(recalled.result, recalled.reads)), bytesOf(traceOf(result)))
   assert.equal(recalled.result.depInfo, result.depInfo)
   assert.deepEqual(fetched, [
@@ -272,7 +292,7 @@ test('a trace of a peer that does not hold here, of another action, or bound to 
     { ...traceOf(result), action: content('other') },
     traceOf(result, { ...reads, reads: [['bound', '', rootsDigest(place)]] }),
   ]) {
-    const { recall, fetched } = node([{ peer: 'ann', traces: [bytesOf(trace)] }])
+    const { recall, fetched } = node([{ peer: 'ann', traces: [bytesOf(trace)], claims: [word(result, trace).bytes] }])
     assert.equal(await recall.mesh(planned, place, options), undefined)
     assert.deepEqual(fetched, [])
   }
@@ -280,23 +300,19 @@ test('a trace of a peer that does not hold here, of another action, or bound to 
 
 test('a result that cannot be fetched or answers something else is passed over for the next', async () => {
   const other = { ...result, wallMs: 2 }
-  const wrong = { ...result, outputs: [] }
-  const holdings = [
-    { peer: 'gone', traces: [bytesOf(traceOf(result))] },
-    { peer: 'liar', traces: [bytesOf(traceOf(wrong))] },
-    { peer: 'good', traces: [bytesOf(traceOf(other))] },
-  ]
+  const wrong = { ...result, depInfo: 'libx-1.rmeta: other.json\n' }
+  const holdings = [held('gone', result), held('liar', wrong), held('good', other)]
   const { recall } = node(holdings, async (_cid, { from }) => {
     if (from[0] === 'gone') throw Object.assign(new Error('gone'), { code: 'ERR_PEER_LOST' })
     return encodeResult(from[0] === 'liar' ? wrong : other).bytes
   })
-  const recalled = await recall.mesh(planned, place, options)
-  assert.deepEqual([recalled?.holders, recalled?.result.wallMs], [['good'], 2])
+  const recalled = used(await recall.mesh(planned, place, options))
+  assert.deepEqual([recalled.holders, recalled.result.wallMs], [['good'], 2])
 })
 
 test('an aborted recall ends at once', async () => {
   const stop = new AbortController()
-  const { recall, fetched } = node([{ peer: 'ann', traces: [bytesOf(traceOf(result))] }], async () => {
+  const { recall, fetched } = node([held('ann', result)], async () => {
     stop.abort(new Error('no longer wanted'))
     throw new Error('cut')
   })
@@ -324,9 +340,9 @@ test('a trace of a peer that says nothing of a source, or names what has no end,
     { ...reads, reads: [...reads.reads, ['bound', '', rootsDigest(place)]] },
   ]
   for (const set of sets) {
-    const { recall } = node([{ peer: 'p', traces: [bytesOf(traceOf(result, set))] }])
+    const { recall } = node([held('p', result, set)])
     assert.equal(await recall.mesh(planned, place, options), undefined, JSON.stringify(set))
   }
-  const { recall } = node([{ peer: 'p', traces: [bytesOf(traceOf(result))] }])
-  assert.deepEqual((await recall.mesh(planned, place, options))?.holders, ['p'])
+  const { recall } = node([held('p', result)])
+  assert.deepEqual(used(await recall.mesh(planned, place, options)).holders, ['p'])
 })

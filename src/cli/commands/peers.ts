@@ -22,7 +22,8 @@ function roleOf(roles: readonly string[]): string {
 }
 
 /** What matters most about it now. */
-function stateOf({ cloned, connected }: Peers['peers'][number]): string {
+function stateOf({ cloned, connected, trust }: Peers['peers'][number]): string {
+  if (trust?.caught != null) return 'liar'
   if (cloned === true) return 'cloned'
   return connected ? 'connected' : 'away'
 }
@@ -40,5 +41,11 @@ function peerLines({ peers }: Peers): string[] {
     duration(peer.borrowedMs),
     peer.peerId.slice(-8),
   ])
-  return table(['NAME', 'STATE', 'ROLE', 'RTT', 'SLOTS', 'TIER', 'LENT', 'BORROWED', 'ID'], rows)
+  const caught = peers.flatMap(({ name, trust }) =>
+    trust?.caught == null
+      ? []
+      : [`${name}: nothing of it is used since ${trust.caught.at}: it gave something else for ${trust.caught.package}`],
+  )
+  const lines = table(['NAME', 'STATE', 'ROLE', 'RTT', 'SLOTS', 'TIER', 'LENT', 'BORROWED', 'ID'], rows)
+  return caught.length === 0 ? lines : [...lines, '', ...caught]
 }

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdings.proto.
  */
 export const file_holdings: GenFile = /*@__PURE__*/
-  fileDesc("Cg5ob2xkaW5ncy5wcm90bxIIc2hvYWwudjEiOAoNSG9sZGluZ3NRdWVyeRIKCgJpZBgBIAEoBBIMCgRrZXlzGAIgAygMEg0KBXdvcmtzGAMgAygMImkKDkhvbGRpbmdzQW5zd2VyEgoKAmlkGAEgASgEEiMKCGhvbGRpbmdzGAIgAygLMhEuc2hvYWwudjEuSG9sZGluZxImCgdwZW5kaW5nGAMgAygLMhUuc2hvYWwudjEuUGVuZGluZ1dvcmsiJgoHSG9sZGluZxILCgNrZXkYASABKAwSDgoGdHJhY2VzGAIgAygMIjAKC1BlbmRpbmdXb3JrEgwKBHdvcmsYASABKAwSEwoLZXhwZWN0ZWRfbXMYAiABKA0iHQoMSG9sZGluZ3NXYWl0Eg0KBXdvcmtzGAEgAygMIisKDEhvbGRpbmdzRG9uZRINCgV3b3JrcxgBIAMoDBIMCgRoZWxkGAIgASgIInIKD0hvbGRpbmdzU3VtbWFyeRINCgVrbm93bhgBIAEoCBINCgVmcmVzaBgCIAEoCBIQCghjb21wbGV0ZRgDIAEoCBINCgVhZGRlZBgEIAEoDBIPCgdyZW1vdmVkGAUgASgMEg8KB3dvcmtpbmcYBiABKAhiBnByb3RvMw");
+  fileDesc("Cg5ob2xkaW5ncy5wcm90bxIIc2hvYWwudjEiOAoNSG9sZGluZ3NRdWVyeRIKCgJpZBgBIAEoBBIMCgRrZXlzGAIgAygMEg0KBXdvcmtzGAMgAygMImkKDkhvbGRpbmdzQW5zd2VyEgoKAmlkGAEgASgEEiMKCGhvbGRpbmdzGAIgAygLMhEuc2hvYWwudjEuSG9sZGluZxImCgdwZW5kaW5nGAMgAygLMhUuc2hvYWwudjEuUGVuZGluZ1dvcmsiNgoHSG9sZGluZxILCgNrZXkYASABKAwSDgoGdHJhY2VzGAIgAygMEg4KBmNsYWltcxgyIAMoDCIwCgtQZW5kaW5nV29yaxIMCgR3b3JrGAEgASgMEhMKC2V4cGVjdGVkX21zGAIgASgNIh0KDEhvbGRpbmdzV2FpdBINCgV3b3JrcxgBIAMoDCIrCgxIb2xkaW5nc0RvbmUSDQoFd29ya3MYASADKAwSDAoEaGVsZBgCIAEoCCJyCg9Ib2xkaW5nc1N1bW1hcnkSDQoFa25vd24YASABKAgSDQoFZnJlc2gYAiABKAgSEAoIY29tcGxldGUYAyABKAgSDQoFYWRkZWQYBCABKAwSDwoHcmVtb3ZlZBgFIAEoDBIPCgd3b3JraW5nGAYgASgIYgZwcm90bzM");
 
 /**
  * @generated from message shoal.v1.HoldingsQuery
@@ -91,6 +91,13 @@ export type Holding = Message<"shoal.v1.Holding"> & {
    * @generated from field: repeated bytes traces = 2;
    */
   traces: Uint8Array[];
+
+  /**
+   * Who says so: claims about these traces, at most 32. See claims.md.
+   *
+   * @generated from field: repeated bytes claims = 50;
+   */
+  claims: Uint8Array[];
 };
 
 /**

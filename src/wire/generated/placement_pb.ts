@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file placement.proto.
  */
 export const file_placement: GenFile = /*@__PURE__*/
-  fileDesc("Cg9wbGFjZW1lbnQucHJvdG8SCHNob2FsLnYxIiQKBFJvb20SDQoFYnl0ZXMYASABKAQSDQoFbWFpbnMYAiABKAgiSQoES2VlcBILCgNrZXkYASABKAwSDQoFdHJhY2UYAiABKAwSJQoGYmxvY2tzGAMgAygLMhUuc2hvYWwudjEuUGxhY2VkQmxvY2siKAoLUGxhY2VkQmxvY2sSCwoDY2lkGAEgASgMEgwKBHNpemUYAiABKAQiIQoES2VwdBILCgNrZXkYASABKAwSDAoEaGVsZBgCIAEoCCIXCgdSZWxlYXNlEgwKBGtleXMYASADKAxiBnByb3RvMw");
+  fileDesc("Cg9wbGFjZW1lbnQucHJvdG8SCHNob2FsLnYxIiQKBFJvb20SDQoFYnl0ZXMYASABKAQSDQoFbWFpbnMYAiABKAgiWQoES2VlcBILCgNrZXkYASABKAwSDQoFdHJhY2UYAiABKAwSJQoGYmxvY2tzGAMgAygLMhUuc2hvYWwudjEuUGxhY2VkQmxvY2sSDgoGY2xhaW1zGDIgAygMIigKC1BsYWNlZEJsb2NrEgsKA2NpZBgBIAEoDBIMCgRzaXplGAIgASgEIiEKBEtlcHQSCwoDa2V5GAEgASgMEgwKBGhlbGQYAiABKAgiFwoHUmVsZWFzZRIMCgRrZXlzGAEgAygMYgZwcm90bzM");
 
 /**
  * What the sender would keep for others. Sent when two members are connected, and whenever it changes much.
@@ -68,6 +68,13 @@ export type Keep = Message<"shoal.v1.Keep"> & {
    * @generated from field: repeated shoal.v1.PlacedBlock blocks = 3;
    */
   blocks: PlacedBlock[];
+
+  /**
+   * Who says so: claims about the trace, at most 32. See claims.md.
+   *
+   * @generated from field: repeated bytes claims = 50;
+   */
+  claims: Uint8Array[];
 };
 
 /**

@@ -1,0 +1,144 @@
+import type { Clock, Random } from '../base/clock.ts'
+import { toShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { Rest, type RestNeeds } from './rest.ts'
+import { type Case, type Rerun, tryCase, type Verdict } from './verdict.ts'
+
+/** One action that is to be run again. */
+export interface Audit {
+  /** Hex of the action key. */
+  key: string
+  crate: string
+  /** Everything that this node has to hold against each other; asked when it is run, because more may be known by then. */
+  case(): Promise<Case | undefined>
+  rerun(signal: AbortSignal): Promise<Rerun | undefined>
+  settle(verdict: Verdict): Promise<void>
+}
+
+export interface AuditsNeeds extends RestNeeds {
+  clock: Clock
+  log: Logger
+}
+
+export interface AuditsInit {
+  /** How long the machine has to be at rest first. Default: 3,000. */
+  quietMs?: number
+}
+
+const maxWaiting = 512
+const maxAttempts = 5
+const lookMs = 500
+/** How soon to look again when what is missing is mains power or memory. */
+const scarceMs = 30_000
+
+/** Runs what others have computed once more, one after the other, when this machine has nothing else to do. */
+export class Audits {
+  readonly #needs: AuditsNeeds
+  readonly #rest: Rest
+  readonly #waiting = new Map<string, { audit: Audit; attempts: number }>()
+  #running: { abort: AbortController; ended: Promise<void> } | undefined
+  #cancelLook: (() => void) | undefined
+  #stopped = false
+  readonly #counts = { run: 0, agreed: 0, unsteady: 0, disagreed: 0, open: 0 }
+
+  constructor(needs: AuditsNeeds, { quietMs = 3000 }: AuditsInit = {}) {
+    this.#needs = needs
+    this.#rest = new Rest(needs, { quietMs })
+  }
+
+  /** Counts since the start; for `status --json`. */
+  get stats(): { waiting: number; run: number; agreed: number; unsteady: number; disagreed: number; open: number } {
+    return { waiting: this.#waiting.size + (this.#running === undefined ? 0 : 1), ...this.#counts }
+  }
+
+  /** Of several about one action the latest counts. When there are too many, the oldest is left out. */
+  add(audit: Audit): void {
+    if (this.#stopped) return
+    this.#waiting.delete(audit.key)
+    this.#waiting.set(audit.key, { audit, attempts: 0 })
+    for (const oldest of this.#waiting.keys()) {
+      if (this.#waiting.size <= maxWaiting) break
+      this.#waiting.delete(oldest)
+    }
+    if (this.#cancelLook === undefined && this.#running === undefined) this.#lookAfter(lookMs)
+  }
+
+  /** A build has begun, or goes on. */
+  giveWay(): void {
+    this.#rest.broken()
+    this.#running?.abort.abort()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#cancelLook?.()
+    this.#waiting.clear()
+    this.#running?.abort.abort()
+    await this.#running?.ended
+  }
+
+  #lookAfter(ms: number): void {
+    this.#cancelLook?.()
+    this.#cancelLook = undefined
+    if (this.#stopped || this.#waiting.size === 0) return
+    this.#cancelLook = this.#needs.clock.after(ms, () => {
+      this.#cancelLook = undefined
+      this.#look()
+    })
+  }
+
+  #look(): void {
+    if (this.#stopped || this.#running !== undefined) return
+    const state = this.#rest.look()
+    if (state !== 'at-rest') {
+      this.#lookAfter(state === 'scarce' ? scarceMs : lookMs)
+      return
+    }
+    const [first] = this.#waiting
+    if (first === undefined) return
+    const [key, { audit, attempts }] = first
+    this.#waiting.delete(key)
+    const abort = new AbortController()
+    const ended = this.#run(audit, abort.signal).catch((error: unknown) => {
+      const { code, message } = toShoalError(error)
+      const isPutOff = abort.signal.aborted && attempts + 1 < maxAttempts
+      if (!isPutOff) this.#counts.open += 1
+      else if (!this.#stopped && !this.#waiting.has(key)) this.#waiting.set(key, { audit, attempts: attempts + 1 })
+      this.#needs.log.info('audit not done', { crate: audit.crate, code, message })
+    })
+    this.#running = {
+      abort,
+      ended: ended.then(() => {
+        this.#running = undefined
+        this.#lookAfter(0)
+      }),
+    }
+  }
+
+  async #run(audit: Audit, signal: AbortSignal): Promise<void> {
+    const known = await audit.case()
+    if (known === undefined) return
+    this.#counts.run += 1
+    const verdict = await tryCase(known, async () => {
+      const rerun = await audit.rerun(signal)
+      signal.throwIfAborted()
+      return rerun
+    })
+    this.#counts[verdict.kind] += 1
+    this.#needs.log.info('audited', { crate: audit.crate, verdict: verdict.kind })
+    await audit.settle(verdict)
+  }
+}
+
+/**
+ * Whether a result that is about to be used is to be run again: the first ones of a member, all of one that has once said what nobody can
+ * explain, and a share of the others.
+ */
+export function isToBeAudited(
+  { agreed, unexplained }: { agreed: number; unexplained: number },
+  { share, first }: { share: number; first: number },
+  random: Random,
+): boolean {
+  if (share === 0) return false
+  return agreed < first || unexplained > 0 || random() < share
+}

@@ -1,0 +1,97 @@
+import { type Datastore, Key } from 'interface-datastore'
+import { z } from 'zod'
+import { codeOf } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { decodeCbor, encodeCbor } from '../wire/cbor.ts'
+
+const prefix = '/standing/'
+const maxRecordBytes = 4096
+const count = z.int().min(0)
+
+const recordSchema = z.strictObject({
+  v: z.literal(1),
+  /** Results compared with what came out here. */
+  audited: count,
+  /** Of these, those that were the same. */
+  agreed: count,
+  /** Of these, those of which nobody can say who is wrong. */
+  unexplained: count,
+  /** Why nothing of it is used; null for everybody who was not caught. */
+  caught: z.strictObject({ package: z.string().max(200), action: z.string().max(64), at: count }).nullable(),
+})
+type Standing = z.output<typeof recordSchema>
+
+/** What this node has found out about a member. */
+export interface StandingView extends Omit<Standing, 'v'> {
+  /** Results of it that were used, since the start. */
+  accepted: number
+}
+
+const unknown: Standing = { v: 1, audited: 0, agreed: 0, unexplained: 0, caught: null }
+
+/** What this node knows by its own evidence of how far each member's word is good. Nobody else's word goes into it. */
+export class Standings {
+  readonly #needs: { datastore: Datastore; log: Logger }
+  readonly #known = new Map<string, Standing>()
+  readonly #accepted = new Map<string, number>()
+
+  private constructor(needs: { datastore: Datastore; log: Logger }) {
+    this.#needs = needs
+  }
+
+  /** `datastore` may be shared: only keys below `/standing/` are used. */
+  static async open(needs: { datastore: Datastore; log: Logger }): Promise<Standings> {
+    const standings = new Standings(needs)
+    for await (const { key, value } of needs.datastore.query({ prefix })) {
+      try {
+        const record = decodeCbor(value, recordSchema, maxRecordBytes)
+        standings.#known.set(key.toString().slice(prefix.length), record)
+      } catch (error) {
+        if (codeOf(error) !== 'ERR_DECODE') throw error
+        needs.log.warn('it is not known how far a member can be trusted', { code: 'ERR_DECODE' })
+      }
+    }
+    return standings
+  }
+
+  isLiar(peerId: string): boolean {
+    return this.#known.get(peerId)?.caught != null
+  }
+
+  /** Undefined for a member of whom nothing was ever used. */
+  view(peerId: string): StandingView | undefined {
+    const { v: _, ...known } = this.#known.get(peerId) ?? unknown
+    const accepted = this.#accepted.get(peerId) ?? 0
+    return accepted === 0 && !this.#known.has(peerId) ? undefined : { accepted, ...known }
+  }
+
+  /** A result of this member is used. */
+  accepted(peerId: string): void {
+    this.#accepted.set(peerId, (this.#accepted.get(peerId) ?? 0) + 1)
+  }
+
+  async agreed(peerId: string): Promise<void> {
+    await this.#change(peerId, (before) => ({ ...before, audited: before.audited + 1, agreed: before.agreed + 1 }))
+  }
+
+  /** Something else came out here, and nobody can be blamed for it. */
+  async unexplained(peerId: string): Promise<void> {
+    const change = (before: Standing): Standing => ({
+      ...before,
+      audited: before.audited + 1,
+      unexplained: before.unexplained + 1,
+    })
+    await this.#change(peerId, change)
+  }
+
+  /** It has said what is not so. @param proof package, hex of the action key, ms since the Unix epoch */
+  async caught(peerId: string, proof: NonNullable<Standing['caught']>): Promise<void> {
+    await this.#change(peerId, (before) => ({ ...before, audited: before.audited + 1, caught: before.caught ?? proof }))
+  }
+
+  async #change(peerId: string, change: (before: Standing) => Standing): Promise<void> {
+    const standing = change(this.#known.get(peerId) ?? unknown)
+    this.#known.set(peerId, standing)
+    await this.#needs.datastore.put(new Key(prefix + peerId, false), encodeCbor(standing).bytes)
+  }
+}

@@ -1,0 +1,235 @@
+import type { Datastore } from 'interface-datastore'
+import type { CID } from 'multiformats/cid'
+import type { Clock, Random } from '../base/clock.ts'
+import type { Config } from '../base/config.ts'
+import { type ShoalError, ShoalError as Trouble, toShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { type Members, peerIdOf } from '../mesh/members.ts'
+import { hex, sameBytes } from '../mesh/statement.ts'
+import { encodeResult, type ReadSet, type Result } from '../plan/action.ts'
+import type { LentInputs } from '../plan/lent-inputs.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import { ClaimStore } from '../recall/claim-store.ts'
+import { readTrace } from '../recall/evidence.ts'
+import { contradict, Judge, packageOf } from '../recall/judge.ts'
+import { isAbout, type SignedClaim } from '../recall/signed-claim.ts'
+import type { TraceStore } from '../store/traces.ts'
+import { hexOf } from '../wire/cid.ts'
+import { type Audit, Audits, isToBeAudited } from './audits.ts'
+import { Determinism } from './determinism.ts'
+import type { Given } from './given.ts'
+import type { Machine } from './machine.ts'
+import { Standings, type StandingView } from './standing.ts'
+import type { Rerun, Verdict } from './verdict.ts'
+
+export interface TrustNeeds {
+  datastore: Datastore
+  members: Members
+  traces: Pick<TraceStore, 'traces'>
+  clock: Clock
+  random: Random
+  log: Logger
+  machine: Machine
+  /** No cargo is at work and no unit in flight here. */
+  isQuiet(): boolean
+  trouble(error: ShoalError): void
+  /** Runs an action in the sandbox with inputs that are in the store; undefined when that cannot be done. */
+  rerun(action: Uint8Array, inputs: CID, signal: AbortSignal): Promise<Rerun | undefined>
+  /** Keeps what a compile reads within reach. */
+  keepInputs(planned: PlannedAction, inputs: LentInputs): Promise<void>
+  /** Drops all that a member ever gave. */
+  purge(peerId: string): Promise<unknown>
+  given(): Pick<Given, 'drop'>
+}
+
+/** Whose word counts here, and how that is found out. */
+export class Trust {
+  readonly judge: Judge
+  readonly audits: Audits
+  readonly standings: Standings
+  readonly determinism: Determinism
+  readonly #needs: TrustNeeds
+  readonly #sampling: { share: number; first: number }
+
+  private constructor(
+    needs: TrustNeeds,
+    { trust }: Pick<Config, 'trust'>,
+    parts: { standings: Standings; determinism: Determinism },
+  ) {
+    const { members, log } = needs
+    this.#needs = needs
+    this.#sampling = { share: trust['audit-share'], first: trust['audit-first'] }
+    this.standings = parts.standings
+    this.determinism = parts.determinism
+    this.judge = new Judge({
+      members,
+      store: new ClaimStore(needs),
+      isLiar: (peerId) => this.standings.isLiar(peerId),
+      isUnsteady: (name) => this.determinism.isUnsteady(name),
+      log,
+    })
+    this.audits = new Audits(needs)
+  }
+
+  static async open(needs: TrustNeeds, config: Pick<Config, 'trust'>): Promise<Trust> {
+    const parts = { standings: await Standings.open(needs), determinism: await Determinism.open(needs) }
+    return new Trust(needs, config, parts)
+  }
+
+  async stop(): Promise<void> {
+    await this.audits.stop()
+  }
+
+  /**
+   * Whether the word of a lender is behind what it delivers.
+   * @throws ShoalError ERR_CLAIM when it is not, or when others say something else
+   */
+  async lent(
+    planned: PlannedAction,
+    peer: string,
+    bytes: Uint8Array,
+    trace: ReadSet & { result: CID },
+  ): Promise<SignedClaim> {
+    const [claim] = this.judge.admit(planned.key, [bytes])
+    const isTheirs = claim !== undefined && peerIdOf(claim.body.signer) === peer
+    if (!isTheirs || !isAbout(claim, { ...trace, action: planned.key })) {
+      throw new Trouble('ERR_CLAIM', 'the lender has not put its name to it')
+    }
+    const kept = await this.judge.kept(hexOf(planned.key))
+    if (kept.some((other) => contradict(other, claim))) {
+      await this.judge.store.add([claim])
+      throw new Trouble('ERR_CLAIM', 'somebody says that something else comes out')
+    }
+    return claim
+  }
+
+  /** Others' word was taken for a result, which is delivered and kept by now. The first claim is the one about just this. */
+  async accepted(
+    planned: PlannedAction,
+    inputs: LentInputs | undefined,
+    [claim]: readonly SignedClaim[],
+  ): Promise<void> {
+    if (claim === undefined || this.judge.isOwn(claim)) return
+    const signer = peerIdOf(claim.body.signer)
+    this.standings.accepted(signer)
+    const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0 }
+    if (!isToBeAudited(standing, this.#sampling, this.#needs.random)) return
+    await this.#audit(planned, inputs, { claims: [claim], own: undefined })
+  }
+
+  /**
+   * This node has compiled something itself. Signs it, and looks whether others have said something else.
+   * @returns the claim; none for what does not come out the same each time
+   */
+  async made(
+    planned: PlannedAction,
+    inputs: LentInputs | undefined,
+    { result, reads }: { result: Result; reads: ReadSet },
+  ): Promise<SignedClaim[]> {
+    const name = packageOf(planned)
+    if (this.determinism.isUnsteady(name)) return []
+    const claim = await this.sign(planned.action, { result, reads }, 'host')
+    if (claim === undefined) return []
+    const against = (await this.judge.kept(hexOf(planned.key))).filter((other) => contradict(other, claim))
+    if (against.length > 0) await this.#audit(planned, inputs, { claims: against, own: claim.body.outputs })
+    return [claim]
+  }
+
+  /** This node's word on what it has computed; undefined for what does not come out the same each time. */
+  async sign(
+    action: PlannedAction['action'],
+    { result, reads }: { result: Result; reads: ReadSet },
+    tier: SignedClaim['body']['tier'],
+  ): Promise<SignedClaim | undefined> {
+    const name = packageOf({ action })
+    const { cid } = encodeResult(result)
+    const about = { package: name, tier, at: this.#needs.clock.wall() }
+    const claim = await this.judge.sign({ ...result, cid }, reads, about)
+    if (claim === undefined) await this.determinism.note(name, action.toolchain, false)
+    return claim
+  }
+
+  /** For `peers`. */
+  view(peerId: string): StandingView | undefined {
+    return this.standings.view(peerId)
+  }
+
+  async #audit(
+    planned: PlannedAction,
+    inputs: LentInputs | undefined,
+    { claims, own }: { claims: readonly SignedClaim[]; own: Uint8Array | undefined },
+  ): Promise<void> {
+    // What no lender could compile cannot be run in the sandbox here either.
+    if (inputs === undefined || planned.notAway !== undefined) return
+    await this.#needs.keepInputs(planned, inputs)
+    const { crate, actionBytes, usesMacros } = planned
+    const key = hexOf(planned.key)
+    const audit: Audit = {
+      key,
+      crate,
+      case: async () => {
+        const counting = claims.filter((claim) => this.judge.counts(claim))
+        if (counting.length === 0) return undefined
+        const known = await Promise.all(counting.map(async (claim) => ({ claim, reads: await this.#readsOf(claim) })))
+        return { claims: known, own, usesMacros }
+      },
+      rerun: (signal) => this.#needs.rerun(actionBytes, inputs.inputs.cid, signal),
+      settle: (verdict) => this.#settle(planned, claims, verdict),
+    }
+    this.audits.add(audit)
+  }
+
+  async #readsOf(claim: SignedClaim): Promise<ReadSet | undefined> {
+    for (const bytes of await this.#needs.traces.traces(hexOf(claim.body.action))) {
+      const trace = readTrace(bytes)
+      if (trace !== undefined && isAbout(claim, trace)) return trace
+    }
+    return undefined
+  }
+
+  async #settle(planned: PlannedAction, claims: readonly SignedClaim[], verdict: Verdict): Promise<void> {
+    const { toolchain } = planned.action
+    const name = packageOf(planned)
+    const signers = new Set(claims.map(({ body }) => peerIdOf(body.signer)))
+    switch (verdict.kind) {
+      case 'agreed':
+        await this.determinism.note(name, toolchain, true)
+        for (const peer of signers) await this.standings.agreed(peer)
+        return
+      case 'unsteady':
+        this.#needs.log.info('a package comes out differently each time', { package: name })
+        await this.determinism.note(name, toolchain, false)
+        return
+      case 'disagreed': {
+        for (const claim of verdict.unexplained) await this.standings.unexplained(peerIdOf(claim.body.signer))
+        for (const claim of [...verdict.unexplained, ...verdict.liars]) await this.#drop(claim)
+        for (const claim of verdict.liars) await this.#caught(claim)
+        return
+      }
+      case 'open':
+        return
+      default:
+        return verdict satisfies never
+    }
+  }
+
+  /** It is not used again, and cargo makes anew what was made of it. */
+  async #drop({ body }: SignedClaim): Promise<void> {
+    await this.#needs.given().drop(hexOf(body.action), body.result)
+  }
+
+  async #caught({ body }: SignedClaim): Promise<void> {
+    const peer = peerIdOf(body.signer)
+    if (sameBytes(body.signer, this.#needs.members.key) || this.standings.isLiar(peer)) return
+    const action = hex(body.action.multihash.digest)
+    await this.standings.caught(peer, { package: body.package, action, at: this.#needs.clock.wall() })
+    this.#needs.trouble(
+      new Trouble('ERR_LIAR', `${peer} has given something else for ${body.package} than comes out here`),
+    )
+    try {
+      await this.#needs.purge(peer)
+    } catch (error) {
+      this.#needs.trouble(toShoalError(error))
+    }
+  }
+}

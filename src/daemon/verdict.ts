@@ -1,0 +1,82 @@
+import { sameBytes } from '../mesh/statement.ts'
+import type { Read, ReadSet } from '../plan/action.ts'
+import type { SignedClaim } from '../recall/signed-claim.ts'
+
+/** What came out when an action was run once more here. */
+export interface Rerun {
+  /** `outputsDigest` */
+  outputs: Uint8Array
+  /** What it looked at; undefined when not all of that is known. */
+  reads: ReadSet | undefined
+}
+
+/** Claims about one action, and what this node can hold against them. */
+export interface Case {
+  /** Who says what, with what each was made from where that is known. */
+  claims: readonly { claim: SignedClaim; reads: ReadSet | undefined }[]
+  /** What rustc made of it outside of the sandbox here, from the same evidence as the claims; undefined when it did not. */
+  own: Uint8Array | undefined
+  /** Whether procedural macros took part: what they do need not follow from what they look at, such as the date. */
+  usesMacros: boolean
+}
+
+export type Verdict =
+  /** All of it is as everybody said. */
+  | { kind: 'agreed' }
+  /** It comes out differently each time: nobody is to blame. */
+  | { kind: 'unsteady' }
+  /** Who has lied, and who has said something else than came out here without a proof that it is a lie. */
+  | { kind: 'disagreed'; liars: SignedClaim[]; unexplained: SignedClaim[] }
+  /** It could not be run again. */
+  | { kind: 'open' }
+
+/**
+ * Compiles again and says who is right. Like is compared with like: whoever says that it was computed in a sandbox is blamed
+ * after two runs in one here that agree with each other, and saw nothing that it did not say; whoever used its own rustc only after ours
+ * came out as those do.
+ * @param rerun runs it in the sandbox; undefined when that cannot be done
+ */
+export async function tryCase(
+  { claims, own, usesMacros }: Case,
+  rerun: () => Promise<Rerun | undefined>,
+): Promise<Verdict> {
+  const first = await rerun()
+  if (first === undefined) return { kind: 'open' }
+  const wrong = claims.filter(({ claim }) => !sameBytes(claim.body.outputs, first.outputs))
+  const isAsOwn = own === undefined || sameBytes(own, first.outputs)
+  if (wrong.length === 0 && isAsOwn) return { kind: 'agreed' }
+  const second = await rerun()
+  if (second === undefined) return { kind: 'open' }
+  // What one place makes of it is not what another makes: as bad as if it were not the same twice.
+  if (!sameBytes(first.outputs, second.outputs) || !isAsOwn) return { kind: 'unsteady' }
+  const isLie = ({ claim, reads }: Case['claims'][number]): boolean => {
+    if (usesMacros) return false
+    // Its evidence was ours when rustc ran here.
+    if (own !== undefined) return true
+    const saw = [first.reads, second.reads]
+    return (
+      claim.body.tier !== 'host' &&
+      reads !== undefined &&
+      saw.every((seen) => seen !== undefined && isWithin(seen, reads))
+    )
+  }
+  const liars = wrong.filter(isLie).map(({ claim }) => claim)
+  const unexplained = wrong.filter((one) => !isLie(one)).map(({ claim }) => claim)
+  return { kind: 'disagreed', liars, unexplained }
+}
+
+/** Whether everything that was seen is part of what somebody has said it was made from. */
+function isWithin(seen: ReadSet, said: ReadSet): boolean {
+  const reads = new Map(said.reads.map((read) => [`${read[0]} ${read[1]}`, read]))
+  const env = new Map(said.env)
+  const trees = said.reads.flatMap(([kind, path]) => (kind === 'tree' ? [`${path}/`] : []))
+  return (
+    seen.env.every(([name, value]) => env.has(name) && env.get(name) === value) &&
+    seen.reads.every((read) => {
+      const known = reads.get(`${read[0]} ${read[1]}`)
+      return known === undefined ? trees.some((dir) => read[1].startsWith(dir)) : isSame(known, read)
+    })
+  )
+}
+
+const isSame = ([, , a]: Read, [, , b]: Read): boolean => (a === null || b === null ? a === b : a.equals(b))

@@ -1,0 +1,110 @@
+import { type Datastore, Key } from 'interface-datastore'
+import { z } from 'zod'
+import { codeOf, ShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { sameBytes } from '../mesh/statement.ts'
+import { decodeCbor, encodeCbor } from '../wire/cbor.ts'
+import { hexOf } from '../wire/cid.ts'
+import { maxClaimBytes, readClaim, type SignedClaim } from './signed-claim.ts'
+
+const prefix = '/claims/'
+/** Of one action: of one signer, and of all. A member that signs much crowds out nobody but itself. */
+const maxOfOne = 8
+const maxOfAll = 64
+const maxCached = 4096
+
+const entrySchema = z.array(z.instanceof(Uint8Array)).max(maxOfAll)
+
+export interface ClaimStoreNeeds {
+  /** May be shared: only keys below `/claims/` are used. */
+  datastore: Pick<Datastore, 'get' | 'put' | 'delete'>
+  log: Logger
+}
+
+/**
+ * Claims by action key (hex sha2-256), as they came. One signer's claim never takes the place of another's; of one signer's about
+ * one action the oldest go when there are too many. Whatever is in here had a good signature when it was added.
+ */
+export class ClaimStore {
+  readonly #needs: ClaimStoreNeeds
+  readonly #cached = new Map<string, readonly SignedClaim[]>()
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(needs: ClaimStoreNeeds) {
+    this.#needs = needs
+  }
+
+  /** Oldest first; empty when there is none. */
+  async of(keyHex: string): Promise<readonly SignedClaim[]> {
+    const cached = this.#cached.get(keyHex)
+    if (cached !== undefined) return cached
+    const claims = await this.#read(keyHex)
+    this.#remember(keyHex, claims)
+    return claims
+  }
+
+  /**
+   * Keeps claims about one action, unless they are known.
+   * @throws ShoalError ERR_STORE
+   */
+  async add(claims: readonly SignedClaim[]): Promise<void> {
+    const [first] = claims
+    if (first === undefined) return
+    const keyHex = hexOf(first.body.action)
+    await this.#change(keyHex, (before) => {
+      let all = [...before]
+      for (const claim of claims) {
+        if (hexOf(claim.body.action) !== keyHex || all.some(({ bytes }) => sameBytes(bytes, claim.bytes))) continue
+        const theirs = all.filter(({ body }) => sameBytes(body.signer, claim.body.signer))
+        const [oldest] = theirs
+        if (theirs.length >= maxOfOne) all = all.filter((other) => other !== oldest)
+        if (all.length < maxOfAll) all.push(claim)
+      }
+      return all
+    })
+  }
+
+  /** Forgets what `isGone` says of one action. */
+  async remove(keyHex: string, isGone: (claim: SignedClaim) => boolean): Promise<void> {
+    await this.#change(keyHex, (before) => before.filter((claim) => !isGone(claim)))
+  }
+
+  async #change(keyHex: string, change: (before: readonly SignedClaim[]) => SignedClaim[]): Promise<void> {
+    const done = this.#writing.then(async () => {
+      const before = await this.of(keyHex)
+      const after = change(before)
+      if (after.length === before.length && after.every((claim, at) => claim === before[at])) return
+      const name = new Key(`${prefix}${keyHex}`, false)
+      this.#cached.delete(keyHex)
+      try {
+        if (after.length === 0) await this.#needs.datastore.delete(name)
+        else await this.#needs.datastore.put(name, encodeCbor(after.map(({ bytes }) => bytes)).bytes)
+      } catch (error) {
+        throw new ShoalError('ERR_STORE', 'claims cannot be kept', { cause: error })
+      }
+      this.#remember(keyHex, after)
+    })
+    this.#writing = done.catch(() => undefined)
+    await done
+  }
+
+  async #read(keyHex: string): Promise<SignedClaim[]> {
+    try {
+      const value = await this.#needs.datastore.get(new Key(`${prefix}${keyHex}`, false))
+      return decodeCbor(value, entrySchema, maxOfAll * (maxClaimBytes + 16)).map(readClaim)
+    } catch (error) {
+      if (error instanceof Error && error.name === 'NotFoundError') return []
+      this.#needs.log.warn('claims cannot be read', { code: codeOf(error) ?? 'ERR_STORE', key: keyHex })
+      return []
+    }
+  }
+
+  #remember(keyHex: string, claims: readonly SignedClaim[]): void {
+    this.#cached.delete(keyHex)
+    this.#cached.set(keyHex, claims)
+    for (const oldest of this.#cached.keys()) {
+      if (this.#cached.size <= maxCached) break
+      this.#cached.delete(oldest)
+    }
+  }
+}

@@ -1,0 +1,171 @@
+import { createHash } from 'node:crypto'
+import { codeOf } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { meshKeyOf } from '../mesh/genesis.ts'
+import { type Members, peerIdOf } from '../mesh/members.ts'
+import { personOf } from '../mesh/people.ts'
+import { hex, sameBytes } from '../mesh/statement.ts'
+import type { ReadSet, Result, Trace } from '../plan/action.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import { hexOf } from '../wire/cid.ts'
+import type { ClaimStore } from './claim-store.ts'
+import type { Witness } from './policy.ts'
+import {
+  type ClaimTier,
+  checkClaim,
+  evidenceOf,
+  outputsDigest,
+  readClaim,
+  type SignedClaim,
+  signClaim,
+} from './signed-claim.ts'
+
+export interface JudgeNeeds {
+  members: Pick<Members, 'genesis' | 'key' | 'now' | 'objectionTo' | 'roster' | 'signer'>
+  store: ClaimStore
+  /** Whether a member has been caught: nothing that it says is used. */
+  isLiar(peerId: string): boolean
+  /** Whether a package (`name version`) is known to come out differently each time. */
+  isUnsteady(name: string): boolean
+  log: Logger
+}
+
+/** Claims of one answer that are looked at. */
+export const maxClaims = 32
+/** Signatures that were verified lately. */
+const maxVerified = 8192
+
+/** Whose word counts. */
+export class Judge {
+  readonly store: ClaimStore
+  readonly #needs: JudgeNeeds
+  readonly #mesh: Uint8Array
+  readonly #verified = new Set<string>()
+  /** Of traces that stay in memory. */
+  readonly #evidence = new WeakMap<Trace, Uint8Array>()
+
+  constructor(needs: JudgeNeeds) {
+    this.#needs = needs
+    this.store = needs.store
+    this.#mesh = meshKeyOf(needs.members.genesis)
+  }
+
+  /**
+   * Of what came from outside those claims about an action that somebody's word is behind: well formed, of this mesh, with a good
+   * signature of a key that is a member's now and was not caught lying.
+   */
+  admit(action: SignedClaim['body']['action'], claims: readonly Uint8Array[]): SignedClaim[] {
+    return claims.slice(0, maxClaims).flatMap((bytes) => {
+      const claim = this.#read(bytes)
+      return claim?.body.action.equals(action) && this.counts(claim) ? [claim] : []
+    })
+  }
+
+  /** Whether the word of a claim's signer counts now. */
+  counts({ body: { signer, package: name } }: SignedClaim): boolean {
+    const { members, isLiar, isUnsteady } = this.#needs
+    if (isUnsteady(name)) return false
+    if (sameBytes(signer, members.key)) return true
+    const peerId = peerIdOf(signer)
+    return members.objectionTo(peerId) === undefined && !isLiar(peerId)
+  }
+
+  /** The one behind a claim that counts. */
+  witness({ body: { signer } }: SignedClaim): Witness {
+    const { members } = this.#needs
+    if (sameBytes(signer, members.key)) return { person: hex(signer), name: '', isCi: false, isSelf: true }
+    const { name, roles } = members.roster.verify(signer, members.now)
+    const person = personOf(members.roster, signer, members.now)
+    return { person, name, isCi: roles.includes('ci'), isSelf: false }
+  }
+
+  /** Claims kept here that count, of an action (hex). */
+  async kept(keyHex: string): Promise<SignedClaim[]> {
+    return (await this.store.of(keyHex)).filter((claim) => this.counts(claim))
+  }
+
+  /**
+   * Claims kept here about what a trace says, the first about just this result; none when nobody's word is behind it, or when they
+   * contradict each other.
+   */
+  async about(trace: Trace): Promise<SignedClaim[]> {
+    const kept = await this.kept(hexOf(trace.action))
+    const first = kept.find((claim) => this.isAbout(claim, trace))
+    if (first === undefined) return []
+    const same = kept.filter(({ body }) => sameBytes(body.evidence, first.body.evidence))
+    const others = same.filter((claim) => claim !== first && !contradict(claim, first))
+    // By what it has computed itself this node stands, whatever others say.
+    const isSettled = [first, ...others].some((claim) => this.isOwn(claim))
+    return isSettled || others.length === same.length - 1 ? [first, ...others] : []
+  }
+
+  /** Whether a claim is about this very trace. */
+  isAbout({ body }: SignedClaim, trace: Trace): boolean {
+    if (!body.result.equals(trace.result) || !body.action.equals(trace.action)) return false
+    const evidence = this.#evidence.get(trace) ?? evidenceOf(trace)
+    this.#evidence.set(trace, evidence)
+    return sameBytes(body.evidence, evidence)
+  }
+
+  /** Whether this node computed what a trace says. */
+  isOwn({ body }: SignedClaim): boolean {
+    return sameBytes(body.signer, this.#needs.members.key)
+  }
+
+  /**
+   * This node's word on what it has computed, kept.
+   * @returns undefined when it has said something else of the same before: then nobody should build on either
+   * @throws ShoalError ERR_LIMIT, ERR_STORE
+   */
+  async sign(
+    result: Result & { cid: SignedClaim['body']['result'] },
+    reads: ReadSet,
+    { package: name, tier, at }: { package: string; tier: ClaimTier; at: number },
+  ): Promise<SignedClaim | undefined> {
+    const { members } = this.#needs
+    const body = {
+      mesh: this.#mesh,
+      action: result.action,
+      evidence: evidenceOf(reads),
+      outputs: outputsDigest(result),
+    }
+    const about = { result: result.cid, package: name, tier, at, wallMs: result.wallMs }
+    const claim = signClaim({ ...body, ...about }, members.signer)
+    const before = (await this.store.of(hexOf(result.action))).filter((other) => this.isOwn(other))
+    if (before.some((other) => contradict(other, claim))) return undefined
+    await this.store.add([claim])
+    return claim
+  }
+
+  #read(bytes: Uint8Array): SignedClaim | undefined {
+    try {
+      const claim = readClaim(bytes)
+      const name = createHash('sha256').update(bytes).digest('base64')
+      if (this.#verified.has(name)) return claim
+      checkClaim(claim, this.#mesh)
+      if (this.#verified.size >= maxVerified) this.#verified.clear()
+      this.#verified.add(name)
+      return claim
+    } catch (error) {
+      const code = codeOf(error)
+      if (code === undefined) throw error
+      this.#needs.log.info('a claim that is nobody’s word', { code })
+      return undefined
+    }
+  }
+}
+
+/** Whether two claims cannot both be right: the same action, having looked at the same, gave different things. */
+export function contradict(a: SignedClaim, b: SignedClaim): boolean {
+  return (
+    a.body.action.equals(b.body.action) &&
+    sameBytes(a.body.evidence, b.body.evidence) &&
+    !sameBytes(a.body.outputs, b.body.outputs)
+  )
+}
+
+/** `name version` of the package that a unit is of. */
+export function packageOf({ action }: Pick<PlannedAction, 'action'>): string {
+  const env = new Map(action.env)
+  return `${env.get('CARGO_PKG_NAME') ?? action.crate} ${env.get('CARGO_PKG_VERSION') ?? ''}`.trim().slice(0, 200)
+}

@@ -1,0 +1,79 @@
+import { isPolicyName } from '../base/config.ts'
+import type { UnitKind } from '../plan/classify.ts'
+
+/**
+ * Whose results are used.
+ *
+ * - `own`: nobody else's
+ * - `quorum`: what so many different people have computed alike
+ * - `ci`: what a member with the role ci has computed
+ * - `strict`: any member's, but nothing that runs on this machine during a build
+ * - `team`: any member's
+ */
+export type Policy =
+  | { kind: 'own' }
+  | { kind: 'quorum'; people: number }
+  | { kind: 'ci' }
+  | { kind: 'strict' }
+  | { kind: 'team' }
+
+/** `own`, `strict`, `team`, `ci` or `quorum:K`, with K from 2 to 16; undefined for anything else. */
+export function readPolicy(text: string): Policy | undefined {
+  if (!isPolicyName(text)) return undefined
+  if (text === 'own' || text === 'strict' || text === 'team' || text === 'ci') return { kind: text }
+  return { kind: 'quorum', people: Number(text.slice('quorum:'.length)) }
+}
+
+/** A member whose word on a result counts. */
+export interface Witness {
+  /** Equal for machines that may be one person's. */
+  person: string
+  /** What it is called in the mesh. */
+  name: string
+  isCi: boolean
+  /** This node itself. */
+  isSelf: boolean
+}
+
+/** Kinds of units whose outputs cargo runs on this machine while it builds. */
+const runsOnHost: ReadonlySet<UnitKind> = new Set(['proc-macro', 'build-script'])
+
+/** Whether every one of these policies has a result of a unit used, given who says the same of it. */
+export function allows(policies: readonly Policy[], kind: UnitKind, witnesses: readonly Witness[]): boolean {
+  if (witnesses.some(({ isSelf }) => isSelf)) return true
+  // A machine that was given another key keeps its name for as long as both are members.
+  const people = Math.min(
+    new Set(witnesses.map(({ person }) => person)).size,
+    new Set(witnesses.map(({ name }) => name)).size,
+  )
+  return people > 0 && policies.every((policy) => allowsOne(policy, kind, people, witnesses))
+}
+
+function allowsOne(policy: Policy, kind: UnitKind, people: number, witnesses: readonly Witness[]): boolean {
+  switch (policy.kind) {
+    case 'own':
+      return false
+    case 'quorum':
+      return people >= policy.people
+    case 'ci':
+      return witnesses.some(({ isCi }) => isCi)
+    case 'strict':
+      return !runsOnHost.has(kind)
+    case 'team':
+      return true
+    default:
+      return policy satisfies never
+  }
+}
+
+/** Whether others can have anything that would be used. */
+export const mayAskOthers = (policies: readonly Policy[], kind: UnitKind): boolean =>
+  policies.every(({ kind: policy }) => policy !== 'own' && (policy !== 'strict' || !runsOnHost.has(kind)))
+
+/** Whether any member's word is enough: then nothing need be looked up for what was accepted before and is kept here. */
+export const takesAnyWord = (policies: readonly Policy[], kind: UnitKind): boolean =>
+  policies.every(({ kind: policy }) => policy === 'team' || (policy === 'strict' && !runsOnHost.has(kind)))
+
+/** How many answers it is worth waiting for. */
+export const peopleWanted = (policies: readonly Policy[]): number =>
+  Math.max(1, ...policies.map((policy) => (policy.kind === 'quorum' ? policy.people : 1)))

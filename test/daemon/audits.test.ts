@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { seededRandom } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/log.ts'
+import { type Audit, Audits, isToBeAudited } from '../../src/daemon/audits.ts'
+import type { Verdict } from '../../src/daemon/verdict.ts'
+import { ManualClock } from '../mesh/fixture.ts'
+
+/** A machine of which the test says what it does. */
+class Machine {
+  readonly clock = new ManualClock()
+  isQuiet = true
+  battery = false
+  readonly settled: Verdict['kind'][] = []
+  /** Reruns that were begun, and given up. */
+  begun = 0
+  aborted = 0
+  hangs = false
+  readonly audits = new Audits({
+    clock: this.clock,
+    log: silentLogger,
+    machine: { cores: 2, busyCores: () => 0, onBattery: () => this.battery, freeMemoryBytes: () => 2 ** 40 },
+    isQuiet: () => this.isQuiet,
+  })
+
+  audit(key: string): Audit {
+    return {
+      key,
+      crate: key,
+      case: async () => ({ claims: [], own: undefined, usesMacros: false }),
+      rerun: async (signal) => {
+        this.begun += 1
+        if (this.hangs) {
+          await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+          this.aborted += 1
+        }
+        return { outputs: new Uint8Array(32), reads: undefined }
+      },
+      settle: async ({ kind }) => void this.settled.push(kind),
+    }
+  }
+
+  async pass(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 100) {
+      this.clock.advance(100)
+      for (let turns = 0; turns < 5; turns += 1) await turn()
+    }
+  }
+}
+
+test('audits run one after the other once the machine has been at rest', async () => {
+  const machine = new Machine()
+  for (const key of ['a', 'b', 'a']) machine.audits.add(machine.audit(key))
+  await machine.pass(2500)
+  assert.equal(machine.begun, 0)
+  await machine.pass(2500)
+  assert.deepEqual(machine.settled, ['agreed', 'agreed'])
+  assert.deepEqual(machine.audits.stats, { waiting: 0, run: 2, agreed: 2, unsteady: 0, disagreed: 0, open: 0 })
+})
+
+test('none runs while there is work, or on battery', async () => {
+  const machine = new Machine()
+  machine.isQuiet = false
+  machine.audits.add(machine.audit('a'))
+  await machine.pass(20_000)
+  machine.isQuiet = true
+  machine.battery = true
+  await machine.pass(20_000)
+  assert.equal(machine.begun, 0)
+  machine.battery = false
+  await machine.pass(31_000)
+  assert.deepEqual(machine.settled, ['agreed'])
+})
+
+test('what runs gives way to a build, and is run again later', async () => {
+  const machine = new Machine()
+  machine.hangs = true
+  machine.audits.add(machine.audit('a'))
+  await machine.pass(5000)
+  assert.deepEqual([machine.begun, machine.aborted], [1, 0])
+  machine.audits.giveWay()
+  await machine.pass(2000)
+  assert.deepEqual([machine.begun, machine.aborted], [1, 1])
+  machine.hangs = false
+  await machine.pass(5000)
+  assert.deepEqual(machine.settled, ['agreed'])
+})
+
+test('one that is stopped leaves nothing running', async () => {
+  const machine = new Machine()
+  machine.hangs = true
+  machine.audits.add(machine.audit('a'))
+  await machine.pass(5000)
+  await machine.audits.stop()
+  assert.equal(machine.aborted, 1)
+  machine.audits.add(machine.audit('b'))
+  await machine.pass(60_000)
+  assert.equal(machine.begun, 1)
+})
+
+test('a member that lies each time is tried within 152 uses in 99 of 100 cases at 3 %, and at its first use when it is new', () => {
+  const random = seededRandom(7)
+  const sampling = { share: 0.03, first: 20 }
+  const uses = Array.from({ length: 10_000 }, () => {
+    let count = 1
+    while (!isToBeAudited({ agreed: 20, unexplained: 0 }, sampling, random)) count += 1
+    return count
+  })
+  const within = (most: number): number => uses.filter((count) => count <= most).length / uses.length
+  // 1 - 0.97^n: 95 % for 99 uses, 99 % for 152.
+  assert.ok(Math.abs(within(99) - 0.951) < 0.01, String(within(99)))
+  assert.ok(Math.abs(within(152) - 0.99) < 0.005, String(within(152)))
+  for (let agreed = 0; agreed < 20; agreed += 1) {
+    assert.ok(isToBeAudited({ agreed, unexplained: 0 }, sampling, () => 0.99))
+  }
+  assert.ok(
+    isToBeAudited({ agreed: 500, unexplained: 1 }, sampling, () => 0.99),
+    'once it has said what nobody can explain',
+  )
+  assert.ok(!isToBeAudited({ agreed: 0, unexplained: 1 }, { share: 0, first: 20 }, () => 0), 'switched off')
+})

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { type Case, type Rerun, tryCase, type Verdict } from '../../src/daemon/verdict.ts'
+import type { ReadSet, Result } from '../../src/plan/action.ts'
+import { outputsDigest, type SignedClaim } from '../../src/recall/signed-claim.ts'
+import { content, result } from '../recall/support.ts'
+import { Court } from '../recall/words.ts'
+
+const court = new Court()
+const saw: ReadSet = { reads: [['file', '\0workspace\0/src/lib.rs', content('source')]], env: [['SET', 'yes']] }
+const withOutput = (text: string): Result => ({
+  ...result,
+  outputs: result.outputs.map((output) => ({ ...output, cid: content(text) })),
+})
+const digest = (text: string): Uint8Array => outputsDigest(withOutput(text))
+const said = (text: string, reads: ReadSet | undefined = saw, tier: SignedClaim['body']['tier'] = 'confined') => ({
+  claim: court.claim(court.mesh.ann, withOutput(text), reads ?? saw, { tier }),
+  reads,
+})
+const ran = (text: string, reads: ReadSet | undefined = saw): Rerun => ({ outputs: digest(text), reads })
+
+/** Tries a case whose reruns come out like this. */
+async function verdict(change: Partial<Case>, ...runs: (Rerun | undefined)[]): Promise<Verdict & { runs: number }> {
+  let at = 0
+  const found = await tryCase({ claims: [said('right')], own: undefined, usesMacros: false, ...change }, async () => {
+    at += 1
+    return runs[at - 1]
+  })
+  return { ...found, runs: at }
+}
+const names = (found: Verdict) =>
+  found.kind === 'disagreed' ? { liars: found.liars.length, unexplained: found.unexplained.length } : found.kind
+
+describe('a claim that is tried', () => {
+  test('is right when the same comes out, after one run', async () => {
+    assert.deepEqual(await verdict({}, ran('right')), { kind: 'agreed', runs: 1 })
+  })
+
+  test('is a lie when two runs agree with each other, and saw nothing that it does not name', async () => {
+    assert.deepEqual(names(await verdict({}, ran('other'), ran('other'))), { liars: 1, unexplained: 0 })
+    const more: ReadSet = { reads: [...saw.reads, ['absent', '/etc/x', null]], env: [...saw.env, ['MORE', null]] }
+    const wide = { claims: [said('right', more)] }
+    assert.deepEqual(names(await verdict(wide, ran('other'), ran('other'))), { liars: 1, unexplained: 0 })
+    const whole: ReadSet = { reads: [['tree', '\0workspace\0', content('tree')]], env: saw.env }
+    assert.deepEqual(names(await verdict({ claims: [said('right', whole)] }, ran('other'), ran('other'))), {
+      liars: 1,
+      unexplained: 0,
+    })
+  })
+
+  test('is nobody’s fault when two runs here differ', async () => {
+    assert.deepEqual(await verdict({}, ran('one'), ran('two')), { kind: 'unsteady', runs: 2 })
+  })
+
+  test('stays open when it cannot be run, or not a second time', async () => {
+    assert.deepEqual(await verdict({}, undefined), { kind: 'open', runs: 1 })
+    assert.deepEqual(await verdict({}, ran('other'), undefined), { kind: 'open', runs: 2 })
+  })
+
+  test('is no proved lie where something else could be the reason', async () => {
+    const unexplained = { liars: 0, unexplained: 1 }
+    const other = [ran('other'), ran('other')] as const
+    assert.deepEqual(names(await verdict({ usesMacros: true }, ...other)), unexplained, 'a macro')
+    assert.deepEqual(names(await verdict({ claims: [said('right', saw, 'host')] }, ...other)), unexplained, 'host')
+    assert.deepEqual(names(await verdict({ claims: [{ ...said('right'), reads: undefined }] }, ...other)), unexplained)
+    for (const more of [
+      { ...saw, reads: [...saw.reads, ['absent', '/etc/x', null] as const] },
+      { ...saw, env: [...saw.env, ['UNSEEN', null] as const] },
+      { ...saw, reads: [['file', '\0workspace\0/src/lib.rs', content('else')] as const] },
+      { ...saw, env: [['SET', 'no'] as const] },
+    ] as unknown as ReadSet[]) {
+      const runs = [ran('other', more), ran('other', more)]
+      assert.deepEqual(names(await verdict({}, ...runs)), unexplained, JSON.stringify(more))
+    }
+    const blind = { outputs: digest('other'), reads: undefined }
+    assert.deepEqual(names(await verdict({}, blind, blind)), unexplained, 'nobody watched')
+  })
+})
+
+describe('what rustc made here against what others say', () => {
+  const host = { claims: [said('right', saw, 'host'), said('mine')], own: digest('mine') }
+
+  test('has them lie when the sandbox makes the same of it', async () => {
+    const found = await verdict(host, ran('mine'), ran('mine'))
+    assert.deepEqual(names(found), { liars: 1, unexplained: 0 })
+    assert.ok(found.kind === 'disagreed' && found.liars[0]?.body.tier === 'host')
+  })
+
+  test('blames nobody when the sandbox makes something else of it, or a macro took part', async () => {
+    assert.equal((await verdict(host, ran('right'), ran('right'))).kind, 'unsteady')
+    assert.deepEqual(names(await verdict({ ...host, usesMacros: true }, ran('mine'), ran('mine'))), {
+      liars: 0,
+      unexplained: 1,
+    })
+  })
+})

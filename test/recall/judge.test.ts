@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { personOf } from '../../src/mesh/people.ts'
+import { hex } from '../../src/mesh/statement.ts'
+import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
+import { contradict } from '../../src/recall/judge.ts'
+import { hexOf } from '../../src/wire/cid.ts'
+import { plain, start, trusted } from '../mesh/office.ts'
+import { content, planned, result } from './support.ts'
+import { Court, kickStatement, peerOf } from './words.ts'
+
+const reads: ReadSet = { reads: [['file', '\0workspace\0/a', content('a')]], env: [] }
+const other: Result = { ...result, outputs: result.outputs.map((output) => ({ ...output, cid: content('other') })) }
+
+describe('a claim counts', () => {
+  test('when a member has signed it, and the node itself', () => {
+    const { judge, mesh, claim } = courtWith()
+    const claims = [claim(mesh.ann), claim(mesh.max)]
+    const bytes = claims.map((one) => one.bytes)
+    assert.deepEqual(
+      judge.admit(planned.key, bytes).map((one) => one.bytes),
+      bytes,
+    )
+    assert.deepEqual(
+      claims.map((one) => judge.witness(one).isSelf),
+      [false, true],
+    )
+  })
+
+  test('not when it is forged, of another mesh or action, of a stranger, of one who was shut out or caught, or of what is unsteady', () => {
+    const court = new Court()
+    const { judge, mesh } = court
+    const good = court.claim(mesh.ann, result, reads)
+    const stranger = mesh.hire(mesh.ann, 77, plain)
+    const cases = [
+      new Uint8Array(good.bytes.map((byte, at) => (at === good.bytes.length - 1 ? byte ^ 1 : byte))),
+      court.claim(mesh.ann, result, reads, { mesh: new Uint8Array(16) }).bytes,
+      court.claim(mesh.ann, { ...result, action: content('else') }, reads).bytes,
+      court.claim(stranger, result, reads).bytes,
+      court.claim(mesh.ann, result, reads, { package: 'dice 1.0.0' }).bytes,
+    ]
+    court.unsteady.add('dice 1.0.0')
+    assert.deepEqual(judge.admit(planned.key, cases), [])
+    assert.equal(judge.admit(planned.key, [good.bytes]).length, 1)
+    court.liars.add(peerOf(mesh.ann))
+    assert.deepEqual(judge.admit(planned.key, [good.bytes]), [])
+    court.liars.clear()
+    court.roster.add(kickStatement(mesh.ann, mesh.ivy), start)
+    assert.deepEqual(judge.admit(planned.key, [court.claim(mesh.ivy, result, reads).bytes]), [])
+  })
+})
+
+describe('what this node has computed', () => {
+  test('is signed once for the same outputs, and not at all for two different ones', async () => {
+    const { judge } = new Court()
+    const sign = (of: Result, wallMs: number) => {
+      const made = { ...of, wallMs }
+      return judge.sign({ ...made, cid: encodeResult(made).cid }, reads, { package: 'x 1', tier: 'host', at: start })
+    }
+    assert.ok(await sign(result, 1))
+    assert.ok(await sign(result, 2))
+    assert.equal(await sign(other, 3), undefined)
+    assert.equal((await judge.kept(hexOf(planned.key))).length, 2)
+  })
+
+  test('is stood by whatever others say; of what others say nothing is handed on while they disagree', async () => {
+    const court = new Court()
+    const { judge, mesh, store } = court
+    const [theirs, against] = [court.claim(mesh.ann, result, reads), court.claim(mesh.ivy, other, reads)]
+    assert.ok(contradict(theirs, against))
+    const trace = { v: 2 as const, action: planned.key, ...reads, result: encodeResult(result).cid }
+    await store.add([theirs])
+    assert.deepEqual(await judge.about(trace), [theirs])
+    await store.add([against])
+    assert.deepEqual(await judge.about(trace), [])
+    const own = court.claim(mesh.max, result, reads)
+    await store.add([own])
+    assert.deepEqual(new Set(await judge.about(trace)), new Set([theirs, own]))
+  })
+})
+
+test('claims are kept as they came, and one signer crowds out nobody else', async () => {
+  const court = new Court()
+  const { mesh, store } = court
+  const first = court.claim(mesh.ivy, result, reads)
+  await store.add([first])
+  const many = Array.from({ length: 12 }, (_, at) => court.claim(mesh.ann, result, reads, { at: start + at }))
+  for (const one of many) await store.add([one])
+  await store.add([first])
+  assert.deepEqual(await store.of(hexOf(planned.key)), [first, ...many.slice(-8)])
+})
+
+test('machines that somebody has let in count as that person, unless it is an administrator', () => {
+  const court = new Court()
+  const { mesh, roster } = court
+  // ivy, who may invite, has made herself another machine.
+  const second = mesh.hire(mesh.ivy, 20, plain)
+  const third = mesh.hire(mesh.ann, 21, plain)
+  const admin = mesh.hire(mesh.ann, 22, trusted)
+  for (const { certificate } of [second, third, admin]) roster.add(certificate.bytes, start)
+  const person = ({ key }: typeof second) => personOf(roster, key.publicKey, start)
+  const ivy = hex(mesh.ivy.key.publicKey)
+  assert.deepEqual([mesh.ivy, mesh.max, second].map(person), [ivy, ivy, ivy])
+  assert.equal(new Set([mesh.ann, mesh.ivy, third, admin].map(person)).size, 4)
+})
+
+function courtWith() {
+  const court = new Court()
+  const claim = (by: Parameters<Court['claim']>[0]) => court.claim(by, result, reads)
+  return { judge: court.judge, mesh: court.mesh, claim }
+}

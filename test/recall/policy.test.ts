@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { allows, mayAskOthers, peopleWanted, readPolicy, takesAnyWord, type Witness } from '../../src/recall/policy.ts'
+
+const who = (person: string, change: Partial<Witness> = {}): Witness => ({
+  person,
+  name: person,
+  isCi: false,
+  isSelf: false,
+  ...change,
+})
+const policy = (text: string) => {
+  const read = readPolicy(text)
+  assert.ok(read !== undefined, text)
+  return read
+}
+
+test('policies are written one way', () => {
+  for (const text of ['own', 'strict', 'team', 'ci', 'quorum:2', 'quorum:16']) assert.ok(readPolicy(text), text)
+  for (const text of ['', 'Own', 'quorum', 'quorum:1', 'quorum:17', 'quorum:02', 'quorum:2 ', 'all', 'team\n'])
+    assert.equal(readPolicy(text), undefined, text)
+})
+
+test('each policy takes the word of those that it names', () => {
+  const two = [who('ann'), who('bob')]
+  const machine = who('ci', { isCi: true })
+  const self = who('me', { isSelf: true })
+  const table: [string, Parameters<typeof allows>[1], Witness[], boolean][] = [
+    ['team', 'proc-macro', [who('ann')], true],
+    ['team', 'lib', [], false],
+    ['strict', 'lib', [who('ann')], true],
+    ['strict', 'bin', [who('ann')], true],
+    ['strict', 'proc-macro', two, false],
+    ['strict', 'build-script', [machine], false],
+    ['ci', 'lib', two, false],
+    ['ci', 'build-script', [machine], true],
+    ['quorum:2', 'lib', [who('ann')], false],
+    ['quorum:2', 'lib', [who('ann'), who('ann')], false],
+    ['quorum:2', 'lib', two, true],
+    ['quorum:3', 'lib', two, false],
+    ['own', 'lib', [...two, machine], false],
+    ['own', 'proc-macro', [self], true],
+    ['quorum:3', 'build-script', [self], true],
+    ['strict', 'build-script', [self], true],
+  ]
+  for (const [text, kind, witnesses, expected] of table) {
+    assert.equal(allows([policy(text)], kind, witnesses), expected, `${text} ${kind} ${witnesses.length}`)
+  }
+})
+
+test('two machines of one name are one person, as after a new key', () => {
+  const [old, fresh] = [who('a', { name: 'ann' }), who('b', { name: 'ann' })]
+  assert.equal(allows([policy('quorum:2')], 'lib', [old, fresh]), false)
+})
+
+test('of two policies none makes the other less strict', () => {
+  const machine = who('ci', { isCi: true })
+  const both = [policy('ci'), policy('quorum:2')]
+  assert.equal(allows(both, 'lib', [machine]), false)
+  assert.equal(allows(both, 'lib', [who('ann'), who('bob')]), false)
+  assert.equal(allows(both, 'lib', [machine, who('bob')]), true)
+  assert.equal(peopleWanted(both), 2)
+  assert.equal(allows([policy('team'), policy('own')], 'lib', [machine]), false)
+})
+
+test('what one word is not enough for is not lent out, and nobody is asked in vain', () => {
+  const table: [string, boolean, boolean, boolean, boolean][] = [
+    ['team', true, true, true, true],
+    ['strict', true, false, true, false],
+    ['ci', false, false, true, true],
+    ['quorum:2', false, false, true, true],
+    ['own', false, false, false, false],
+  ]
+  for (const [text, lib, macro, askLib, askMacro] of table) {
+    const policies = [policy('team'), policy(text)]
+    assert.equal(takesAnyWord(policies, 'lib'), lib, text)
+    assert.equal(takesAnyWord(policies, 'proc-macro'), macro, text)
+    assert.equal(mayAskOthers(policies, 'lib'), askLib, text)
+    assert.equal(mayAskOthers(policies, 'proc-macro'), askMacro, text)
+  }
+})
