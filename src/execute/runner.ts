@@ -231,7 +231,10 @@ class Run {
     if (!kept) {
       throw new ShoalError('ERR_OUTPUT', `${early?.name} changed after it was announced`)
     }
-    const diagnostics = nameDiagnostics(decode(Buffer.concat(this.#diagnostics)), roots)
+    const told = Buffer.concat(this.#diagnostics)
+    // Names of roots are shorter than their paths, but escapes may make it longer again: it is looked at twice.
+    if (told.length > 2 * maxDiagnostics) throw new ShoalError('ERR_LIMIT', `diagnostics of ${told.length} bytes`)
+    const diagnostics = nameDiagnostics(decode(told), roots)
     if (diagnostics === undefined) throw new ShoalError('ERR_OUTPUT', 'standard error holds a NUL')
     if (diagnostics.bound) throw pathBoundError('standard error')
     const stderr = Buffer.from(diagnostics.text)
@@ -250,9 +253,12 @@ class Run {
 
 const newline = Buffer.from('\n')
 
+/** A path and a few words. Of a longer line a parser might make a hundred times as much memory. */
+const maxNotification = 16 << 10
+
 /** The path in rustc's notification that an output is complete; undefined for every other line. */
 function artifactOf(line: Buffer): string | undefined {
-  if (line[0] !== 0x7b || !line.includes('"artifact"')) return undefined
+  if (line.length > maxNotification || line[0] !== 0x7b || !line.includes('"artifact"')) return undefined
   let notification: unknown
   try {
     notification = JSON.parse(line.toString('utf8'))
