@@ -21,6 +21,8 @@ export interface Held {
 interface InventoryNeeds {
   traces: { traces(keyHex: string): Promise<Uint8Array[]>; keys(): AsyncIterable<string> }
   blocks: { get(cid: CID): Promise<Uint8Array | undefined>; has(cid: CID): Promise<boolean> }
+  /** What is kept of an action key (hex) is for this node alone. */
+  isPrivate(key: string): boolean
   log: Logger
 }
 
@@ -123,6 +125,7 @@ export class Inventory {
 
   /** The newest that is complete and holds for others; undefined when there is none. */
   async held(key: string): Promise<Held | undefined> {
+    if (this.#needs.isPrivate(key)) return undefined
     for (const bytes of await this.#needs.traces.traces(key)) {
       const trace = readTrace(bytes)
       if (trace === undefined || isBound(trace) || Buffer.from(digestOf(trace.action)).toString('hex') !== key) continue

@@ -34,6 +34,8 @@ import { membershipCommands } from './membership-commands.ts'
 import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
 import { OwnerWatch } from './owner-watch.ts'
+import { PrivatePaths } from './private-paths.ts'
+import { PrivateUnits } from './private-units.ts'
 import { purgeBy } from './purge-by.ts'
 import { lockState, readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
@@ -117,7 +119,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       traffic.note({ what: 'bad-block' })
     },
     onEvicted: (hexes) => sharing.evicted(hexes),
-    refetch: (cid, signal) => refetch(cid, signal, { mesh, supply }),
+    refetch: (cid, signal) => refetch(cid, signal, { mesh, supply, privateUnits }),
   })
   await blocks.start()
   // What a node that was killed left unfinished; one that is being set up at this moment is younger.
@@ -128,6 +130,12 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const traces = createTraceStore({ datastore: index.datastore, log })
   const closures = createClosureStore({ datastore: index.datastore, log })
 
+  const privateUnits = await PrivateUnits.open({
+    datastore: index.datastore,
+    clock,
+    paths: new PrivatePaths(config.private),
+    onChange: (key) => sharing.gone(key),
+  })
   const recall: Recall = new Recall({
     blocks,
     traces,
@@ -141,7 +149,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       clock,
       random,
       log,
-      source: blocks,
+      source: privateUnits.guard(blocks),
       lookup: (keys) => sharing.lookup(keys),
       onServed: (bytes) => traffic.note({ what: 'served', bytes }),
       onHedge: () => traffic.note({ what: 'hedged' }),
@@ -166,6 +174,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       recall,
       supply,
       machine,
+      isPrivate: (key) => privateUnits.hasKey(key),
       note: (event) => traffic.note(event),
       isQuiet,
       trouble,
@@ -280,6 +289,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       supply,
       sharing,
       given,
+      privateUnits,
       lender,
       observer,
       sessions,

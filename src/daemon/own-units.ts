@@ -10,8 +10,9 @@ import type { Market } from '../market/driver.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { driverDigest } from '../plan/driver.ts'
 import type { Invocation } from '../plan/invocation.ts'
-import { type PlanNeeds, plan } from '../plan/plan.ts'
+import { type PlanNeeds, type Planned, plan } from '../plan/plan.ts'
 import { processorName } from '../plan/processor.ts'
+import type { Root } from '../plan/roots.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
 import { Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
@@ -34,6 +35,7 @@ import type { Lender } from './lender.ts'
 import { bootId, type Machine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
 import type { ObserverHere } from './observer-here.ts'
+import type { PrivateUnits } from './private-units.ts'
 import { KnownReach } from './reach.ts'
 import { SessionToolchains } from './session-toolchains.ts'
 import type { Sharing } from './sharing.ts'
@@ -62,6 +64,7 @@ export interface UnitParts {
   supply: Supply
   sharing: Sharing
   given: Given
+  privateUnits: PrivateUnits
   lender: Lender
   observer: ObserverHere
   sessions: Sessions
@@ -79,7 +82,7 @@ export async function openUnits(
   closing: (() => Promise<void>)[],
 ): Promise<{ units: Units; warmer: Warmer }> {
   const { clock, log, env, trouble, machine, isQuiet, salt, blocks, closures, datastore, recall } = parts
-  const { market, mesh, supply, sharing, given, lender, observer, sessions, processes } = parts
+  const { market, mesh, supply, sharing, given, privateUnits, lender, observer, sessions, processes } = parts
   const digests = await StatDigests.open({
     file: join(paths.cache, 'digests'),
     boot: bootId(),
@@ -102,6 +105,8 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const works = new Works(trees)
+  /** Crates of which it was said that a secret keeps them here. */
+  const warned = new Set<string>()
   const fileClock = new FileClock(join(paths.state, 'clock'))
   closing.push(async () => fileClock.close())
   const edited = new EditedUnits(clock)
@@ -135,23 +140,52 @@ export async function openUnits(
     },
     cargoRuns: (pid) => processes.identify(pid) !== undefined,
     nameOf: (peer) => mesh.peers().find((view) => view.peerId === peer)?.name || peer,
-    compile: (shim, build, over) =>
-      blocks.leasing(() =>
+    compile: (shim, build, over) => {
+      // Of this one unit; until it is known nothing leaves.
+      let isPrivate: boolean | undefined
+      let isLent = false
+      let roots: readonly Root[] = []
+      const judge = (planned: Planned): Promise<boolean> =>
+        privateUnits.judge(planned, shim.invocation, (path) => reach.sourceOf(path))
+      return blocks.leasing(() =>
         compile(shim, {
           over,
           plan: async (invocation) => {
             const planned = await plan(invocation, salt, planNeeds)
-            if (planned.shareable) sharing.planned(build, () => directoryOf(invocation), planned.key)
+            isPrivate = await judge(planned)
+            if (!planned.shareable) {
+              if (planned.reason === 'secret-in-environment' && !warned.has(planned.crate)) {
+                warned.add(planned.crate)
+                log.warn('unit stays here: a variable or an argument looks like a secret', { crate: planned.crate })
+              }
+              return planned
+            }
+            roots = planned.roots
+            const told = !isPrivate && !privateUnits.hasWorkspace(directoryOf(invocation))
+            if (told) sharing.planned(build, () => directoryOf(invocation), planned.key)
             return planned
           },
-          recall,
+          recall: {
+            own: (planned, place) => recall.own(planned, place),
+            mesh: async (planned, place, options) =>
+              isPrivate === false ? await recall.mesh(planned, place, options) : undefined,
+            remember: async (result, reads) => {
+              await privateUnits.keeping(result, reads, isPrivate !== false, roots)
+              await recall.remember(result, reads)
+            },
+          },
           market,
           placeOf: (planned, variables) =>
             placeOf(planned, variables, {
               view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
               tree: (dir) => treeAt(trees, dir),
             }),
-          work: (planned) => works.of(planned, build),
+          work: async (planned) => {
+            const work = await works.of(planned, build)
+            const packages = works.inputsOf(planned)?.packages ?? []
+            isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
+            return isLent ? work : { ...work, shared: undefined, task: stayingTask(build) }
+          },
           claim: (work, expectedMs) => mesh.claim(work, expectedMs),
           staying: () => stayingTask(build),
           edited,
@@ -160,7 +194,10 @@ export async function openUnits(
           observer: () => observer.path(),
           stamp: () => fileClock.now(),
           reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
-          staysHere,
+          staysHere: {
+            add: (key, reason) => staysHere.add(key, reason),
+            reason: (key) => (isLent ? staysHere.reason(key) : 'private'),
+          },
           declaredReads: (planned, depInfo, place) =>
             declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
           prepare: async (planned) => {
@@ -176,6 +213,8 @@ export async function openUnits(
           discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
           learn: async (planned, result) => {
             if (planned.shareable) causes.made(planned)
+            isPrivate ??= await judge(planned)
+            if (isPrivate) await privateUnits.made(planned, shim.invocation, digests)
             await reach.learn(planned, result, shim.invocation)
           },
           causes: (planned, ended) => causes.of(planned, ended),
@@ -191,7 +230,8 @@ export async function openUnits(
           inFlight,
           log: log.child('compile'),
         }),
-      ),
+      )
+    },
   })
   return { units, warmer }
 }

@@ -84,7 +84,7 @@ class Member {
     await blocks.start()
     const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log })
     const traces = createTraceStore({ datastore, log })
-    const inventory = new Inventory({ traces, blocks, log })
+    const inventory = new Inventory({ traces, blocks, log, isPrivate: () => false })
     const placed = await Placed.open(
       {
         datastore,
