@@ -33,6 +33,7 @@ import { type Machine, systemMachine } from './machine.ts'
 import { membershipCommands } from './membership-commands.ts'
 import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
+import { OwnerBursts } from './owner-bursts.ts'
 import { OwnerWatch } from './owner-watch.ts'
 import { PrivatePaths } from './private-paths.ts'
 import { PrivateUnits } from './private-units.ts'
@@ -250,6 +251,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       market.refresh()
     },
   })
+  const bursts = new OwnerBursts(clock, { hold: () => lender.stand(true), letGo: () => lender.stand(false) })
+  closing.push(async () => bursts.stop())
   owner.start()
   closing.push(async () => owner.stop())
   await mesh.start()
@@ -317,7 +320,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     {
       compile: (shim) => {
         warmer.giveWay()
-        return units.compile(shim)
+        return config.lend.yield ? bursts.during(() => units.compile(shim)) : units.compile(shim)
       },
       command: (method, params) =>
         runCommand(method, params, {

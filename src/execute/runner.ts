@@ -25,6 +25,7 @@ import { type Observed, startObserving, takeObservations } from './observed.ts'
 import type { MountedToolchain } from './runtime.ts'
 import { limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
 import { stageInputs } from './stage.ts'
+import type { Standstill } from './standstill.ts'
 
 /** The metadata of a crate, complete while the rest of it still compiles. */
 export interface EarlyMetadata {
@@ -54,6 +55,8 @@ export interface RunInit {
   limits: GuestLimits
   clock: Clock
   signal: AbortSignal
+  /** What may let it stand still. */
+  standstill?: Standstill
   /** Called at most once, as soon as the metadata is in the store. */
   onRmeta(rmeta: EarlyMetadata): void
 }
@@ -170,6 +173,7 @@ class Run {
       limits,
       clock,
       signal: AbortSignal.any([signal, this.#stop.signal]),
+      standstill: this.#init.standstill,
       onStderr: (chunk) => {
         for (const line of this.#lines.push(chunk)) this.#onLine(line)
       },
