@@ -1,5 +1,5 @@
 import type { Dirent } from 'node:fs'
-import { lstat, opendir, readFile, readlink, statfs } from 'node:fs/promises'
+import { lstat, opendir, readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '../base/errors.ts'
@@ -48,18 +48,20 @@ export async function overLimit(
   if (memory > limits.memoryBytes) return `memory: ${memory} bytes`
   if (tasks > limits.tasks) return `tasks: ${tasks}`
   if (written > 2 * limits.outBytes) return `writing: ${written} bytes`
-  const temporary = await temporaryOf(`/proc/${pids[0]}`)
+  const temporary = await temporaryOf(`/proc/${pids[0]}/root/tmp`, limits.tmpBytes)
   if (temporary > maxEntries) return `temporary files: ${temporary}`
   const out = outDir === undefined ? 0 : await usage(outDir)
   return out > limits.outBytes ? `output: ${out} bytes` : undefined
 }
 
-/** Entries of the private `/tmp`: the kernel's memory for them counts as nobody's. */
-async function temporaryOf(process: string): Promise<number> {
+/**
+ * Entries of the private `/tmp`: the kernel's memory for them counts as nobody's. It is told by its size, because until bubblewrap
+ * has finished the host's own is there.
+ */
+async function temporaryOf(dir: string, bytes: number): Promise<number> {
   try {
-    if ((await readlink(`${process}/ns/mnt`)) === (await readlink('/proc/self/ns/mnt'))) return 0
-    const { files, ffree } = await statfs(`${process}/root/tmp`)
-    return files - ffree
+    const { blocks, bsize, files, ffree } = await statfs(dir)
+    return blocks === Math.ceil(bytes / bsize) ? files - ffree : 0
   } catch (error) {
     if (isGone(error)) return 0
     throw error
