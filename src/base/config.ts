@@ -45,6 +45,18 @@ const schema = z.strictObject({
       'audit-first': z.int().min(0).max(10_000).default(20),
     })
     .prefault({}),
+  /** What nothing leaves this machine of, beside what says so itself: `private = true` under `[workspace.metadata.shoal]`. */
+  private: z
+    .strictObject({
+      /** Directories, absolute or beginning with `~/`. */
+      workspaces: z
+        .array(z.string().regex(/^(?:~?\/)/, 'must be absolute or begin with ~/'))
+        .max(256)
+        .default([]),
+      /** Names of packages, wherever they lie. */
+      packages: z.array(z.string().min(1).max(256)).max(1024).default([]),
+    })
+    .prefault({}),
   mesh: z
     .strictObject({
       /** TCP port; 0 picks one. */

@@ -1,7 +1,9 @@
 import type { CID } from 'multiformats/cid'
+import { ShoalError } from '../base/errors.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { TraceStore } from '../store/traces.ts'
+import type { PrivateUnits } from './private-units.ts'
 import { cacheView } from './status.ts'
 import type { Supply } from './supply.ts'
 
@@ -52,8 +54,13 @@ export function cacheCare({ blocks, traces, toolchains }: CacheCareNeeds): Cache
 export async function refetch(
   cid: CID,
   signal: AbortSignal,
-  { mesh, supply }: { mesh: Pick<Mesh, 'peers'>; supply: Pick<Supply, 'bytes'> },
+  {
+    mesh,
+    supply,
+    privateUnits,
+  }: { mesh: Pick<Mesh, 'peers'>; supply: Pick<Supply, 'bytes'>; privateUnits: Pick<PrivateUnits, 'hasBlock'> },
 ): Promise<void> {
+  if (privateUnits.hasBlock(cid)) throw new ShoalError('ERR_BLOCK_MISSING', 'private: nobody is asked for it')
   const from = mesh.peers().flatMap(({ connected, peerId }) => (connected ? [peerId] : []))
   await supply.bytes(cid, { from, maxBytes: maxRefetchBytes, signal })
 }

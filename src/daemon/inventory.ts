@@ -23,6 +23,8 @@ interface InventoryNeeds {
   blocks: { get(cid: CID): Promise<Uint8Array | undefined>; has(cid: CID): Promise<boolean> }
   /** Whose word is behind a trace; without any nobody could use it. */
   claimsAbout(trace: Uint8Array): Promise<Uint8Array[]>
+  /** What is kept of an action key (hex) is for this node alone. */
+  isPrivate(key: string): boolean
   log: Logger
 }
 
@@ -125,6 +127,7 @@ export class Inventory {
 
   /** The newest that is complete and holds for others; undefined when there is none. */
   async held(key: string): Promise<Held | undefined> {
+    if (this.#needs.isPrivate(key)) return undefined
     for (const bytes of await this.#needs.traces.traces(key)) {
       const trace = readTrace(bytes)
       if (trace === undefined || isBound(trace) || Buffer.from(digestOf(trace.action)).toString('hex') !== key) continue

@@ -236,6 +236,12 @@ export class Lender {
     }
   }
 
+  /** Guests stop at once and go on where they were. */
+  stand(still: boolean): void {
+    if (still) this.#executor.standstill.hold()
+    else this.#executor.standstill.letGo()
+  }
+
   /** At the end: settles when nothing of a guest is left. */
   async close(): Promise<void> {
     await this.#executor.stop()

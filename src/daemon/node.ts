@@ -33,7 +33,10 @@ import { type Machine, systemMachine } from './machine.ts'
 import { membershipCommands } from './membership-commands.ts'
 import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
+import { OwnerBursts } from './owner-bursts.ts'
 import { OwnerWatch } from './owner-watch.ts'
+import { PrivatePaths } from './private-paths.ts'
+import { PrivateUnits } from './private-units.ts'
 import { purgeBy } from './purge-by.ts'
 import { type RerunNeeds, rerun } from './rerun.ts'
 import { lockState, readNodeName } from './setup.ts'
@@ -120,7 +123,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       traffic.note({ what: 'bad-block' })
     },
     onEvicted: (hexes) => sharing.evicted(hexes),
-    refetch: (cid, signal) => refetch(cid, signal, { mesh, supply }),
+    refetch: (cid, signal) => refetch(cid, signal, { mesh, supply, privateUnits }),
   })
   await blocks.start()
   // What a node that was killed left unfinished; one that is being set up at this moment is younger.
@@ -131,13 +134,19 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const traces = createTraceStore({ datastore: index.datastore, log })
   const closures = createClosureStore({ datastore: index.datastore, log })
 
+  const privateUnits = await PrivateUnits.open({
+    datastore: index.datastore,
+    clock,
+    paths: new PrivatePaths(config.private),
+    onChange: (key) => sharing.gone(key),
+  })
   await finishRekey(paths.state, clock.wall(), log)
   const mesh = await createMesh(
     {
       clock,
       random,
       log,
-      source: blocks,
+      source: privateUnits.guard(blocks),
       lookup: (keys) => sharing.lookup(keys),
       onServed: (bytes) => traffic.note({ what: 'served', bytes }),
       onHedge: () => traffic.note({ what: 'hedged' }),
@@ -159,7 +168,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       clock,
       random,
       log: log.child('trust'),
-      machine: init.machine ?? systemMachine(process.platform),
+      machine,
       isQuiet,
       trouble,
       rerun: (action, inputs, signal) => blocks.leasing(() => rerun({ action, inputs }, signal, { ...running, log })),
@@ -189,6 +198,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       recall,
       supply,
       machine,
+      isPrivate: (key) => privateUnits.hasKey(key),
       note: (event) => traffic.note(event),
       isQuiet,
       trouble,
@@ -262,13 +272,15 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     { slots: config.slots, lendSlots: config.lend.slots ?? config.slots },
   )
   closing.push(() => lender.close())
-  const owner = new OwnerWatch(clock, init.machine ?? systemMachine(process.platform), {
+  const owner = new OwnerWatch(clock, machine, {
     yields: config.lend.yield,
     onChange(leaves) {
       lender.leave(leaves)
       market.refresh()
     },
   })
+  const bursts = new OwnerBursts(clock, { hold: () => lender.stand(true), letGo: () => lender.stand(false) })
+  closing.push(async () => bursts.stop())
   owner.start()
   closing.push(async () => owner.stop())
   await mesh.start()
@@ -308,6 +320,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       supply,
       sharing,
       given,
+      privateUnits,
       lender,
       observer,
       trust,
@@ -338,7 +351,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       compile: (shim) => {
         warmer.giveWay()
         trust.audits.giveWay()
-        return units.compile(shim)
+        return config.lend.yield ? bursts.during(() => units.compile(shim)) : units.compile(shim)
       },
       command: (method, params) =>
         runCommand(method, params, {

@@ -11,8 +11,9 @@ import type { Mesh } from '../mesh/mesh.ts'
 import { driverDigest } from '../plan/driver.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { LentInputs } from '../plan/lent-inputs.ts'
-import { type PlanNeeds, type PlannedAction, plan } from '../plan/plan.ts'
+import { type PlanNeeds, type Planned, type PlannedAction, plan } from '../plan/plan.ts'
 import { processorName } from '../plan/processor.ts'
+import type { Root } from '../plan/roots.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
 import { Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
@@ -38,6 +39,7 @@ import type { Lender } from './lender.ts'
 import { bootId, type Machine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
 import type { ObserverHere } from './observer-here.ts'
+import type { PrivateUnits } from './private-units.ts'
 import { KnownReach } from './reach.ts'
 import { SessionToolchains } from './session-toolchains.ts'
 import type { Sharing } from './sharing.ts'
@@ -68,6 +70,7 @@ export interface UnitParts {
   supply: Supply
   sharing: Sharing
   given: Given
+  privateUnits: PrivateUnits
   lender: Lender
   observer: ObserverHere
   trust: Trust
@@ -86,7 +89,7 @@ export async function openUnits(
   closing: (() => Promise<void>)[],
 ): Promise<{ units: Units; warmer: Warmer }> {
   const { clock, log, env, trouble, machine, isQuiet, salt, blocks, closures, datastore, recall } = parts
-  const { market, mesh, supply, sharing, given, lender, observer, trust, sessions, processes } = parts
+  const { market, mesh, supply, sharing, given, privateUnits, lender, observer, trust, sessions, processes } = parts
   const digests = await StatDigests.open({
     file: join(paths.cache, 'digests'),
     boot: bootId(),
@@ -110,6 +113,8 @@ export async function openUnits(
   const staysHere = new StaysHere()
   const works = new Works(trees)
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
+  /** Crates of which it was said that a secret keeps them here. */
+  const warned = new Set<string>()
   const fileClock = new FileClock(join(paths.state, 'clock'))
   closing.push(async () => fileClock.close())
   const edited = new EditedUnits(clock)
@@ -153,19 +158,39 @@ export async function openUnits(
         const places = cargoPlaces(cargoPid)
         return places.length > 0 ? places : [cwd]
       })
+      // Of this one unit; until it is known nothing leaves.
+      let isPrivate: boolean | undefined
+      let isLent = false
+      let roots: readonly Root[] = []
+      const judge = (planned: Planned): Promise<boolean> =>
+        privateUnits.judge(planned, shim.invocation, (path) => reach.sourceOf(path))
       return await blocks.leasing(() =>
         compile(shim, {
           over,
           plan: async (invocation) => {
             const planned = await plan(invocation, salt, planNeeds)
             await learnt.asked(build, () => directoryOf(invocation), planned, invocation.env)
-            if (planned.shareable) sharing.planned(build, () => directoryOf(invocation), planned.key)
+            isPrivate = await judge(planned)
+            if (!planned.shareable) {
+              if (planned.reason === 'secret-in-environment' && !warned.has(planned.crate)) {
+                warned.add(planned.crate)
+                log.warn('unit stays here: a variable or an argument looks like a secret', { crate: planned.crate })
+              }
+              return planned
+            }
+            roots = planned.roots
+            const told = !isPrivate && !privateUnits.hasWorkspace(directoryOf(invocation))
+            if (told) sharing.planned(build, () => directoryOf(invocation), planned.key)
             return planned
           },
           recall: {
             own: (planned, place) => recall.own(planned, place, policies),
-            mesh: (planned, place, options) => recall.mesh(planned, place, { ...options, policies }),
-            remember: (result, reads, claims) => recall.remember(result, reads, claims),
+            mesh: async (planned, place, options) =>
+              isPrivate === false ? await recall.mesh(planned, place, { ...options, policies }) : undefined,
+            remember: async (result, reads, claims) => {
+              await privateUnits.keeping(result, reads, isPrivate !== false, roots)
+              await recall.remember(result, reads, claims)
+            },
           },
           trust: unitTrust(trust, policies, (planned) => works.inputsOf(planned)),
           market,
@@ -176,6 +201,9 @@ export async function openUnits(
             }),
           work: async (planned) => {
             const work = await works.of(planned, build)
+            const packages = works.inputsOf(planned)?.packages ?? []
+            isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
+            if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
             return { ...work, task: learnt.known(work.task, build, planned, shim.invocation.env) }
           },
           took: (planned, ms) => learnt.took(build, planned, shim.invocation.env, ms),
@@ -187,7 +215,10 @@ export async function openUnits(
           observer: () => observer.path(),
           stamp: () => fileClock.now(),
           reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
-          staysHere,
+          staysHere: {
+            add: (key, reason) => staysHere.add(key, reason),
+            reason: (key) => (isLent ? staysHere.reason(key) : 'private'),
+          },
           declaredReads: (planned, depInfo, place) =>
             declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
           prepare: async (planned) => {
@@ -203,6 +234,8 @@ export async function openUnits(
           discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
           learn: async (planned, result) => {
             if (planned.shareable) causes.made(planned)
+            isPrivate ??= await judge(planned)
+            if (isPrivate) await privateUnits.made(planned, shim.invocation, digests)
             await reach.learn(planned, result, shim.invocation)
           },
           causes: (planned, ended) => causes.of(planned, ended),

@@ -27,6 +27,8 @@ export interface SharingNeeds {
   recall: Pick<Recall, 'holdings' | 'claimsAbout'>
   supply: Pick<Supply, 'ensure' | 'bytes'>
   machine: Pick<Machine, 'onBattery'>
+  /** What is kept of an action key (hex) is for this node alone. */
+  isPrivate(key: string): boolean
   note(event: TrafficEvent): void
   /** No cargo is at work and no unit in flight here. */
   isQuiet(): boolean
@@ -103,7 +105,7 @@ export class Sharing {
     this.#inventory.learn(hexOf(key)).catch((error: unknown) => this.#needs.trouble(toShoalError(error)))
   }
 
-  /** There may be nothing left of an action key (hex). */
+  /** There may be nothing left of an action key (hex), or what there is may be private, or no longer. */
   gone(key: string): void {
     this.#inventory.learn(key).catch((error: unknown) => this.#needs.trouble(toShoalError(error)))
   }
@@ -140,7 +142,8 @@ export class Sharing {
   }
 
   /** What this node answers when a member asks. */
-  async lookup(keys: Uint8Array[]): Promise<HeldKey[]> {
+  async lookup(asked: Uint8Array[]): Promise<HeldKey[]> {
+    const keys = asked.filter((key) => !this.#needs.isPrivate(Buffer.from(key).toString('hex')))
     const found = await withPlaced(await this.#needs.recall.holdings(keys), keys, this.#placing.placed)
     for (const key of keys) {
       if (found.some((holding) => holding.key === key)) continue

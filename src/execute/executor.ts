@@ -15,6 +15,7 @@ import { removeTree } from './remove-tree.ts'
 import { type EarlyMetadata, type Outcome, runAction } from './runner.ts'
 import { type MountedToolchain, prepareToolchain } from './runtime.ts'
 import { seccompFilter } from './seccomp.ts'
+import { Standstill } from './standstill.ts'
 
 export interface ExecutorNeeds {
   blocks: Blocks
@@ -60,6 +61,8 @@ export class Executor {
   readonly #init: ExecutorInit
   readonly #cache: InputCache
   readonly #filter: string
+  /** Guests stand still while it is held. */
+  readonly standstill = new Standstill()
   readonly #removals = new Set<Promise<void>>()
   readonly #toolchains = new Map<string, Promise<MountedToolchain>>()
   #groups: ControlGroups | string = 'not started'
@@ -153,6 +156,7 @@ export class Executor {
       limits: { ...defaultLimits, ...this.#init.limits, ...options.limits },
       clock: this.#needs.clock,
       signal,
+      standstill: this.standstill,
       onRmeta: options.onRmeta,
     })
     // Updated meanwhile: nobody can say any more what made this.

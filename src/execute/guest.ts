@@ -8,6 +8,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import type { GuestGroup } from './control-groups.ts'
 import type { GuestLimits } from './limits.ts'
 import type { SandboxSetup } from './sandbox.ts'
+import type { Standstill } from './standstill.ts'
 import { overLimit, processesOf } from './watchdog.ts'
 
 export interface GuestInit {
@@ -29,6 +30,8 @@ export interface GuestInit {
   watchMs?: number
   clock: Clock
   signal: AbortSignal
+  /** What may let it stand still. */
+  standstill?: Standstill | undefined
   /** Called with standard error as it comes. */
   onStderr(chunk: Buffer): void
 }
@@ -54,6 +57,7 @@ const [niceness, outOfMemoryScore] = [10, '900']
  */
 export async function runGuest(init: GuestInit): Promise<GuestEnd> {
   init.signal.throwIfAborted()
+  await init.standstill?.pass(init.signal)
   const started = init.clock.now()
   const child = start(init)
   const guest = new Guest(child, init)
@@ -144,6 +148,7 @@ class Guest {
       this.#kill(new ShoalError('ERR_DEADLINE', `no end after ${init.limits.wallMs} ms`)),
     )
     this.#watch()
+    init.standstill?.add(this)
     init.signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
@@ -160,6 +165,7 @@ class Guest {
   /** Stops watching and waits until the process namespace is empty: then nobody writes to the outputs any more. */
   async gone(): Promise<void> {
     this.#over = true
+    this.#init.standstill?.remove(this)
     this.#init.signal.removeEventListener('abort', this.#onAbort)
     for (const cancel of this.#timers) cancel()
     try {
@@ -168,6 +174,12 @@ class Guest {
       await this.#looking
       await this.#group?.remove()
     }
+  }
+
+  /** All that runs inside but the first process, which only waits. */
+  stand(still: boolean): void {
+    if (this.#firstPid === undefined || this.#over) return
+    for (const pid of childrenOf(this.#firstPid)) signalTo(pid, still ? 'SIGSTOP' : 'SIGCONT')
   }
 
   /** What the kernel stopped it from; undefined where it does not. */
@@ -214,14 +226,7 @@ class Guest {
   }
 
   #killNow(): void {
-    for (const pid of [this.#firstPid, this.#child.pid]) {
-      if (pid === undefined) continue
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch (error) {
-        if (codeOf(error) !== 'ESRCH') throw error
-      }
-    }
+    for (const pid of [this.#firstPid, this.#child.pid]) if (pid !== undefined) signalTo(pid, 'SIGKILL')
   }
 
   #watch(): void {
@@ -236,6 +241,8 @@ class Guest {
 
   async #look(firstPid: number): Promise<void> {
     this.#yieldSession()
+    // It may have begun since.
+    if (this.#init.standstill?.isHeld) this.stand(true)
     const { outDir, limits } = this.#init
     try {
       const pids = await processesOf(firstPid)
@@ -294,6 +301,26 @@ function yieldPrecedence(pid: number): void {
     writeFileSync(`/proc/${pid}/oom_score_adj`, outOfMemoryScore)
   } catch (error) {
     if (!['ESRCH', 'ENOENT', 'ERR_SYSTEM_ERROR'].includes(codeOf(error) ?? '')) throw error
+  }
+}
+
+/** It may have ended meanwhile. */
+function signalTo(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw error
+  }
+}
+
+/** Nobody but the first process of a guest can start any. */
+function childrenOf(firstPid: number): number[] {
+  try {
+    const children = readFileSync(`/proc/${firstPid}/task/${firstPid}/children`, 'latin1').split(' ')
+    return children.filter((text) => text !== '').map(Number)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return []
+    throw error
   }
 }
 

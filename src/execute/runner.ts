@@ -25,6 +25,7 @@ import { type Observed, startObserving, takeObservations } from './observed.ts'
 import type { MountedToolchain } from './runtime.ts'
 import { limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
 import { stageInputs } from './stage.ts'
+import type { Standstill } from './standstill.ts'
 
 /** The metadata of a crate, complete while the rest of it still compiles. */
 export interface EarlyMetadata {
@@ -54,6 +55,8 @@ export interface RunInit {
   limits: GuestLimits
   clock: Clock
   signal: AbortSignal
+  /** What may let it stand still. */
+  standstill?: Standstill
   /** Called at most once, as soon as the metadata is in the store. */
   onRmeta(rmeta: EarlyMetadata): void
 }
@@ -170,6 +173,7 @@ class Run {
       limits,
       clock,
       signal: AbortSignal.any([signal, this.#stop.signal]),
+      standstill: this.#init.standstill,
       onStderr: (chunk) => {
         for (const line of this.#lines.push(chunk)) this.#onLine(line)
       },
@@ -231,7 +235,10 @@ class Run {
     if (!kept) {
       throw new ShoalError('ERR_OUTPUT', `${early?.name} changed after it was announced`)
     }
-    const diagnostics = nameDiagnostics(decode(Buffer.concat(this.#diagnostics)), roots)
+    const told = Buffer.concat(this.#diagnostics)
+    // Names of roots are shorter than their paths, but escapes may make it longer again: it is looked at twice.
+    if (told.length > 2 * maxDiagnostics) throw new ShoalError('ERR_LIMIT', `diagnostics of ${told.length} bytes`)
+    const diagnostics = nameDiagnostics(decode(told), roots)
     if (diagnostics === undefined) throw new ShoalError('ERR_OUTPUT', 'standard error holds a NUL')
     if (diagnostics.bound) throw pathBoundError('standard error')
     const stderr = Buffer.from(diagnostics.text)
@@ -250,9 +257,12 @@ class Run {
 
 const newline = Buffer.from('\n')
 
+/** A path and a few words. Of a longer line a parser might make a hundred times as much memory. */
+const maxNotification = 16 << 10
+
 /** The path in rustc's notification that an output is complete; undefined for every other line. */
 function artifactOf(line: Buffer): string | undefined {
-  if (line[0] !== 0x7b || !line.includes('"artifact"')) return undefined
+  if (line.length > maxNotification || line[0] !== 0x7b || !line.includes('"artifact"')) return undefined
   let notification: unknown
   try {
     notification = JSON.parse(line.toString('utf8'))

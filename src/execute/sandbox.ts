@@ -81,12 +81,14 @@ export function limitCommand(setup: SandboxSetup, limits: GuestLimits, processor
       `--fsize=${fileBytes}`,
       `--cpu=${cpuSeconds}`,
       `--data=${limits.memoryBytes}`,
+      // Signals and timers that wait are counted for the user as a whole, and the owner needs some, too.
+      '--sigpending=256',
     ]
     return [...yielding(setup), setup.prlimit, ...set, '--', setup.bubblewrap]
   }
   const blocks = Math.ceil(fileBytes / 512)
   const kib = Math.ceil(limits.memoryBytes / 1024)
-  const script = `ulimit -c 0; ulimit -n 1024; ulimit -f ${blocks}; ulimit -t ${cpuSeconds}; ulimit -d ${kib}; exec "$@"`
+  const script = `ulimit -c 0; ulimit -n 1024; ulimit -f ${blocks}; ulimit -t ${cpuSeconds}; ulimit -d ${kib}; ulimit -i 256 2>/dev/null; exec "$@"`
   return [...yielding(setup), '/bin/sh', '-c', script, 'sh', setup.bubblewrap]
 }
 

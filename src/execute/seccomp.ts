@@ -1,4 +1,4 @@
-import { absent, forbidden, judged, type SyscallNumbers } from './syscalls.ts'
+import { absent, forbidden, judged, type SyscallNumbers, unsupported } from './syscalls.ts'
 
 export type SeccompArch = 'x64' | 'arm64'
 
@@ -18,7 +18,7 @@ const give = (action: number): Instruction => [0x06, 0, 0, action]
 const kill = give(0x80000000)
 const allow = give(0x7fff0000)
 const errno = (value: number): Instruction => give(0x00050000 | value)
-const [notPermitted, notImplemented] = [errno(1), errno(38)]
+const [notPermitted, notImplemented, notSupported] = [errno(1), errno(38), errno(95)]
 
 /** Offsets in `struct seccomp_data`; the low half of an argument on a little-endian machine. */
 const offset = { number: 0, arch: 4, argument: (index: number): number => 16 + 8 * index } as const
@@ -26,17 +26,23 @@ const offset = { number: 0, arch: 4, argument: (index: number): number => 16 + 8
 const newNamespaces = 0x7e020000
 const thread = 0x00010000
 const setIds = 0o6000
-const terminalInjection = [0x5412, 0x541c]
+/** TIOCSTI, TIOCLINUX: keystrokes for a terminal. */
+const terminalInjection = [0x5412, 0x541c] as const
+/** F_SETLEASE makes the owner wait who opens a file, F_SETPIPE_SZ takes from what pipes of this user may hold. */
+const fileControl = [1024, 1031] as const
+/** PR_SET_DUMPABLE: whoever has it off keeps to itself what it writes. */
+const undumpable = 4
 
 /**
  * The system call filter of a compile, as the bytes that bubblewrap's `--seccomp` reads: everything is allowed but the
- * lists of `syscalls.ts`, with EPERM or ENOSYS; another architecture's calls end the process.
+ * lists of `syscalls.ts`, with EPERM, ENOSYS or EOPNOTSUPP; another architecture's calls end the process.
  */
 export function seccompFilter(arch: SeccompArch): Uint8Array {
   const program: Instruction[] = [load(offset.arch), equal(auditArch[arch], 1, 0), kill, load(offset.number)]
   if (arch === 'x64') program.push(atLeast(x32Bit, 0, 1), kill)
   for (const number of numbers(forbidden, arch)) program.push(equal(number, 0, 1), notPermitted)
   for (const number of numbers(absent, arch)) program.push(equal(number, 0, 1), notImplemented)
+  for (const number of numbers(unsupported, arch)) program.push(equal(number, 0, 1), notSupported)
 
   const judge = (call: SyscallNumbers, body: Instruction[]): void => {
     const number = call[column[arch]]
@@ -60,14 +66,16 @@ export function seccompFilter(arch: SeccompArch): Uint8Array {
   judge(judged.fchmod, withMode(1))
   judge(judged.fchmodat, withMode(2))
   judge(judged.fchmodat2, withMode(2))
-  const [inject, terminal] = terminalInjection
-  judge(judged.ioctl, [
-    load(offset.argument(1)),
-    equal(inject ?? 0, 1, 0),
-    equal(terminal ?? 0, 0, 1),
+  const unless = (index: number, [one, other]: readonly [number, number]): Instruction[] => [
+    load(offset.argument(index)),
+    equal(one, 1, 0),
+    equal(other, 0, 1),
     notPermitted,
     allow,
-  ])
+  ]
+  judge(judged.ioctl, unless(1, terminalInjection))
+  judge(judged.fcntl, unless(1, fileControl))
+  judge(judged.prctl, unless(0, [undumpable, undumpable]))
   program.push(allow)
   return assemble(program)
 }

@@ -4,7 +4,9 @@ type Table = Readonly<Record<string, SyscallNumbers>>
 
 /**
  * What a compile has no business doing. Besides what widens the kernel's surface: processes (a library is compiled by
- * threads, and nothing else is there to be run), sockets, memory that the watchdog cannot see, links and device nodes.
+ * threads, and nothing else is there to be run), sockets, memory that the watchdog cannot see, links and device nodes, file
+ * watches (of which the owner of this machine has a few for everything), and a session of its own, which the scheduler would
+ * give a share of the processor like that of each of the owner's.
  */
 export const forbidden: Table = {
   _sysctl: [156, null],
@@ -22,12 +24,16 @@ export const forbidden: Table = {
   create_module: [174, null],
   delete_module: [176, 106],
   fanotify_init: [300, 262],
+  fanotify_mark: [301, 263],
   finit_module: [313, 273],
   fork: [57, null],
   fremovexattr: [199, 16],
   fsetxattr: [190, 7],
   get_mempolicy: [239, 236],
   init_module: [175, 105],
+  inotify_add_watch: [254, 27],
+  inotify_init1: [294, 26],
+  inotify_init: [253, null],
   ioperm: [173, null],
   iopl: [172, null],
   kcmp: [312, 272],
@@ -86,6 +92,7 @@ export const forbidden: Table = {
   setdomainname: [171, 162],
   sethostname: [170, 161],
   setns: [308, 268],
+  setsid: [112, 157],
   settimeofday: [164, 170],
   setxattr: [188, 5],
   setxattrat: [463, 463],
@@ -122,7 +129,16 @@ export const absent: Table = {
   mount_setattr: [442, 442],
   move_mount: [429, 429],
   open_tree: [428, 428],
+  open_tree_attr: [467, 467],
   statmount: [457, 457],
+}
+
+/**
+ * Reported as something that this file system cannot do, so that callers write instead: room that is taken without writing, in a
+ * file that is deleted and open, is seen by nobody.
+ */
+export const unsupported: Table = {
+  fallocate: [285, 47],
 }
 
 /** Judged by their arguments. */
@@ -132,5 +148,7 @@ export const judged = {
   fchmod: [91, 52],
   fchmodat: [268, 53],
   fchmodat2: [452, 452],
+  fcntl: [72, 25],
   ioctl: [16, 29],
+  prctl: [157, 167],
 } as const satisfies Table

@@ -1,11 +1,15 @@
-import { lstat, readdir, readFile } from 'node:fs/promises'
+import type { Dirent } from 'node:fs'
+import { lstat, opendir, readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '../base/errors.ts'
 import type { GuestLimits } from './limits.ts'
 
-/** More entries, and deeper ones, than any compile leaves in its output directory. */
 const maxProcesses = 4096
-const [maxEntries, maxDepth] = [20_000, 16]
+/** More entries, and deeper ones, than any compile leaves in its output directory, and in its temporary one. */
+const [maxEntries, maxDepth] = [4096, 16]
+/** Files that are measured at once. */
+const atOnce = 64
 
 /** All processes of a guest, by the first one. */
 export async function processesOf(firstPid: number): Promise<number[]> {
@@ -37,36 +41,68 @@ export async function overLimit(
     memory += 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0)
     tasks += Number(/^Threads:\s+(\d+)$/m.exec(status)?.[1] ?? 0)
     // Counts also what was deleted since: files that are gone but open take room.
-    written += Number(/^write_bytes: (\d+)$/m.exec(await readProc(`${pid}/io`))?.[1] ?? 0)
+    const counted = await ioOf(pid)
+    if (counted === undefined) return 'writing: a process does not let itself be watched'
+    written += Number(/^write_bytes: (\d+)$/m.exec(counted)?.[1] ?? 0)
   }
   if (memory > limits.memoryBytes) return `memory: ${memory} bytes`
   if (tasks > limits.tasks) return `tasks: ${tasks}`
   if (written > 2 * limits.outBytes) return `writing: ${written} bytes`
+  const temporary = await temporaryOf(`/proc/${pids[0]}/root/tmp`, limits.tmpBytes)
+  if (temporary > maxEntries) return `temporary files: ${temporary}`
   const out = outDir === undefined ? 0 : await usage(outDir)
   return out > limits.outBytes ? `output: ${out} bytes` : undefined
 }
 
+/**
+ * Entries of the private `/tmp`: the kernel's memory for them counts as nobody's. It is told by its size, because until bubblewrap
+ * has finished the host's own is there.
+ */
+async function temporaryOf(dir: string, bytes: number): Promise<number> {
+  try {
+    const { blocks, bsize, files, ffree } = await statfs(dir)
+    return blocks === Math.ceil(bytes / bsize) ? files - ffree : 0
+  } catch (error) {
+    if (isGone(error)) return 0
+    throw error
+  }
+}
+
 /** Bytes on disk below a directory; infinite above a number or a depth of entries that no compile reaches. */
-async function usage(dir: string): Promise<number> {
-  let bytes = 0
+async function usage(root: string): Promise<number> {
+  const files: string[] = []
   let entries = 0
-  const queue = [{ dir, depth: 0 }]
+  const queue = [{ dir: root, depth: 0 }]
+  // Counted before any is measured: somebody may be making more all the time.
   for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-    for (const entry of await listing(next.dir)) {
-      if (++entries > maxEntries || next.depth > maxDepth) return Number.POSITIVE_INFINITY
-      const path = join(next.dir, entry.name)
-      if (entry.isDirectory()) queue.push({ dir: path, depth: next.depth + 1 })
-      else bytes += await blocksOf(path)
+    const { dir, depth } = next
+    const found = await listing(dir, maxEntries - entries)
+    if (found === undefined || depth > maxDepth) return Number.POSITIVE_INFINITY
+    entries += found.length
+    for (const entry of found) {
+      if (entry.isDirectory()) queue.push({ dir: join(dir, entry.name), depth: depth + 1 })
+      else files.push(join(dir, entry.name))
     }
+  }
+  let bytes = 0
+  for (let at = 0; at < files.length; at += atOnce) {
+    for (const size of await Promise.all(files.slice(at, at + atOnce).map(blocksOf))) bytes += size
   }
   return bytes
 }
 
-async function listing(dir: string) {
+/** Undefined when there are more than `most`, or when its own user must not list it, which no compile needs. */
+async function listing(dir: string, most: number): Promise<Dirent[] | undefined> {
+  const found: Dirent[] = []
   try {
-    return await readdir(dir, { withFileTypes: true })
+    for await (const entry of await opendir(dir, { bufferSize: 1024 })) {
+      if (found.length >= most) return undefined
+      found.push(entry)
+    }
+    return found
   } catch (error) {
-    if (isGone(error)) return []
+    if (codeOf(error) === 'EACCES') return undefined
+    if (isGone(error)) return found
     throw error
   }
 }
@@ -78,6 +114,21 @@ async function blocksOf(path: string): Promise<number> {
     if (isGone(error)) return 0
     throw error
   }
+}
+
+/** Undefined when a process of this very user keeps it to itself for good, as after running a file that it must not read. */
+async function ioOf(pid: number): Promise<string | undefined> {
+  for (let tries = 0; tries < 5; tries++) {
+    try {
+      return await readFile(`/proc/${pid}/io`, 'utf8')
+    } catch (error) {
+      if (codeOf(error) !== 'EACCES' && isGone(error)) return ''
+      if (codeOf(error) !== 'EACCES') throw error
+    }
+    // For a moment between two programs it may be so anyway.
+    await delay(10)
+  }
+  return undefined
 }
 
 /** Empty when the process has ended or keeps this to itself. */

@@ -31,9 +31,12 @@ export function nameDiagnostics(text: string, roots: readonly Root[]): NamedDiag
   return { text: lines.join('\n'), bound }
 }
 
+/** Of a line that somebody made for it, a parser makes fifty times as much memory. */
+const maxLine = 1 << 20
+
 /** The line with roots named in the names of files, and there only; as it is when it is no JSON, or not rustc's. */
 function nameFiles(line: string, roots: readonly Root[]): string {
-  if (!line.startsWith('{')) return line
+  if (!line.startsWith('{') || line.length > maxLine) return line
   try {
     const diagnostic: unknown = JSON.parse(line)
     const names = new Map([...fileNames(diagnostic)].map((path) => [path, namePath(path, roots)]))

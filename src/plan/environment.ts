@@ -2,7 +2,14 @@ import { readFile } from 'node:fs/promises'
 
 /** Names that look like a secret; cargo's own package metadata is exempt. */
 const secretName =
-  /(TOKEN|SECRET|PASS(W|WD|PHRASE)|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|AUTH(?!OR)|COOKIE|_DSN|DATABASE_URL|^AWS_|^AZURE_|^GOOGLE_|^GITHUB_|^GH_|^NPM_|^CARGO_REGISTR)/i
+  /(TOKEN|SECRET|PASS(W|WD|PHRASE)|_PWD$|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|_KEY$|AUTH(?!OR)|COOKIE|WEBHOOK|CONNECTION_STRING|NETRC|_DSN|_PAT$|DATABASE_URL|^AWS_|^AZURE_|^GOOGLE_|^GITHUB_|^GH_|^NPM_|^KUBE|^CARGO_REGISTR)/i
+/** Names of secrets themselves, and not only of things around them, so that their values are secrets wherever they turn up. */
+const secretItself =
+  /(TOKEN|SECRET|PASSW(OR)?D|PASSPHRASE|_PWD$|CREDENTIAL|PRIVATE_?KEY|API_?KEY|ACCESS_?KEY|CONNECTION_STRING|_DSN|_PAT$|DATABASE_URL)/i
+/** `scheme://user:password@host` */
+const withPassword = /[a-z][\w+.-]*:\/\/[^\s/:@]*:[^\s/@]+@/i
+/** `--cfg` with a value. */
+const cfgName = /^(\w+)\s*=/
 /** What cargo sets for its own mechanics: differs between machines or runs and is no input of a compile. */
 const mechanics = new Set([
   'CARGO',
@@ -31,6 +38,39 @@ const always = /^(CARGO_PKG_\w+|CARGO_CRATE_NAME|CARGO_BIN_NAME|CARGO_MANIFEST_D
 const ambient = ['RUSTC_BOOTSTRAP', 'MACOSX_DEPLOYMENT_TARGET', 'SDKROOT']
 
 export const looksSecret = (name: string): boolean => !name.startsWith('CARGO_PKG_') && secretName.test(name)
+
+/** Whether a text holds what looks like a password whatever it is called. */
+export const holdsPassword = (text: string): boolean => withPassword.test(text)
+
+/** Values that nobody would use for anything else, of variables that are called like secrets. */
+function secretValues(env: ReadonlyMap<string, string>): string[] {
+  const isLong = (value: string): boolean =>
+    value.length >= 12 || (value.length >= 8 && /\d/.test(value) && /[A-Za-z]/.test(value))
+  return [...env].flatMap(([name, value]) =>
+    !name.startsWith('CARGO_PKG_') && secretItself.test(name) && isLong(value) ? [value] : [],
+  )
+}
+
+/**
+ * Whether there is a secret in what an action says: a value of one of the variables that look like it, an address with a
+ * password, or a `--cfg` that is called like a secret.
+ * @param argv rustc's arguments as the action has them
+ * @param env what the action says of the environment
+ * @param variables the whole environment of rustc
+ */
+export function tellsSecret(
+  argv: readonly string[],
+  env: readonly (readonly [string, string])[],
+  variables: ReadonlyMap<string, string>,
+): boolean {
+  const values = secretValues(variables)
+  const tells = (text: string): boolean => holdsPassword(text) || values.some((value) => text.includes(value))
+  if (argv.some(tells) || env.some(([, value]) => tells(value))) return true
+  return argv.some((argument, at) => {
+    const setting = argv[at - 1] === '--cfg' ? argument : argument.startsWith('--cfg=') ? argument.slice(6) : ''
+    return looksSecret(cfgName.exec(setting)?.[1] ?? '')
+  })
+}
 
 /** `K=V` entries; the first of two equal names counts, as getenv() sees it. */
 export function readEnvironment(entries: readonly string[]): Map<string, string> {

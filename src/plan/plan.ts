@@ -12,7 +12,7 @@ import {
   unitKind,
 } from './classify.ts'
 import { type Dependency, findDependencies, type Reach, type UnitSource } from './dependencies.ts'
-import { actionEnvironment } from './environment.ts'
+import { actionEnvironment, holdsPassword, tellsSecret } from './environment.ts'
 import type { Invocation } from './invocation.ts'
 import { declaredOutputs, dependencyPath, normaliseArgs, unnamedSearchPaths } from './normalise.ts'
 import { calledRoots, nameRoots, type Root, rootToken, sortRoots } from './roots.ts'
@@ -118,6 +118,7 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
   const called = calledRoots(roots)
   const argv = normaliseArgs(args, { roots, processor: needs.processor })
   if (typeof argv === 'string') return here(argv)
+  if (invocation.argv.some(holdsPassword) || tellsSecret(argv, env, variables)) return here('secret-in-environment')
   const build = await outDirTree(roots, needs)
   if (typeof build === 'string') return here(build)
 

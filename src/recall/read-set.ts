@@ -4,7 +4,7 @@ import { codeOf } from '../base/errors.ts'
 import type { Read, ReadSet, Tree } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
-import { looksSecret } from '../plan/environment.ts'
+import { holdsPassword, looksSecret } from '../plan/environment.ts'
 import { workingDirectory } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import type { Look, SelectedReads } from '../plan/read-set.ts'
@@ -170,9 +170,10 @@ function finish(
   const env: ReadSet['env'] = []
   for (const [name, value] of variables) {
     if (given.has(name) && given.get(name) === value) continue
-    if (value !== null && looksSecret(name)) return 'secret-in-environment'
+    if (value !== null && (looksSecret(name) || holdsPassword(value))) return 'secret-in-environment'
     env.push([name, value])
   }
+  if (reads.some(([, name]) => holdsPassword(name))) return 'secret-in-environment'
   reads.sort((a, b) => (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : a[0] < b[0] ? -1 : 1))
   return { reads, env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
 }

@@ -171,6 +171,7 @@ export class MarketScheduler implements Scheduler {
           message: '',
           result: new Uint8Array(400),
           trace: noBytes,
+          claim: noBytes,
           wallMs: 0,
         } as const
         node.participant.tellLender({ kind: 'finished', guest, result })
@@ -186,7 +187,15 @@ export class MarketScheduler implements Scheduler {
       if (!running) return
       this.#running.delete(key)
       running.kill()
-      const result = { outcome: 5, code: '', message: '', result: noBytes, trace: noBytes, wallMs: 0 } as const
+      const result = {
+        outcome: 5,
+        code: '',
+        message: '',
+        result: noBytes,
+        trace: noBytes,
+        claim: noBytes,
+        wallMs: 0,
+      } as const
       node.participant.tellLender({ kind: 'finished', guest, result })
     })
   }

@@ -86,7 +86,13 @@ class Member {
     await blocks.start()
     const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log })
     const traces = createTraceStore({ datastore, log })
-    const inventory = new Inventory({ traces, blocks, log, claimsAbout: async () => [word] })
+    const inventory = new Inventory({
+      traces,
+      blocks,
+      log,
+      claimsAbout: async () => [word],
+      isPrivate: () => false,
+    })
     const placed = await Placed.open(
       {
         datastore,

@@ -7,6 +7,7 @@ import { after, describe, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import type { GuestLimits } from '../../src/execute/limits.ts'
 import type { Outcome } from '../../src/execute/runner.ts'
+import { makeCanary, prelude, reportOf as reportIn } from './hostile-support.ts'
 import { Lender, okResult } from './support.ts'
 
 const lender = new Lender()
@@ -15,31 +16,10 @@ after(() => lender.stop())
 const skip = lender.executor.tier === 'none' ? `no sandbox here: ${lender.executor.reason}` : false
 
 /** Lies outside of every sandbox, and must never be in an output. */
-const canary = `canary-${randomBytes(12).toString('hex')}`
+const canary = makeCanary()
 const secret = join(lender.dir, 'secret.rs')
 writeFileSync(secret, `pub const SECRET: &str = "${canary}";\n`)
 process.env.SHOAL_TEST_CANARY = canary
-
-const prelude = `
-#![allow(dead_code, unused)]
-use proc_macro::TokenStream;
-use std::os::raw::{c_char, c_int, c_long, c_void};
-extern "C" {
-    fn atexit(run: extern "C" fn()) -> c_int;
-    fn syscall(number: c_long, ...) -> c_long;
-    fn fcntl(fd: c_int, cmd: c_int, ...) -> c_int;
-    fn mmap(at: *mut c_void, size: usize, prot: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void;
-}
-fn out() -> String {
-    let args: Vec<String> = std::env::args().collect();
-    args[args.iter().position(|a| a == "--out-dir").unwrap() + 1].clone()
-}
-fn library() -> String {
-    let name = std::env::args().skip_while(|a| a != "--crate-name").nth(1).unwrap();
-    format!("{}/lib{}-0123456789abcdef", out(), name)
-}
-fn text(value: String) -> TokenStream { format!("pub const REPORT: &str = {:?};", value).parse().unwrap() }
-`
 
 let count = 0
 /** Compiles a crate whose macro runs `body`, and which holds what it returns. */
@@ -51,17 +31,7 @@ async function attack(body: string, limits?: Partial<GuestLimits>, crate = `vict
   return lender.run(prepared, limits ? { limits } : {})
 }
 
-/** The const that the macro left in the outputs; asserts that the canary is in none of them. */
-async function reportOf(outcome: Outcome): Promise<string> {
-  const result = okResult(outcome)
-  let report = ''
-  for (const output of result.outputs) {
-    const text = Buffer.from(await lender.bytes(output.cid)).toString('latin1')
-    assert.ok(!text.includes(canary), `${output.name} holds the canary`)
-    report ||= /<<(.*?)>>/s.exec(text)?.[1] ?? ''
-  }
-  return report
-}
+const reportOf = (outcome: Outcome): Promise<string> => reportIn(outcome, lender, canary)
 
 const processesWith = (word: string): string[] =>
   readdirSync('/proc').filter((name) => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { type SeccompArch, seccompFilter } from '../../src/execute/seccomp.ts'
-import { absent, forbidden, judged } from '../../src/execute/syscalls.ts'
+import { absent, forbidden, judged, type SyscallNumbers, unsupported } from '../../src/execute/syscalls.ts'
 
-const [allow, eperm, enosys, kill] = [0x7fff0000, 0x00050001, 0x00050026, 0x80000000]
+const [allow, eperm, enosys, eopnotsupp, kill] = [0x7fff0000, 0x00050001, 0x00050026, 0x0005005f, 0x80000000]
 const archOf = { x64: 0xc000003e, arm64: 0xc00000b7 } as const
 const column = { x64: 0, arm64: 1 } as const
 
@@ -41,6 +42,7 @@ for (const arch of ['x64', 'arm64'] satisfies SeccompArch[]) {
       const expected = new Map<number, number>()
       for (const call of Object.values(forbidden)) expected.set(call[column[arch]] ?? -1, eperm)
       for (const call of Object.values(absent)) expected.set(call[column[arch]] ?? -1, enosys)
+      for (const call of Object.values(unsupported)) expected.set(call[column[arch]] ?? -1, eopnotsupp)
       const judgedNumbers = new Set<number | null>(Object.values(judged).map((call) => call[column[arch]]))
       for (let number = 0; number < 600; number++) {
         if (!judgedNumbers.has(number)) assert.equal(on(number), expected.get(number) ?? allow, `call ${number}`)
@@ -79,6 +81,32 @@ for (const arch of ['x64', 'arm64'] satisfies SeccompArch[]) {
       }
       const ioctl = judged.ioctl[column[arch]]
       assert.deepEqual([on(ioctl, [0, 0x5412]), on(ioctl, [0, 0x541c]), on(ioctl, [0, 0x5401])], [eperm, eperm, allow])
+      const fcntl = judged.fcntl[column[arch]]
+      assert.deepEqual([on(fcntl, [3, 1024]), on(fcntl, [3, 1031]), on(fcntl, [3, 1])], [eperm, eperm, allow])
+      // The name of a thread may be set, and what is in its memory not be hidden.
+      assert.deepEqual([on(judged.prctl[column[arch]], [15]), on(judged.prctl[column[arch]], [4])], [allow, eperm])
     })
+  })
+}
+
+/** The kernel's own lists, where its headers are installed; those of a new architecture such as arm64 are the generic ones. */
+const headers = { x64: '/usr/include/x86_64-linux-gnu/asm/unistd_64.h', arm64: '/usr/include/asm-generic/unistd.h' }
+for (const [arch, file] of Object.entries(headers)) {
+  test(`the numbers for ${arch} are the kernel's`, { skip: existsSync(file) ? false : `no ${file}` }, () => {
+    const lines = readFileSync(file, 'utf8').matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)$/gm)
+    const known = new Map([...lines].map(([, name = '', number]) => [name, Number(number)]))
+    const newest = Math.max(...known.values())
+    assert.ok(known.size > 300)
+    for (const [name, numbers] of Object.entries<SyscallNumbers>({
+      ...forbidden,
+      ...absent,
+      ...unsupported,
+      ...judged,
+    })) {
+      const number = numbers[arch === 'arm64' ? 1 : 0]
+      // Headers may be older than the newest calls, which have one number everywhere.
+      if (number !== null && number > newest) assert.equal(numbers[0], numbers[1], name)
+      else assert.equal(number, known.get(name) ?? null, name)
+    }
   })
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { actionEnvironment, looksSecret, readEnvironment } from '../../src/plan/environment.ts'
+import { actionEnvironment, looksSecret, readEnvironment, tellsSecret } from '../../src/plan/environment.ts'
 
 const cargo = new Map([
   ['PATH', '/bin'],
@@ -60,5 +60,42 @@ test('the first of two equal names counts, as getenv() sees it', () => {
       ['A', '1'],
       ['C', 'a=b'],
     ],
+  )
+})
+
+test('a secret is one wherever it turns up', () => {
+  const variables = new Map([
+    ['GITHUB_TOKEN', 'ghp_0123456789'],
+    ['PGPASSWORD', 'postgres'],
+    ['GITHUB_REPOSITORY', 'me/my-project'],
+    ['SSH_AUTH_SOCK', '/tmp/ssh-agent.sock'],
+    ['CARGO_PKG_DESCRIPTION', 'tokens and secrets'],
+  ])
+  const tells = (argv: string[], env: [string, string][] = []): boolean => tellsSecret(argv, env, variables)
+  for (const argv of [
+    ['--cfg', 'by="ghp_0123456789"'],
+    ['--cfg', 'api_token="x"'],
+    ['--cfg=my_password = "x"'],
+    ['-L', 'native=/x/https://me:pass@host/'],
+  ]) {
+    assert.ok(tells(argv), argv.join(' '))
+  }
+  assert.ok(tells([], [['INFO', 'built with ghp_0123456789']]))
+  assert.ok(tells([], [['CARGO_PKG_REPOSITORY', 'https://me:pass@host/repository']]))
+  const harmless = [
+    '--cfg',
+    'feature="postgres"',
+    '--cfg',
+    'tokio_unstable',
+    '-L',
+    'dependency=\0deps\0',
+    '-C',
+    'metadata=0123',
+  ]
+  assert.ok(
+    !tells(harmless, [
+      ['CARGO_PKG_REPOSITORY', 'https://github.com/me/my-project'],
+      ['OUT_DIR', '\0build\0'],
+    ]),
   )
 })

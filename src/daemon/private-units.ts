@@ -1,0 +1,161 @@
+import { join, resolve } from 'node:path'
+import { type Datastore, Key } from 'interface-datastore'
+import type { CID } from 'multiformats/cid'
+import type { Clock } from '../base/clock.ts'
+import { codeOf } from '../base/errors.ts'
+import type { BlockSource } from '../mesh/served-blocks.ts'
+import type { ReadSet, Result } from '../plan/action.ts'
+import { encodeResult } from '../plan/action.ts'
+import type { Invocation } from '../plan/invocation.ts'
+import { dependencyPath } from '../plan/normalise.ts'
+import type { Planned } from '../plan/plan.ts'
+import { placeRoots, type Root } from '../plan/roots.ts'
+import type { StatDigests } from '../plan/stat-digests.ts'
+import type { DigestedTree } from '../plan/trees.ts'
+import { cidOf, dagCborCodec, hexOf } from '../wire/cid.ts'
+import type { PrivatePaths } from './private-paths.ts'
+
+export interface PrivateUnitsNeeds {
+  datastore: Datastore
+  clock: Clock
+  paths: PrivatePaths
+  /** What is kept of an action key (hex) is no longer for others, or is again. */
+  onChange(key: string): void
+}
+
+const prefix = '/private/'
+const kinds = ['key', 'block', 'package'] as const
+type Kind = (typeof kinds)[number]
+/** Of each kind; what was marked first is forgotten first, and has left the store long before. */
+const maxMarks = 1 << 18
+
+/**
+ * Which units are private, and with them their results: units of private packages and whatever is made from one. Nothing of
+ * them leaves this node: no input, no block, no key. Kept on disk, and there before the result is.
+ */
+export class PrivateUnits {
+  readonly #needs: PrivateUnitsNeeds
+  readonly #marks: Readonly<Record<Kind, Map<string, number>>> = {
+    key: new Map(),
+    block: new Map(),
+    package: new Map(),
+  }
+
+  private constructor(needs: PrivateUnitsNeeds) {
+    this.#needs = needs
+  }
+
+  /** @throws the errors of the datastore */
+  static async open(needs: PrivateUnitsNeeds): Promise<PrivateUnits> {
+    const units = new PrivateUnits(needs)
+    const found: [Kind, string, number][] = []
+    for await (const { key, value } of needs.datastore.query({ prefix })) {
+      const [kind, name] = key.toString().slice(prefix.length).split('/')
+      const known = kinds.find((each) => each === kind)
+      if (known !== undefined && name !== undefined) found.push([known, name, Number(Buffer.from(value).toString())])
+    }
+    for (const [kind, name, at] of found.sort((a, b) => a[2] - b[2])) units.#marks[kind].set(name, at)
+    return units
+  }
+
+  /** What is kept of an action key (hex) is for this node alone. */
+  hasKey(key: string): boolean {
+    return this.#marks.key.has(key)
+  }
+
+  hasBlock(cid: CID): boolean {
+    return this.#marks.block.has(hexOf(cid))
+  }
+
+  /** Whether a build there tells nobody which units it consists of. @param dir where its cargo runs */
+  hasWorkspace(dir: string): boolean {
+    return this.#needs.paths.has(dir)
+  }
+
+  /** Whether a private package lies within another one, whose unit is none. */
+  isAmong({ dir, lendableTree }: Pick<DigestedTree, 'dir' | 'lendableTree'>): boolean {
+    const manifests = lendableTree.files.filter(({ path }) => path.endsWith('/Cargo.toml'))
+    return manifests.some(({ path }) => this.#needs.paths.has(join(dir, path)))
+  }
+
+  /** Whether a unit is private. Marks its key, and its package when what its build script does is made from something private. */
+  async judge(
+    planned: Planned,
+    { env, cwd }: Pick<Invocation, 'env' | 'cwd'>,
+    sourceOf: (path: string) => { dir: string } | undefined,
+  ): Promise<boolean> {
+    const { paths } = this.#needs
+    const dir = env.get('CARGO_MANIFEST_DIR') ?? cwd
+    const name = Buffer.from(dir).toString('base64url')
+    const used = planned.shareable ? planned.dependencies : (planned.reaches ?? [])
+    const uses = used.some(({ cid, path }) => {
+      const source = this.hasBlock(cid) ? undefined : sourceOf(path)
+      return this.hasBlock(cid) || (source !== undefined && paths.has(source.dir))
+    })
+    if (planned.kind === 'build-script') {
+      if (uses) await this.#mark('package', name)
+      else await this.#unmark('package', name)
+    }
+    const isPrivate = uses || paths.has(dir) || this.#marks.package.has(name)
+    if (planned.shareable && isPrivate) await this.#markKey(hexOf(planned.key))
+    return isPrivate || (planned.shareable && this.hasKey(hexOf(planned.key)))
+  }
+
+  /** To be called before a result is kept: settles whether it is private, by what it was made from. */
+  async keeping(result: Result, { reads }: ReadSet, isPrivate: boolean, roots: readonly Root[]): Promise<void> {
+    const key = hexOf(result.action)
+    const looked = reads.some(([, name]) => name !== '' && this.#needs.paths.has(placeRoots(name, roots)))
+    const blocks = [...result.outputs.map(({ cid }) => cid), cidOf(encodeResult(result).bytes, dagCborCodec)].map(hexOf)
+    if (isPrivate || looked) {
+      for (const block of blocks) await this.#mark('block', block)
+      await this.#markKey(key)
+    } else if (this.hasKey(key)) {
+      for (const block of blocks) await this.#unmark('block', block)
+      await this.#unmark('key', key)
+      this.#needs.onChange(key)
+    }
+  }
+
+  /** A private unit is complete whose result is not kept: who uses it is known by its files. */
+  async made(planned: Planned, { cwd }: Pick<Invocation, 'cwd'>, digests: Pick<StatDigests, 'digest'>): Promise<void> {
+    const path = dependencyPath(resolve(cwd, planned.args.outDir), planned.args)
+    for (const file of path === undefined ? [] : [path, path.replace(/\.rmeta$/, '.rlib')]) {
+      try {
+        await this.#mark('block', hexOf((await digests.digest(file)).cid))
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw error
+      }
+    }
+  }
+
+  /** The same blocks without those that are private. */
+  guard(source: Required<BlockSource>): BlockSource {
+    return {
+      get: async (cid) => (this.hasBlock(cid) ? undefined : await source.get(cid)),
+      getUntouched: (cid, into) => (this.hasBlock(cid) ? undefined : source.getUntouched(cid, into)),
+      open: async (cid) => (this.hasBlock(cid) ? undefined : await source.open(cid)),
+    }
+  }
+
+  async #markKey(key: string): Promise<void> {
+    if (this.hasKey(key)) return
+    await this.#mark('key', key)
+    this.#needs.onChange(key)
+  }
+
+  async #mark(kind: Kind, name: string): Promise<void> {
+    const marks = this.#marks[kind]
+    if (marks.has(name)) return
+    const [oldest] = marks.keys()
+    if (oldest !== undefined && marks.size >= maxMarks) await this.#unmark(kind, oldest)
+    const at = this.#needs.clock.wall()
+    marks.set(name, at)
+    await this.#needs.datastore.put(keyOf(kind, name), Buffer.from(`${at}`))
+  }
+
+  async #unmark(kind: Kind, name: string): Promise<void> {
+    if (this.#marks[kind].delete(name)) await this.#needs.datastore.delete(keyOf(kind, name))
+  }
+}
+
+const keyOf = (kind: Kind, name: string): Key => new Key(`${prefix}${kind}/${name}`)
