@@ -10,7 +10,7 @@ import type { Difference, Place } from '../recall/evidence.ts'
 import type { Unshareable } from '../recall/read-set.ts'
 import type { Missed, Recalled } from '../recall/recall.ts'
 import type { Ended } from './causes.ts'
-import type { Collected } from './collect.ts'
+import type { Collected, CollectedLinks } from './collect.ts'
 import type { DeliverNeeds } from './deliver.ts'
 import type { EditedUnits } from './edited.ts'
 import type { Ran } from './shim-link.ts'
@@ -40,6 +40,8 @@ export interface Work {
   /** The same as 32 bytes; undefined when it cannot be named for others. */
   shared: Uint8Array | undefined
   task: Task
+  /** What others would do of it: all of it, or everything up to the linker. */
+  lent: PlannedAction
 }
 
 export interface CompileNeeds extends DeliverNeeds {
@@ -79,11 +81,13 @@ export interface CompileNeeds extends DeliverNeeds {
   over(): void
   /** Takes what rustc left in a private directory; the reason when it must not be kept. */
   collect(planned: PlannedAction, privateDir: string, ran: Ran): Promise<Collected>
+  /** Takes what a linker left in a directory; `bind` as in `Collected`. The reason when it must not be kept. */
+  collectLinked(planned: PlannedAction, dir: string): Promise<CollectedLinks>
   /** What a compile here looked at. */
   reads(
     planned: PlannedAction,
     place: Place,
-    compiled: { privateDir: string; depInfo: string; since: number },
+    compiled: { privateDir: string; productsDir?: string; depInfo: string; since: number },
   ): Promise<ReadSet | Unshareable>
   /** Actions of which it is known that nobody else can compile them, by what they look at. */
   staysHere: Pick<StaysHere, 'add' | 'reason'>

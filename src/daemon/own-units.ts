@@ -25,7 +25,7 @@ import type { ProcessTable } from '../watch/processes.ts'
 import type { Sessions } from '../watch/sessions.ts'
 import { cargoEnvironments, workingDirectory } from './cargo-process.ts'
 import { Causes } from './causes.ts'
-import { collectResult } from './collect.ts'
+import { collectLinked, collectResult } from './collect.ts'
 import { compile } from './compile.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 import { EditedUnits } from './edited.ts'
@@ -39,6 +39,7 @@ import { SessionToolchains } from './session-toolchains.ts'
 import type { Sharing } from './sharing.ts'
 import { StaysHere } from './stays-here.ts'
 import type { Supply } from './supply.ts'
+import { ThinArchives } from './thin-archives.ts'
 import { stayingTask, Units } from './units.ts'
 import { Warmer } from './warm.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
@@ -101,7 +102,7 @@ export async function openUnits(
   }
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
-  const works = new Works(trees)
+  const works = new Works(trees, new ThinArchives(blocks))
   const fileClock = new FileClock(join(paths.state, 'clock'))
   closing.push(async () => fileClock.close())
   const edited = new EditedUnits(clock)
@@ -122,7 +123,7 @@ export async function openUnits(
     subjects: createSubjectStore({ datastore: datastore, log }),
     blocks,
     trees,
-    inputsOf: (planned) => works.inputsOf(planned),
+    inputsOf: (planned) => works.lentOf(planned)?.inputs,
     log: log.child('causes'),
   })
   const units = new Units({
@@ -164,15 +165,16 @@ export async function openUnits(
           declaredReads: (planned, depInfo, place) =>
             declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
           prepare: async (planned) => {
-            const inputs = works.inputsOf(planned)
-            if (inputs === undefined || !mesh.peers().some((peer) => peer.connected)) return false
-            await supply.offerInputs(planned, inputs)
+            const lent = works.lentOf(planned)
+            if (lent === undefined || !mesh.peers().some((peer) => peer.connected)) return false
+            await supply.offerInputs(lent.planned, lent.inputs)
             return true
           },
           fetch: (cid, size, from, signal) => sharing.ensure(cid, size, from, signal),
           unchanged: async (planned) =>
             (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
           collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
+          collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
           discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
           learn: async (planned, result) => {
             if (planned.shareable) causes.made(planned)

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
-import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
+import type { EarlyMetadata, Placement } from '../market/driver.ts'
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import type { PlannedAction } from '../plan/plan.ts'
@@ -11,12 +11,13 @@ import { computesWithOutDir } from '../recall/out-dir.ts'
 import type { Missed, Recalled } from '../recall/recall.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
-import type { CompileNeeds, UnitEnd, UnitOutcome } from './compile-needs.ts'
+import type { CompileNeeds, UnitEnd, UnitOutcome, Work } from './compile-needs.ts'
 import { byUrgency, Delivery } from './deliver.ts'
+import { type Linked, linkHere } from './link-here.ts'
 import type { Ran, ShimLink } from './shim-link.ts'
 
 /** What a lender that did its work well cannot help. */
-const ownDoing: ReadonlySet<string> = new Set(['ERR_PATH_BOUND', 'ERR_INPUT_MISSING'])
+const ownDoing: ReadonlySet<string> = new Set(['ERR_PATH_BOUND', 'ERR_INPUT_MISSING', 'ERR_UNSUPPORTED'])
 
 /** One unit on its way: the steps of the story in `compile.ts`. */
 export class Unit {
@@ -29,11 +30,14 @@ export class Unit {
   #fallback: string | undefined
   #reason = ''
   #readsEnvironment = false
+  /** What others are asked for. */
+  #lent: PlannedAction
   /** What a compile here left, in the store by now. */
   #made: readonly { name: string; cid: CID; identity: string }[] = []
 
   constructor(planned: PlannedAction, shim: ShimLink, needs: CompileNeeds) {
     this.#planned = planned
+    this.#lent = planned
     this.#shim = shim
     this.#needs = needs
     this.#delivery = new Delivery(planned, shim, needs)
@@ -106,7 +110,8 @@ export class Unit {
     this.#shim.exit(0)
   }
 
-  async compileSomewhere(task: Task, letGo: () => void): Promise<UnitEnd> {
+  async compileSomewhere({ task, lent }: Pick<Work, 'task' | 'lent'>, letGo: () => void): Promise<UnitEnd> {
+    this.#lent = lent
     if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure(letGo)
     const mayGoAway = task.mayGoAway && this.#staysHere === undefined && (await this.#offerInputs())
     const settled = new AbortController()
@@ -127,7 +132,7 @@ export class Unit {
       settled.abort()
       await Promise.all(early)
       if (placement.reason === 'came-back') this.#fallback = 'ERR_PEER_LOST'
-      if (placement.returned === 'unusable') this.#needs.staysHere.add(this.#planned.key, 'unobserved')
+      if (placement.returned === 'unusable') this.#needs.staysHere.add(lent.key, 'unobserved')
       if (this.#delivery.announcedMetadata === undefined) return await this.#compileHere(placement, letGo)
       placement.release()
       return await this.#afterFailure(letGo)
@@ -145,7 +150,7 @@ export class Unit {
 
   /** Why nobody else can compile it, if that is known. */
   get #staysHere(): Reason | undefined {
-    return this.#needs.staysHere.reason(this.#planned.key)
+    return this.#needs.staysHere.reason(this.#lent.key)
   }
 
   /** False when nobody could fetch what the compile reads: no member is connected, or the disk is full. */
@@ -175,24 +180,37 @@ export class Unit {
   }
 
   async #acceptFromAway({ peer, result: bytes, trace }: Placement & { kind: 'away' }): Promise<void> {
-    const result = decodeResult(bytes)
-    if (!answers(result, this.#planned)) throw new ShoalError('ERR_OUTPUT', 'result of another action')
-    const reads = await this.#checkReads({ cid: cidOf(bytes, dagCborCodec), trace, depInfo: result.depInfo })
-    const metadata = result.outputs.find((output) => output.kind === 'metadata')
+    const came = decodeResult(bytes)
+    if (!answers(came, this.#lent)) throw new ShoalError('ERR_OUTPUT', 'result of another action')
+    const looked = await this.#checkReads({ cid: cidOf(bytes, dagCborCodec), trace, depInfo: came.depInfo })
+    const metadata = came.outputs.find((output) => output.kind === 'metadata')
     const announced = this.#delivery.announcedMetadata
     if (announced !== undefined && (metadata === undefined || !metadata.cid.equals(announced))) {
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
     }
-    for (const output of byUrgency(result.outputs)) {
+    for (const output of byUrgency(came.outputs)) {
       this.#bytesIn += await this.#needs.fetch(output.cid, output.size, [peer], this.#shim.signal)
     }
+    const { result, reads } = await this.#whole(came, looked)
     if (announced === undefined) await this.#delivery.depInfo(result.depInfo)
     await this.#delivery.rest(result)
     this.#shim.exit(0)
     await this.#afterwards(async () => {
-      await this.#remember(result, reads)
+      if (reads === undefined) this.#reason = 'unobserved'
+      else await this.#remember(result, reads)
       await this.#done(result)
     })
+  }
+
+  /** Of a unit that is linked, the rest is done here. */
+  async #whole(result: Result, reads: ReadSet): Promise<Linked> {
+    if (this.#lent.key.equals(this.#planned.key)) return { result, reads }
+    try {
+      return await linkHere({ planned: this.#planned, place: this.#place, result, reads }, this.#shim, this.#needs)
+    } catch (error) {
+      if (!this.#shim.signal.aborted) this.#needs.staysHere.add(this.#lent.key, 'linker')
+      throw error
+    }
   }
 
   /** What follows when cargo has its unit: a disk that is full now costs the memory of it, not the unit. */
@@ -208,7 +226,7 @@ export class Unit {
 
   /** @throws as `readsAway` */
   async #checkReads(told: Told): Promise<ReadSet> {
-    return await readsAway(told, { planned: this.#planned, place: this.#place }, this.#needs)
+    return await readsAway(told, { planned: this.#lent, place: this.#place }, this.#needs)
   }
 
   async #compileHere(placement: Placement & { kind: 'here' }, letGo: () => void): Promise<UnitEnd> {

@@ -5,6 +5,7 @@ import { type Action, type ActionKey, encodeAction, type RootName } from './acti
 import {
   hasOwnTarget,
   installedTarget,
+  links,
   type Reason,
   reasonNotAway,
   reasonToStay,
@@ -156,10 +157,10 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
     unnamedDirs: unnamedSearchPaths(args, roots).map((dir) => resolve(cwd, dir)),
     incremental: incremental === undefined ? undefined : resolve(cwd, incremental),
     notAway:
-      reasonNotAway(args, invocation.driver) ??
+      reasonNotAway(args, invocation.driver, action.target) ??
       (env.some(([name, value]) => isEscaped(name, value)) ? 'unusual-path' : undefined) ??
       (found.complete && !upstream.missing ? undefined : 'dependency-unknown') ??
-      (argv.some(isForeignSearchPath) ? 'native-library' : undefined),
+      (argv.some(links(args) ? isUnknownSearchPath : isForeignSearchPath) ? 'native-library' : undefined),
     toolchain,
   }
 }
@@ -172,6 +173,10 @@ const escaped = '\0escaped\0'
  * paths of the one kind and eight of the other): so that there are two kinds of action.
  */
 const isEscaped = (name: string, value: string): boolean => name === 'OUT_DIR' && /[^ -~]|["'\\]/.test(value)
+
+/** One without a name: whoever does not link needs no more than the name. */
+const isUnknownSearchPath = (argument: string, at: number, argv: readonly string[]): boolean =>
+  argv[at - 1] === '-L' && !argument.replace(/^\w+=/, '').startsWith('\0')
 
 /** A directory with native libraries that no lender is given. */
 function isForeignSearchPath(argument: string, at: number, argv: readonly string[]): boolean {
