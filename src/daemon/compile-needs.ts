@@ -15,6 +15,7 @@ import type { DeliverNeeds } from './deliver.ts'
 import type { EditedUnits } from './edited.ts'
 import type { Ran } from './shim-link.ts'
 import type { StaysHere } from './stays-here.ts'
+import type { Turns } from './turns.ts'
 
 export type UnitOutcome = 'recalled-here' | 'recalled-mesh' | 'compiled-here' | 'compiled-mesh' | 'passed-through'
 
@@ -81,6 +82,8 @@ export interface CompileNeeds extends DeliverNeeds {
   over(): void
   /** Takes what rustc left in a private directory; the reason when it must not be kept. */
   collect(planned: PlannedAction, privateDir: string, ran: Ran): Promise<Collected>
+  /** Linkers run beside the compiles that have a slot: what waits for one is as good as there. */
+  linking: Pick<Turns, 'take'>
   /** Takes what a linker left in a directory; `bind` as in `Collected`. The reason when it must not be kept. */
   collectLinked(planned: PlannedAction, dir: string): Promise<CollectedLinks>
   /** What a compile here looked at. */

@@ -88,7 +88,6 @@ function lookBeside(
   { events, marker, links }: Observed,
   covered: ReadonlySet<string>,
 ): { inside: Observation[]; absent: Look[] } | Unshareable {
-  console.error('DBG', links, events.filter((e) => e.kind !== 'env').slice(-60).map((e) => `${e.kind} ${e.path} ${e.errno}`).join('\n'))
   const inside: Observation[] = []
   const absent: Look[] = []
   const libraries = new Set([...covered].filter((path) => path.endsWith('.so')).map((path) => basename(path)))

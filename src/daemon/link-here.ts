@@ -9,12 +9,13 @@ import { copyObject, copyVersionScript, type LinkObjects, readLinkObjects } from
 import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { bindTo, type Place } from '../recall/evidence.ts'
+import type { Unshareable } from '../recall/read-set.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 import type { ShimLink } from './shim-link.ts'
 
 export type LinkNeeds = Pick<
   CompileNeeds,
-  'fileOf' | 'market' | 'staying' | 'observer' | 'stamp' | 'reads' | 'collectLinked' | 'discard'
+  'fileOf' | 'linking' | 'observer' | 'stamp' | 'reads' | 'collectLinked' | 'discard'
 >
 
 export interface Codegen {
@@ -29,8 +30,8 @@ export interface Codegen {
 /** What a unit came to whose code was made elsewhere. */
 export interface Linked {
   result: Result
-  /** Undefined when it cannot be said what the linker looked at: then the result is not kept. */
-  reads: ReadSet | undefined
+  /** The reason when it cannot be said what the linker looked at: then the result is not kept. */
+  reads: ReadSet | Unshareable
 }
 
 /**
@@ -83,40 +84,28 @@ async function layOut(
   return command
 }
 
-/** A linker has a slot like any compile here; units that are as good as there come before all others. */
 async function link(
   { planned, place, result, reads }: Codegen,
   { dir, commands }: { dir: string; commands: readonly LinkCommand[] },
   shim: ShimLink,
   needs: LinkNeeds,
 ): Promise<Linked> {
-  const placement = await needs.market.place(needs.staying(), {
-    signal: shim.signal,
-    onWaiting: () => shim.yieldToken(),
-  })
-  if (placement.kind !== 'here') throw new ShoalError('ERR_INTERNAL', 'a linker was placed away')
-  const sets = [reads]
-  let isKnown = true
-  try {
-    for (const { program, args, path } of commands) {
-      const since = needs.stamp()
-      // One directory for the notes of each.
-      const notes = join(dir, `notes-${sets.length}`)
-      await mkdir(notes, { mode: 0o700 })
-      const ran = await shim.link({ dir: notes, observer: needs.observer(), program, args, path })
-      if (ran.code !== 0 || ran.stdout.length + ran.stderr.length > 0) {
-        // Its own words are for the build in which rustc calls it.
-        throw new ShoalError('ERR_UNSUPPORTED', `the linker ended with ${ran.code}, or had something to say`)
-      }
-      const looked = await needs.reads(planned, place, { privateDir: notes, productsDir: dir, depInfo: '', since })
-      if (typeof looked === 'string') isKnown = false
-      else sets.push(looked)
+  let all: ReadSet | Unshareable = reads
+  for (const [at, { program, args, path }] of commands.entries()) {
+    // A directory of its own for the notes of each.
+    const notes = join(dir, `notes-${at}`)
+    await mkdir(notes, { mode: 0o700 })
+    const since = needs.stamp()
+    const order = { dir: notes, observer: needs.observer(), program, args, path }
+    const ran = await needs.linking.take(() => shim.link(order), shim.signal)
+    if (ran.code !== 0 || ran.stdout.length + ran.stderr.length > 0) {
+      // Its own words are for the build in which rustc calls it.
+      throw new ShoalError('ERR_UNSUPPORTED', `the linker ended with ${ran.code}, or had something to say`)
     }
-  } finally {
-    placement.release()
+    const looked = await needs.reads(planned, place, { privateDir: notes, productsDir: dir, depInfo: '', since })
+    all = typeof all === 'string' ? all : typeof looked === 'string' ? looked : merge(all, looked)
   }
   const { outputs, bind } = await needs.collectLinked(planned, dir)
-  const merged = isKnown ? merge(sets) : undefined
   const made = new Map([...result.outputs, ...outputs].map((output) => [output.name, output]))
   return {
     result: {
@@ -127,28 +116,23 @@ async function link(
         return output === undefined ? [] : [output]
       }),
     },
-    reads: merged && bind ? bindTo(merged, place) : merged,
+    reads: typeof all !== 'string' && bind ? bindTo(all, place) : all,
   }
 }
 
-/** What a compile in several steps looked at; undefined when two of them saw something differently. */
-export function merge(sets: readonly ReadSet[]): ReadSet | undefined {
+/** What a compile in two steps looked at; the reason when they saw something differently. */
+export function merge(first: ReadSet, second: ReadSet): ReadSet | Unshareable {
   const reads = new Map<string, Read>()
-  const env = new Map<string, string | null>()
-  for (const set of sets) {
-    for (const read of set.reads) {
-      const known = reads.get(`${read[0]} ${read[1]}`)
-      if (known !== undefined && known[2]?.toString() !== read[2]?.toString()) return undefined
-      reads.set(`${read[0]} ${read[1]}`, read)
-    }
-    for (const [name, value] of set.env) {
-      if (env.has(name) && env.get(name) !== value) return undefined
-      env.set(name, value)
-    }
+  const env = new Map(first.env)
+  for (const read of [...first.reads, ...second.reads]) {
+    const known = reads.get(`${read[0]} ${read[1]}`)
+    if (known !== undefined && known[2]?.toString() !== read[2]?.toString()) return 'source-changed'
+    reads.set(`${read[0]} ${read[1]}`, read)
+  }
+  for (const [name, value] of second.env) {
+    if (env.has(name) && env.get(name) !== value) return 'source-changed'
+    env.set(name, value)
   }
   const byPath = (a: Read, b: Read): number => (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : a[0] < b[0] ? -1 : 1)
-  return {
-    reads: [...reads.values()].sort(byPath),
-    env: [...env].sort(([a], [b]) => (a < b ? -1 : 1)),
-  }
+  return { reads: [...reads.values()].sort(byPath), env: [...env].sort(([a], [b]) => (a < b ? -1 : 1)) }
 }

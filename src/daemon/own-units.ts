@@ -40,6 +40,7 @@ import type { Sharing } from './sharing.ts'
 import { StaysHere } from './stays-here.ts'
 import type { Supply } from './supply.ts'
 import { ThinArchives } from './thin-archives.ts'
+import { Turns } from './turns.ts'
 import { stayingTask, Units } from './units.ts'
 import { Warmer } from './warm.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
@@ -102,6 +103,7 @@ export async function openUnits(
   }
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
+  const linking = new Turns(config.slots)
   const works = new Works(trees, new ThinArchives(blocks))
   const fileClock = new FileClock(join(paths.state, 'clock'))
   closing.push(async () => fileClock.close())
@@ -174,6 +176,7 @@ export async function openUnits(
           unchanged: async (planned) =>
             (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
           collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
+          linking,
           collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
           discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
           learn: async (planned, result) => {

@@ -196,7 +196,7 @@ export class Unit {
     await this.#delivery.rest(result)
     this.#shim.exit(0)
     await this.#afterwards(async () => {
-      if (reads === undefined) this.#reason = 'unobserved'
+      if (typeof reads === 'string') this.#reason = reads
       else await this.#remember(result, reads)
       await this.#done(result)
     })

@@ -51,7 +51,9 @@ export class Works {
     const linked = linkedOutputs(whole.args)
     let planned = whole
     if (linked.size > 0 && whole.notAway === undefined) {
-      const codegen = await codegenOf(whole, linked, (dependency) => this.#thin.of(dependency))
+      // An archive for other languages holds its dependencies, whole.
+      const isWhole = whole.args.crateTypes.includes('staticlib')
+      const codegen = await codegenOf(whole, linked, async (each) => (isWhole ? each : await this.#thin.of(each)))
       planned = codegen ?? { ...whole, notAway: 'dependency-unknown' }
     }
     return { planned, inputs: await lentInputs(planned, this.#trees) }

@@ -168,7 +168,7 @@ class Run {
         writable: { from: join(this.#dir, 'out'), to: at('out') },
         cwd: place(action.cwd),
         // Without it a crash of rustc leaves a file in the working directory.
-        env: [...env, ...observing.env, ['RUSTC_ICE', '0']],
+        env: [...env, ...observing.env, ...linking.env, ['RUSTC_ICE', '0']],
         tmpBytes: limits.tmpBytes,
         disableUserns: setup.disableUserns,
       }),
@@ -187,13 +187,14 @@ class Run {
   }
 
   /** What rustc is given for a linker writes down what it is asked for. */
-  #linking(): { argv: string[]; mounts: string[] } {
+  #linking(): { argv: string[]; env: [string, string][]; mounts: string[] } {
     const { action, recorder } = this.#init
-    if (!this.#admitted.links || recorder === undefined) return { argv: [], mounts: [] }
+    if (!this.#admitted.links || recorder === undefined) return { argv: [], env: [], mounts: [] }
     const program = `${this.#marker}/linker/${recorderName}`
     const lld = `${this.#marker}/toolchain/lib/rustlib/${action.target}/bin/gcc-ld`
     return {
       argv: ['-C', `linker=${program}`, '-C', `link-arg=${linkArgsPlace}`],
+      env: [['SHOAL_LINKER', program]],
       // rustc names the directory of its own linker only where there is one.
       mounts: ['--ro-bind', recorder, program, '--dir', lld],
     }

@@ -196,7 +196,10 @@ function upstreamSources(
   needs: PlanNeeds,
 ): { sources: UnitSource[]; missing: boolean } {
   if (remaps.some(([root]) => root === 'nowhere')) return { sources: [], missing: false }
-  const sources = dependencies.map(({ path }) => needs.reach.sourceOf(path))
+  const sources = dependencies.map(({ path }) => {
+    // A library is known by the metadata beside it.
+    return needs.reach.sourceOf(path) ?? needs.reach.sourceOf(path.replace(/\.rlib$/, '.rmeta'))
+  })
   const known = sources.filter((source) => source !== undefined)
   return { sources: known, missing: known.length < sources.length }
 }

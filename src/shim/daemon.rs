@@ -23,8 +23,6 @@ use crate::shown::Shown;
 const VERSION: u16 = 4;
 const FIRST_FRAME: Duration = Duration::from_secs(2);
 const NEXT_FRAME: Duration = Duration::from_secs(5);
-/// For a token, before something is run here.
-pub const TOKEN_WAIT: Duration = Duration::from_secs(10);
 /// How long a build may take longer for the sake of the next one.
 const LINGER: Duration = Duration::from_secs(1);
 /// For connecting, too.
@@ -158,10 +156,6 @@ impl Daemon {
                 RUN => return Some(Verdict::Run(order_in(&body)?)),
                 LINK => {
                     let order = link_in(&body)?;
-                    let token = jobs.as_mut().and_then(|jobs| jobs.take_back(TOKEN_WAIT));
-                    if let Some(state) = token {
-                        self.token(state)?;
-                    }
                     let outcome = link(&order)?;
                     self.send(LINKED, &frames::ran(&outcome))?;
                 }

@@ -23,12 +23,15 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{self, Command};
+use std::time::Duration;
 
 use call::Call;
-use daemon::{Daemon, Verdict, TOKEN_WAIT};
+use daemon::{Daemon, Verdict};
 use jobserver::Jobserver;
 use run::Order;
 use shown::Shown;
+
+const TOKEN_WAIT: Duration = Duration::from_secs(10);
 
 fn main() {
     let mut argv: Vec<OsString> = env::args_os().collect();

@@ -20,7 +20,10 @@ const files = {
 pub fn sum<T: std::iter::Sum<T>>(all: Vec<T>) -> T { all.into_iter().sum() }
 #[cfg(test)] mod tests { #[test] fn is_seven() { assert_eq!(super::seven(), 7) } }
 `,
-  'c/Cargo.toml': manifest('c', '[lib]\ncrate-type = ["cdylib", "staticlib"]\n[dependencies]\nbase = { path = "../base" }\n'),
+  'c/Cargo.toml': manifest(
+    'c',
+    '[lib]\ncrate-type = ["cdylib", "staticlib"]\n[dependencies]\nbase = { path = "../base" }\n',
+  ),
   'c/src/lib.rs': '#[no_mangle] pub extern "C" fn seven() -> u32 { base::seven() }\n',
   'app/Cargo.toml': manifest('app', 'build = "build.rs"\n[dependencies]\nbase = { path = "../base" }\n'),
   'app/build.rs': `fn main() {
@@ -57,17 +60,40 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
     const direct = await capture('cargo', args, { cwd: plain, env })
     assert.equal(direct.code, 0, direct.stderr)
-    const ran = await whileBusy(ada, join(cluster.dir, 'busy'), 1, () => ada.cargo(built, ...args, '-j8'))
+    const ran = await whileBusy(ada, join(cluster.dir, 'busy'), 2, () => Promise.race([ada.cargo(built, ...args, '-j8'), new Promise<never>((_, no) => setTimeout(() => { console.log(ada.log.split('\n').slice(-30).join('\n')); console.log(cluster.node('ben').log.split('\n').slice(-30).join('\n')); no(new Error('x'))}, 15000))]))
     assert.equal(ran.code, 0, ran.stderr)
     const { units } = await lastReport(ada)
     const rows = units.map(({ crate, kind, outcome, reason }) => `${crate} ${kind} ${outcome} ${reason}`)
-    if (process.env.SHOW) console.log(cluster.node('ben').log.split('\n').filter((l)=>!l.startsWith('{')).join('\n'))
-    if (process.env.SHOW) console.log(rows.join('\n'), '\n', ada.log.split('\n').filter((line) => /not used|came back|compile/.test(line)).join('\n'), cluster.node('ben').log.split('\n').filter((line) => /lent/.test(line)).join('\n'))
+    if (process.env.SHOW)
+      console.log(
+        cluster
+          .node('ben')
+          .log.split('\n')
+          .filter((l) => !l.startsWith('{'))
+          .join('\n'),
+      )
+    if (process.env.SHOW)
+      console.log(
+        rows.join('\n'),
+        '\n',
+        ada.log
+          .split('\n')
+          .filter((line) => /not used|came back|compile/.test(line))
+          .join('\n'),
+        cluster
+          .node('ben')
+          .log.split('\n')
+          .filter((line) => /lent/.test(line))
+          .join('\n'),
+      )
     const away = new Set(units.filter(({ outcome }) => outcome === 'compiled-mesh').map(({ kind }) => kind))
     assert.deepEqual([...away].sort(), ['bin', 'build-script', 'cdylib', 'lib', 'proc-macro', 'test'], rows.join('\n'))
     const [expected, actual] = [await made(plain), await made(built)]
     assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort())
-    assert.deepEqual([...expected].filter(([name, bytes]) => !actual.get(name)?.equals(bytes)).map(([name]) => name), [])
+    assert.deepEqual(
+      [...expected].filter(([name, bytes]) => !actual.get(name)?.equals(bytes)).map(([name]) => name),
+      [],
+    )
     assert.equal((await capture(join(built, 'target/debug/app'), [])).stdout, '42\n')
     const fresh = await ada.cargo(built, 'test', '--offline', '--workspace')
     assert.equal(fresh.code, 0, fresh.stdout + fresh.stderr)
