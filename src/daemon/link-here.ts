@@ -27,6 +27,9 @@ export interface Codegen {
   reads: ReadSet
 }
 
+/** A linker has no dep-info. */
+const noSources = 'linked: \n'
+
 /** What a unit came to whose code was made elsewhere. */
 export interface Linked {
   result: Result
@@ -102,7 +105,7 @@ async function link(
       // Its own words are for the build in which rustc calls it.
       throw new ShoalError('ERR_UNSUPPORTED', `the linker ended with ${ran.code}, or had something to say`)
     }
-    const looked = await needs.reads(planned, place, { privateDir: notes, productsDir: dir, depInfo: '', since })
+    const looked = await needs.reads(planned, place, { privateDir: notes, productsDir: dir, depInfo: noSources, since })
     all = typeof all === 'string' ? all : typeof looked === 'string' ? looked : merge(all, looked)
   }
   const { outputs, bind } = await needs.collectLinked(planned, dir)

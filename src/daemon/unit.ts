@@ -5,6 +5,7 @@ import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { EarlyMetadata, Placement } from '../market/driver.ts'
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
+import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
@@ -204,7 +205,7 @@ export class Unit {
 
   /** Of a unit that is linked, the rest is done here. */
   async #whole(result: Result, reads: ReadSet): Promise<Linked> {
-    if (this.#lent.key.equals(this.#planned.key)) return { result, reads }
+    if (linkedOutputs(this.#planned.args).size === 0) return { result: { ...result, action: this.#planned.key }, reads }
     try {
       return await linkHere({ planned: this.#planned, place: this.#place, result, reads }, this.#shim, this.#needs)
     } catch (error) {

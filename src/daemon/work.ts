@@ -3,7 +3,7 @@ import { closeSync, fstatSync, openSync, writeSync } from 'node:fs'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { workKey } from '../mesh/claims.ts'
-import { codegenOf } from '../plan/codegen.ts'
+import { codegenOf, hasLinkerPart } from '../plan/codegen.ts'
 import { type LentInputs, lentInputs } from '../plan/lent-inputs.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
@@ -50,9 +50,9 @@ export class Works {
   async #lentOf(whole: PlannedAction): Promise<Lent> {
     const linked = linkedOutputs(whole.args)
     let planned = whole
-    if (linked.size > 0 && whole.notAway === undefined) {
+    if (whole.notAway === undefined && hasLinkerPart(whole, linked)) {
       // An archive for other languages holds its dependencies, whole.
-      const isWhole = whole.args.crateTypes.includes('staticlib')
+      const isWhole = linked.size === 0 || whole.args.crateTypes.includes('staticlib')
       const codegen = await codegenOf(whole, linked, async (each) => (isWhole ? each : await this.#thin.of(each)))
       planned = codegen ?? { ...whole, notAway: 'dependency-unknown' }
     }

@@ -178,6 +178,7 @@ function checkDeclared(action: Action, crate: string, args: Arguments): Omit<Adm
   const emitted = new Set(given('emit'))
   const stem = `${crate}${args.values.get('extra-filename')?.[0] ?? ''}`
   const types = args.test || given('crate-type').length === 0 ? ['bin'] : given('crate-type')
+  if (new Set(types).size < types.length) refuse('crate type given twice', types.join(' '))
   const metadata = emitted.has('metadata') ? `lib${stem}.rmeta` : undefined
   const depInfo = emitted.has('dep-info') ? `${stem}.d` : undefined
   const outputs: [string | undefined, OutputKind][] = [

@@ -54,9 +54,7 @@ const handled = new Set(
 )
 
 /** Codegen options that name things of this machine: fine for a recall, which looks at them, but not for a lender. */
-const hereOnly = new Set(['linker', 'link-arg', 'link-args', 'linker-plugin-lto', 'profile-use'])
-/** Those of them that only the linker hears of. */
-const ofTheLinker = new Set(['linker', 'link-arg', 'link-args'])
+const hereOnly = new Set(['linker-plugin-lto', 'profile-use'])
 /** Targets whose linked files have names that Shoal does not know. */
 const unknownNames = /windows|emscripten|cuda|uefi/
 
@@ -123,7 +121,7 @@ export function reasonNotAway(args: RustcArgs, driver: string | undefined, targe
   if (isLibrary && !args.emit.includes('metadata')) return 'unsupported-emit'
   if (args.codegen.get('target-cpu') === 'native') return 'native-cpu'
   for (const key of args.codegen.keys()) {
-    if (hereOnly.has(key) && !(isLinked && ofTheLinker.has(key))) return 'unsupported-option'
+    if (hereOnly.has(key)) return 'unsupported-option'
   }
   if (args.options.some(({ name }) => name === 'Z' || name === 'remap-path-prefix')) return 'unsupported-option'
   return isLinked || args.crateTypes.includes('staticlib') ? reasonNotLinked(args, target, isLinked) : undefined

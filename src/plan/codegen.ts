@@ -15,10 +15,14 @@ export const objectsName = (name: string): string => `${name}.objects`
 /** Codegen options that say which linker runs and what else it is told: nothing in them changes what it is given. */
 const linkerOptions = new Set(['linker', 'link-arg', 'link-args'])
 
+/** Whether others are asked for something else than the unit's own action. */
+export const hasLinkerPart = ({ args }: Pick<PlannedAction, 'args'>, linked: ReadonlySet<string>): boolean =>
+  linked.size > 0 || [...args.codegen.keys()].some((key) => linkerOptions.has(key))
+
 /**
- * The part of a unit that is linked which others can do: everything up to the linker. An action of its own, the same for
- * builders whose linkers differ.
- * @param linked names of the outputs that a linker makes
+ * The part of a unit that others can do: everything up to the linker. An action of its own, the same for builders whose
+ * linkers differ.
+ * @param linked names of the outputs that a linker makes; a library has none, but may have been told of a linker
  * @param thin of a library, what of it a compiler looks at; undefined where that cannot be told
  * @returns undefined when something that it needs cannot be lent
  */

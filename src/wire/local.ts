@@ -55,9 +55,7 @@ export interface CompileFrame {
   remaps: { from: Uint8Array; to: Uint8Array }[]
 }
 
-/** How rustc ended, or a linker. */
-export interface RanFrame {
-  type: 'ran' | 'linked'
+interface Ended {
   /** Exit code; negative: killed by that signal. */
   code: number
   wallMicros: number
@@ -67,6 +65,11 @@ export interface RanFrame {
   /** As it was written, with the paths of the private directory. */
   stderr: Uint8Array
 }
+
+/** How rustc ended. */
+export type RanFrame = Ended & { type: 'ran' }
+/** How a linker ended. */
+type LinkedFrame = Ended & { type: 'linked' }
 
 export interface LinkFrame {
   type: 'link'
@@ -110,6 +113,7 @@ export type LocalFrame =
   | { type: 'hello'; version: number; client: (typeof clients)[number] }
   | CompileFrame
   | RanFrame
+  | LinkedFrame
   | { type: 'token'; state: keyof typeof tokenStates }
   | { type: 'request' | 'response' | 'event'; json: string }
   | { type: 'welcome'; version: number }
