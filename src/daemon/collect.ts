@@ -3,9 +3,11 @@ import { statSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
+import { ShoalError } from '../base/errors.ts'
 import { collectHere, withoutIdentity } from '../execute/collector.ts'
 import { limits, type Result } from '../plan/action.ts'
 import { nameDiagnostics } from '../plan/diagnostics.ts'
+import { linkedOutputs } from '../plan/normalise.ts'
 import { observationFile } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { isWithin } from '../plan/read-set.ts'
@@ -70,6 +72,36 @@ export async function collectResult(
   }
   const made = collection.outputs.map(({ name, cid, identity }) => ({ name, cid, identity }))
   return { result, bind: collection.pathBound !== undefined || diagnostics.bound, made }
+}
+
+/** What was linked here, of objects that were made elsewhere. */
+export interface CollectedLinks {
+  outputs: Result['outputs']
+  bind: boolean
+}
+
+/**
+ * Takes what a linker made in a directory of its own.
+ * @throws ShoalError ERR_OUTPUT when an output is missing or holds the name of that directory, and what the store throws
+ */
+export async function collectLinked(
+  planned: PlannedAction,
+  dir: string,
+  blocks: CollectBlocks,
+): Promise<CollectedLinks> {
+  const linked = linkedOutputs(planned.args)
+  const search = [basename(dir), ...outermost(planned.roots.map(({ path }) => path))]
+  const { outputs, found } = await collectHere({
+    dir,
+    outputs: planned.action.outputs.filter(([name]) => linked.has(name)),
+    search,
+    roots: planned.roots,
+    blocks,
+  })
+  if (found.some((needle) => needle.equals(Buffer.from(basename(dir))))) {
+    throw new ShoalError('ERR_OUTPUT', 'the name of its directory is in what was linked')
+  }
+  return { outputs: outputs.map(withoutIdentity), bind: found.length > 0 }
 }
 
 /** Whoever holds the path of a directory inside another holds that of the other too. */

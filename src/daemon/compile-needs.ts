@@ -12,11 +12,12 @@ import type { Unshareable } from '../recall/read-set.ts'
 import type { Missed, Recalled, Refused } from '../recall/recall.ts'
 import type { SignedClaim } from '../recall/signed-claim.ts'
 import type { Ended } from './causes.ts'
-import type { Collected } from './collect.ts'
+import type { Collected, CollectedLinks } from './collect.ts'
 import type { DeliverNeeds } from './deliver.ts'
 import type { EditedUnits } from './edited.ts'
 import type { Ran } from './shim-link.ts'
 import type { StaysHere } from './stays-here.ts'
+import type { Turns } from './turns.ts'
 
 export type UnitOutcome = 'recalled-here' | 'recalled-mesh' | 'compiled-here' | 'compiled-mesh' | 'passed-through'
 
@@ -44,6 +45,8 @@ export interface Work {
   /** The same as 32 bytes; undefined when it cannot be named for others. */
   shared: Uint8Array | undefined
   task: Task
+  /** What others would do of it: all of it, or everything up to the linker. */
+  lent: PlannedAction
 }
 
 /** What a unit has to do with whose word counts. */
@@ -104,11 +107,15 @@ export interface CompileNeeds extends DeliverNeeds {
   over(): void
   /** Takes what rustc left in a private directory; the reason when it must not be kept. */
   collect(planned: PlannedAction, privateDir: string, ran: Ran): Promise<Collected>
+  /** Linkers run beside the compiles that have a slot: what waits for one is as good as there. */
+  linking: Pick<Turns, 'take'>
+  /** Takes what a linker left in a directory; `bind` as in `Collected`. The reason when it must not be kept. */
+  collectLinked(planned: PlannedAction, dir: string): Promise<CollectedLinks>
   /** What a compile here looked at. */
   reads(
     planned: PlannedAction,
     place: Place,
-    compiled: { privateDir: string; depInfo: string; since: number },
+    compiled: { privateDir: string; productsDir?: string; depInfo: string; since: number },
   ): Promise<ReadSet | Unshareable>
   /** Actions of which it is known that nobody else can compile them, by what they look at. */
   staysHere: Pick<StaysHere, 'add' | 'reason'>

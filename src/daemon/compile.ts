@@ -45,7 +45,7 @@ async function make(
       const theirs = await recallOrWait(unit, work, claim, shim, letGo)
       if (theirs !== undefined) return theirs
       claim?.commit()
-      return await unit.compileSomewhere(work.task, letGo)
+      return await unit.compileSomewhere(work, letGo)
     })
   })
 }

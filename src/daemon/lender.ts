@@ -36,6 +36,8 @@ export interface LenderInit {
   rustupHome: string
   /** The library that notes what a compile does; need not exist. */
   observer: string
+  /** The program that takes the place of a linker; need not exist. */
+  recorder: string
   config: Config
 }
 
@@ -73,6 +75,7 @@ export class Lender {
     this.#executor = new Executor(needs, {
       workDir: join(init.cacheDir, 'guests'),
       observer: init.observer,
+      recorder: init.recorder,
       processors: 1,
       background: init.config.lend.yield,
       limits: { memoryBytes: init.config.lend['memory-mib'] * MiB },

@@ -85,7 +85,7 @@ const ofTheMachine =
  * it can be looked up there. What was found is the sandbox's own, and what failed might not fail there.
  */
 function lookBeside(
-  { events, marker }: Observed,
+  { events, marker, links }: Observed,
   covered: ReadonlySet<string>,
 ): { inside: Observation[]; absent: Look[] } | Unshareable {
   const inside: Observation[] = []
@@ -93,14 +93,16 @@ function lookBeside(
   const libraries = new Set([...covered].filter((path) => path.endsWith('.so')).map((path) => basename(path)))
   for (const event of events) {
     const { kind, errno } = event
-    // No guest can start a program: it is the compiler itself.
+    // The compiler itself.
     if (kind === 'attach') continue
     const path = event.path.startsWith('/') ? normalize(event.path) : undefined
+    // The one program that can be started, and the linker that it stands for.
+    if (links && path !== undefined && ofTheLinker(path, marker)) continue
     if (path === undefined || kind === 'net') {
       inside.push(event)
       continue
     }
-    // No guest can start a program, nor write outside.
+    // No guest can start another program, nor write outside.
     if (kind === 'exec' && errno === 0) return 'unobserved'
     const writable = isWithin(path, `${marker}/out`) || (path !== temporary && isWithin(path, temporary))
     if (kind === 'write' && errno !== 0 && !writable) return 'writes-elsewhere'
@@ -122,6 +124,11 @@ function lookBeside(
     else if (errno !== 0 || kind !== 'stat' || !libraries.has(basename(path))) return 'source-outside-package'
   }
   return { inside, absent }
+}
+
+function ofTheLinker(path: string, marker: string): boolean {
+  if (isWithin(path, `${marker}/linker`)) return true
+  return path.startsWith(`${marker}/toolchain/lib/rustlib/`) && path.includes('/bin')
 }
 
 /** The root that a path names and does not leave: what lies beside a root elsewhere, nobody knows here. */

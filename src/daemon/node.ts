@@ -219,7 +219,13 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   const rustupHome = env.RUSTUP_HOME || join(homedir(), '.rustup')
   const lender = await Lender.open(
     { blocks, clock, log: log.child('lend'), env, health },
-    { cacheDir: paths.cache, rustupHome, observer: paths.observer, config },
+    {
+      cacheDir: paths.cache,
+      rustupHome,
+      observer: paths.observer,
+      recorder: join(paths.shimDir, 'shoal-rustc'),
+      config,
+    },
   )
   const shelf = new ToolchainShelf(
     {

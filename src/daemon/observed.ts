@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, isAbsolute, join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import type { ReadSet } from '../plan/action.ts'
+import { links } from '../plan/classify.ts'
 import { declaredInputs } from '../plan/declared-inputs.ts'
 import { readDynamic } from '../plan/elf.ts'
 import { type Observation, observationFile, readObservations } from '../plan/observation.ts'
@@ -25,6 +26,8 @@ export interface CompiledHere {
   place: Place
   /** The directory that rustc wrote to. */
   privateDir: string
+  /** What it wrote to, where that is not the directory with the notes only. */
+  productsDir?: string
   /** Text of the dep-info, roots by name. */
   depInfo: string
   /** When it began, by the clock of the file system: ms. */
@@ -36,12 +39,12 @@ export interface CompiledHere {
  * in the unit can look elsewhere unseen.
  */
 export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Promise<ReadSet | Unshareable> {
-  const { planned, place, privateDir, depInfo, since } = compiled
+  const { planned, place, privateDir, productsDir = privateDir, depInfo, since } = compiled
   const build = declaredBuild(planned)
   const events = await observations(privateDir)
   if (events === 'incomplete') return 'unobserved'
   if (events !== undefined) {
-    const selected = selectReads(events, scopeOf(planned, place.env, privateDir))
+    const selected = selectReads(events, scopeOf(planned, place.env, productsDir))
     const readsEnvironment =
       (await anyUsesEnviron(selected.loaded, planned)) || seesAllVariables(selected.programs, planned)
     return await readSetOf({ selected, depInfo, build, since, readsEnvironment }, place)
@@ -53,7 +56,7 @@ export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Prom
 /** Whether it can look at what its dep-info does not tell: macros, linkers, native libraries, profiles, unnamed crates. */
 function looksUnseen({ usesMacros, notAway, args }: PlannedAction): boolean {
   const searches = args.options.some(({ name, value }) => name === 'L' && !value?.startsWith('dependency='))
-  return usesMacros || searches || (notAway !== undefined && notAway !== 'native-cpu')
+  return usesMacros || searches || links(args) || (notAway !== undefined && notAway !== 'native-cpu')
 }
 
 /** The read set of a unit that reads its package, what that declares and nothing else, as far as rustc's dep-info tells. */

@@ -10,8 +10,7 @@ import type { Market } from '../market/driver.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { driverDigest } from '../plan/driver.ts'
 import type { Invocation } from '../plan/invocation.ts'
-import type { LentInputs } from '../plan/lent-inputs.ts'
-import { type PlanNeeds, type Planned, type PlannedAction, plan } from '../plan/plan.ts'
+import { type PlanNeeds, type Planned, plan } from '../plan/plan.ts'
 import { processorName } from '../plan/processor.ts'
 import type { Root } from '../plan/roots.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
@@ -29,7 +28,7 @@ import type { ProcessTable } from '../watch/processes.ts'
 import type { Sessions } from '../watch/sessions.ts'
 import { cargoEnvironments, cargoPlaces, workingDirectory } from './cargo-process.ts'
 import { Causes } from './causes.ts'
-import { collectResult } from './collect.ts'
+import { collectLinked, collectResult } from './collect.ts'
 import { compile } from './compile.ts'
 import type { CompileNeeds, UnitTrust } from './compile-needs.ts'
 import { EditedUnits } from './edited.ts'
@@ -45,7 +44,9 @@ import { SessionToolchains } from './session-toolchains.ts'
 import type { Sharing } from './sharing.ts'
 import { StaysHere } from './stays-here.ts'
 import type { Supply } from './supply.ts'
+import { ThinArchives } from './thin-archives.ts'
 import type { Trust } from './trust.ts'
+import { Turns } from './turns.ts'
 import { stayingTask, Units } from './units.ts'
 import { Warmer } from './warm.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
@@ -111,7 +112,8 @@ export async function openUnits(
   }
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
-  const works = new Works(trees)
+  const linking = new Turns(config.slots)
+  const works = new Works(trees, new ThinArchives(blocks))
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** Crates of which it was said that a secret keeps them here. */
   const warned = new Set<string>()
@@ -135,7 +137,7 @@ export async function openUnits(
     subjects: createSubjectStore({ datastore: datastore, log }),
     blocks,
     trees,
-    inputsOf: (planned) => works.inputsOf(planned),
+    inputsOf: (planned) => works.lentOf(planned)?.inputs,
     log: log.child('causes'),
   })
   const policy = readPolicy(config.trust.policy ?? (isOpen ? 'strict' : 'team')) ?? { kind: 'own' }
@@ -192,7 +194,7 @@ export async function openUnits(
               await recall.remember(result, reads, claims)
             },
           },
-          trust: unitTrust(trust, policies, (planned) => works.inputsOf(planned)),
+          trust: unitTrust(trust, policies, works),
           market,
           placeOf: (planned, variables) =>
             placeOf(planned, variables, {
@@ -201,7 +203,7 @@ export async function openUnits(
             }),
           work: async (planned) => {
             const work = await works.of(planned, build)
-            const packages = works.inputsOf(planned)?.packages ?? []
+            const packages = works.lentOf(planned)?.inputs.packages ?? []
             isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
             if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
             return { ...work, task: learnt.known(work.task, build, planned, shim.invocation.env) }
@@ -222,15 +224,17 @@ export async function openUnits(
           declaredReads: (planned, depInfo, place) =>
             declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
           prepare: async (planned) => {
-            const inputs = works.inputsOf(planned)
-            if (inputs === undefined || !mesh.peers().some((peer) => peer.connected)) return false
-            await supply.offerInputs(planned, inputs)
+            const lent = works.lentOf(planned)
+            if (lent === undefined || !mesh.peers().some((peer) => peer.connected)) return false
+            await supply.offerInputs(lent.planned, lent.inputs)
             return true
           },
           fetch: (cid, size, from, signal) => sharing.ensure(cid, size, from, signal),
           unchanged: async (planned) =>
             (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
           collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
+          linking,
+          collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
           discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
           learn: async (planned, result) => {
             if (planned.shareable) causes.made(planned)
@@ -261,7 +265,7 @@ export async function openUnits(
 function unitTrust(
   trust: Trust,
   policies: readonly Policy[],
-  inputsOf: (planned: PlannedAction) => LentInputs | undefined,
+  works: Pick<Works, 'lentOf'>,
 ): UnitTrust {
   return {
     objection(planned) {
@@ -270,8 +274,8 @@ function unitTrust(
     },
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
-    accepted: (planned, claims) => trust.accepted(planned, inputsOf(planned), claims),
-    made: (planned, made) => trust.made(planned, inputsOf(planned), made),
+    accepted: (planned, claims) => trust.accepted(planned, works.lentOf(planned)?.inputs, claims),
+    made: (planned, made) => trust.made(planned, works.lentOf(planned)?.inputs, made),
   }
 }
 

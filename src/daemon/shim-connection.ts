@@ -13,7 +13,7 @@ import {
   type LocalFrame,
 } from '../wire/local.ts'
 import { isStopped } from './cargo-process.ts'
-import type { Ran, RunOrder, ShimLink } from './shim-link.ts'
+import type { LinkOrder, Ran, RunOrder, ShimLink } from './shim-link.ts'
 
 /** The shim gives up after 2 s without a first frame, and after 5 s without another. */
 const beatMs = 500
@@ -56,6 +56,7 @@ export class ShimConnection implements ShimLink {
   /** What the shim is putting in place, beginning with what it has not reported yet. */
   #delivery: { left: DeliveredFile[]; onPlaced: PlacedHandler; ended: PromiseWithResolvers<void> } | undefined
   #ran: { resolve(ran: Ran): void; reject(error: unknown): void } | undefined
+  #linked: PromiseWithResolvers<Ran> | undefined
 
   /**
    * @param pid of the shim
@@ -81,6 +82,12 @@ export class ShimConnection implements ShimLink {
     }
     if (frame.type === 'delivered') {
       this.#delivered(frame)
+      return
+    }
+    if (frame.type === 'linked') {
+      const { code, wallMicros, truncated, stdout, stderr } = frame
+      this.#linked?.resolve({ code, wallMs: Math.round(wallMicros / 1000), truncated, stdout, stderr })
+      this.#linked = undefined
       return
     }
     if (frame.type !== 'ran') throw new ShoalError('ERR_FRAME', `unexpected frame ${frame.type}`)
@@ -153,6 +160,13 @@ export class ShimConnection implements ShimLink {
     })
   }
 
+  async link(order: LinkOrder): Promise<Ran> {
+    this.signal.throwIfAborted()
+    this.#linked = Promise.withResolvers<Ran>()
+    this.#send({ type: 'link', ...order })
+    return await this.#linked.promise
+  }
+
   finish(): void {
     this.#socket.end()
   }
@@ -187,6 +201,7 @@ export class ShimConnection implements ShimLink {
     clearInterval(this.#beat)
     const error = new ShoalError('ERR_PEER_LOST', 'the shim is gone')
     this.#ran?.reject(error)
+    this.#linked?.reject(error)
     this.#delivery?.ended.reject(error)
     this.#gone.abort(error)
   }

@@ -1,7 +1,7 @@
 import type { Invocation } from '../plan/invocation.ts'
-import type { DeliveredFile } from '../wire/local.ts'
+import type { DeliveredFile, LinkFrame } from '../wire/local.ts'
 
-/** How a rustc that the shim ran as its own child ended. */
+/** How a rustc, or a linker, that the shim ran as its own child ended. */
 export interface Ran {
   /** Exit code; negative: killed by that signal. */
   code: number
@@ -23,6 +23,9 @@ export interface RunOrder {
   /** Whether the shim, with rustc at its end, waits for `finish`: one second at most. */
   linger: boolean
 }
+
+/** What the shim is to have linked, in a directory that holds what goes into it. */
+export type LinkOrder = Omit<LinkFrame, 'type'>
 
 /** One waiting shim, seen from the story in `compile.ts`. All calls are harmless once the shim is gone. */
 export interface ShimLink {
@@ -50,6 +53,8 @@ export interface ShimLink {
    * @param onStall called once when somebody stops the build (Ctrl-Z): nobody else should wait for it
    */
   run(order: RunOrder, onStall: () => void): Promise<Ran>
+  /** A linker as the shim's child; cargo sees nothing of it, and the shim waits for another answer. Rejects when the shim is gone. */
+  link(order: LinkOrder): Promise<Ran>
   /** After `run`: whatever is to be had from the outputs is kept, and the shim need not linger. */
   finish(): void
   /** The unit is delivered: the shim ends with this code. */

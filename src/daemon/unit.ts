@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
-import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
+import type { EarlyMetadata, Placement } from '../market/driver.ts'
 import { peerIdOf } from '../mesh/members.ts'
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
+import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
@@ -13,12 +14,13 @@ import type { Missed, Recalled } from '../recall/recall.ts'
 import { type SignedClaim, sameOutputs, unwatched } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
-import type { CompileNeeds, UnitEnd, UnitOutcome } from './compile-needs.ts'
+import type { CompileNeeds, UnitEnd, UnitOutcome, Work } from './compile-needs.ts'
 import { byUrgency, Delivery } from './deliver.ts'
+import { type Linked, linkHere } from './link-here.ts'
 import type { Ran, ShimLink } from './shim-link.ts'
 
 /** What a lender that did its work well cannot help. */
-const ownDoing: ReadonlySet<string> = new Set(['ERR_PATH_BOUND', 'ERR_INPUT_MISSING'])
+const ownDoing: ReadonlySet<string> = new Set(['ERR_PATH_BOUND', 'ERR_INPUT_MISSING', 'ERR_UNSUPPORTED'])
 
 /** Why others' results were not used; what was compiled here instead is as good as any. */
 const refusals: ReadonlySet<string> = new Set(['policy', 'conflict'] satisfies Reason[])
@@ -38,11 +40,14 @@ export class Unit {
   #refused: Reason | undefined
   #word: string | undefined
   #readsEnvironment = false
+  /** What others are asked for. */
+  #lent: PlannedAction
   /** What a compile here left, in the store by now. */
   #made: readonly { name: string; cid: CID; identity: string }[] = []
 
   constructor(planned: PlannedAction, shim: ShimLink, needs: CompileNeeds) {
     this.#planned = planned
+    this.#lent = planned
     this.#shim = shim
     this.#needs = needs
     this.#delivery = new Delivery(planned, shim, needs)
@@ -120,7 +125,8 @@ export class Unit {
     this.#shim.exit(0)
   }
 
-  async compileSomewhere(task: Task, letGo: () => void): Promise<UnitEnd> {
+  async compileSomewhere({ task, lent }: Pick<Work, 'task' | 'lent'>, letGo: () => void): Promise<UnitEnd> {
+    this.#lent = lent
     if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure(letGo)
     if (task.mayGoAway) this.#refused ??= this.#needs.trust.objectionToLending(this.#planned)
     const isLendable = task.mayGoAway && this.#refused === undefined && this.#staysHere === undefined
@@ -143,7 +149,7 @@ export class Unit {
       settled.abort()
       await Promise.all(early)
       if (placement.reason === 'came-back') this.#fallback = 'ERR_PEER_LOST'
-      if (placement.returned === 'unusable') this.#needs.staysHere.add(this.#planned.key, 'unobserved')
+      if (placement.returned === 'unusable') this.#needs.staysHere.add(lent.key, 'unobserved')
       if (this.#delivery.announcedMetadata === undefined) return await this.#compileHere(placement, letGo)
       placement.release()
       return await this.#afterFailure(letGo)
@@ -163,7 +169,7 @@ export class Unit {
 
   /** Why nobody else can compile it, if that is known. */
   get #staysHere(): Reason | undefined {
-    return this.#needs.staysHere.reason(this.#planned.key)
+    return this.#needs.staysHere.reason(this.#lent.key)
   }
 
   /** False when nobody could fetch what the compile reads: no member is connected, or the disk is full. */
@@ -193,36 +199,52 @@ export class Unit {
   }
 
   async #acceptFromAway({ peer, result: bytes, trace, claim: word }: Placement & { kind: 'away' }): Promise<void> {
-    const result = decodeResult(bytes)
-    if (!answers(result, this.#planned)) throw new ShoalError('ERR_OUTPUT', 'result of another action')
+    const came = decodeResult(bytes)
+    if (!answers(came, this.#lent)) throw new ShoalError('ERR_OUTPUT', 'result of another action')
     const cid = cidOf(bytes, dagCborCodec)
-    const reads = await this.#checkReads({ cid, trace, depInfo: result.depInfo })
-    const told = { ...(trace.length > 0 ? reads : unwatched), result: cid }
-    const claim = await this.#needs.trust.lent(this.#planned, peer, word, told)
-    if (!sameOutputs(claim, result)) throw new ShoalError('ERR_CLAIM', 'the claim is about other outputs')
-    const metadata = result.outputs.find((output) => output.kind === 'metadata')
+    const looked = await this.#checkReads({ cid, trace, depInfo: came.depInfo })
+    const told = { ...(trace.length > 0 ? looked : unwatched), result: cid }
+    const claim = await this.#needs.trust.lent(this.#lent, peer, word, told)
+    if (!sameOutputs(claim, came)) throw new ShoalError('ERR_CLAIM', 'the claim is about other outputs')
+    const metadata = came.outputs.find((output) => output.kind === 'metadata')
     const announced = this.#delivery.announcedMetadata
     if (announced !== undefined && (metadata === undefined || !metadata.cid.equals(announced))) {
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
     }
-    for (const output of byUrgency(result.outputs)) {
+    for (const output of byUrgency(came.outputs)) {
       this.#bytesIn += await this.#needs.fetch(output.cid, output.size, [peer], this.#shim.signal)
     }
+    const { result, reads } = await this.#whole(came, looked)
     if (announced === undefined) await this.#delivery.depInfo(result.depInfo)
     await this.#delivery.rest(result)
     this.#shim.exit(0)
     await this.#afterwards(async () => {
-      await this.#accept(result, reads, [claim])
+      if (typeof reads === 'string') this.#reason = reads
+      else await this.#accept(result, reads, [claim], looked)
       await this.#done(result)
     })
   }
 
-  /** Keeps what was delivered on others' word. */
-  async #accept(result: Result, reads: ReadSet, claims: readonly SignedClaim[]): Promise<void> {
+  /**
+   * Keeps what was delivered on others' word.
+   * @param looked what the part of it that they did looked at, when the rest was done here
+   */
+  async #accept(result: Result, reads: ReadSet, claims: readonly SignedClaim[], looked = reads): Promise<void> {
     const [about] = claims
     if (about !== undefined) this.#word = peerIdOf(about.body.signer)
     await this.#remember(result, reads, claims)
     await this.#needs.trust.accepted(this.#planned, claims)
+  }
+
+  /** Of a unit that is linked, the rest is done here. */
+  async #whole(result: Result, reads: ReadSet): Promise<Linked> {
+    if (linkedOutputs(this.#planned.args).size === 0) return { result: { ...result, action: this.#planned.key }, reads }
+    try {
+      return await linkHere({ planned: this.#planned, place: this.#place, result, reads }, this.#shim, this.#needs)
+    } catch (error) {
+      if (!this.#shim.signal.aborted) this.#needs.staysHere.add(this.#lent.key, 'linker')
+      throw error
+    }
   }
 
   /** What follows when cargo has its unit: a disk that is full now costs the memory of it, not the unit. */
@@ -238,7 +260,7 @@ export class Unit {
 
   /** @throws as `readsAway` */
   async #checkReads(told: Told): Promise<ReadSet> {
-    return await readsAway(told, { planned: this.#planned, place: this.#place }, this.#needs)
+    return await readsAway(told, { planned: this.#lent, place: this.#place }, this.#needs)
   }
 
   async #compileHere(placement: Placement & { kind: 'here' }, letGo: () => void): Promise<UnitEnd> {

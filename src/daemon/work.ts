@@ -3,40 +3,65 @@ import { closeSync, fstatSync, openSync, writeSync } from 'node:fs'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { workKey } from '../mesh/claims.ts'
+import { codegenOf, hasLinkerPart } from '../plan/codegen.ts'
 import { type LentInputs, lentInputs } from '../plan/lent-inputs.ts'
+import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { Trees } from '../plan/trees.ts'
 import { digestOf } from '../wire/cid.ts'
 import type { Work } from './compile-needs.ts'
+import type { ThinArchives } from './thin-archives.ts'
 import { stayingTask, taskOf } from './units.ts'
+
+/** What others are asked for, and what they need for it. */
+interface Lent {
+  planned: PlannedAction
+  inputs: LentInputs
+}
 
 /** What units that were not recalled are made from, each looked at once. */
 export class Works {
   readonly #trees: Trees
-  readonly #inputs = new WeakMap<PlannedAction, LentInputs>()
+  readonly #thin: Pick<ThinArchives, 'of'>
+  readonly #lent = new WeakMap<PlannedAction, Lent>()
 
-  constructor(trees: Trees) {
+  constructor(trees: Trees, thin: Pick<ThinArchives, 'of'>) {
     this.#trees = trees
+    this.#thin = thin
   }
 
   async of(planned: PlannedAction, build: Uint8Array): Promise<Work> {
-    let inputs: LentInputs
+    let lent: Lent
     try {
-      inputs = await lentInputs(planned, this.#trees)
+      lent = await this.#lentOf(planned)
     } catch (error) {
       if (codeOf(error) === undefined) throw error
       // Too much, or gone: the unit stays here, and rustc will say what is wrong.
-      return { key: randomUUID(), shared: undefined, task: stayingTask(build) }
+      return { key: randomUUID(), shared: undefined, task: stayingTask(build), lent: planned }
     }
-    this.#inputs.set(planned, inputs)
-    const shared = workKey(digestOf(planned.key), digestOf(inputs.own.cid))
-    return { key: Buffer.from(shared).toString('hex'), shared, task: taskOf(planned, inputs, build) }
+    this.#lent.set(planned, lent)
+    const shared = workKey(digestOf(planned.key), digestOf(lent.inputs.own.cid))
+    const task = taskOf(lent.planned, lent.inputs, build)
+    return { key: Buffer.from(shared).toString('hex'), shared, task, lent: lent.planned }
+  }
+
+  /** Of a unit that is linked, what others can do is an action of its own. */
+  async #lentOf(whole: PlannedAction): Promise<Lent> {
+    const linked = linkedOutputs(whole.args)
+    let planned = whole
+    if (whole.notAway === undefined && hasLinkerPart(whole, linked)) {
+      // An archive for other languages holds its dependencies, whole.
+      const isWhole = linked.size === 0 || whole.args.crateTypes.includes('staticlib')
+      const codegen = await codegenOf(whole, linked, async (each) => (isWhole ? each : await this.#thin.of(each)))
+      planned = codegen ?? { ...whole, notAway: 'dependency-unknown' }
+    }
+    return { planned, inputs: await lentInputs(planned, this.#trees) }
   }
 
   /** @returns what `of` found */
-  inputsOf(planned: PlannedAction): LentInputs | undefined {
-    return this.#inputs.get(planned)
+  lentOf(planned: PlannedAction): Lent | undefined {
+    return this.#lent.get(planned)
   }
 }
 

@@ -1,13 +1,19 @@
 import { ShoalError } from '../base/errors.ts'
-import { type Action, type OutputKind, outputKinds, rootNames } from '../plan/action.ts'
+import { type Action, type OutputKind, rootNames } from '../plan/action.ts'
+import { canRecordFor } from '../plan/classify.ts'
+import { objectsName } from '../plan/codegen.ts'
 import { looksSecret } from '../plan/environment.ts'
+import { linkedOutputName, madeByCompiler } from '../plan/output-names.ts'
 import { codegenOptions } from './codegen-options.ts'
 
 /** What a lender knows about an action that it is willing to run. */
 export interface Admitted {
   crate: string
-  /** Name under the root `out` of each output that rustc will write. */
-  outputs: Map<OutputKind, string>
+  /** Names under the root `out`. */
+  metadata: string | undefined
+  depInfo: string | undefined
+  /** Whether rustc calls a linker: what that would need is kept instead. */
+  links: boolean
 }
 
 const token = `\\0(?:${rootNames.join('|')})\\0`
@@ -27,12 +33,13 @@ const matches =
   (allowed: RegExp) =>
   (value: string): boolean =>
     allowed.test(value)
+const crateType = /^(lib|rlib|staticlib|bin|proc-macro|dylib|cdylib)$/
 const lint = matches(/^[\w:-]{1,128}$/)
 
 /** Every option that a guest may give to rustc, with what its value may be. */
 const options = new Map<string, (value: string) => boolean>([
   ['crate-name', matches(identifier)],
-  ['crate-type', matches(/^(lib|rlib)$/)],
+  ['crate-type', (value) => each(value, crateType)],
   ['edition', matches(/^\d{4}$/)],
   ['emit', (value) => each(value, /^(dep-info|metadata|link)$/)],
   ['C', isCodegenOption],
@@ -49,11 +56,13 @@ const options = new Map<string, (value: string) => boolean>([
   ['out-dir', (value) => value === '\0out\0'],
   ...['A', 'W', 'D', 'F', 'allow', 'warn', 'deny', 'forbid', 'force-warn'].map((name) => [name, lint] as const),
 ])
-const flags = new Set(['-g', '-O'])
+const flags = new Set(['-g', '-O', '--test'])
 /** rustc itself refuses these twice; two parsers must not disagree about which one counts. */
-const once = ['crate-name', 'crate-type', 'edition', 'target', 'out-dir', 'error-format', 'cap-lints', 'extra-filename']
+const once = ['crate-name', 'edition', 'target', 'out-dir', 'error-format', 'cap-lints', 'extra-filename']
 
 const maxVariables = 512
+/** cargo names programs of the package in them, which can have hyphens. */
+const variableName = /^(?:[A-Za-z_]\w{0,255}|CARGO_BIN_EXE_[\w-]{1,128})$/
 /** Variables that steer the loader, the allocator, the compiler or a build tool instead of describing the crate. */
 const steering =
   /^(LD_|DYLD_|GLIBC_|MALLOC_|_RJEM|GCONV_|RUSTUP_|SHOAL|SSH_|GPG_|XDG_|DBUS_|SUDO_|SYSTEMD_|BASH_|LC_|RUSTC_LOG|RUST_LOG|CARGO_BUILD_|CARGO_PROFILE_|CARGO_HTTP_|CARGO_NET_)|_proxy$/i
@@ -74,27 +83,28 @@ const personal = new Set(
 export function admit(action: Action): Admitted {
   if (action.driver !== null) refuse('driver', action.driver.toString())
   const args = readArguments(action.argv)
-  const [crate, type] = [args.values.get('crate-name')?.[0], args.values.get('crate-type')?.[0]]
+  const crate = args.values.get('crate-name')?.[0]
   if (crate === undefined || crate !== action.crate) refuse('crate name', crate ?? '')
-  if (type === undefined) refuse('crate type', 'none')
   if (args.values.get('error-format') === undefined) refuse('--error-format', 'none')
   if ((args.values.get('target')?.[0] ?? action.target) !== action.target) refuse('--target', action.target)
   if (args.sources.length !== 1) refuse('number of source files', `${args.sources.length}`)
-  const outputs = declared(action, crate, args)
+  const outputs = checkDeclared(action, crate, args)
   if (!underRoot.test(action.cwd)) refuse('working directory', action.cwd)
   for (const [, target] of action.remaps) if (!/^[^=\0-\x1f\x7f]{1,512}$/.test(target)) refuse('remap target', target)
   admitEnvironment(action.env)
-  return { crate, outputs }
+  return { crate, ...outputs }
 }
 
 interface Arguments {
   values: Map<string, string[]>
   sources: string[]
+  test: boolean
 }
 
 function readArguments(argv: readonly string[]): Arguments {
   const values = new Map<string, string[]>()
   const sources: string[] = []
+  let test = false
   for (let at = 0; at < argv.length; at++) {
     const argument = argv[at] ?? ''
     if (!argument.startsWith('-')) {
@@ -108,7 +118,10 @@ function readArguments(argv: readonly string[]): Arguments {
       sources.push(argument)
       continue
     }
-    if (flags.has(argument)) continue
+    if (flags.has(argument)) {
+      test ||= argument === '--test'
+      continue
+    }
     const { name, inline } = split(argument)
     const allowed = options.get(name)
     if (allowed === undefined) refuse('option', argument)
@@ -120,7 +133,7 @@ function readArguments(argv: readonly string[]): Arguments {
     remember(values, name, value)
   }
   for (const name of once) if ((values.get(name)?.length ?? 0) > 1) refuse('option given twice', name)
-  return { values, sources }
+  return { values, sources, test }
 }
 
 function split(argument: string): { name: string; inline?: string } {
@@ -159,24 +172,39 @@ function isExtern(value: string): boolean {
   return identifier.test(value.slice(0, equals)) && inDeps.test(value.slice(equals + 1))
 }
 
-/** The outputs that the arguments will produce, which must be those that the action declares. */
-function declared(action: Action, crate: string, args: Arguments): Map<OutputKind, string> {
-  const emitted = new Set((args.values.get('emit') ?? []).flatMap((value) => value.split(',')))
+/** The outputs that the arguments will produce must be those that the action declares. */
+function checkDeclared(action: Action, crate: string, args: Arguments): Omit<Admitted, 'crate'> {
+  const given = (name: string): string[] => (args.values.get(name) ?? []).flatMap((value) => value.split(','))
+  const emitted = new Set(given('emit'))
   const stem = `${crate}${args.values.get('extra-filename')?.[0] ?? ''}`
-  const names = { 'dep-info': `${stem}.d`, metadata: `lib${stem}.rmeta`, link: `lib${stem}.rlib` }
-  const outputs = new Map<OutputKind, string>()
-  for (const kind of outputKinds) if (emitted.has(kind)) outputs.set(kind, names[kind])
+  const types = args.test || given('crate-type').length === 0 ? ['bin'] : given('crate-type')
+  if (new Set(types).size < types.length) refuse('crate type given twice', types.join(' '))
+  const metadata = emitted.has('metadata') ? `lib${stem}.rmeta` : undefined
+  const depInfo = emitted.has('dep-info') ? `${stem}.d` : undefined
+  const outputs: [string | undefined, OutputKind][] = [
+    [depInfo, 'dep-info'],
+    [metadata, 'metadata'],
+  ]
+  const links = emitted.has('link') && types.some((type) => !madeByCompiler.has(type))
+  if (links && !canRecordFor.test(action.target)) refuse('linking for', action.target)
+  const linked = types.map((type) => {
+    const name = linkedOutputName(type, stem, action.target)
+    return madeByCompiler.has(type) ? name : objectsName(name)
+  })
+  if (emitted.has('link')) for (const name of new Set(linked)) outputs.push([name, 'link'])
+  const expected = outputs.filter(([name]) => name !== undefined)
   const same =
-    action.outputs.length === outputs.size && action.outputs.every(([name, kind]) => outputs.get(kind) === name)
-  if (!same || outputs.size === 0) refuse('declared outputs', action.outputs.map(([name]) => name).join(' '))
-  return outputs
+    action.outputs.length === expected.length &&
+    action.outputs.every(([name, kind], at) => expected[at]?.[0] === name && expected[at]?.[1] === kind)
+  if (!same || expected.length === 0) refuse('declared outputs', action.outputs.map(([name]) => name).join(' '))
+  return { metadata, depInfo, links }
 }
 
 function admitEnvironment(env: Action['env']): void {
   if (env.length > maxVariables) refuse('number of variables', `${env.length}`)
   const seen = new Set<string>()
   for (const [name, value] of env) {
-    const plain = /^[A-Za-z_]\w{0,255}$/.test(name) && !seen.has(name)
+    const plain = variableName.test(name) && !seen.has(name)
     if (!plain || steering.test(name) || personal.has(name.toUpperCase()) || looksSecret(name)) refuse('variable', name)
     if (!isText(value)) refuse('value of variable', name)
     seen.add(name)

@@ -32,6 +32,8 @@ export interface ExecutorInit {
   limits?: Partial<GuestLimits>
   /** The library that notes what a compile does; need not exist (yet). Default: nothing is observed. */
   observer?: string
+  /** The program that takes the place of a linker; need not exist (yet). Default: nothing that is linked is compiled. */
+  recorder?: string
   /** Whether guests get only what nobody else wants of processor and disk. Default: they get less. */
   background?: boolean
   /** How many processors the threads of one compile may keep busy. */
@@ -104,7 +106,10 @@ export class Executor {
       arch = process.arch,
     } = this.#init
     const known = arch === 'x64' || arch === 'arm64'
-    if (known) await writeFile(this.#filter, seccompFilter(arch), { mode: 0o600 })
+    if (known) {
+      await writeFile(this.#filter, seccompFilter(arch), { mode: 0o600 })
+      await writeFile(`${this.#filter}-starting`, seccompFilter(arch, { startsPrograms: true }), { mode: 0o600 })
+    }
     const { env, clock, log } = this.#needs
     const filter = known ? this.#filter : undefined
     const groups = this.#groups
@@ -147,6 +152,7 @@ export class Executor {
       inputs: options.inputs,
       toolchain: mounted,
       observer: this.#init.observer,
+      recorder: this.#init.recorder,
       blocks: this.#needs.blocks,
       cache: this.#cache,
       workDir: this.#init.workDir,

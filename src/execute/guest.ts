@@ -19,6 +19,8 @@ export interface GuestInit {
   /** The program inside and its arguments. */
   program: readonly string[]
   setup: SandboxSetup
+  /** Whether the program may start others that lie inside. Default: it may not. */
+  startsPrograms?: boolean
   /** A path to be, for a moment, the file with the options. */
   optionsFile: string
   /** Watched for its size. */
@@ -87,7 +89,10 @@ function start(init: GuestInit): ChildProcess {
     return fd
   }
   try {
-    const descriptors = [opening(init.optionsFile), opening(init.setup.filter)]
+    const descriptors = [
+      opening(init.optionsFile),
+      opening(init.startsPrograms === true ? `${init.setup.filter}-starting` : init.setup.filter),
+    ]
     // In an empty environment: whatever bubblewrap itself were given, a guest might find in its memory or in /proc.
     return spawn(file, [...rest, '--json-status-fd', '3', '--args', '4', '--seccomp', '5', '--', ...init.program], {
       env: {},

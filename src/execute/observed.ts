@@ -12,6 +12,8 @@ export interface Observed {
   roots: readonly Root[]
   /** The directory that holds the roots, and nothing that the builder has. */
   marker: string
+  /** Whether a program that only writes down what it is asked for took the place of a linker. */
+  links: boolean
 }
 
 /** How a program inside comes to be observed. */

@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
@@ -11,6 +11,7 @@ import {
   type Result,
   rootNames,
 } from '../plan/action.ts'
+import { linkArgsPlace, recorderName } from '../plan/codegen.ts'
 import { nameDiagnostics } from '../plan/diagnostics.ts'
 import { placeRoots, type Root, sortRoots } from '../plan/roots.ts'
 import { type Admitted, admit } from './admission.ts'
@@ -44,6 +45,8 @@ export interface RunInit {
   toolchain: MountedToolchain
   /** The library that notes what a program does; undefined, or absent on disk: nothing is observed. */
   observer: string | undefined
+  /** The program that rustc is given for a linker; undefined, or absent on disk: what is linked is refused. */
+  recorder: string | undefined
   blocks: Blocks
   cache: InputCache
   /** A directory of its own is made here. */
@@ -77,6 +80,10 @@ const maxDiagnostics = objectLimits.result / 2
  */
 export async function runAction(init: RunInit): Promise<Outcome> {
   const admitted = admit(init.action)
+  const { recorder } = init
+  if (admitted.links && (recorder === undefined || !statSync(recorder, { throwIfNoEntry: false })?.isFile())) {
+    throw new ShoalError('ERR_OUTPUT', 'there is nothing here that could take the place of a linker')
+  }
   const dir = join(init.workDir, randomUUID())
   mkdirSync(join(dir, 'out'), { recursive: true, mode: 0o700 })
   mkdirSync(join(dir, 'in'))
@@ -151,23 +158,26 @@ class Run {
     const argv = ['--sysroot', at('toolchain'), ...action.argv.map(place)]
     if (!action.argv.some((argument) => argument.startsWith('--out-dir'))) argv.push('--out-dir', at('out'))
     argv.push(...toolchain.remapAt(at('toolchain')))
+    const linking = this.#linking()
+    argv.push(...linking.argv)
     for (const [root, target] of action.remaps) argv.push('--remap-path-prefix', `${at(root)}=${target}`)
     const env = action.env.map(([name, value]) => [name, place(value)] as const)
     const observing = startObserving(this.#init.observer, join(this.#dir, 'out'), this.#marker)
     return runGuest({
       command: limitCommand(setup, limits, processors),
       options: sandboxOptions({
-        mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at('toolchain'))],
+        mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at('toolchain')), ...linking.mounts],
         readOnly: [...staged.map((root) => ({ from: join(this.#dir, 'in', root), to: at(root) })), ...observing.mounts],
         writable: { from: join(this.#dir, 'out'), to: at('out') },
         cwd: place(action.cwd),
         // Without it a crash of rustc leaves a file in the working directory.
-        env: [...env, ...observing.env, ['RUSTC_ICE', '0']],
+        env: [...env, ...observing.env, ...linking.env, ['RUSTC_ICE', '0']],
         tmpBytes: limits.tmpBytes,
         disableUserns: setup.disableUserns,
       }),
       program: [`${at('toolchain')}/bin/rustc`, ...argv],
       setup,
+      startsPrograms: this.#admitted.links,
       optionsFile: join(this.#dir, 'options'),
       outDir: join(this.#dir, 'out'),
       limits,
@@ -180,13 +190,27 @@ class Run {
     })
   }
 
+  /** What rustc is given for a linker writes down what it is asked for. */
+  #linking(): { argv: string[]; env: [string, string][]; mounts: string[] } {
+    const { action, recorder } = this.#init
+    if (!this.#admitted.links || recorder === undefined) return { argv: [], env: [], mounts: [] }
+    const program = `${this.#marker}/linker/${recorderName}`
+    const lld = `${this.#marker}/toolchain/lib/rustlib/${action.target}/bin/gcc-ld`
+    return {
+      argv: ['-C', `linker=${program}`, '-C', `link-arg=${linkArgsPlace}`],
+      env: [['SHOAL_LINKER', program]],
+      // rustc names the directory of its own linker only where there is one.
+      mounts: ['--ro-bind', recorder, program, '--dir', lld],
+    }
+  }
+
   #onLine(line: Buffer): void {
     const emitted = artifactOf(line)
     if (emitted === undefined) {
       this.#diagnostics.push(line, newline)
       return
     }
-    const name = this.#admitted.outputs.get('metadata')
+    const name = this.#admitted.metadata
     if (name === undefined || this.#early !== undefined || emitted !== `${this.#marker}/out/${name}`) return
     this.#early = this.#takeMetadata(name)
     // Nothing that comes later can make the result usable again.
@@ -198,7 +222,7 @@ class Run {
     const options = { needles: this.#needles, blocks, maxBytes: limits.outBytes, hostile: true }
     const { cid, size, pathBound } = await takeFile(join(this.#dir, 'out', name), options)
     if (pathBound) throw pathBoundError(name)
-    const depInfoName = this.#admitted.outputs.get('dep-info')
+    const depInfoName = this.#admitted.depInfo
     const depInfo =
       depInfoName === undefined
         ? ''
@@ -215,7 +239,7 @@ class Run {
 
   #observed(): Observed | undefined {
     const events = takeObservations(join(this.#dir, 'out'))
-    return events && { events, roots: this.#roots, marker: this.#marker }
+    return events && { events, roots: this.#roots, marker: this.#marker, links: this.#admitted.links }
   }
 
   async #result(roots: readonly Root[], early: EarlyMetadata | undefined, wallMs: number): Promise<Result> {

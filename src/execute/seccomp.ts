@@ -25,6 +25,8 @@ const offset = { number: 0, arch: 4, argument: (index: number): number => 16 + 8
 
 const newNamespaces = 0x7e020000
 const thread = 0x00010000
+/** `CLONE_VFORK`: the parent waits for the child's exec or end. */
+const untilExec = 0x00004000
 const setIds = 0o6000
 /** TIOCSTI, TIOCLINUX: keystrokes for a terminal. */
 const terminalInjection = [0x5412, 0x541c] as const
@@ -36,8 +38,9 @@ const undumpable = 4
 /**
  * The system call filter of a compile, as the bytes that bubblewrap's `--seccomp` reads: everything is allowed but the
  * lists of `syscalls.ts`, with EPERM, ENOSYS or EOPNOTSUPP; another architecture's calls end the process.
+ * @param startsPrograms whether rustc may start what it takes for a linker
  */
-export function seccompFilter(arch: SeccompArch): Uint8Array {
+export function seccompFilter(arch: SeccompArch, { startsPrograms = false } = {}): Uint8Array {
   const program: Instruction[] = [load(offset.arch), equal(auditArch[arch], 1, 0), kill, load(offset.number)]
   if (arch === 'x64') program.push(atLeast(x32Bit, 0, 1), kill)
   for (const number of numbers(forbidden, arch)) program.push(equal(number, 0, 1), notPermitted)
@@ -48,11 +51,11 @@ export function seccompFilter(arch: SeccompArch): Uint8Array {
     const number = call[column[arch]]
     if (number !== null) program.push(equal(number, 0, body.length), ...body)
   }
-  // A new thread of this process in its own namespaces, or nothing.
+  // A new thread of this process in its own namespaces, or nothing; or a child that stands still until it is another program.
   judge(judged.clone, [
     load(offset.argument(0)),
     anyBit(newNamespaces, 1, 0),
-    anyBit(thread, 1, 0),
+    anyBit(startsPrograms ? thread | untilExec : thread, 1, 0),
     notPermitted,
     allow,
   ])

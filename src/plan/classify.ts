@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import type { RustcArgs } from './rustc-args.ts'
 
 /** What an invocation compiles, in cargo's words. */
@@ -33,6 +34,8 @@ export const reasons = {
   'too-large': 'its inputs are too large to be named',
   'path-bound': 'its outputs hold paths of this machine',
   'source-changed': 'its sources changed while it was compiled',
+  'link-time-optimisation': 'it is optimised together with its dependencies',
+  linker: 'its linker needs rustc here, or has something to say',
   'split-debuginfo': 'debug information goes into files of its own',
   'writes-elsewhere': 'something in it writes files beside its outputs',
   'uses-network': 'something in it uses the network',
@@ -55,9 +58,12 @@ const handled = new Set(
 )
 
 /** Codegen options that name things of this machine: fine for a recall, which looks at them, but not for a lender. */
-const hereOnly = new Set(['linker', 'link-arg', 'link-args', 'linker-plugin-lto', 'profile-use'])
+const hereOnly = new Set(['linker-plugin-lto', 'profile-use'])
 /** Targets whose linked files have names that Shoal does not know. */
 const unknownNames = /windows|emscripten|cuda|uefi/
+
+/** Targets for which rustc's calls of a linker are known, word by word. */
+export const canRecordFor = /^(x86_64|aarch64)-[\w.]+-linux-gnu$/
 
 /** Whether the target is described by a file, which rustc reads like a source. */
 export const hasOwnTarget = ({ target }: Pick<RustcArgs, 'target'>): boolean =>
@@ -106,15 +112,38 @@ export function reasonToStay(args: RustcArgs, env: ReadonlyMap<string, string>):
   return undefined
 }
 
-/** Why a unit is not compiled by others, as far as its arguments tell. */
-export function reasonNotAway(args: RustcArgs, driver: string | undefined): Reason | undefined {
+/**
+ * Why a unit is not compiled by others, as far as its arguments tell. Of one that is linked they make what the linker needs.
+ * @param target triple
+ */
+export function reasonNotAway(args: RustcArgs, driver: string | undefined, target: string): Reason | undefined {
   if (hasOwnTarget(args)) return 'unsupported-option'
-  if (driver !== undefined || args.test || links(args)) return 'kind'
-  if (args.crateTypes.some((type) => type !== 'lib' && type !== 'rlib')) return 'kind'
-  if (args.crateTypes.length !== 1 || !args.codegen.get('extra-filename')) return 'kind'
-  if (!args.emit.includes('metadata')) return 'unsupported-emit'
+  if (driver !== undefined || unitKind(args) === 'other') return 'kind'
+  const isLinked = links(args)
+  const isLibrary = !isLinked && args.emit.includes('link') && !args.crateTypes.includes('staticlib')
+  if (isLibrary && !args.codegen.get('extra-filename')) return 'kind'
+  if (isLibrary && !args.emit.includes('metadata')) return 'unsupported-emit'
   if (args.codegen.get('target-cpu') === 'native') return 'native-cpu'
-  for (const key of args.codegen.keys()) if (hereOnly.has(key)) return 'unsupported-option'
+  for (const key of args.codegen.keys()) {
+    if (hereOnly.has(key)) return 'unsupported-option'
+  }
   if (args.options.some(({ name }) => name === 'Z' || name === 'remap-path-prefix')) return 'unsupported-option'
-  return undefined
+  return isLinked || args.crateTypes.includes('staticlib') ? reasonNotLinked(args, target, isLinked) : undefined
 }
+
+/** What decides about a whole program is decided where the whole of it is. */
+function reasonNotLinked(args: RustcArgs, target: string, isLinked: boolean): Reason | undefined {
+  if (!['off', 'n', 'no', 'false'].includes(args.codegen.get('lto') ?? 'off')) return 'link-time-optimisation'
+  if (!isLinked) return undefined
+  if (!canRecordFor.test(target)) return 'kind'
+  // Another kind of linker is called with other arguments.
+  const linker = basename(args.codegen.get('linker') ?? 'cc')
+  if (!/^(?:.*-)?(?:cc|gcc|clang)(?:-\d+)?$/.test(linker)) return 'unsupported-option'
+  // Which library of that name is taken is decided by rustc, where it runs.
+  return args.options.some(({ name, value }) => name === 'l' && /^static\b/.test(value ?? ''))
+    ? 'native-library'
+    : undefined
+}
+
+/** Whether what comes of a unit runs on the machine that builds, with all that its user may do, while it builds. */
+export const runsOnHost = (kind: UnitKind): boolean => kind === 'proc-macro' || kind === 'build-script'

@@ -1,6 +1,7 @@
 import { basename, join } from 'node:path'
 import type { OutputKind } from './action.ts'
 import { links, type Reason } from './classify.ts'
+import { linkedOutputName, madeByCompiler } from './output-names.ts'
 import { namedRemaps } from './own-remaps.ts'
 import { calledRoots, nameRoots, type Root, rootToken } from './roots.ts'
 import type { RustcArgs } from './rustc-args.ts'
@@ -101,21 +102,19 @@ export function declaredOutputs(args: RustcArgs): [string, OutputKind][] {
   if (args.emit.includes('metadata')) outputs.push([`lib${stem}.rmeta`, 'metadata'])
   if (!args.emit.includes('link')) return outputs
   const types = args.test || args.crateTypes.length === 0 ? ['bin'] : args.crateTypes
-  const names = new Set(types.map((type) => linkedName(type, stem, args.target ?? '')))
+  const names = new Set(types.map((type) => linkedOutputName(type, stem, args.target ?? '')))
   return [...outputs, ...[...names].map((name): [string, OutputKind] => [name, 'link'])]
 }
 
-function linkedName(type: string, stem: string, target: string): string {
-  if (type === 'lib' || type === 'rlib') return `lib${stem}.rlib`
-  if (type === 'staticlib') return `lib${stem}.a`
-  const wasm = target.startsWith('wasm')
-  if (type === 'bin') return wasm ? `${stem}.wasm` : stem
-  if (wasm) return `${stem}.wasm`
-  const apple = target === '' ? process.platform === 'darwin' : target.includes('apple')
-  return `lib${stem}${apple ? '.dylib' : '.so'}`
-}
-
 const outputStem = (args: RustcArgs): string => `${args.crateName}${args.codegen.get('extra-filename') ?? ''}`
+
+/** Those of the declared outputs that a linker makes. */
+export function linkedOutputs(args: RustcArgs): ReadonlySet<string> {
+  if (!args.emit.includes('link')) return new Set()
+  const types = args.test || args.crateTypes.length === 0 ? ['bin'] : args.crateTypes
+  const linked = types.filter((type) => !madeByCompiler.has(type))
+  return new Set(linked.map((type) => linkedOutputName(type, outputStem(args), args.target ?? '')))
+}
 
 /** Where the file lies that dependents are compiled against: metadata where there is some, else what they link. */
 export function dependencyPath(outDir: string, args: RustcArgs): string | undefined {

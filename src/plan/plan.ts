@@ -5,6 +5,7 @@ import { type Action, type ActionKey, encodeAction, type RootName } from './acti
 import {
   hasOwnTarget,
   installedTarget,
+  links,
   type Reason,
   reasonNotAway,
   reasonToStay,
@@ -157,10 +158,10 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
     unnamedDirs: unnamedSearchPaths(args, roots).map((dir) => resolve(cwd, dir)),
     incremental: incremental === undefined ? undefined : resolve(cwd, incremental),
     notAway:
-      reasonNotAway(args, invocation.driver) ??
+      reasonNotAway(args, invocation.driver, action.target) ??
       (env.some(([name, value]) => isEscaped(name, value)) ? 'unusual-path' : undefined) ??
       (found.complete && !upstream.missing ? undefined : 'dependency-unknown') ??
-      (argv.some(isForeignSearchPath) ? 'native-library' : undefined),
+      (argv.some(links(args) ? isUnknownSearchPath : isForeignSearchPath) ? 'native-library' : undefined),
     toolchain,
   }
 }
@@ -173,6 +174,10 @@ const escaped = '\0escaped\0'
  * paths of the one kind and eight of the other): so that there are two kinds of action.
  */
 const isEscaped = (name: string, value: string): boolean => name === 'OUT_DIR' && /[^ -~]|["'\\]/.test(value)
+
+/** One without a name: whoever does not link needs no more than the name. */
+const isUnknownSearchPath = (argument: string, at: number, argv: readonly string[]): boolean =>
+  argv[at - 1] === '-L' && !argument.replace(/^\w+=/, '').startsWith('\0')
 
 /** A directory with native libraries that no lender is given. */
 function isForeignSearchPath(argument: string, at: number, argv: readonly string[]): boolean {
@@ -192,7 +197,10 @@ function upstreamSources(
   needs: PlanNeeds,
 ): { sources: UnitSource[]; missing: boolean } {
   if (remaps.some(([root]) => root === 'nowhere')) return { sources: [], missing: false }
-  const sources = dependencies.map(({ path }) => needs.reach.sourceOf(path))
+  const sources = dependencies.map(({ path }) => {
+    // A library is known by the metadata beside it.
+    return needs.reach.sourceOf(path) ?? needs.reach.sourceOf(path.replace(/\.rlib$/, '.rmeta'))
+  })
   const known = sources.filter((source) => source !== undefined)
   return { sources: known, missing: known.length < sources.length }
 }

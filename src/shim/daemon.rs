@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use crate::call::{var, Call};
 use crate::connect::connect_within;
 use crate::deliver::{deliver, State};
-use crate::frames::{self, bytes_in, delivery_in, framed, order_in, path_of, put, MAX_FRAME};
+use crate::frames::{
+    self, bytes_in, delivery_in, framed, link_in, order_in, path_of, put, MAX_FRAME,
+};
 use crate::jobserver::{self, Jobserver};
+use crate::link::link;
 use crate::run::{Order, Outcome};
 use crate::shown::Shown;
 
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 const FIRST_FRAME: Duration = Duration::from_secs(2);
 const NEXT_FRAME: Duration = Duration::from_secs(5);
 /// How long a build may take longer for the sake of the next one.
@@ -31,6 +34,7 @@ const COMPILE: u8 = 0x02;
 const RAN: u8 = 0x03;
 const TOKEN: u8 = 0x04;
 const DELIVERED: u8 = 0x05;
+const LINKED: u8 = 0x06;
 const WELCOME: u8 = 0x81;
 const RELEASE: u8 = 0x82;
 const STDOUT: u8 = 0x83;
@@ -40,6 +44,7 @@ const EXIT: u8 = 0x86;
 const BEAT: u8 = 0x87;
 const PLACED: u8 = 0x89;
 const DELIVER: u8 = 0x8a;
+const LINK: u8 = 0x8b;
 
 /// Where the daemon listens; None where that could be somebody else's: what is sent there is the whole environment.
 pub fn socket_path() -> Option<PathBuf> {
@@ -52,8 +57,11 @@ fn is_own(socket: &Path) -> bool {
         fn geteuid() -> u32;
     }
     let user = unsafe { geteuid() };
-    let is_private = |dir: fs::Metadata| dir.is_dir() && dir.uid() == user && dir.mode() & 0o022 == 0;
-    let directory = socket.parent().and_then(|dir| fs::symlink_metadata(dir).ok());
+    let is_private =
+        |dir: fs::Metadata| dir.is_dir() && dir.uid() == user && dir.mode() & 0o022 == 0;
+    let directory = socket
+        .parent()
+        .and_then(|dir| fs::symlink_metadata(dir).ok());
     let is_mine = |info: fs::Metadata| info.file_type().is_socket() && info.uid() == user;
     directory.is_some_and(is_private) && fs::symlink_metadata(socket).map_or(true, is_mine)
 }
@@ -146,6 +154,11 @@ impl Daemon {
                 STDERR => shown.stderr(bytes_in(&body)?),
                 PLACED => shown.add_placed(path_of(bytes_in(&body)?)?),
                 RUN => return Some(Verdict::Run(order_in(&body)?)),
+                LINK => {
+                    let order = link_in(&body)?;
+                    let outcome = link(&order)?;
+                    self.send(LINKED, &frames::ran(&outcome))?;
+                }
                 DELIVER => {
                     let (targets, stderr) = delivery_in(&body)?;
                     let report = |state, identities: &[String]| self.delivered(state, identities);

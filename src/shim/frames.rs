@@ -9,6 +9,7 @@ use std::process;
 
 use crate::call::Call;
 use crate::deliver::{Source, State, Target};
+use crate::link::LinkOrder;
 use crate::run::{Order, Outcome};
 
 pub const MAX_FRAME: usize = 16 << 20;
@@ -105,6 +106,41 @@ pub fn order_in(body: &[u8]) -> Option<Order> {
         without_incremental: without_incremental == 1,
         linger: linger == 1,
     })
+}
+
+/// What is to be linked.
+pub fn link_in(body: &[u8]) -> Option<LinkOrder> {
+    let (dir, rest) = split_bytes(body)?;
+    let (observer, rest) = split_bytes(rest)?;
+    let (program, rest) = split_bytes(rest)?;
+    let (args, rest) = list_in(rest, |bytes| text_of(bytes).map(OsString::from))?;
+    let (path, rest) = list_in(rest, path_of)?;
+    let observer = match observer {
+        [] => None,
+        bytes => Some(path_of(bytes)?),
+    };
+    rest.is_empty().then_some(LinkOrder {
+        dir: path_of(dir)?,
+        observer,
+        program: text_of(program).filter(|name| !name.is_empty())?.into(),
+        args,
+        path,
+    })
+}
+
+fn list_in<T>(body: &[u8], item: impl Fn(&[u8]) -> Option<T>) -> Option<(Vec<T>, &[u8])> {
+    let count = u32::from_be_bytes(body.get(..4)?.try_into().ok()?);
+    let (mut rest, mut items) = (&body[4..], Vec::new());
+    for _ in 0..count {
+        let (bytes, after) = split_bytes(rest)?;
+        items.push(item(bytes)?);
+        rest = after;
+    }
+    Some((items, rest))
+}
+
+fn text_of(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
 }
 
 /// What is to be delivered, and what is to be shown after it.

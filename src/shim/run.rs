@@ -55,7 +55,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         let fits = bytes.len().min(KEEP - self.bytes.len());
         self.bytes.extend_from_slice(&bytes[..fits]);
         self.cut |= fits < bytes.len();

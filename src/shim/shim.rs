@@ -9,7 +9,9 @@ mod daemon;
 mod deliver;
 mod frames;
 mod jobserver;
+mod link;
 mod observe;
+mod record;
 mod run;
 mod shown;
 mod start;
@@ -19,6 +21,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{self, Command};
 use std::time::Duration;
 
@@ -31,7 +34,15 @@ use shown::Shown;
 const TOKEN_WAIT: Duration = Duration::from_secs(10);
 
 fn main() {
-    let argv: Vec<OsString> = env::args_os().skip(1).collect();
+    let mut argv: Vec<OsString> = env::args_os().collect();
+    let own = PathBuf::from(if argv.is_empty() {
+        OsString::new()
+    } else {
+        argv.remove(0)
+    });
+    if own.file_name().is_some_and(|name| name == record::NAME) {
+        process::exit(record::record(&own, argv));
+    }
     let Some((mut call, socket)) = Call::from_cargo(&argv).zip(daemon::socket_path()) else {
         exec(&argv)
     };

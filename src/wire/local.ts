@@ -2,7 +2,7 @@ import { ShoalError } from '../base/errors.ts'
 import { BodyReader, BodyWriter } from './local-body.ts'
 
 /** The version of the local protocol that this code speaks; protocols/local.md. */
-export const localVersion = 3
+export const localVersion = 4
 
 /** Bytes of type and payload of one frame, at most. */
 export const maxLocalFrame = 16 * 1024 * 1024
@@ -19,6 +19,7 @@ const codes = {
   ran: 0x03,
   token: 0x04,
   delivered: 0x05,
+  linked: 0x06,
   request: 0x10,
   response: 0x11,
   event: 0x12,
@@ -32,6 +33,7 @@ const codes = {
   refuse: 0x88,
   placed: 0x89,
   deliver: 0x8a,
+  link: 0x8b,
 } as const
 
 const clients = ['shim', 'cli'] as const
@@ -53,16 +55,33 @@ export interface CompileFrame {
   remaps: { from: Uint8Array; to: Uint8Array }[]
 }
 
-export interface RanFrame {
-  type: 'ran'
-  /** rustc's exit code; negative: killed by that signal. */
+interface Ended {
+  /** Exit code; negative: killed by that signal. */
   code: number
   wallMicros: number
-  /** Whether stdout or stderr is only the head of what rustc wrote. */
+  /** Whether stdout or stderr is only the head of what was written. */
   truncated: boolean
   stdout: Uint8Array
-  /** As rustc wrote it, with the paths of the private directory. */
+  /** As it was written, with the paths of the private directory. */
   stderr: Uint8Array
+}
+
+/** How rustc ended. */
+export type RanFrame = Ended & { type: 'ran' }
+/** How a linker ended. */
+type LinkedFrame = Ended & { type: 'linked' }
+
+export interface LinkFrame {
+  type: 'link'
+  /** Absolute; holds what is linked, and takes the notes of the observer. */
+  dir: string
+  /** '' for none. */
+  observer: string
+  /** A path, or a name on PATH. */
+  program: string
+  args: string[]
+  /** Directories that come before those of PATH, absolute. */
+  path: string[]
 }
 
 /** One file of a unit that is there as a whole. */
@@ -94,6 +113,7 @@ export type LocalFrame =
   | { type: 'hello'; version: number; client: (typeof clients)[number] }
   | CompileFrame
   | RanFrame
+  | LinkedFrame
   | { type: 'token'; state: keyof typeof tokenStates }
   | { type: 'request' | 'response' | 'event'; json: string }
   | { type: 'welcome'; version: number }
@@ -101,6 +121,7 @@ export type LocalFrame =
   | { type: 'stdout' | 'stderr'; data: Uint8Array }
   /** `observer` '' for none; `stripIncremental`: without `-C incremental`; `linger`: the shim ends when the stream does. */
   | { type: 'run'; privateDir: string; observer: string; stripIncremental: boolean; linger: boolean }
+  | LinkFrame
   | { type: 'exit'; code: number }
   | { type: 'beat' }
   | { type: 'refuse'; reason: string }
@@ -132,6 +153,7 @@ function writeBody(body: BodyWriter, frame: LocalFrame): BodyWriter {
         .flag(frame.hasJobserver)
         .list(frame.remaps, maxItems, (remap) => body.bytes(remap.from).bytes(remap.to))
     case 'ran':
+    case 'linked':
       return body.i32(frame.code).u64(frame.wallMicros).flag(frame.truncated).bytes(frame.stdout).bytes(frame.stderr)
     case 'token':
       return body.u8(tokenStates[frame.state])
@@ -148,6 +170,13 @@ function writeBody(body: BodyWriter, frame: LocalFrame): BodyWriter {
       return body.bytes(frame.data)
     case 'run':
       return body.text(frame.privateDir).text(frame.observer).flag(frame.stripIncremental).flag(frame.linger)
+    case 'link':
+      return body
+        .text(frame.dir)
+        .text(frame.observer)
+        .text(frame.program)
+        .list(frame.args, maxItems, (item) => body.text(item))
+        .list(frame.path, maxItems, (item) => body.text(item))
     case 'exit':
       return body.i32(frame.code)
     case 'beat':
@@ -189,8 +218,9 @@ function decodeBody(code: number, body: BodyReader): LocalFrame {
         remaps: body.list(maxItems, () => ({ from: body.bytes(), to: body.bytes() })),
       }
     case codes.ran:
+    case codes.linked:
       return {
-        type: 'ran',
+        type: code === codes.ran ? 'ran' : 'linked',
         code: body.i32(),
         wallMicros: body.u64(),
         truncated: body.flag(),
@@ -220,6 +250,15 @@ function decodeBody(code: number, body: BodyReader): LocalFrame {
         observer: body.text(),
         stripIncremental: body.flag(),
         linger: body.flag(),
+      }
+    case codes.link:
+      return {
+        type: 'link',
+        dir: body.text(),
+        observer: body.text(),
+        program: body.text(),
+        args: body.list(maxItems, () => body.text()),
+        path: body.list(maxItems, () => body.text()),
       }
     case codes.exit:
       return { type: 'exit', code: body.i32() }

@@ -40,7 +40,7 @@ class Desk {
       place: async () => ({ kind: 'here', reason: 'must-stay', returned: undefined, release: () => undefined }),
       fault: unexpected,
     },
-    work: async () => ({ key: 'work', shared: undefined, task: stayingTask(new Uint8Array(16)) }),
+    work: async () => ({ key: 'work', shared: undefined, task: stayingTask(new Uint8Array(16)), lent: planned }),
     claim: unexpected,
     staying: unexpected,
     isEdited: unexpected,
@@ -56,6 +56,8 @@ class Desk {
     took: () => undefined,
     declaredReads: unexpected,
     unchanged: async () => true,
+    linking: { take: unexpected },
+    collectLinked: unexpected,
     discard: async () => undefined,
     prime: unexpected,
     learn: async () => undefined,
@@ -82,6 +84,7 @@ class Desk {
         this.compiled++
         return { code: 0, wallMs: 1, truncated: false, stdout: new Uint8Array(), stderr: new Uint8Array() }
       },
+      link: unexpected,
       finish: () => undefined,
       exit: () => undefined,
       refuse: unexpected,

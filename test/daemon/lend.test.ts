@@ -91,7 +91,7 @@ async function lent(
     cid: content('metadata'),
     size: 8,
     depInfo,
-    observed: seen && { events: seen, roots, marker },
+    observed: seen && { events: seen, roots, marker, links: false },
   }
   const { name, cid, size } = metadata
   const outputs: Result['outputs'] = [{ name, kind: 'metadata', cid, size, executable: false }]

@@ -48,6 +48,7 @@ function compile(events: Event[], change: Partial<LentCompile> = {}): LentCompil
     observed: {
       marker,
       roots,
+      links: false,
       events: [['open', '@/workspace/x/src/lib.rs'] as Event, ...events].map(
         ([kind, path, errno = 0, asked = false]) => ({
           kind,

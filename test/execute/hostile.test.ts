@@ -193,7 +193,7 @@ describe('limits', { skip }, () => {
       ${forever}`
     await assert.rejects(attack(nest), { code: 'ERR_LIMIT' })
     await lender.executor.idle()
-    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'inputs', 'toolchains'])
+    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'filter-starting', 'inputs', 'toolchains'])
   })
 })
 
@@ -249,7 +249,7 @@ describe('aborting', { skip }, () => {
     await assert.rejects(running, /no longer wanted/)
     assert.deepEqual(processesWith(crate), [])
     await lender.executor.idle()
-    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'inputs', 'toolchains'])
+    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'filter-starting', 'inputs', 'toolchains'])
   })
 
   test('at any moment of the start leaves nothing either', async () => {
@@ -274,6 +274,6 @@ describe('aborting', { skip }, () => {
       assert.deepEqual(processesWith(crate), [])
     }
     await lender.executor.idle()
-    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'inputs', 'toolchains'])
+    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'filter-starting', 'inputs', 'toolchains'])
   })
 })

@@ -5,12 +5,14 @@ import {
   links,
   reasonNotAway,
   reasonToStay,
+  runsOnHost,
   type UnitKind,
   unitKind,
 } from '../../src/plan/classify.ts'
 import { parseRustcArgs, type RustcArgs } from '../../src/plan/rustc-args.ts'
 import { libArgs, unitArgs, withOptions } from './support.ts'
 
+const linux = 'x86_64-unknown-linux-gnu'
 const nothing = new Map<string, string>()
 /** With the options of `libArgs` that match taken out. */
 const without = (pattern: RegExp): RustcArgs => parseRustcArgs(libArgs.filter((argument) => !pattern.test(argument)))
@@ -21,28 +23,28 @@ const units: [what: string, args: RustcArgs, kind: UnitKind, linked: boolean, aw
   ['a library', withOptions(), 'lib', false, true],
   ['an rlib', unitArgs(['rlib'], 'dep-info,metadata,link'), 'lib', false, true],
   ['a check of a library', unitArgs(['lib'], 'dep-info,metadata'), 'lib', false, true],
-  ['a library for Rust and for C', unitArgs(['lib', 'cdylib']), 'lib', true, false],
-  ['the same for two linkers', unitArgs(['rlib,dylib']), 'lib', true, false],
-  ['a library and an archive', unitArgs(['lib', 'staticlib'], 'dep-info,metadata,link'), 'lib', false, false],
-  ['an archive', unitArgs(['staticlib']), 'staticlib', false, false],
-  ['a procedural macro', unitArgs(['proc-macro']), 'proc-macro', true, false],
-  ['a program', unitArgs(['bin']), 'bin', true, false],
-  ['a program by default', unitArgs([]), 'bin', true, false],
-  ['a check of a program', unitArgs(['bin'], 'dep-info,metadata'), 'bin', false, false],
-  ['a check of a macro', unitArgs(['proc-macro'], 'dep-info,metadata'), 'proc-macro', false, false],
-  ['a dylib', unitArgs(['dylib']), 'dylib', true, false],
-  ['a cdylib', unitArgs(['cdylib']), 'cdylib', true, false],
-  ['the tests of a library', unitArgs([], 'dep-info,link', '--test'), 'test', true, false],
-  ['a check of tests', unitArgs(['lib'], 'dep-info,metadata', '--test'), 'test', false, false],
-  ['a build script', named('build_script_build', ['bin']), 'build-script', true, false],
-  ['a build script of another name', named('build_script_main', ['bin']), 'build-script', true, false],
+  ['a library for Rust and for C', unitArgs(['lib', 'cdylib']), 'lib', true, true],
+  ['the same for two linkers', unitArgs(['rlib,dylib']), 'lib', true, true],
+  ['a library and an archive', unitArgs(['lib', 'staticlib'], 'dep-info,metadata,link'), 'lib', false, true],
+  ['an archive', unitArgs(['staticlib']), 'staticlib', false, true],
+  ['a procedural macro', unitArgs(['proc-macro']), 'proc-macro', true, true],
+  ['a program', unitArgs(['bin']), 'bin', true, true],
+  ['a program by default', unitArgs([]), 'bin', true, true],
+  ['a check of a program', unitArgs(['bin'], 'dep-info,metadata'), 'bin', false, true],
+  ['a check of a macro', unitArgs(['proc-macro'], 'dep-info,metadata'), 'proc-macro', false, true],
+  ['a dylib', unitArgs(['dylib']), 'dylib', true, true],
+  ['a cdylib', unitArgs(['cdylib']), 'cdylib', true, true],
+  ['the tests of a library', unitArgs([], 'dep-info,link', '--test'), 'test', true, true],
+  ['a check of tests', unitArgs(['lib'], 'dep-info,metadata', '--test'), 'test', false, true],
+  ['a build script', named('build_script_build', ['bin']), 'build-script', true, true],
+  ['a build script of another name', named('build_script_main', ['bin']), 'build-script', true, true],
   ['what rustc may come to know', unitArgs(['sdylib']), 'other', true, false],
 ]
 for (const [what, args, kind, linked, away] of units) {
   test(`${what}: ${kind}${linked ? ', linked' : ''}, ${away ? 'may' : 'may not'} go away`, () => {
     assert.equal(unitKind(args), kind)
     assert.equal(links(args), linked)
-    assert.equal(reasonNotAway(args, undefined), away ? undefined : 'kind')
+    assert.equal(reasonNotAway(args, undefined, linux), away ? undefined : 'kind')
     assert.equal(reasonToStay(args, nothing), undefined, 'every kind of unit has an action')
   })
 }
@@ -75,7 +77,7 @@ for (const [change, reason] of [
 test('a target with a file of its own is for libraries, here', () => {
   const own = ['--target', '/ws/my.json']
   assert.equal(reasonToStay(withOptions(...own), nothing), undefined)
-  assert.equal(reasonNotAway(withOptions(...own), undefined), 'unsupported-option')
+  assert.equal(reasonNotAway(withOptions(...own), undefined, linux), 'unsupported-option')
   for (const args of [unitArgs(['bin'], 'dep-info,link', ...own), unitArgs(['lib'], 'dep-info,link', '--test', ...own)])
     assert.equal(reasonToStay(args, nothing), 'unsupported-option')
   assert.equal(installedTarget(withOptions(...own)), undefined)
@@ -114,9 +116,9 @@ for (const [change, reason] of [
   [['-C', 'target-cpu=native'], 'native-cpu'],
   [['-C', 'target_cpu=native'], 'native-cpu'],
   [['-C', 'target-cpu=x86-64-v3'], undefined],
-  [['-C', 'linker=/usr/bin/cc'], 'unsupported-option'],
-  [['-C', 'link-arg=-s'], 'unsupported-option'],
-  [['-C', 'link-args=-s -g'], 'unsupported-option'],
+  [['-C', 'linker=/usr/bin/ld.lld'], undefined],
+  [['-C', 'link-arg=-s'], undefined],
+  [['-C', 'link-args=-s -g'], undefined],
   [['-C', 'linker-plugin-lto'], 'unsupported-option'],
   [['-C', 'profile-use=/p.profdata'], 'unsupported-option'],
   [['-Cprofile_use=/p.profdata'], 'unsupported-option'],
@@ -125,12 +127,51 @@ for (const [change, reason] of [
   [['-C', 'lto=thin'], undefined],
 ] as const) {
   test(`${change.join(' ')} goes away: ${reason ?? 'yes'}`, () => {
-    assert.equal(reasonNotAway(withOptions(...change), undefined), reason)
+    assert.equal(reasonNotAway(withOptions(...change), undefined, linux), reason)
   })
 }
 
 test('what has no name of its own, makes no metadata or is not compiled by rustc itself stays', () => {
-  assert.equal(reasonNotAway(without(/^extra-filename=/), undefined), 'kind')
-  assert.equal(reasonNotAway(unitArgs(['lib']), undefined), 'unsupported-emit')
-  assert.equal(reasonNotAway(withOptions(), '/home/a/.cargo/bin/clippy-driver'), 'kind')
+  assert.equal(reasonNotAway(without(/^extra-filename=/), undefined, linux), 'kind')
+  assert.equal(reasonNotAway(unitArgs(['lib']), undefined, linux), 'unsupported-emit')
+  assert.equal(reasonNotAway(withOptions(), '/home/a/.cargo/bin/clippy-driver', linux), 'kind')
+})
+
+for (const [change, reason] of [
+  [[], undefined],
+  [['-C', 'linker=clang'], undefined],
+  [['-C', 'linker=/usr/bin/aarch64-linux-gnu-gcc-13'], undefined],
+  [['-C', 'linker=/usr/bin/ld.lld'], 'unsupported-option'],
+  [['-C', 'linker=cc --evil'], 'unsupported-option'],
+  [['-C', 'link-arg=-fuse-ld=mold'], undefined],
+  [['-C', 'lto=off'], undefined],
+  [['-C', 'lto'], 'link-time-optimisation'],
+  [['-C', 'lto=thin'], 'link-time-optimisation'],
+  [['-C', 'lto=fat'], 'link-time-optimisation'],
+  [['-l', 'static=z'], 'native-library'],
+  [['-l', 'z'], undefined],
+] as const) {
+  test(`a program with ${change.join(' ') || 'nothing special'} goes away: ${reason ?? 'yes'}`, () => {
+    assert.equal(reasonNotAway(unitArgs(['bin'], 'dep-info,link', ...change), undefined, linux), reason)
+  })
+}
+
+test('linkers of other systems are called otherwise', () => {
+  for (const target of ['x86_64-unknown-linux-musl', 'aarch64-apple-darwin', 'wasm32-wasip1', 'i686-unknown-linux-gnu'])
+    assert.equal(reasonNotAway(unitArgs(['bin']), undefined, target), 'kind', target)
+})
+
+test('what runs on the host while it builds is known by its kind', () => {
+  const kinds: UnitKind[] = [
+    'lib',
+    'proc-macro',
+    'bin',
+    'test',
+    'build-script',
+    'dylib',
+    'cdylib',
+    'staticlib',
+    'other',
+  ]
+  assert.deepEqual(kinds.filter(runsOnHost), ['proc-macro', 'build-script'])
 })

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { whileBusy, writeFiles } from '../support/busy.ts'
+import { Cluster, capture, lastReport } from '../support/cluster.ts'
+import { writeRemapWrapper } from '../support/plain.ts'
+
+const manifest = (name: string, rest = ''): string =>
+  `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
+
+const files = {
+  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["macros", "base", "c", "app"]\n',
+  'macros/Cargo.toml': manifest('macros', '[lib]\nproc-macro = true\n'),
+  'macros/src/lib.rs': `use proc_macro::TokenStream;
+#[proc_macro] pub fn seven(_: TokenStream) -> TokenStream { "7".parse().unwrap() }
+`,
+  'base/Cargo.toml': manifest('base', '[dependencies]\nmacros = { path = "../macros" }\n'),
+  'base/src/lib.rs': `pub fn seven() -> u32 { macros::seven!() }
+pub fn sum<T: std::iter::Sum<T>>(all: Vec<T>) -> T { all.into_iter().sum() }
+#[cfg(test)] mod tests { #[test] fn is_seven() { assert_eq!(super::seven(), 7) } }
+`,
+  'c/Cargo.toml': manifest(
+    'c',
+    '[lib]\ncrate-type = ["cdylib", "staticlib"]\n[dependencies]\nbase = { path = "../base" }\n',
+  ),
+  'c/src/lib.rs': '#[no_mangle] pub extern "C" fn seven() -> u32 { base::seven() }\n',
+  'app/Cargo.toml': manifest('app', 'build = "build.rs"\n[dependencies]\nbase = { path = "../base" }\n'),
+  'app/build.rs': `fn main() {
+    let out = std::env::var("OUT_DIR").unwrap();
+    std::fs::write(format!("{out}/made.rs"), "pub const MADE: u32 = 35;").unwrap();
+}
+`,
+  'app/src/main.rs': `include!(concat!(env!("OUT_DIR"), "/made.rs"));
+fn main() { println!("{}", base::sum(vec![base::seven(), MADE])) }
+`,
+  'app/tests/adds.rs': '#[test] fn adds() { assert_eq!(base::sum(vec![base::seven(), 1]), 8) }\n',
+}
+const args = ['build', '--offline', '--workspace', '--all-targets']
+
+/** Name → bytes of all that the compiler and the linker made. */
+async function made(dir: string): Promise<Map<string, Buffer>> {
+  const found = new Map<string, Buffer>()
+  for (const entry of await readdir(join(dir, 'target/debug'), { recursive: true, withFileTypes: true })) {
+    const isOutput = entry.isFile() && /(^|\/)(deps|build\/[^/]+)$/.test(entry.parentPath) && !/\.d$/.test(entry.name)
+    const path = join(entry.parentPath, entry.name)
+    if (isOutput && !/^(output|stderr|root-output|invoked\.timestamp)$/.test(entry.name))
+      found.set(path.slice(dir.length), await readFile(path))
+  }
+  return found
+}
+
+test('what is linked is compiled away and linked here, with the bytes of a compile here', async () => {
+  const cluster = await Cluster.start(['ada', 'ben'])
+  const ada = cluster.node('ada')
+  try {
+    const [plain, built] = [join(cluster.dir, 'plain/w'), join(cluster.dir, 'built/w')]
+    await writeFiles(plain, files)
+    await writeFiles(built, files)
+    const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
+    const direct = await capture('cargo', args, { cwd: plain, env })
+    assert.equal(direct.code, 0, direct.stderr)
+    const ran = await whileBusy(ada, join(cluster.dir, 'busy'), 2, () => ada.cargo(built, ...args, '-j8'))
+    assert.equal(ran.code, 0, ran.stderr)
+    const { units } = await lastReport(ada)
+    const rows = units.map(({ crate, kind, outcome, reason }) => `${crate} ${kind} ${outcome} ${reason}`)
+    const away = new Set(units.filter(({ outcome }) => outcome === 'compiled-mesh').map(({ kind }) => kind))
+    assert.deepEqual([...away].sort(), ['bin', 'build-script', 'cdylib', 'lib', 'proc-macro', 'test'], rows.join('\n'))
+    const [expected, actual] = [await made(plain), await made(built)]
+    assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort())
+    assert.deepEqual(
+      [...expected].filter(([name, bytes]) => !actual.get(name)?.equals(bytes)).map(([name]) => name),
+      [],
+    )
+    assert.equal((await capture(join(built, 'target/debug/app'), [])).stdout, '42\n')
+
+    const again = join(cluster.dir, 'again/w')
+    await writeFiles(again, files)
+    const tested = await ada.cargo(again, 'test', '--offline', '--workspace', '--all-targets')
+    assert.equal(tested.code, 0, tested.stdout + tested.stderr)
+    const recalled = (await lastReport(ada)).units.map(({ crate, kind, outcome }) => `${crate} ${kind} ${outcome}`)
+    assert.deepEqual(
+      recalled.filter((row) => !row.endsWith('recalled-here')),
+      [],
+      'what the linker read is known',
+    )
+  } finally {
+    await cluster.close()
+  }
+})
