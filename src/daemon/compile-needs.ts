@@ -9,7 +9,7 @@ import type { Planned, PlannedAction } from '../plan/plan.ts'
 import type { Cause } from '../recall/cause.ts'
 import type { Difference, Place } from '../recall/evidence.ts'
 import type { Unshareable } from '../recall/read-set.ts'
-import type { Missed, Recalled, Refused } from '../recall/recall.ts'
+import type { Disputed, Missed, Recalled, Refused } from '../recall/recall.ts'
 import type { SignedClaim } from '../recall/signed-claim.ts'
 import type { Ended } from './causes.ts'
 import type { Collected } from './collect.ts'
@@ -60,8 +60,15 @@ export interface UnitTrust {
   lent(planned: PlannedAction, peer: string, claim: Uint8Array, trace: ReadSet & { result: CID }): Promise<SignedClaim>
   /** A result of others was delivered and kept. */
   accepted(planned: PlannedAction, claims: readonly SignedClaim[]): Promise<void>
-  /** It was compiled here: this node's word on it, none for what does not come out the same each time. */
-  made(planned: PlannedAction, made: { result: Result; reads: ReadSet }): Promise<SignedClaim[]>
+  /**
+   * It was compiled here: this node's word on it, none for what does not come out the same each time.
+   * @param disputed what others have said, and contradict each other
+   */
+  made(
+    planned: PlannedAction,
+    made: { result: Result; reads: ReadSet },
+    disputed: readonly Disputed[],
+  ): Promise<SignedClaim[]>
 }
 
 export interface CompileNeeds extends DeliverNeeds {

@@ -229,7 +229,7 @@ function unitTrust(
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
     accepted: (planned, claims) => trust.accepted(planned, inputsOf(planned), claims),
-    made: (planned, made) => trust.made(planned, inputsOf(planned), made),
+    made: (planned, made, disputed) => trust.made(planned, inputsOf(planned), { ...made, disputed }),
   }
 }
 

@@ -5,22 +5,23 @@ import type { Config } from '../base/config.ts'
 import { type ShoalError, ShoalError as Trouble, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type Members, peerIdOf } from '../mesh/members.ts'
-import { hex, sameBytes } from '../mesh/statement.ts'
+import { sameBytes } from '../mesh/statement.ts'
 import { encodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { LentInputs } from '../plan/lent-inputs.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { ClaimStore } from '../recall/claim-store.ts'
 import { readTrace } from '../recall/evidence.ts'
 import { contradict, Judge, packageOf } from '../recall/judge.ts'
+import type { Disputed } from '../recall/recall.ts'
 import { isAbout, type SignedClaim } from '../recall/signed-claim.ts'
 import type { TraceStore } from '../store/traces.ts'
 import { hexOf } from '../wire/cid.ts'
-import { type Audit, Audits, isToBeAudited } from './audits.ts'
+import { Audits, isToBeAudited } from './audits.ts'
 import { Determinism } from './determinism.ts'
 import type { Given } from './given.ts'
 import type { Machine } from './machine.ts'
 import { Standings, type StandingView } from './standing.ts'
-import type { Rerun, Verdict } from './verdict.ts'
+import type { Case, Rerun, Verdict } from './verdict.ts'
 
 export interface TrustNeeds {
   datastore: Datastore
@@ -112,9 +113,10 @@ export class Trust {
     if (claim === undefined || this.judge.isOwn(claim)) return
     const signer = peerIdOf(claim.body.signer)
     this.standings.accepted(signer)
-    const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0 }
-    if (!isToBeAudited(standing, this.#sampling, this.#needs.random)) return
-    await this.#audit(planned, inputs, { claims: [claim], own: undefined })
+    const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0, lies: [] }
+    const doubts = standing.unexplained + standing.lies.length
+    if (!isToBeAudited({ agreed: standing.agreed, doubts }, this.#sampling, this.#needs.random)) return
+    await this.#audit(planned, inputs, { claims: new Map([[claim, undefined]]), own: undefined })
   }
 
   /**
@@ -124,14 +126,21 @@ export class Trust {
   async made(
     planned: PlannedAction,
     inputs: LentInputs | undefined,
-    { result, reads }: { result: Result; reads: ReadSet },
+    { result, reads, disputed }: { result: Result; reads: ReadSet; disputed: readonly Disputed[] },
   ): Promise<SignedClaim[]> {
     const name = packageOf(planned)
     if (this.determinism.isUnsteady(name)) return []
     const claim = await this.sign(planned.action, { result, reads }, 'host')
     if (claim === undefined) return []
-    const against = (await this.judge.kept(hexOf(planned.key))).filter((other) => contradict(other, claim))
-    if (against.length > 0) await this.#audit(planned, inputs, { claims: against, own: claim.body.outputs })
+    const kept = (await this.judge.kept(hexOf(planned.key))).filter((other) => contradict(other, claim))
+    const against = new Map(kept.map((other): [SignedClaim, ReadSet] => [other, reads]))
+    for (const { claim: other, reads: theirs } of disputed) {
+      if (!sameBytes(other.body.outputs, claim.body.outputs)) against.set(other, theirs)
+    }
+    if (against.size > 0) {
+      const { outputs } = claim.body
+      await this.#audit(planned, inputs, { claims: against, own: { outputs, reads } })
+    }
     return [claim]
   }
 
@@ -157,26 +166,24 @@ export class Trust {
   async #audit(
     planned: PlannedAction,
     inputs: LentInputs | undefined,
-    { claims, own }: { claims: readonly SignedClaim[]; own: Uint8Array | undefined },
+    { claims, own }: { claims: ReadonlyMap<SignedClaim, ReadSet | undefined>; own: Case['own'] },
   ): Promise<void> {
     // What no lender could compile cannot be run in the sandbox here either.
     if (inputs === undefined || planned.notAway !== undefined) return
     await this.#needs.keepInputs(planned, inputs)
     const { crate, actionBytes, usesMacros } = planned
-    const key = hexOf(planned.key)
-    const audit: Audit = {
-      key,
+    this.audits.add({
+      key: hexOf(planned.key),
       crate,
       case: async () => {
-        const counting = claims.filter((claim) => this.judge.counts(claim))
+        const counting = [...claims].filter(([claim]) => this.judge.counts(claim))
         if (counting.length === 0) return undefined
-        const known = await Promise.all(counting.map(async (claim) => ({ claim, reads: await this.#readsOf(claim) })))
-        return { claims: known, own, usesMacros }
+        const known = counting.map(async ([claim, reads]) => ({ claim, reads: reads ?? (await this.#readsOf(claim)) }))
+        return { claims: await Promise.all(known), own, usesMacros }
       },
       rerun: (signal) => this.#needs.rerun(actionBytes, inputs.inputs.cid, signal),
-      settle: (verdict) => this.#settle(planned, claims, verdict),
-    }
-    this.audits.add(audit)
+      settle: (verdict) => this.#settle(planned, [...claims.keys()], verdict),
+    })
   }
 
   async #readsOf(claim: SignedClaim): Promise<ReadSet | undefined> {
@@ -203,7 +210,7 @@ export class Trust {
       case 'disagreed': {
         for (const claim of verdict.unexplained) await this.standings.unexplained(peerIdOf(claim.body.signer))
         for (const claim of [...verdict.unexplained, ...verdict.liars]) await this.#drop(claim)
-        for (const claim of verdict.liars) await this.#caught(claim)
+        for (const claim of verdict.liars) await this.#lied(claim)
         return
       }
       case 'open':
@@ -218,11 +225,12 @@ export class Trust {
     await this.#needs.given().drop(hexOf(body.action), body.result)
   }
 
-  async #caught({ body }: SignedClaim): Promise<void> {
+  async #lied({ body }: SignedClaim): Promise<void> {
     const peer = peerIdOf(body.signer)
-    if (sameBytes(body.signer, this.#needs.members.key) || this.standings.isLiar(peer)) return
-    const action = hex(body.action.multihash.digest)
-    await this.standings.caught(peer, { package: body.package, action, at: this.#needs.clock.wall() })
+    if (sameBytes(body.signer, this.#needs.members.key)) return
+    const lie = { package: body.package, action: hexOf(body.action), at: this.#needs.clock.wall() }
+    this.#needs.log.info('a member has given something else than comes out here', { peer, package: body.package })
+    if (!(await this.standings.lied(peer, lie))) return
     this.#needs.trouble(
       new Trouble('ERR_LIAR', `${peer} has given something else for ${body.package} than comes out here`),
     )

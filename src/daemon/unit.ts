@@ -9,7 +9,7 @@ import type { Reason } from '../plan/classify.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
-import type { Missed, Recalled } from '../recall/recall.ts'
+import type { Disputed, Missed, Recalled } from '../recall/recall.ts'
 import { type SignedClaim, sameOutputs, unwatched } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
@@ -37,6 +37,7 @@ export class Unit {
   /** Why what others have, or could make, is not used. */
   #refused: Reason | undefined
   #word: string | undefined
+  #disputed: readonly Disputed[] = []
   #readsEnvironment = false
   /** What a compile here left, in the store by now. */
   #made: readonly { name: string; cid: CID; identity: string }[] = []
@@ -84,7 +85,10 @@ export class Unit {
     this.#refused = this.#needs.trust.objection(this.#planned)
     if (this.#refused !== undefined) return undefined
     const theirs = await this.#needs.recall.mesh(this.#planned, this.#place, { expectedMs, signal, work })
-    if (theirs !== undefined && 'refused' in theirs) this.#refused = theirs.refused
+    if (theirs !== undefined && 'refused' in theirs) {
+      this.#refused = theirs.refused
+      this.#disputed = theirs.disputed
+    }
     if (theirs === undefined || 'refused' in theirs || !(await this.#deliver(theirs))) return undefined
     return this.end('recalled-mesh', theirs.holders[0] ?? '')
   }
@@ -281,7 +285,12 @@ export class Unit {
     if (typeof reads === 'string') this.#reason = reads
     else if (!(await this.#needs.unchanged(this.#planned))) this.#reason = 'source-changed'
     else if (bind || isBound(reads)) await this.#remember(result, bindTo(reads, this.#place), [])
-    else await this.#remember(result, reads, await this.#needs.trust.made(this.#planned, { result, reads }))
+    else
+      await this.#remember(
+        result,
+        reads,
+        await this.#needs.trust.made(this.#planned, { result, reads }, this.#disputed),
+      )
     await this.#done(this.#reason === 'source-changed' ? undefined : result)
   }
 
