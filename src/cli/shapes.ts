@@ -71,7 +71,7 @@ export const peersShape = z.looseObject({
       peerId: z.string(),
       connected: z.boolean(),
       cloned: z.boolean().nullish(),
-      trust: z.looseObject({ caught: z.looseObject({ package: z.string(), at: z.string() }).nullable() }).nullish(),
+      trust: z.looseObject({ isLiar: z.boolean(), lies: z.array(z.looseObject({ package: z.string() })) }).nullish(),
       roles: z.array(z.string()).default([]),
       rttMs: z.number().nullish(),
       slots: z.number().nullish(),

@@ -131,14 +131,14 @@ export class Audits {
 }
 
 /**
- * Whether a result that is about to be used is to be run again: the first ones of a member, all of one that has once said what nobody can
- * explain, and a share of the others.
+ * Whether a result that is about to be used is to be run again: the first ones of a member, all of one that has once said
+ * something else than came out here, and a share of the others.
  */
 export function isToBeAudited(
-  { agreed, unexplained }: { agreed: number; unexplained: number },
+  { agreed, doubts }: { agreed: number; doubts: number },
   { share, first }: { share: number; first: number },
   random: Random,
 ): boolean {
   if (share === 0) return false
-  return agreed < first || unexplained > 0 || random() < share
+  return agreed < first || doubts > 0 || random() < share
 }

@@ -9,7 +9,7 @@ import type { Planned, PlannedAction } from '../plan/plan.ts'
 import type { Cause } from '../recall/cause.ts'
 import type { Difference, Place } from '../recall/evidence.ts'
 import type { Unshareable } from '../recall/read-set.ts'
-import type { Missed, Recalled, Refused } from '../recall/recall.ts'
+import type { Disputed, Missed, Recalled, Refused } from '../recall/recall.ts'
 import type { SignedClaim } from '../recall/signed-claim.ts'
 import type { Ended } from './causes.ts'
 import type { Collected, CollectedLinks } from './collect.ts'
@@ -17,6 +17,7 @@ import type { DeliverNeeds } from './deliver.ts'
 import type { EditedUnits } from './edited.ts'
 import type { Ran } from './shim-link.ts'
 import type { StaysHere } from './stays-here.ts'
+import type { Accepted } from './trust.ts'
 import type { Turns } from './turns.ts'
 
 export type UnitOutcome = 'recalled-here' | 'recalled-mesh' | 'compiled-here' | 'compiled-mesh' | 'passed-through'
@@ -61,10 +62,17 @@ export interface UnitTrust {
    * @throws ShoalError ERR_CLAIM
    */
   lent(planned: PlannedAction, peer: string, claim: Uint8Array, trace: ReadSet & { result: CID }): Promise<SignedClaim>
-  /** A result of others was delivered and kept. */
-  accepted(planned: PlannedAction, claims: readonly SignedClaim[]): Promise<void>
-  /** It was compiled here: this node's word on it, none for what does not come out the same each time. */
-  made(planned: PlannedAction, made: { result: Result; reads: ReadSet }): Promise<SignedClaim[]>
+  /** A result of others, or one that was made of what they did, was delivered and kept. */
+  accepted(planned: PlannedAction, claims: readonly SignedClaim[], made: Accepted): Promise<void>
+  /**
+   * It was compiled here: this node's word on it, none for what does not come out the same each time.
+   * @param disputed what others have said, and contradict each other
+   */
+  made(
+    planned: PlannedAction,
+    made: { result: Result; reads: ReadSet },
+    disputed: readonly Disputed[],
+  ): Promise<SignedClaim[]>
 }
 
 export interface CompileNeeds extends DeliverNeeds {

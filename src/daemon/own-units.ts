@@ -262,11 +262,7 @@ export async function openUnits(
 }
 
 /** What is done for one unit as its workspace would have it. */
-function unitTrust(
-  trust: Trust,
-  policies: readonly Policy[],
-  works: Pick<Works, 'lentOf'>,
-): UnitTrust {
+function unitTrust(trust: Trust, policies: readonly Policy[], works: Pick<Works, 'lentOf'>): UnitTrust {
   return {
     objection(planned) {
       if (trust.determinism.isUnsteady(packageOf(planned))) return 'unsteady'
@@ -274,8 +270,8 @@ function unitTrust(
     },
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
-    accepted: (planned, claims) => trust.accepted(planned, works.lentOf(planned)?.inputs, claims),
-    made: (planned, made) => trust.made(planned, works.lentOf(planned)?.inputs, made),
+    accepted: (planned, claims, made) => trust.accepted(planned, works.lentOf(planned), claims, made),
+    made: (planned, made, disputed) => trust.made(planned, works.lentOf(planned), { ...made, disputed }),
   }
 }
 

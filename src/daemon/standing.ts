@@ -6,6 +6,11 @@ import { decodeCbor, encodeCbor } from '../wire/cbor.ts'
 
 const prefix = '/standing/'
 const maxRecordBytes = 4096
+const mostLies = 8
+/**
+ * Lies about so many packages make a liar. Of one package it could still be the compiler, which makes something else of it once in a while.
+ */
+const liesOfALiar = 2
 const count = z.int().min(0)
 
 const recordSchema = z.strictObject({
@@ -16,18 +21,22 @@ const recordSchema = z.strictObject({
   agreed: count,
   /** Of these, those of which nobody can say who is wrong. */
   unexplained: count,
-  /** Why nothing of it is used; null for everybody who was not caught. */
-  caught: z.strictObject({ package: z.string().max(200), action: z.string().max(64), at: count }).nullable(),
+  /** Lies: of each package the first. */
+  lies: z.array(z.strictObject({ package: z.string().max(200), action: z.string().max(64), at: count })).max(mostLies),
 })
 type Standing = z.output<typeof recordSchema>
+/** Package, hex of the action key, milliseconds since the Unix epoch. */
+export type Lie = Standing['lies'][number]
 
 /** What this node has found out about a member. */
 export interface StandingView extends Omit<Standing, 'v'> {
   /** Results of it that were used, since the start. */
   accepted: number
+  /** Nothing of it is used. */
+  isLiar: boolean
 }
 
-const unknown: Standing = { v: 1, audited: 0, agreed: 0, unexplained: 0, caught: null }
+const unknown: Standing = { v: 1, audited: 0, agreed: 0, unexplained: 0, lies: [] }
 
 /** What this node knows by its own evidence of how far each member's word is good. Nobody else's word goes into it. */
 export class Standings {
@@ -55,14 +64,14 @@ export class Standings {
   }
 
   isLiar(peerId: string): boolean {
-    return this.#known.get(peerId)?.caught != null
+    return (this.#known.get(peerId)?.lies.length ?? 0) >= liesOfALiar
   }
 
   /** Undefined for a member of whom nothing was ever used. */
   view(peerId: string): StandingView | undefined {
     const { v: _, ...known } = this.#known.get(peerId) ?? unknown
     const accepted = this.#accepted.get(peerId) ?? 0
-    return accepted === 0 && !this.#known.has(peerId) ? undefined : { accepted, ...known }
+    return accepted === 0 && !this.#known.has(peerId) ? undefined : { accepted, ...known, isLiar: this.isLiar(peerId) }
   }
 
   /** A result of this member is used. */
@@ -84,9 +93,14 @@ export class Standings {
     await this.#change(peerId, change)
   }
 
-  /** It has said what is not so. @param proof package, hex of the action key, ms since the Unix epoch */
-  async caught(peerId: string, proof: NonNullable<Standing['caught']>): Promise<void> {
-    await this.#change(peerId, (before) => ({ ...before, audited: before.audited + 1, caught: before.caught ?? proof }))
+  /** It has said what is not so. @returns whether that makes it a liar, who was none before */
+  async lied(peerId: string, lie: Lie): Promise<boolean> {
+    const wasLiar = this.isLiar(peerId)
+    await this.#change(peerId, (before) => {
+      const isNew = before.lies.every((known) => known.package !== lie.package) && before.lies.length < mostLies
+      return { ...before, audited: before.audited + 1, lies: isNew ? [...before.lies, lie] : before.lies }
+    })
+    return !wasLiar && this.isLiar(peerId)
   }
 
   async #change(peerId: string, change: (before: Standing) => Standing): Promise<void> {

@@ -125,9 +125,8 @@ export function peersView({
 /** What this node knows of how far the word of a member is good; null when it never needed it. */
 function trustView(standing: StandingView | undefined): Record<string, unknown> | null {
   if (standing === undefined) return null
-  const { caught, ...counts } = standing
-  const known = caught === null ? null : { ...caught, at: new Date(caught.at).toISOString() }
-  return { ...counts, caught: known }
+  const lies = standing.lies.map((lie) => ({ ...lie, at: new Date(lie.at).toISOString() }))
+  return { ...standing, lies }
 }
 
 /** A member that this node has never been connected to. */

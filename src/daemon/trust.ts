@@ -5,22 +5,24 @@ import type { Config } from '../base/config.ts'
 import { type ShoalError, ShoalError as Trouble, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type Members, peerIdOf } from '../mesh/members.ts'
-import { hex, sameBytes } from '../mesh/statement.ts'
+import { sameBytes } from '../mesh/statement.ts'
 import { encodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { LentInputs } from '../plan/lent-inputs.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { ClaimStore } from '../recall/claim-store.ts'
 import { readTrace } from '../recall/evidence.ts'
 import { contradict, Judge, packageOf } from '../recall/judge.ts'
-import { isAbout, type SignedClaim } from '../recall/signed-claim.ts'
+import type { Disputed } from '../recall/recall.ts'
+import { evidenceOf, isAbout, type SignedClaim } from '../recall/signed-claim.ts'
 import type { TraceStore } from '../store/traces.ts'
 import { hexOf } from '../wire/cid.ts'
-import { type Audit, Audits, isToBeAudited } from './audits.ts'
+import { Audits, isToBeAudited } from './audits.ts'
 import { Determinism } from './determinism.ts'
 import type { Given } from './given.ts'
 import type { Machine } from './machine.ts'
 import { Standings, type StandingView } from './standing.ts'
-import type { Rerun, Verdict } from './verdict.ts'
+import type { Case, Rerun, Verdict } from './verdict.ts'
+import type { Lent } from './work.ts'
 
 export interface TrustNeeds {
   datastore: Datastore
@@ -40,6 +42,28 @@ export interface TrustNeeds {
   /** Drops all that a member ever gave. */
   purge(peerId: string): Promise<unknown>
   given(): Pick<Given, 'drop'>
+}
+
+/** What was put into target directories on others' word. */
+interface Gift {
+  /** Hex of the action key. */
+  key: string
+  result: CID
+}
+
+/** What was made of others' word. */
+export interface Accepted {
+  result: Result
+  /** What they looked at, who claim it or their part of it. */
+  looked: ReadSet
+}
+
+interface Doubtful {
+  /** And what each was made from, if that is known. */
+  claims: ReadonlyMap<SignedClaim, ReadSet | undefined>
+  own: Case['own']
+  /** Undefined: each claim is about what was put there. */
+  gift: Gift | undefined
 }
 
 /** Whose word counts here, and how that is found out. */
@@ -103,18 +127,27 @@ export class Trust {
     return claim
   }
 
-  /** Others' word was taken for a result, which is delivered and kept by now. The first claim is the one about just this. */
+  /**
+   * Others' word was taken for a result, which is delivered and kept by now.
+   * @param lent what lenders are asked for of it; undefined when that is nothing
+   * @param claims the first is the one about just this, or about what was lent of it
+   * @param made as it was kept, and what those who claim it looked at
+   */
   async accepted(
     planned: PlannedAction,
-    inputs: LentInputs | undefined,
+    lent: Lent | undefined,
     [claim]: readonly SignedClaim[],
+    { result, looked }: Accepted,
   ): Promise<void> {
     if (claim === undefined || this.judge.isOwn(claim)) return
     const signer = peerIdOf(claim.body.signer)
     this.standings.accepted(signer)
-    const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0 }
-    if (!isToBeAudited(standing, this.#sampling, this.#needs.random)) return
-    await this.#audit(planned, inputs, { claims: [claim], own: undefined })
+    const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0, lies: [] }
+    const doubts = standing.unexplained + standing.lies.length
+    if (!isToBeAudited({ agreed: standing.agreed, doubts }, this.#sampling, this.#needs.random)) return
+    const reads = sameBytes(evidenceOf(looked), claim.body.evidence) ? looked : undefined
+    const gift = { key: hexOf(planned.key), result: encodeResult(result).cid }
+    await this.#audit(lent, { claims: new Map([[claim, reads]]), own: undefined, gift })
   }
 
   /**
@@ -123,15 +156,22 @@ export class Trust {
    */
   async made(
     planned: PlannedAction,
-    inputs: LentInputs | undefined,
-    { result, reads }: { result: Result; reads: ReadSet },
+    lent: Lent | undefined,
+    { result, reads, disputed }: { result: Result; reads: ReadSet; disputed: readonly Disputed[] },
   ): Promise<SignedClaim[]> {
     const name = packageOf(planned)
     if (this.determinism.isUnsteady(name)) return []
     const claim = await this.sign(planned.action, { result, reads }, 'host')
     if (claim === undefined) return []
-    const against = (await this.judge.kept(hexOf(planned.key))).filter((other) => contradict(other, claim))
-    if (against.length > 0) await this.#audit(planned, inputs, { claims: against, own: claim.body.outputs })
+    const kept = (await this.judge.kept(hexOf(planned.key))).filter((other) => contradict(other, claim))
+    const against = new Map(kept.map((other): [SignedClaim, ReadSet] => [other, reads]))
+    for (const { claim: other, reads: theirs } of disputed) {
+      if (!sameBytes(other.body.outputs, claim.body.outputs)) against.set(other, theirs)
+    }
+    if (against.size > 0) {
+      const { outputs } = claim.body
+      await this.#audit(lent, { claims: against, own: { outputs, reads }, gift: undefined })
+    }
     return [claim]
   }
 
@@ -154,29 +194,25 @@ export class Trust {
     return this.standings.view(peerId)
   }
 
-  async #audit(
-    planned: PlannedAction,
-    inputs: LentInputs | undefined,
-    { claims, own }: { claims: readonly SignedClaim[]; own: Uint8Array | undefined },
-  ): Promise<void> {
-    // What no lender could compile cannot be run in the sandbox here either.
-    if (inputs === undefined || planned.notAway !== undefined) return
+  async #audit(lent: Lent | undefined, { claims, own, gift }: Doubtful): Promise<void> {
+    // What no lender could compile cannot be run in the sandbox here either; nor a whole of which lenders do a part.
+    if (lent === undefined || lent.planned.notAway !== undefined) return
+    const { planned, inputs } = lent
+    if ([...claims.keys()].some(({ body }) => !body.action.equals(planned.key))) return
     await this.#needs.keepInputs(planned, inputs)
     const { crate, actionBytes, usesMacros } = planned
-    const key = hexOf(planned.key)
-    const audit: Audit = {
-      key,
+    this.audits.add({
+      key: hexOf(planned.key),
       crate,
       case: async () => {
-        const counting = claims.filter((claim) => this.judge.counts(claim))
+        const counting = [...claims].filter(([claim]) => this.judge.counts(claim))
         if (counting.length === 0) return undefined
-        const known = await Promise.all(counting.map(async (claim) => ({ claim, reads: await this.#readsOf(claim) })))
-        return { claims: known, own, usesMacros }
+        const known = counting.map(async ([claim, reads]) => ({ claim, reads: reads ?? (await this.#readsOf(claim)) }))
+        return { claims: await Promise.all(known), own, usesMacros }
       },
       rerun: (signal) => this.#needs.rerun(actionBytes, inputs.inputs.cid, signal),
-      settle: (verdict) => this.#settle(planned, claims, verdict),
-    }
-    this.audits.add(audit)
+      settle: (verdict) => this.#settle(planned, { claims: [...claims.keys()], gift }, verdict),
+    })
   }
 
   async #readsOf(claim: SignedClaim): Promise<ReadSet | undefined> {
@@ -187,7 +223,11 @@ export class Trust {
     return undefined
   }
 
-  async #settle(planned: PlannedAction, claims: readonly SignedClaim[], verdict: Verdict): Promise<void> {
+  async #settle(
+    planned: PlannedAction,
+    { claims, gift }: { claims: readonly SignedClaim[]; gift: Gift | undefined },
+    verdict: Verdict,
+  ): Promise<void> {
     const { toolchain } = planned.action
     const name = packageOf(planned)
     const signers = new Set(claims.map(({ body }) => peerIdOf(body.signer)))
@@ -202,8 +242,10 @@ export class Trust {
         return
       case 'disagreed': {
         for (const claim of verdict.unexplained) await this.standings.unexplained(peerIdOf(claim.body.signer))
-        for (const claim of [...verdict.unexplained, ...verdict.liars]) await this.#drop(claim)
-        for (const claim of verdict.liars) await this.#caught(claim)
+        for (const { body } of [...verdict.unexplained, ...verdict.liars]) {
+          await this.#drop(gift ?? { key: hexOf(body.action), result: body.result })
+        }
+        for (const claim of verdict.liars) await this.#lied(claim)
         return
       }
       case 'open':
@@ -214,15 +256,16 @@ export class Trust {
   }
 
   /** It is not used again, and cargo makes anew what was made of it. */
-  async #drop({ body }: SignedClaim): Promise<void> {
-    await this.#needs.given().drop(hexOf(body.action), body.result)
+  async #drop({ key, result }: Gift): Promise<void> {
+    await this.#needs.given().drop(key, result)
   }
 
-  async #caught({ body }: SignedClaim): Promise<void> {
+  async #lied({ body }: SignedClaim): Promise<void> {
     const peer = peerIdOf(body.signer)
-    if (sameBytes(body.signer, this.#needs.members.key) || this.standings.isLiar(peer)) return
-    const action = hex(body.action.multihash.digest)
-    await this.standings.caught(peer, { package: body.package, action, at: this.#needs.clock.wall() })
+    if (sameBytes(body.signer, this.#needs.members.key)) return
+    const lie = { package: body.package, action: hexOf(body.action), at: this.#needs.clock.wall() }
+    this.#needs.log.info('a member has given something else than comes out here', { peer, package: body.package })
+    if (!(await this.standings.lied(peer, lie))) return
     this.#needs.trouble(
       new Trouble('ERR_LIAR', `${peer} has given something else for ${body.package} than comes out here`),
     )

@@ -10,7 +10,7 @@ import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
-import type { Missed, Recalled } from '../recall/recall.ts'
+import type { Disputed, Missed, Recalled } from '../recall/recall.ts'
 import { type SignedClaim, sameOutputs, unwatched } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
@@ -39,6 +39,7 @@ export class Unit {
   /** Why what others have, or could make, is not used. */
   #refused: Reason | undefined
   #word: string | undefined
+  #disputed: readonly Disputed[] = []
   #readsEnvironment = false
   /** What others are asked for. */
   #lent: PlannedAction
@@ -89,7 +90,10 @@ export class Unit {
     this.#refused = this.#needs.trust.objection(this.#planned)
     if (this.#refused !== undefined) return undefined
     const theirs = await this.#needs.recall.mesh(this.#planned, this.#place, { expectedMs, signal, work })
-    if (theirs !== undefined && 'refused' in theirs) this.#refused = theirs.refused
+    if (theirs !== undefined && 'refused' in theirs) {
+      this.#refused = theirs.refused
+      this.#disputed = theirs.disputed
+    }
     if (theirs === undefined || 'refused' in theirs || !(await this.#deliver(theirs))) return undefined
     return this.end('recalled-mesh', theirs.holders[0] ?? '')
   }
@@ -233,7 +237,7 @@ export class Unit {
     const [about] = claims
     if (about !== undefined) this.#word = peerIdOf(about.body.signer)
     await this.#remember(result, reads, claims)
-    await this.#needs.trust.accepted(this.#planned, claims)
+    await this.#needs.trust.accepted(this.#planned, claims, { result, looked })
   }
 
   /** Of a unit that is linked, the rest is done here. */
@@ -306,7 +310,12 @@ export class Unit {
     if (typeof reads === 'string') this.#reason = reads
     else if (!(await this.#needs.unchanged(this.#planned))) this.#reason = 'source-changed'
     else if (bind || isBound(reads)) await this.#remember(result, bindTo(reads, this.#place), [])
-    else await this.#remember(result, reads, await this.#needs.trust.made(this.#planned, { result, reads }))
+    else
+      await this.#remember(
+        result,
+        reads,
+        await this.#needs.trust.made(this.#planned, { result, reads }, this.#disputed),
+      )
     await this.#done(this.#reason === 'source-changed' ? undefined : result)
   }
 

@@ -14,8 +14,8 @@ export interface Rerun {
 export interface Case {
   /** Who says what, with what each was made from where that is known. */
   claims: readonly { claim: SignedClaim; reads: ReadSet | undefined }[]
-  /** What rustc made of it outside of the sandbox here, from the same evidence as the claims; undefined when it did not. */
-  own: Uint8Array | undefined
+  /** What rustc made of it outside of the sandbox here, and what it looked at; undefined when it did not. */
+  own: { outputs: Uint8Array; reads: ReadSet } | undefined
   /** Whether procedural macros took part: what they do need not follow from what they look at, such as the date. */
   usesMacros: boolean
 }
@@ -32,8 +32,8 @@ export type Verdict =
 
 /**
  * Compiles again and says who is right. Like is compared with like: whoever says that it was computed in a sandbox is blamed
- * after two runs in one here that agree with each other, and saw nothing that it did not say; whoever used its own rustc only after ours
- * came out as those do.
+ * after two runs in one here that agree with each other, and saw nothing that it did not name; whoever used its own rustc only after ours,
+ * which saw nothing else either, came out as those do.
  * @param rerun runs it in the sandbox; undefined when that cannot be done
  */
 export async function tryCase(
@@ -43,22 +43,17 @@ export async function tryCase(
   const first = await rerun()
   if (first === undefined) return { kind: 'open' }
   const wrong = claims.filter(({ claim }) => !sameBytes(claim.body.outputs, first.outputs))
-  const isAsOwn = own === undefined || sameBytes(own, first.outputs)
+  const isAsOwn = own === undefined || sameBytes(own.outputs, first.outputs)
   if (wrong.length === 0 && isAsOwn) return { kind: 'agreed' }
   const second = await rerun()
   if (second === undefined) return { kind: 'open' }
   // What one place makes of it is not what another makes: as bad as if it were not the same twice.
   if (!sameBytes(first.outputs, second.outputs) || !isAsOwn) return { kind: 'unsteady' }
   const isLie = ({ claim, reads }: Case['claims'][number]): boolean => {
-    if (usesMacros) return false
-    // Its evidence was ours when rustc ran here.
-    if (own !== undefined) return true
+    if (usesMacros || reads === undefined) return false
+    if (own !== undefined) return isWithin(own.reads, reads)
     const saw = [first.reads, second.reads]
-    return (
-      claim.body.tier !== 'host' &&
-      reads !== undefined &&
-      saw.every((seen) => seen !== undefined && isWithin(seen, reads))
-    )
+    return claim.body.tier !== 'host' && saw.every((seen) => seen !== undefined && isWithin(seen, reads))
   }
   const liars = wrong.filter(isLie).map(({ claim }) => claim)
   const unexplained = wrong.filter((one) => !isLie(one)).map(({ claim }) => claim)

@@ -15,7 +15,7 @@ import type { ThinArchives } from './thin-archives.ts'
 import { stayingTask, taskOf } from './units.ts'
 
 /** What others are asked for, and what they need for it. */
-interface Lent {
+export interface Lent {
   planned: PlannedAction
   inputs: LentInputs
 }

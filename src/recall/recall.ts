@@ -32,6 +32,14 @@ export interface Recalled {
 /** Somebody has it, and it is not used. */
 export interface Refused {
   refused: 'policy' | 'conflict'
+  /** Of a conflict, who says what and what it was made from. */
+  disputed: readonly Disputed[]
+}
+
+/** What somebody says who is contradicted by others. */
+export interface Disputed {
+  claim: SignedClaim
+  reads: ReadSet
 }
 
 /** Nothing kept here holds. */
@@ -156,7 +164,12 @@ export class Recall {
     const claims = [...told.values()].filter(({ body }) => evidence.has(nameOf(body.evidence)))
     if (new Set(claims.map(({ body }) => nameOf(body.outputs))).size > 1) {
       await this.#needs.judge.store.add(claims)
-      return { refused: 'conflict' }
+      const traces = new Map(candidates.map(({ trace }) => [nameOf(evidenceOf(trace)), trace]))
+      const disputed = claims.flatMap((claim) => {
+        const reads = traces.get(nameOf(claim.body.evidence))
+        return reads === undefined ? [] : [{ claim, reads }]
+      })
+      return { refused: 'conflict', disputed }
     }
     let isRefused = false
     for (const { trace, peers } of candidates) {
@@ -179,7 +192,7 @@ export class Recall {
         this.#needs.log.info('result could not be fetched', { code: codeOf(error), crate: planned.crate })
       }
     }
-    return isRefused ? { refused: 'policy' } : undefined
+    return isRefused ? { refused: 'policy', disputed: [] } : undefined
   }
 
   /** Traces of peers that hold here, and who has each. */

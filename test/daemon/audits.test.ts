@@ -104,7 +104,7 @@ test('a member that lies each time is tried within 152 uses in 99 of 100 cases a
   const sampling = { share: 0.03, first: 20 }
   const uses = Array.from({ length: 10_000 }, () => {
     let count = 1
-    while (!isToBeAudited({ agreed: 20, unexplained: 0 }, sampling, random)) count += 1
+    while (!isToBeAudited({ agreed: 20, doubts: 0 }, sampling, random)) count += 1
     return count
   })
   const within = (most: number): number => uses.filter((count) => count <= most).length / uses.length
@@ -112,11 +112,11 @@ test('a member that lies each time is tried within 152 uses in 99 of 100 cases a
   assert.ok(Math.abs(within(99) - 0.951) < 0.01, String(within(99)))
   assert.ok(Math.abs(within(152) - 0.99) < 0.005, String(within(152)))
   for (let agreed = 0; agreed < 20; agreed += 1) {
-    assert.ok(isToBeAudited({ agreed, unexplained: 0 }, sampling, () => 0.99))
+    assert.ok(isToBeAudited({ agreed, doubts: 0 }, sampling, () => 0.99))
   }
   assert.ok(
-    isToBeAudited({ agreed: 500, unexplained: 1 }, sampling, () => 0.99),
-    'once it has said what nobody can explain',
+    isToBeAudited({ agreed: 500, doubts: 1 }, sampling, () => 0.99),
+    'once there was a doubt',
   )
-  assert.ok(!isToBeAudited({ agreed: 0, unexplained: 1 }, { share: 0, first: 20 }, () => 0), 'switched off')
+  assert.ok(!isToBeAudited({ agreed: 0, doubts: 1 }, { share: 0, first: 20 }, () => 0), 'switched off')
 })

@@ -24,9 +24,11 @@ test('what was found out about members and packages outlives the node', async (t
   standings.accepted('ann')
   await standings.agreed('ann')
   await standings.unexplained('ann')
-  const proof = { package: 'x 1.0.0', action: 'ab', at: 5 }
-  await standings.caught('bob', proof)
-  await standings.caught('bob', { ...proof, at: 6 })
+  const lie = { package: 'x 1.0.0', action: 'ab', at: 5 }
+  const other = { package: 'y 1.0.0', action: 'cd', at: 7 }
+  const lied = [await standings.lied('bob', lie), await standings.lied('bob', { ...lie, at: 6 })]
+  assert.deepEqual([...lied, standings.isLiar('bob')], [false, false, false], 'of one package it may be the compiler')
+  assert.deepEqual([await standings.lied('bob', other), await standings.lied('bob', other)], [true, false])
   await ledger.note('fine 1.0.0', 'aa', true)
   await ledger.note('dice 1.0.0', 'aa', true)
   await ledger.note('dice 1.0.0', 'aa', false)
@@ -35,9 +37,16 @@ test('what was found out about members and packages outlives the node', async (t
   const second = await openIndexDb({ dir, log: silentLogger })
   t.after(() => second.close())
   const again = await Standings.open({ datastore: second.datastore, log: silentLogger })
-  assert.deepEqual(again.view('ann'), { accepted: 0, audited: 2, agreed: 1, unexplained: 1, caught: null })
+  assert.deepEqual(again.view('ann'), {
+    accepted: 0,
+    audited: 2,
+    agreed: 1,
+    unexplained: 1,
+    lies: [],
+    isLiar: false,
+  })
   assert.deepEqual([again.isLiar('ann'), again.isLiar('bob'), again.isLiar('cy')], [false, true, false])
-  assert.deepEqual(again.view('bob')?.caught, proof)
+  assert.deepEqual(again.view('bob')?.lies, [lie, other])
   const kept = await Determinism.open({ datastore: second.datastore, log: silentLogger })
   assert.deepEqual([kept.isUnsteady('dice 1.0.0'), kept.isUnsteady('fine 1.0.0')], [true, false])
   assert.deepEqual(kept.unsteady(), [{ package: 'dice 1.0.0', toolchain: 'aa', same: 1, different: 1 }])

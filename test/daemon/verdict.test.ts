@@ -78,12 +78,17 @@ describe('a claim that is tried', () => {
 })
 
 describe('what rustc made here against what others say', () => {
-  const host = { claims: [said('right', saw, 'host'), said('mine')], own: digest('mine') }
+  const host = { claims: [said('right', saw, 'host'), said('mine')], own: { outputs: digest('mine'), reads: saw } }
 
   test('has them lie when the sandbox makes the same of it', async () => {
     const found = await verdict(host, ran('mine'), ran('mine'))
     assert.deepEqual(names(found), { liars: 1, unexplained: 0 })
     assert.ok(found.kind === 'disagreed' && found.liars[0]?.body.tier === 'host')
+  })
+
+  test('blames nobody for what was made from something else', async () => {
+    const own = { outputs: digest('mine'), reads: { ...saw, env: [['MORE', null]] } satisfies ReadSet }
+    assert.deepEqual(names(await verdict({ ...host, own }, ran('mine'), ran('mine'))), { liars: 0, unexplained: 1 })
   })
 
   test('blames nobody when the sandbox makes something else of it, or a macro took part', async () => {

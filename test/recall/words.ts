@@ -17,7 +17,7 @@ import {
 import { office, type Person, start } from '../mesh/office.ts'
 
 /** What a database keeps, in memory. */
-export function memory(): Pick<Datastore, 'get' | 'put' | 'delete'> {
+function memory(): Pick<Datastore, 'get' | 'put' | 'delete'> {
   const values = new Map<string, Uint8Array>()
   return {
     get(key: Key) {

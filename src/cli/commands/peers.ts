@@ -23,7 +23,7 @@ function roleOf(roles: readonly string[]): string {
 
 /** What matters most about it now. */
 function stateOf({ cloned, connected, trust }: Peers['peers'][number]): string {
-  if (trust?.caught != null) return 'liar'
+  if (trust?.isLiar) return 'liar'
   if (cloned === true) return 'cloned'
   return connected ? 'connected' : 'away'
 }
@@ -41,11 +41,11 @@ function peerLines({ peers }: Peers): string[] {
     duration(peer.borrowedMs),
     peer.peerId.slice(-8),
   ])
-  const caught = peers.flatMap(({ name, trust }) =>
-    trust?.caught == null
-      ? []
-      : [`${name}: nothing of it is used since ${trust.caught.at}: it gave something else for ${trust.caught.package}`],
-  )
+  const caught = peers.flatMap(({ name, trust }) => {
+    if (!trust?.isLiar) return []
+    const packages = trust.lies.map((lie) => lie.package).join(', ')
+    return [`${name}: nothing of it is used. It gave something else than comes out here for ${packages}.`]
+  })
   const lines = table(['NAME', 'STATE', 'ROLE', 'RTT', 'SLOTS', 'TIER', 'LENT', 'BORROWED', 'ID'], rows)
   return caught.length === 0 ? lines : [...lines, '', ...caught]
 }
