@@ -5,6 +5,7 @@ import type { Claim } from '../mesh/claims.ts'
 import type { ReadSet, Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import type { Invocation } from '../plan/invocation.ts'
+import type { LentInputs } from '../plan/lent-inputs.ts'
 import type { Planned, PlannedAction } from '../plan/plan.ts'
 import type { Cause } from '../recall/cause.ts'
 import type { Difference, Place } from '../recall/evidence.ts'
@@ -17,7 +18,6 @@ import type { DeliverNeeds } from './deliver.ts'
 import type { EditedUnits } from './edited.ts'
 import type { Ran } from './shim-link.ts'
 import type { StaysHere } from './stays-here.ts'
-import type { Accepted } from './trust.ts'
 import type { Turns } from './turns.ts'
 
 export type UnitOutcome = 'recalled-here' | 'recalled-mesh' | 'compiled-here' | 'compiled-mesh' | 'passed-through'
@@ -51,6 +51,19 @@ export interface Work {
 }
 
 /** What a unit has to do with whose word counts. */
+/** What was made of others' word. */
+export interface Accepted {
+  result: Result
+  /** What they looked at, who claim it or their part of it. */
+  looked: ReadSet
+}
+
+/** What others are asked for, and what they need for it. */
+export interface Lent {
+  planned: PlannedAction
+  inputs: LentInputs
+}
+
 export interface UnitTrust {
   /** Why nothing that others have computed, or say that they have, is used for it. */
   objection(planned: PlannedAction): Reason | undefined

@@ -1,4 +1,3 @@
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, type Random, systemClock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
@@ -27,7 +26,8 @@ import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
 import { Given } from './given.ts'
 import { lend } from './lend.ts'
-import { Lender, noTerms } from './lender.ts'
+import { noTerms } from './lender.ts'
+import { openLending } from './lending.ts'
 import { LocalServer } from './local-server.ts'
 import { type Machine, systemMachine } from './machine.ts'
 import { membershipCommands } from './membership-commands.ts'
@@ -38,14 +38,12 @@ import { OwnerWatch } from './owner-watch.ts'
 import { PrivatePaths } from './private-paths.ts'
 import { PrivateUnits } from './private-units.ts'
 import { purgeBy } from './purge-by.ts'
-import { type RerunNeeds, rerun } from './rerun.ts'
+import { rerun } from './rerun.ts'
 import { lockState, readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
 import { spotCheck } from './spot-check.ts'
 import { peersView, statusView } from './status.ts'
 import { Supply } from './supply.ts'
-import { ToolchainShelf } from './toolchain-shelf.ts'
-import { compilerHost, ToolchainSupply } from './toolchain-supply.ts'
 import { Trust } from './trust.ts'
 import { withoutLiars } from './without-liars.ts'
 
@@ -216,41 +214,10 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
 
   const observer = await observerHere(paths, env, health)
   closing.push(() => observer.close())
-  const rustupHome = env.RUSTUP_HOME || join(homedir(), '.rustup')
-  const lender = await Lender.open(
-    { blocks, clock, log: log.child('lend'), env, health },
-    {
-      cacheDir: paths.cache,
-      rustupHome,
-      observer: paths.observer,
-      recorder: join(paths.shimDir, 'shoal-rustc'),
-      config,
-    },
+  const { lender, toolchains, running } = await openLending(
+    { clock, log, env, health, machine, blocks, mesh, supply, sharing },
+    { paths, config },
   )
-  const shelf = new ToolchainShelf(
-    {
-      dir: join(paths.cache, 'toolchains'),
-      maxBytes: config.cache['toolchains-max-bytes'],
-      minFreeBytes: config.cache['min-free-bytes'],
-    },
-    clock,
-  )
-  const announce = (digest: string, isHere: boolean): void => sharing.toolchain(digest, isHere)
-  const toolchains = new ToolchainSupply(
-    { mesh, clock, log: log.child('toolchains'), blocks, supply, machine, lender, shelf, announce },
-    { host: compilerHost(process.platform, process.arch), lends: config.lend.slots !== 0 },
-  )
-  /** What lending and audits have in common. */
-  const running: Omit<RerunNeeds, 'log'> = {
-    bytes: (cid, fetchOptions) => supply.bytes(cid, fetchOptions),
-    ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
-    covered: (toolchain) => lender.covered(toolchain),
-    usesEnviron: (library) => lender.usesEnviron(library),
-    run: (action, inputs, runOptions) => {
-      toolchains.used(action.toolchain)
-      return lender.run(action, inputs, runOptions)
-    },
-  }
   const market = createMarket(
     {
       mesh: withoutLiars(mesh, (peer) => trust.standings.isLiar(peer)),

@@ -17,12 +17,12 @@ import { evidenceOf, isAbout, type SignedClaim } from '../recall/signed-claim.ts
 import type { TraceStore } from '../store/traces.ts'
 import { hexOf } from '../wire/cid.ts'
 import { Audits, isToBeAudited } from './audits.ts'
+import type { Accepted, Lent } from './compile-needs.ts'
 import { Determinism } from './determinism.ts'
 import type { Given } from './given.ts'
 import type { Machine } from './machine.ts'
 import { Standings, type StandingView } from './standing.ts'
 import type { Case, Rerun, Verdict } from './verdict.ts'
-import type { Lent } from './work.ts'
 
 export interface TrustNeeds {
   datastore: Datastore
@@ -49,13 +49,6 @@ interface Gift {
   /** Hex of the action key. */
   key: string
   result: CID
-}
-
-/** What was made of others' word. */
-export interface Accepted {
-  result: Result
-  /** What they looked at, who claim it or their part of it. */
-  looked: ReadSet
 }
 
 interface Doubtful {

@@ -10,15 +10,9 @@ import type { PlannedAction } from '../plan/plan.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { Trees } from '../plan/trees.ts'
 import { digestOf } from '../wire/cid.ts'
-import type { Work } from './compile-needs.ts'
+import type { Lent, Work } from './compile-needs.ts'
 import type { ThinArchives } from './thin-archives.ts'
 import { stayingTask, taskOf } from './units.ts'
-
-/** What others are asked for, and what they need for it. */
-export interface Lent {
-  planned: PlannedAction
-  inputs: LentInputs
-}
 
 /** What units that were not recalled are made from, each looked at once. */
 export class Works {
