@@ -124,7 +124,7 @@ async function link(
 }
 
 /** What a compile in two steps looked at; the reason when they saw something differently. */
-export function merge(first: ReadSet, second: ReadSet): ReadSet | Unshareable {
+function merge(first: ReadSet, second: ReadSet): ReadSet | Unshareable {
   const reads = new Map<string, Read>()
   const env = new Map(first.env)
   for (const read of [...first.reads, ...second.reads]) {
