@@ -239,3 +239,52 @@ test('admit() throws nothing but refusals, whatever the action holds', () => {
     { numRuns: 20_000 },
   )
 })
+
+const linked = (types: string[], outputs: string[], ...more: string[]): Action => ({
+  ...good,
+  argv: ['--crate-name', 'serde', '--edition=2021', 'src/lib.rs', '--error-format=json', '--json=artifacts', ...more]
+    .concat(types.flatMap((type) => ['--crate-type', type]))
+    .concat(['--emit=dep-info,link', '-C', 'extra-filename=-8be3e1d8', '--out-dir', '\0out\0']),
+  outputs: [['serde-8be3e1d8.d', 'dep-info'], ...outputs.map((name) => [name, 'link'] as [string, 'link'])],
+})
+
+test('admit() takes what is linked up to the linker, and no further', () => {
+  const stem = 'serde-8be3e1d8'
+  for (const [types, outputs] of [
+    [['bin'], [`${stem}.objects`]],
+    [['proc-macro'], [`lib${stem}.so.objects`]],
+    [
+      ['cdylib', 'rlib'],
+      [`lib${stem}.so.objects`, `lib${stem}.rlib`],
+    ],
+    [
+      ['cdylib', 'staticlib'],
+      [`lib${stem}.so.objects`, `lib${stem}.a`],
+    ],
+  ] as [string[], string[]][]) {
+    assert.equal(admit(linked(types, outputs)).links, true)
+    const whole = outputs.map((name) => name.replace('.objects', ''))
+    assert.ok(isRefused(linked(types, whole)), 'nobody else links')
+  }
+  assert.equal(admit(linked([], [`${stem}.objects`], '--test')).links, true)
+  assert.equal(admit(linked(['staticlib'], [`lib${stem}.a`])).links, false)
+  const program = linked(['bin'], [`${stem}.objects`])
+  for (const target of ['x86_64-unknown-linux-musl', 'aarch64-apple-darwin'])
+    assert.ok(isRefused({ ...program, target }))
+  for (const option of [
+    'linker=cc',
+    'link-arg=-s',
+    'link-args=-s',
+    'link-self-contained=/x',
+    'linker-features=-cc',
+    'linker-flavor=ld',
+  ])
+    assert.ok(isRefused(linked(['bin'], [`${stem}.objects`], '-C', option)), option)
+  assert.ok(!isRefused(linked(['bin'], [`${stem}.objects`], '-C', 'linker-features=-lld')))
+})
+
+test('admit() knows the variable that cargo names after a program', () => {
+  assert.ok(!isRefused({ ...good, env: [['CARGO_BIN_EXE_my-program', '\0target\0/debug/my-program']] }))
+  assert.ok(isRefused({ ...good, env: [['CARGO_BIN_EXE_my program', 'x']] }))
+  assert.ok(isRefused({ ...good, env: [['my-variable', 'x']] }))
+})

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { systemClock } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/log.ts'
+import { Executor } from '../../src/execute/executor.ts'
+import { copyObject, readLinkObjects } from '../../src/plan/link-objects.ts'
+import { buildShim } from '../../src/shim/build.ts'
+import { Lender, okResult, type Prepared, type Unit } from './support.ts'
+
+const lender = new Lender()
+await lender.start()
+const { path: recorder } = await buildShim({ rustc: 'rustc', outDir: join(lender.dir, 'bin') })
+const needs = { blocks: lender.store, clock: systemClock, log: silentLogger, env: process.env }
+const linking = new Executor(needs, { workDir: join(lender.dir, 'linking'), processors: 2, recorder })
+await linking.start()
+after(async () => {
+  await linking.idle()
+  await lender.stop()
+})
+const skip = linking.tier === 'none' ? `no sandbox here: ${linking.reason}` : false
+
+/** The same unit as a program. */
+async function program(unit: Unit): Promise<Prepared> {
+  const prepared = await lender.prepare({ ...unit, emit: 'dep-info,link' })
+  const stem = `${unit.crate}-0123456789abcdef`
+  const { action } = prepared
+  const argv = action.argv.map((argument, at) => (action.argv[at - 1] === '--crate-type' ? 'bin' : argument))
+  const outputs = [[`${stem}.d`, 'dep-info'] as const, [`${stem}.objects`, 'link'] as const].map(([name, kind]) => [
+    name,
+    kind,
+  ])
+  return { ...prepared, action: { ...action, argv, outputs: outputs as typeof action.outputs } }
+}
+
+const run = ({ action, inputs }: Prepared, by = linking) =>
+  by.run({
+    action,
+    inputs,
+    toolchain: lender.toolchain,
+    signal: new AbortController().signal,
+    onRmeta: () => undefined,
+  })
+
+describe('a program in the sandbox', { skip }, () => {
+  test('is compiled up to the linker: the same objects each time, and not a path of the sandbox', async () => {
+    const unit = await program({ crate: 'app', files: { 'src/lib.rs': 'fn main() { println!("{}", 6 * 7) }' } })
+    const [first, second] = [okResult(await run(unit)), okResult(await run(unit))]
+    const [objects] = first.outputs
+    assert.ok(objects)
+    assert.equal(objects.name, 'app-0123456789abcdef.objects')
+    assert.deepEqual(first.outputs, second.outputs)
+    const bytes = await lender.bytes(objects.cid)
+    assert.doesNotMatch(Buffer.from(bytes).toString('latin1'), /\/shoal-\d{32}/)
+    const path = join(lender.dir, 'objects')
+    writeFileSync(path, bytes)
+    const { args, files } = readLinkObjects(path)
+    assert.ok(args.includes('\0out\0/app-0123456789abcdef') && args.includes('\0file\0/0'), args.join('\n'))
+    for (const [at, file] of files.entries()) copyObject(path, file, `${path}-${at}`, unit.action.target)
+  })
+
+  test('is refused where nothing can take the place of a linker', async () => {
+    const unit = await program({ crate: 'app', files: { 'src/lib.rs': 'fn main() {}' } })
+    await assert.rejects(run(unit, lender.executor), { code: 'ERR_OUTPUT' })
+  })
+
+  test('has macros that can start nothing but what lies inside, and no process beside themselves', async () => {
+    const deps = lender.procMacro(
+      'starter',
+      `use proc_macro::TokenStream;
+extern "C" { fn fork() -> i32; fn syscall(number: i64, ...) -> i64; fn _exit(code: i32) -> !; }
+#[proc_macro] pub fn start(_: TokenStream) -> TokenStream {
+    let shell = std::process::Command::new("/bin/sh").arg("-c").arg("true").status().is_ok();
+    let forked = unsafe { match fork() { 0 => _exit(0), pid => pid > 0 } };
+    #[cfg(target_arch = "x86_64")] let (clone, socket) = (56, 41);
+    #[cfg(target_arch = "aarch64")] let (clone, socket) = (220, 198);
+    let cloned = unsafe { match syscall(clone, 17i64, 0i64, 0i64, 0i64, 0i64) { 0 => _exit(0), pid => pid > 0 } };
+    let opened = unsafe { syscall(socket, 1i64, 1i64, 0i64) >= 0 };
+    format!("fn main() {{ compile_error!(\\"{shell} {forked} {cloned} {opened}\\") }}").parse().unwrap()
+}
+`,
+    )
+    const unit = await program({ crate: 'app', deps, files: { 'src/lib.rs': 'starter::start!();' } })
+    const outcome = await run(unit)
+    assert.equal(outcome.kind, 'failed')
+    assert.match(outcome.kind === 'failed' ? outcome.stderr : '', /false false false false/)
+  })
+})
