@@ -235,6 +235,8 @@ export class Trust {
         return
       case 'disagreed': {
         for (const claim of verdict.unexplained) await this.standings.unexplained(peerIdOf(claim.body.signer))
+        // A macro can have made of it what it made of the place, or of the day: too little to share it.
+        if (verdict.unexplained.length > 0 && planned.usesMacros) await this.determinism.note(name, toolchain, false)
         for (const { body } of [...verdict.unexplained, ...verdict.liars]) {
           await this.#drop(gift ?? { key: hexOf(body.action), result: body.result })
         }

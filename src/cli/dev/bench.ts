@@ -2,7 +2,8 @@ import { run } from './tools.ts'
 
 // `npm run bench -- loop` measures editing and rebuilding, `store` small blocks on disk, `blocks` blocks between nodes, `slow-link`
 // what compressing them gains, `who-has` what it costs to know who has what, `join` how long three machines take from nothing to a
-// build across them, `kick` how fast somebody is shut out, `reconnect` how fast members meet again, `lend` what guests cost their host;
+// build across them, `kick` how fast somebody is shut out, `reconnect` how fast members meet again, `lend` what guests cost their host,
+// `audits` whether anybody is accused who is honest;
 // anything else building from nothing.
 const sections: Readonly<Record<string, string>> = {
   loop: 'loop',
@@ -10,6 +11,7 @@ const sections: Readonly<Record<string, string>> = {
   blocks: 'blocks',
   'slow-link': 'slow-link',
   'who-has': 'who-has',
+  audits: 'audits',
   join: 'join',
   kick: 'kick',
   reconnect: 'reconnect',

@@ -1,0 +1,118 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Cluster, type TestNode } from '../support/cluster.ts'
+import { idleDaemon } from '../support/idle.ts'
+
+/**
+ * Whether audits accuse anybody who is honest: `npm run bench -- audits [--audits N]`. One node builds libraries, some of them with
+ * macros, and ten that come out differently each time; another one takes all of them and tries each.
+ */
+const argument = (name: string, otherwise: number): number => {
+  const at = process.argv.indexOf(`--${name}`)
+  return at < 0 ? otherwise : Number(process.argv[at + 1])
+}
+const wanted = argument('audits', 1000)
+/** Fewer than wait at most. */
+const perRound = 200
+
+const say = (text: string): boolean => process.stdout.write(`${text}\n`)
+const manifest = (name: string, rest = ''): string =>
+  `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
+
+/** What macros can make something else of each time. */
+const dice: Record<string, string> = {
+  nanoseconds: 'std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()',
+  microseconds: 'std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()',
+  process: 'std::process::id()',
+  heap: '&*Box::new(1u8) as *const u8 as usize',
+  stack: '{ let local = 1u8; &local as *const u8 as usize }',
+  clock: 'std::fs::metadata("/dev/null").is_ok().then(std::time::SystemTime::now)',
+  hash: '{ use std::hash::BuildHasher; std::collections::hash_map::RandomState::new().hash_one(1) }',
+  order: '(0..64).collect::<std::collections::HashSet<i32>>().into_iter().map(|n| n.to_string()).collect::<String>()',
+  map: '(0..64).map(|n| (n, n)).collect::<std::collections::HashMap<i32, i32>>().into_keys().map(|n| n.to_string()).collect::<String>()',
+  thread:
+    '{ let at = std::time::Instant::now(); std::thread::yield_now(); (at.elapsed().as_nanos(), std::time::SystemTime::now()) }',
+}
+const macros = `use proc_macro::TokenStream;
+fn text(of: impl std::fmt::Debug) -> TokenStream { format!("pub const TEXT: &str = {:?};", format!("{of:?}")).parse().unwrap() }
+#[proc_macro] pub fn steady(_: TokenStream) -> TokenStream { text("always the same") }
+${Object.entries(dice)
+  .map(([name, value]) => `#[proc_macro] pub fn ${name}(_: TokenStream) -> TokenStream { text(${value}) }\n`)
+  .join('')}`
+
+function workspace(round: number): Record<string, string> {
+  const files: Record<string, string> = {
+    'macros/Cargo.toml': manifest('macros', '[lib]\nproc-macro = true\n'),
+    'macros/src/lib.rs': macros,
+  }
+  const add = (name: string, source: string, usesMacros: boolean): void => {
+    const uses = usesMacros ? '[dependencies]\nmacros = { path = "../macros" }\n' : ''
+    files[`${name}/Cargo.toml`] = manifest(name, uses)
+    files[`${name}/src/lib.rs`] = source
+  }
+  for (let at = 0; at < perRound; at += 1) {
+    const usesMacros = at % 4 === 0
+    const body = `pub fn f${at}(x: u64) -> Vec<String> { (0..x).map(|n| format!("{n} of round ${round}")).collect() }\n`
+    add(`steady${round}x${at}`, usesMacros ? `macros::steady!();\n${body}` : body, usesMacros)
+  }
+  if (round === 0) for (const name of Object.keys(dice)) add(`dice_${name}`, `macros::${name}!();\n`, true)
+  const members = [...new Set(Object.keys(files).map((path) => `"${dirname(path).replace('/src', '')}"`))]
+  files['Cargo.toml'] = `[workspace]\nresolver = "2"\nmembers = [${members.join(', ')}]\n`
+  return files
+}
+
+interface Status {
+  trust: {
+    audits: { waiting: number; run: number; agreed: number; unsteady: number; disagreed: number; open: number }
+    unsteady: { package: string }[]
+  }
+}
+interface PeerRow {
+  name: string
+  trust: { isLiar: boolean; lies: unknown[]; unexplained: number; accepted: number } | null
+}
+
+async function build(node: TestNode, dir: string): Promise<void> {
+  const ran = await node.cargo(dir, 'build', '--offline')
+  if (ran.code !== 0) throw new Error(ran.stderr)
+}
+
+const trust = (share: number): string => `[trust]\naudit-share = ${share}\naudit-first = 10000\n`
+const cluster = await Cluster.start(['ada', 'ben'], (name) => `[lend]\nslots = 0\n${trust(name === 'ada' ? 1 : 0)}`)
+try {
+  const [ada, ben] = [cluster.node('ada'), cluster.node('ben')]
+  await ada.stop()
+  ada.program = idleDaemon
+  await ada.start()
+  await ada.waitForPeers(1)
+  let audits = (await ada.ask<Status>('status')).trust.audits
+  for (let round = 0; audits.run < wanted; round += 1) {
+    for (const node of [ben, ada]) {
+      const dir = join(cluster.dir, node.name, `ws-${round}`)
+      for (const [path, content] of Object.entries(workspace(round))) {
+        await mkdir(dirname(join(dir, path)), { recursive: true })
+        await writeFile(join(dir, path), content)
+      }
+      await build(node, dir)
+    }
+    const before = audits.run
+    do {
+      await delay(1000)
+      audits = (await ada.ask<Status>('status')).trust.audits
+    } while (audits.waiting > 0)
+    say(`round ${round}: ${JSON.stringify(audits)}`)
+    if (audits.run === before) throw new Error(`nothing was tried\n${ada.log}`)
+  }
+  const { unsteady } = (await ada.ask<Status>('status')).trust
+  const { peers } = await ada.ask<{ peers: PeerRow[] }>('peers')
+  const wrong = unsteady.filter(({ package: name }) => !name.startsWith('dice_'))
+  say(`marked as coming out differently: ${unsteady.length} of ${Object.keys(dice).length}`)
+  say(unsteady.map(({ package: name }) => name).join(', '))
+  say(`marked though they are steady: ${wrong.length}`)
+  say(`what is known of ben: ${JSON.stringify(peers.find(({ name }) => name === 'ben')?.trust)}`)
+  const accused = peers.filter((peer) => peer.trust?.isLiar || (peer.trust?.lies.length ?? 0) > 0)
+  if (accused.length > 0 || wrong.length > 0) process.exitCode = 1
+} finally {
+  await cluster.close()
+}
