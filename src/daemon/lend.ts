@@ -37,13 +37,15 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
   ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
   /** Whether what a compile does can be observed here. */
   observes(): boolean
+  /** Where a block that is here lies. */
+  fileOf(cid: CID): Promise<string | undefined>
   /** The files that a toolchain's digest is over. */
   covered(toolchain: string): ReadonlySet<string>
   /** Runs it in a sandbox; everything that it reads is in the store by now. */
   run(
     action: Action,
     inputs: Inputs,
-    options: { signal: AbortSignal; onRmeta(rmeta: EarlyMetadata): void },
+    options: { signal: AbortSignal; observer?: string; onRmeta(rmeta: EarlyMetadata): void },
   ): Promise<Outcome>
   /** Keeps the result, so that this node can recall it and answer for it too. */
   remember(result: Result, reads: ReadSet): Promise<void>
@@ -54,6 +56,7 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
 
 /** Input files that are fetched at once. */
 const maxFetches = 32
+const maxObserver = 1 << 20
 
 /** Codes that say something about the action rather than about this node's health. */
 const refusals: ReadonlySet<string> = new Set(['ERR_ADMISSION', 'ERR_TOOLCHAIN', 'ERR_DECODE', 'ERR_UNSUPPORTED'])
@@ -67,7 +70,7 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
     if (action.salt !== needs.salt) throw new ShoalError('ERR_ADMISSION', 'action of another mesh')
     admit(action)
     const lent = new LentUnit(action, cidOf(award.action, dagCborCodec), needs)
-    if (lent.usesMacros && !needs.observes()) throw unwatched('there is no observer here')
+    if (lent.usesMacros && !needs.observes()) lent.observer = await observerOf(award, options, needs)
     const laid = await gather(readCid(award.inputs), peer, signal, needs)
     const claim = lent.claim(laid, award.expectedMs)
     try {
@@ -94,6 +97,8 @@ class LentUnit {
   readonly usesMacros: boolean
   /** Whether the result can be asked for here. */
   isKept = false
+  /** The builder's own, where this node has none: then what it notes is the builder's concern alone. */
+  observer: string | undefined
   readonly #action: Action
   readonly #key: CID
   readonly #needs: LendNeeds
@@ -119,6 +124,7 @@ class LentUnit {
     const early: Promise<void>[] = []
     const outcome = await this.#needs.run(this.#action, laid.inputs, {
       signal: options.signal,
+      ...(this.observer !== undefined && { observer: this.observer }),
       onRmeta: (rmeta) => early.push(this.#announce(rmeta, laid, options)),
     })
     await Promise.all(early)
@@ -161,7 +167,7 @@ class LentUnit {
       this.#needs.log.info('lent unit without a trace', { crate: this.#action.crate, reason: reads })
     }
     const kept = typeof reads === 'string' ? this.#declared(result.depInfo, laid) : reads
-    if (typeof kept !== 'string' && !isBound(kept)) {
+    if (typeof kept !== 'string' && !isBound(kept) && this.observer === undefined) {
       await this.#needs.remember(result, kept)
       this.isKept = true
     }
@@ -193,6 +199,23 @@ class LentUnit {
     const { bytes } = encodeTrace({ v: 2, action: this.#key, ...reads, result })
     return bytes.length > limits.trace || bytes.length + besideBytes > maxBytes ? nothing : bytes
   }
+}
+
+/**
+ * The builder's observer. It is loaded inside the sandbox only, where a macro of the builder's could do whatever it can.
+ * @throws ShoalError ERR_OUTPUT when there is none; what fetching it throws
+ */
+async function observerOf(
+  { observer, observerBytes }: Award,
+  { peer, signal }: WorkOptions,
+  needs: LendNeeds,
+): Promise<string> {
+  if (observer.length === 0 || observerBytes > maxObserver) throw unwatched('there is no observer here')
+  const cid = readCid(observer)
+  await needs.ensure(cid, observerBytes, [peer], signal)
+  const path = await needs.fileOf(cid)
+  if (path === undefined) throw unwatched('the observer is gone')
+  return path
 }
 
 /** Fetches the input manifest and everything that it names. */

@@ -226,6 +226,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
             bytes: (cid, fetchOptions) => supply.bytes(cid, fetchOptions),
             ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
             observes: () => lender.observes(),
+            fileOf: (cid) => blocks.path(cid),
             covered: (toolchain) => lender.covered(toolchain),
             usesEnviron: (library) => lender.usesEnviron(library),
             run: (action, inputs, runOptions) => {

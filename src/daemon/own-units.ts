@@ -6,7 +6,7 @@ import type { Config } from '../base/config.ts'
 import { type ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
-import type { Market } from '../market/driver.ts'
+import type { Market, Task } from '../market/driver.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { driverDigest } from '../plan/driver.ts'
 import type { Invocation } from '../plan/invocation.ts'
@@ -105,6 +105,14 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const works = new Works(trees)
+  /** For lenders that have no Rust, and so have not built one. */
+  const lentObserver = async (): Promise<Task['observer']> => {
+    const path = observer.path()
+    if (path === '') return undefined
+    const { cid, size } = await digests.digest(path)
+    blocks.lend(cid, path)
+    return { cid: cid.bytes, bytes: size }
+  }
   /** Crates of which it was said that a secret keeps them here. */
   const warned = new Set<string>()
   const fileClock = new FileClock(join(paths.state, 'clock'))
@@ -184,7 +192,9 @@ export async function openUnits(
             const work = await works.of(planned, build)
             const packages = works.inputsOf(planned)?.packages ?? []
             isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
-            return isLent ? work : { ...work, shared: undefined, task: stayingTask(build) }
+            if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
+            const lent = planned.usesMacros && work.task.mayGoAway ? await lentObserver() : undefined
+            return lent === undefined ? work : { ...work, task: { ...work.task, observer: lent } }
           },
           claim: (work, expectedMs) => mesh.claim(work, expectedMs),
           staying: () => stayingTask(build),

@@ -49,6 +49,8 @@ export interface ExecuteOptions {
   toolchain: Toolchain
   signal: AbortSignal
   limits?: Partial<GuestLimits>
+  /** Takes the place of the executor's own. */
+  observer?: string
   onRmeta(rmeta: EarlyMetadata): void
 }
 
@@ -146,7 +148,7 @@ export class Executor {
       action,
       inputs: options.inputs,
       toolchain: mounted,
-      observer: this.#init.observer,
+      observer: options.observer ?? this.#init.observer,
       blocks: this.#needs.blocks,
       cache: this.#cache,
       workDir: this.#init.workDir,
