@@ -52,10 +52,10 @@ describe('standing still', { skip }, () => {
     while (!/[RSD]/.test(states())) await setImmediate()
     standstill.hold()
     const waiting = macros.run('waits', { signal: late.signal })
+    const both = Promise.all([assert.rejects(running, /enough/), assert.rejects(waiting, /too late/)])
     early.abort(new Error('enough'))
     late.abort(new Error('too late'))
-    await assert.rejects(running, /enough/)
-    await assert.rejects(waiting, /too late/)
+    await both
     standstill.letGo()
     assert.deepEqual(guestsOf(lender.dir), [])
   })
