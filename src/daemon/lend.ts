@@ -38,13 +38,15 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
   ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
   /** Whether what a compile does can be observed here. */
   observes(): boolean
+  /** Where a block that is here lies. */
+  fileOf(cid: CID): Promise<string | undefined>
   /** The files that a toolchain's digest is over. */
   covered(toolchain: string): ReadonlySet<string>
   /** Runs it in a sandbox; everything that it reads is in the store by now. */
   run(
     action: Action,
     inputs: Inputs,
-    options: { signal: AbortSignal; onRmeta(rmeta: EarlyMetadata): void },
+    options: { signal: AbortSignal; observer?: string; onRmeta(rmeta: EarlyMetadata): void },
   ): Promise<Outcome>
   /** Puts this node's name to what came out; undefined when it does not come out the same each time. */
   sign(action: Action, made: { result: Result; reads: ReadSet }): Promise<SignedClaim | undefined>
@@ -57,6 +59,7 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
 
 /** Input files that are fetched at once. */
 const maxFetches = 32
+const maxObserver = 1 << 20
 
 /** Codes that say something about the action rather than about this node's health. */
 const refusals: ReadonlySet<string> = new Set(['ERR_ADMISSION', 'ERR_TOOLCHAIN', 'ERR_DECODE', 'ERR_UNSUPPORTED'])
@@ -70,7 +73,7 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
     if (action.salt !== needs.salt) throw new ShoalError('ERR_ADMISSION', 'action of another mesh')
     admit(action)
     const lent = new LentUnit(action, cidOf(award.action, dagCborCodec), needs)
-    if (lent.usesMacros && !needs.observes()) throw notWatched('there is no observer here')
+    if (lent.usesMacros && !needs.observes()) lent.observer = await observerOf(award, options, needs)
     const laid = await gather(readCid(award.inputs), [peer], signal, needs)
     const claim = lent.claim(laid, award.expectedMs)
     try {
@@ -97,6 +100,8 @@ class LentUnit {
   readonly usesMacros: boolean
   /** Whether the result can be asked for here. */
   isKept = false
+  /** The builder's own, where this node has none: then what it notes is the builder's concern alone. */
+  observer: string | undefined
   readonly #action: Action
   readonly #key: CID
   readonly #needs: LendNeeds
@@ -122,6 +127,7 @@ class LentUnit {
     const early: Promise<void>[] = []
     const outcome = await this.#needs.run(this.#action, laid.inputs, {
       signal: options.signal,
+      ...(this.observer !== undefined && { observer: this.observer }),
       onRmeta: (rmeta) => early.push(this.#announce(rmeta, laid, options)),
     })
     await Promise.all(early)
@@ -164,9 +170,10 @@ class LentUnit {
       this.#needs.log.info('lent unit without a trace', { crate: this.#action.crate, reason: reads })
     }
     const kept = typeof reads === 'string' ? this.#declared(result.depInfo, laid) : reads
-    // About the trace that goes along: the builder has nothing else to hold it against.
-    const told = await this.#sign(result, typeof reads === 'string' || trace.length === 0 ? unwatched : reads)
-    if (typeof kept !== 'string' && !isBound(kept)) {
+    // With an observer of the builder's it is the builder's word what was looked at: good for the builder, and for nobody else.
+    const isOwnWord = typeof reads !== 'string' && trace.length > 0 && this.observer === undefined
+    const told = await this.#sign(result, isOwnWord ? reads : unwatched)
+    if (typeof kept !== 'string' && !isBound(kept) && this.observer === undefined) {
       const claim = kept === reads && trace.length > 0 ? told : await this.#sign(result, kept)
       await this.#needs.remember(result, kept, [claim])
       this.isKept = true
@@ -206,6 +213,23 @@ class LentUnit {
     const { bytes } = encodeTrace({ v: 2, action: this.#key, ...reads, result })
     return bytes.length > limits.trace || bytes.length + besideBytes > maxBytes ? nothing : bytes
   }
+}
+
+/**
+ * The builder's observer. It is loaded inside the sandbox only, where a macro of the builder's could do whatever it can.
+ * @throws ShoalError ERR_OUTPUT when there is none; what fetching it throws
+ */
+async function observerOf(
+  { observer, observerBytes }: Award,
+  { peer, signal }: WorkOptions,
+  needs: LendNeeds,
+): Promise<string> {
+  if (observer.length === 0 || observerBytes > maxObserver) throw notWatched('there is no observer here')
+  const cid = readCid(observer)
+  await needs.ensure(cid, observerBytes, [peer], signal)
+  const path = await needs.fileOf(cid)
+  if (path === undefined) throw notWatched('the observer is gone')
+  return path
 }
 
 /** Fetches the input manifest and everything that it names. @param from members that have it; none: what is here has to do */

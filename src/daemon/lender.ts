@@ -218,7 +218,11 @@ export class Lender {
   }
 
   /** @throws ShoalError ERR_TOOLCHAIN when the action's is not ready here, and what the executor throws */
-  async run(action: Action, inputs: Inputs, options: Pick<ExecuteOptions, 'signal' | 'onRmeta'>): Promise<Outcome> {
+  async run(
+    action: Action,
+    inputs: Inputs,
+    options: Pick<ExecuteOptions, 'signal' | 'observer' | 'onRmeta'>,
+  ): Promise<Outcome> {
     const toolchain = this.#ready.get(action.toolchain)
     if (toolchain === undefined) throw new ShoalError('ERR_TOOLCHAIN', 'not here')
     const { digest } = toolchain

@@ -232,6 +232,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
             ...running,
             salt: membership.id,
             observes: () => lender.observes(),
+            fileOf: (cid) => blocks.path(cid),
             sign: (action, made) => trust.sign(action, made, lender.claimTier),
             remember: async (result, reads, claims) => {
               await recall.remember(result, reads, claims)

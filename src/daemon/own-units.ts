@@ -6,7 +6,7 @@ import type { Config } from '../base/config.ts'
 import { type ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
-import type { Market } from '../market/driver.ts'
+import type { Market, Task } from '../market/driver.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { driverDigest } from '../plan/driver.ts'
 import type { Invocation } from '../plan/invocation.ts'
@@ -115,6 +115,14 @@ export async function openUnits(
   const linking = new Turns(config.slots)
   const works = new Works(trees, new ThinArchives(blocks))
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
+  /** For lenders that have no Rust, and so have not built one. */
+  const lentObserver = async (): Promise<Task['observer']> => {
+    const path = observer.path()
+    if (path === '') return undefined
+    const { cid, size } = await digests.digest(path)
+    blocks.lend(cid, path)
+    return { cid: cid.bytes, bytes: size }
+  }
   /** Crates of which it was said that a secret keeps them here. */
   const warned = new Set<string>()
   const fileClock = new FileClock(join(paths.state, 'clock'))
@@ -206,7 +214,9 @@ export async function openUnits(
             const packages = works.lentOf(planned)?.inputs.packages ?? []
             isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
             if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
-            return { ...work, task: learnt.known(work.task, build, planned, shim.invocation.env) }
+            const task = learnt.known(work.task, build, planned, shim.invocation.env)
+            const lent = planned.usesMacros && task.mayGoAway ? await lentObserver() : undefined
+            return { ...work, task: lent === undefined ? task : { ...task, observer: lent } }
           },
           took: (planned, ms) => learnt.took(build, planned, shim.invocation.env, ms),
           claim: (work, expectedMs) => mesh.claim(work, expectedMs),

@@ -13,7 +13,7 @@ import { ClaimStore } from '../recall/claim-store.ts'
 import { readTrace } from '../recall/evidence.ts'
 import { contradict, Judge, packageOf } from '../recall/judge.ts'
 import type { Disputed } from '../recall/recall.ts'
-import { evidenceOf, isAbout, type SignedClaim } from '../recall/signed-claim.ts'
+import { isAbout, type SignedClaim, unwatched } from '../recall/signed-claim.ts'
 import type { TraceStore } from '../store/traces.ts'
 import { hexOf } from '../wire/cid.ts'
 import { Audits, isToBeAudited } from './audits.ts'
@@ -105,11 +105,15 @@ export class Trust {
     planned: PlannedAction,
     peer: string,
     bytes: Uint8Array,
-    trace: ReadSet & { result: CID },
+    { result, ...looked }: ReadSet & { result: CID },
   ): Promise<SignedClaim> {
     const [claim] = this.judge.admit(planned.key, [bytes])
     const isTheirs = claim !== undefined && peerIdOf(claim.body.signer) === peer
-    if (!isTheirs || !isAbout(claim, { ...trace, action: planned.key })) {
+    // With an observer of this node's, or none, a lender does not say what was looked at.
+    const isMeant = [looked, unwatched].some(
+      (reads) => claim !== undefined && isAbout(claim, { ...reads, result, action: planned.key }),
+    )
+    if (!isTheirs || !isMeant) {
       throw new Trouble('ERR_CLAIM', 'the lender has not put its name to it')
     }
     const kept = await this.judge.kept(hexOf(planned.key))
@@ -138,9 +142,8 @@ export class Trust {
     const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0, lies: [] }
     const doubts = standing.unexplained + standing.lies.length
     if (!isToBeAudited({ agreed: standing.agreed, doubts }, this.#sampling, this.#needs.random)) return
-    const reads = sameBytes(evidenceOf(looked), claim.body.evidence) ? looked : undefined
     const gift = { key: hexOf(planned.key), result: encodeResult(result).cid }
-    await this.#audit(lent, { claims: new Map([[claim, reads]]), own: undefined, gift })
+    await this.#audit(lent, { claims: new Map([[claim, looked]]), own: undefined, gift })
   }
 
   /**

@@ -11,7 +11,7 @@ import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
 import type { Disputed, Missed, Recalled } from '../recall/recall.ts'
-import { type SignedClaim, sameOutputs, unwatched } from '../recall/signed-claim.ts'
+import { type SignedClaim, sameOutputs } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
 import type { CompileNeeds, UnitEnd, UnitOutcome, Work } from './compile-needs.ts'
@@ -207,8 +207,7 @@ export class Unit {
     if (!answers(came, this.#lent)) throw new ShoalError('ERR_OUTPUT', 'result of another action')
     const cid = cidOf(bytes, dagCborCodec)
     const looked = await this.#checkReads({ cid, trace, depInfo: came.depInfo })
-    const told = { ...(trace.length > 0 ? looked : unwatched), result: cid }
-    const claim = await this.#needs.trust.lent(this.#lent, peer, word, told)
+    const claim = await this.#needs.trust.lent(this.#lent, peer, word, { ...looked, result: cid })
     if (!sameOutputs(claim, came)) throw new ShoalError('ERR_CLAIM', 'the claim is about other outputs')
     const metadata = came.outputs.find((output) => output.kind === 'metadata')
     const announced = this.#delivery.announcedMetadata

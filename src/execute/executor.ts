@@ -51,6 +51,8 @@ export interface ExecuteOptions {
   toolchain: Toolchain
   signal: AbortSignal
   limits?: Partial<GuestLimits>
+  /** Takes the place of the executor's own. */
+  observer?: string
   onRmeta(rmeta: EarlyMetadata): void
 }
 
@@ -151,7 +153,7 @@ export class Executor {
       action,
       inputs: options.inputs,
       toolchain: mounted,
-      observer: this.#init.observer,
+      observer: options.observer ?? this.#init.observer,
       recorder: this.#init.recorder,
       blocks: this.#needs.blocks,
       cache: this.#cache,

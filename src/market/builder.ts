@@ -271,6 +271,7 @@ export class Builder {
         action: task.action,
         inputs: task.inputs,
         expectedMs: clampU32(task.expectedMs),
+        ...(task.observer && { observer: task.observer.cid, observerBytes: task.observer.bytes }),
       }),
     )
   }

@@ -17,6 +17,8 @@ export interface Task {
   /** Canonical dag-cbor of the action, and the CID of the input manifest. Unused when it may not go away. */
   action: Uint8Array
   inputs: Uint8Array
+  /** CID and size of the library with which a lender that has none of its own observes the compile. */
+  observer?: { cid: Uint8Array; bytes: number }
 }
 
 /** Why a unit is compiled here. */

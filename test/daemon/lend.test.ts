@@ -20,7 +20,7 @@ import {
 } from '../../src/plan/action.ts'
 import { sortRoots } from '../../src/plan/roots.ts'
 import { cidOf, dagCborCodec, digestOf } from '../../src/wire/cid.ts'
-import { AwardSchema, Outcome } from '../../src/wire/generated/market_pb.ts'
+import { type Award, AwardSchema, Outcome } from '../../src/wire/generated/market_pb.ts'
 import { content } from '../recall/support.ts'
 import { Court } from '../recall/words.ts'
 
@@ -78,6 +78,7 @@ async function lent(
   usesMacros: boolean,
   seen: Observed['events'] | undefined,
   change: Partial<LendNeeds> = {},
+  award: Partial<Pick<Award, 'observer' | 'observerBytes'>> = {},
 ): Promise<Lent> {
   const action = actionWith(usesMacros ? [[...macro]] : [])
   const { bytes, cid: key } = encodeAction(action)
@@ -101,7 +102,7 @@ async function lent(
   const told: string[] = []
   let fetched = 0
   const ended = await lend(
-    create(AwardSchema, { action: bytes, inputs: inputs.cid.bytes, expectedMs: 700 }),
+    create(AwardSchema, { action: bytes, inputs: inputs.cid.bytes, expectedMs: 700, ...award }),
     { peer: 'ana', signal: new AbortController().signal, onMetadata: (ready) => early.push(ready) },
     {
       salt: 'mesh',
@@ -111,6 +112,7 @@ async function lent(
       },
       ensure: async () => 0,
       observes: () => true,
+      fileOf: async () => undefined,
       covered: () => new Set(),
       usesEnviron: async () => false,
       run: async (_action, _inputs, { onRmeta }) => {
@@ -199,6 +201,31 @@ describe('a lender', () => {
     const { ended, fetched } = await lent(true, events, { observes: () => false })
     assert.deepEqual([ended.outcome, ended.code, fetched], [Outcome.UNUSABLE, 'ERR_OUTPUT', 0])
     assert.equal((await lent(false, undefined, { observes: () => false })).ended.outcome, Outcome.OK)
+  })
+
+  test('observes with the builder’s own library where it has none, and keeps nothing of that', async () => {
+    const observer = content('observer')
+    const used: (string | undefined)[] = []
+    const needs: Partial<LendNeeds> = {
+      observes: () => false,
+      fileOf: async (cid) => (cid.equals(observer) ? '/store/observer' : undefined),
+      run: async (_action, _inputs, options) => {
+        used.push(options.observer)
+        throw new ShoalError('ERR_LIMIT', 'enough is known')
+      },
+    }
+    await lent(true, events, needs, { observer: observer.bytes, observerBytes: 8 })
+    assert.deepEqual(used, ['/store/observer'])
+    for (const award of [
+      { observer: observer.bytes, observerBytes: (1 << 20) + 1 },
+      { observer: content('another').bytes, observerBytes: 8 },
+    ]) {
+      const { ended } = await lent(true, events, needs, award)
+      assert.deepEqual([ended.code, used.length], ['ERR_OUTPUT', 1])
+    }
+    const { run: _, ...rest } = needs
+    const { ended, remembered } = await lent(true, events, rest, { observer: observer.bytes, observerBytes: 8 })
+    assert.deepEqual([ended.outcome, remembered.length], [Outcome.OK, 0])
   })
 
   test('gives nobody what a macro made from more than a trace can name', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { readdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { artifacts, Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
@@ -39,11 +39,16 @@ describe('a node without any Rust lends', { skip }, () => {
   let made = 0
 
   before(async () => {
-    // Ben's node sees no toolchain: there is nothing in the directory where they would be.
-    const env = (name: string, dir: string) => (name === 'ben' ? { RUSTUP_HOME: join(dir, 'nothing') } : {})
+    // Ben's node sees no Rust at all: nothing in his home, nothing along his path, and no observer that a rustc could have made.
+    const env = (name: string, dir: string): NodeJS.ProcessEnv => {
+      const nothing = join(dir, 'nothing')
+      const places = { HOME: nothing, RUSTUP_HOME: join(nothing, '.rustup'), CARGO_HOME: join(nothing, '.cargo') }
+      return name === 'ben' ? { ...places, PATH: '/usr/bin:/bin' } : {}
+    }
     cluster = await Cluster.start(['ada', 'ben'], () => '', env)
     ada = cluster.node('ada')
     ben = cluster.node('ben')
+    await rm(join(ben.home, 'state/bin'), { recursive: true })
   })
   after(() => cluster.close())
 
@@ -93,6 +98,42 @@ describe('a node without any Rust lends', { skip }, () => {
     const away = await lentBy('stable')
     t.diagnostic(`${away.length} units compiled by ben`)
     assert.ok(away.length > 0)
+  })
+
+  test('units that use macros too, watched by the builder’s own observer', async (t) => {
+    const dir = join(cluster.dir, 'macros')
+    const libs = Array.from({ length: 8 }, (_, n) => `lib${n}`)
+    const manifest = (name: string, rest: string): string =>
+      `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
+    const files = {
+      'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["makes", ${libs.map((name) => `"${name}"`)}]\n`,
+      'makes/Cargo.toml': manifest('makes', '[lib]\nproc-macro = true\n'),
+      'makes/src/lib.rs': `use proc_macro::TokenStream;
+#[proc_macro] pub fn words(name: TokenStream) -> TokenStream {
+    let words = std::fs::read_to_string(format!("{name}/words.txt")).unwrap();
+    format!("pub const WORDS: &str = {words:?};").parse().unwrap()
+}
+`,
+      ...Object.fromEntries(
+        libs.flatMap((name) => [
+          [`${name}/Cargo.toml`, manifest(name, '[dependencies]\nmakes = { path = "../makes" }\n')],
+          [`${name}/src/lib.rs`, `makes::words!(${name});\n`],
+          [`${name}/words.txt`, name],
+        ]),
+      ),
+    }
+    for (const [path, content] of Object.entries(files)) {
+      await mkdir(dirname(join(dir, path)), { recursive: true })
+      await writeFile(join(dir, path), content)
+    }
+    const away = (await build(dir, 'stable')).filter(({ outcome }) => outcome === 'compiled-mesh')
+    t.diagnostic(`${away.length} units compiled by ben`)
+    assert.ok(away.some(({ crate }) => libs.includes(crate)))
+    // What they read is known: when it changes, they are made anew.
+    for (const { crate } of away) await writeFile(join(dir, crate, 'words.txt'), 'changed')
+    await rm(join(dir, 'target'), { recursive: true })
+    const again = new Map((await build(dir, 'stable')).map(({ crate, outcome }) => [crate, outcome]))
+    for (const { crate } of away) assert.match(again.get(crate) ?? '', /^compiled/, crate)
   })
 
   test('and with another beside it', async (t) => {
