@@ -64,6 +64,8 @@ export interface ArenaReport {
   wastedMs: number
   /** Slot milliseconds that stood idle while a unit that may leave waited. */
   idleMs: number
+  /** How often a slot stood idle for 100 ms while a unit that may leave waited as long. */
+  starved: number
   violations: string[]
 }
 
@@ -90,6 +92,7 @@ class Arena {
   readonly #active = new Set<CargoBuild>()
   readonly #violations: string[] = []
   #idleMs = 0
+  #starved = 0
 
   constructor(name: SchedulerName, scenario: Scenario) {
     this.#name = name
@@ -106,17 +109,15 @@ class Arena {
     let begun = 0
     for (const { at, home, graph } of arrivals) {
       time.after(at, () => {
-        const build = new CargoBuild(this.#cluster, this.#scheduler, begun++, home, graph)
+        const end = (): boolean => this.#active.delete(build)
+        const build = new CargoBuild(this.#cluster, this.#scheduler, begun++, home, graph, end)
         this.#builds.push(build)
         this.#active.add(build)
         build.start()
       })
     }
     this.#watch()
-    const done = (): boolean => {
-      for (const build of this.#active) if (build.finishedAt !== undefined) this.#active.delete(build)
-      return begun === arrivals.length && this.#active.size === 0
-    }
+    const done = (): boolean => this.#active.size === 0 && begun === arrivals.length
     const limit = 3_600_000 + (arrivals.at(-1)?.at ?? 0)
     if (!time.run(done, limit)) this.#violations.push('a build did not end within an hour')
     return this.#report()
@@ -134,6 +135,7 @@ class Arena {
         for (const job of build.waiting) {
           if (!job.unit.mobile) continue
           waiting += 1
+          // The first of a build is its oldest.
           oldest = Math.min(oldest, job.readyAt)
         }
       }
@@ -147,7 +149,7 @@ class Arena {
         this.#idleMs += sampleMs * Math.min(free, waiting)
         const both = Math.min(longest, now - oldest)
         if (both > idleMost && both <= idleMost + sampleMs) {
-          this.#violations.push(`at ${now.toFixed(0)} ms a slot stood idle for ${idleMost} ms while a unit waited`)
+          this.#starved += 1
         }
       }
       this.#watch()
@@ -172,6 +174,7 @@ class Arena {
       fetchMs: spent.fetchMs,
       wastedMs: spent.wastedMs,
       idleMs: this.#idleMs,
+      starved: this.#starved,
       violations: this.#violations,
     }
   }

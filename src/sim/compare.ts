@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ArenaReport, contest, type Scenario, type SchedulerName } from './arena.ts'
 import { drawPlot, type Series } from './plot.ts'
-import { mean, quantile } from './statistics.ts'
+import { jain, mean, quantile } from './statistics.ts'
 
 /** One scheduler on one point of a sweep: means over the seeds. */
 export interface Row {
@@ -24,7 +24,10 @@ export interface Row {
   wasted: number
   fetching: number
   idle: number
+  starved: number
   violations: number
+  /** How equally builds fared: Jain's index of makespan ÷ what it could be. */
+  fairness: number
   delaysMs: readonly number[]
 }
 
@@ -77,7 +80,9 @@ function rowOf(
     wasted: sum((report) => report.wastedMs) / slotMs,
     fetching: sum((report) => report.fetchMs) / slotMs,
     idle: sum((report) => report.idleMs) / slotMs,
+    starved: sum((report) => report.starved),
     violations: sum((report) => report.violations.length),
+    fairness: mean(reports.map((report) => jain(report.makespansMs.map((ms, at) => ms / (report.boundsMs[at] ?? ms))))),
     delaysMs,
   }
 }
@@ -98,6 +103,8 @@ const columns: readonly [title: string, cell: (row: Row) => string][] = [
   ['fetching %', ({ fetching }) => (100 * fetching).toFixed(1)],
   ['idle %', ({ idle }) => (100 * idle).toFixed(1)],
   ['wasted %', ({ wasted }) => (100 * wasted).toFixed(1)],
+  ['starved', ({ starved }) => String(starved)],
+  ['Jain', ({ fairness }) => fairness.toFixed(3)],
   ['broken', ({ violations }) => String(violations)],
 ]
 

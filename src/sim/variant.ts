@@ -42,6 +42,7 @@ interface Waiting {
 interface Builder {
   home: number
   view: readonly number[]
+  seen: ReadonlySet<number>
   queue: Waiting[]
   reservations: number
   away: Map<Job, Copy[]>
@@ -66,6 +67,8 @@ export class VariantMarket implements Scheduler {
   readonly #kept: number[]
   readonly #held: Builder[][]
   readonly #done = new Set<Job>()
+  /** Builders with units that wait. */
+  readonly #hungry = new Set<Builder>()
   #sent = 0
   #order = 0
 
@@ -86,7 +89,15 @@ export class VariantMarket implements Scheduler {
       others <= this.#view
         ? [...machines.keys()].filter((node) => node !== home)
         : distinct(this.#view, () => Math.floor(random() * machines.length), home)
-    this.#builders.set(home, { home, view, queue: [], reservations: 0, away: new Map(), auction: [] })
+    this.#builders.set(home, {
+      home,
+      view,
+      seen: new Set(view),
+      queue: [],
+      reservations: 0,
+      away: new Map(),
+      auction: [],
+    })
   }
 
   end(_build: Build): void {}
@@ -98,6 +109,7 @@ export class VariantMarket implements Scheduler {
       return
     }
     insert(builder.queue, { job, order: this.#order++ })
+    this.#hungry.add(builder)
     this.#reserve(builder)
   }
 
@@ -262,9 +274,10 @@ export class VariantMarket implements Scheduler {
     }
     this.#bid(node)
     // Builders that found nobody ask again: an offer has come.
-    for (const other of this.#builders.values()) {
+    for (const other of this.#hungry) {
       if (this.#room(node) <= 0) break
-      if (other.queue.length > 0 && other.reservations < choices * other.queue.length) this.#reserve(other)
+      if (other.queue.length === 0) this.#hungry.delete(other)
+      else if (other.seen.has(node) && other.reservations < choices * other.queue.length) this.#reserve(other)
     }
   }
 
