@@ -36,6 +36,8 @@ export interface Scenario {
   mobile: readonly RecordedKind[]
   wifiShare: number
   speedSigma: number
+  /** Of each machine; 0: 4, 8, 10 or 16, drawn for each. */
+  slots: number
   overheadMs: number
   transfers: boolean
   view: number

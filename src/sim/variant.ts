@@ -53,6 +53,7 @@ const choices = 2
 const drawn = 6
 const messageBytes = 250
 const auctionFloorMs = 500
+const attemptFloorMs = 300_000
 
 /**
  * The market's rules as a table: the same decisions and delays without frames, timers and faults. It shows what other rules
@@ -253,6 +254,7 @@ export class VariantMarket implements Scheduler {
     const copies = builder.away.get(job) ?? []
     copies.push({ node, startedAt: time.now(), kill: running.kill })
     builder.away.set(job, copies)
+    time.after(Math.max(attemptFloorMs, 10 * job.unit.expectedMs), () => this.#overdue(builder, job))
     if (this.#rules.hedge) time.after(2 * job.unit.expectedMs + 1000, () => this.#hedge(builder, job))
   }
 
@@ -263,6 +265,15 @@ export class VariantMarket implements Scheduler {
     builder.away.delete(job)
     for (const copy of copies) if (copy.node !== node) copy.kill()
     job.build.finished(job.unit)
+  }
+
+  /** The longest that the market lets an attempt take. */
+  #overdue(builder: Builder, job: Job): void {
+    if (this.#done.has(job)) return
+    for (const copy of builder.away.get(job) ?? []) if (copy.node !== builder.home) copy.kill()
+    if (builder.away.get(job)?.some(({ node }) => node === builder.home)) return
+    if (this.#room(builder.home) > 0) this.#runHere(builder, job)
+    else this.#cluster.time.after(250, () => this.#overdue(builder, job))
   }
 
   #freed(node: number): void {

@@ -22,7 +22,16 @@ const known = {
 } as const
 
 function scenario(seed: number, change: Partial<Scenario> = {}): Scenario {
-  const world = { nodes: 10, load: 0.5, builds: 12, recordings: small, wifiShare: 0, speedSigma: 0, overheadMs: 20 }
+  const world = {
+    nodes: 10,
+    load: 0.5,
+    builds: 12,
+    recordings: small,
+    wifiShare: 0,
+    speedSigma: 0,
+    slots: 0,
+    overheadMs: 20,
+  }
   const told = { knowledge: 'nothing', errorSigma: 0.3, mobile: ['lib'], view: 64 } as const
   return { seed, ...world, ...told, transfers: true, liars: 0, slow: 0, rules: rulesNow, ...change }
 }
