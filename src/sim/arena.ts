@@ -1,6 +1,7 @@
 import { type Random, seededRandom } from '../base/clock.ts'
 import { Icecream, JoinIdleQueue, RandomChoice, SccacheDist, Sparrow, StaleLeastLoaded } from './baselines.ts'
 import { CargoBuild } from './cargo.ts'
+import type { Departure } from './churn.ts'
 import { Cluster } from './cluster.ts'
 import { type Graph, graphOf, graphPathMs, graphWorkMs, type Knowledge } from './graph.ts'
 import { AllKnowing } from './ideal.ts'
@@ -43,6 +44,9 @@ export interface Scenario {
   view: number
   liars: number
   slow: number
+  /** Of the scheduler `market`: departures of each machine per hour, and the share of machines with an owner at work. */
+  departures: number
+  owners: number
   /** Of the scheduler `table`. */
   rules: Rules
 }
@@ -68,6 +72,8 @@ export interface ArenaReport {
   idleMs: number
   /** How often a slot stood idle for 100 ms while a unit that may leave waited as long. */
   starved: number
+  /** From the end of a lender to the new start of its units. */
+  recoveries: readonly { how: Departure; ms: number }[]
   violations: string[]
 }
 
@@ -177,6 +183,7 @@ class Arena {
       wastedMs: spent.wastedMs,
       idleMs: this.#idleMs,
       starved: this.#starved,
+      recoveries: this.#scheduler instanceof MarketScheduler ? this.#scheduler.recoveries : [],
       violations: this.#violations,
     }
   }

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ArenaReport, contest, type Scenario, type SchedulerName } from './arena.ts'
+import type { Departure } from './churn.ts'
 import { drawPlot, type Series } from './plot.ts'
 import { jain, mean, quantile } from './statistics.ts'
 
@@ -29,6 +30,8 @@ export interface Row {
   /** How equally builds fared: Jain's index of makespan ÷ what it could be. */
   fairness: number
   delaysMs: readonly number[]
+  /** Milliseconds from the end of a lender to the new start of its units, sorted. */
+  recoveries: Readonly<Record<Departure, readonly number[]>>
 }
 
 /** @param schedulers measured against the all-knowing one, which need not be among them */
@@ -48,6 +51,10 @@ function rowOf(
   ideal: readonly ArenaReport[],
 ): Row {
   const sum = (of: (report: ArenaReport) => number): number => reports.reduce((all, report) => all + of(report), 0)
+  const recoveries = (how: Departure): number[] => {
+    const all = reports.flatMap((report) => report.recoveries.flatMap((one) => (one.how === how ? [one.ms] : [])))
+    return all.sort((a, b) => a - b)
+  }
   const best = ideal.flatMap(({ makespansMs }) => makespansMs)
   const makespans = reports.flatMap(({ makespansMs }) => makespansMs)
   const ratios = makespans.map((ms, index) => ms / (best[index] ?? ms)).sort((a, b) => a - b)
@@ -84,6 +91,7 @@ function rowOf(
     violations: sum((report) => report.violations.length),
     fairness: mean(reports.map((report) => jain(report.makespansMs.map((ms, at) => ms / (report.boundsMs[at] ?? ms))))),
     delaysMs,
+    recoveries: { crash: recoveries('crash'), sleep: recoveries('sleep'), goodbye: recoveries('goodbye') },
   }
 }
 
@@ -112,6 +120,15 @@ export const compareHeader = ['scheduler'.padEnd(20), ...columns.map(([title]) =
 
 export function compareLine(row: Row): string {
   return [row.scheduler.padEnd(20), ...columns.map(([, cell]) => cell(row).padStart(10))].join(' ')
+}
+
+/** How soon units ran elsewhere whose lender had left; empty when none had. */
+export function recoveryLines({ recoveries }: Row): string[] {
+  return (['crash', 'sleep', 'goodbye'] as const).flatMap((how) => {
+    const ms = recoveries[how]
+    const at = (share: number): string => quantile(ms, share).toFixed(0)
+    return ms.length > 0 ? [`  after ${how}: ${ms.length} units began anew, p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`] : []
+  })
 }
 
 /** Writes what the rows show: by load when there are several, and by number of machines when there are several. */

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { seededRandom } from '../base/clock.ts'
 import { type Scenario, type SchedulerName, schedulers } from './arena.ts'
-import { compareHeader, compareLine, comparePoint, type Row, writePlots } from './compare.ts'
+import { compareHeader, compareLine, comparePoint, type Row, recoveryLines, writePlots } from './compare.ts'
 import { gains } from './gains.ts'
 import { syntheticRecording } from './graph.ts'
 import { type Recording, readRecordings } from './recording.ts'
@@ -29,6 +29,8 @@ Compares schedulers on the same machines, builds and moments.
   --view N             machines that a builder is connected to (64)
   --silent SHARE       machines that take units and never answer (0)
   --slow SHARE         machines that take ten times as long (0)
+  --departures N       of each machine per hour: crash, lid closed with and without GOODBYE (0; market only)
+  --owners SHARE       machines whose owner comes and goes (0; market only)
   --no-transfers       bytes take no time
   --plots DIR          also draws SVG files there
 `
@@ -50,6 +52,8 @@ const options = {
   view: { type: 'string', default: '64' },
   silent: { type: 'string', default: '0' },
   slow: { type: 'string', default: '0' },
+  departures: { type: 'string', default: '0' },
+  owners: { type: 'string', default: '0' },
   'no-transfers': { type: 'boolean', default: false },
   plots: { type: 'string' },
   help: { type: 'boolean', default: false },
@@ -85,7 +89,7 @@ function main(args: string[]): void {
   for (const nodes of sizes) {
     for (const load of loads) {
       for (const row of comparePoint(scenarioOf(values, nodes, load), runs, names)) {
-        process.stdout.write(`${compareLine(row)}\n`)
+        for (const line of [compareLine(row), ...recoveryLines(row)]) process.stdout.write(`${line}\n`)
         rows.push(row)
       }
     }
@@ -114,6 +118,8 @@ function scenarioOf(values: Values, nodes: number, load: number): Scenario {
     view: whole('view', amount('view', values.view)),
     liars: amount('silent', values.silent),
     slow: amount('slow', values.slow),
+    departures: amount('departures', values.departures),
+    owners: amount('owners', values.owners),
     rules: rulesNow,
   }
 }

@@ -33,7 +33,18 @@ function scenario(seed: number, change: Partial<Scenario> = {}): Scenario {
     overheadMs: 20,
   }
   const told = { knowledge: 'nothing', errorSigma: 0.3, mobile: ['lib'], view: 64 } as const
-  return { seed, ...world, ...told, transfers: true, liars: 0, slow: 0, rules: rulesNow, ...change }
+  return {
+    seed,
+    ...world,
+    ...told,
+    transfers: true,
+    liars: 0,
+    slow: 0,
+    departures: 0,
+    owners: 0,
+    rules: rulesNow,
+    ...change,
+  }
 }
 
 function recording(units: [RecordedKind, number[], number, number][]): Recording {
@@ -163,6 +174,18 @@ describe('schedulers on the same world', () => {
     for (const load of [0.3, 0.7]) {
       const [market, table] = comparePoint(scenario(5, { load, builds: 20, speedSigma: 0.3 }), 2, ['market', 'table'])
       assert.ok(Math.abs((table?.ratio ?? 0) / (market?.ratio ?? 1) - 1) < 0.1, `${table?.ratio} ${market?.ratio}`)
+    }
+  })
+
+  it('every build ends although lenders crash, sleep and say goodbye, and owners come and go', () => {
+    const report = contest('market', scenario(4, { recordings, builds: 40, departures: 600, owners: 0.5 }))
+    assert.deepEqual(report.violations, [])
+    assert.ok(report.makespansMs.every(Number.isFinite))
+    for (const how of ['crash', 'sleep', 'goodbye'] as const) {
+      const some = report.recoveries.filter((one) => one.how === how)
+      assert.ok(some.length > 0, how)
+      // A GOODBYE needs no silence to be noticed.
+      if (how === 'goodbye') assert.ok(some.some(({ ms }) => ms < 500))
     }
   })
 
