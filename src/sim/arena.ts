@@ -1,6 +1,7 @@
 import { type Random, seededRandom } from '../base/clock.ts'
 import { Icecream, JoinIdleQueue, RandomChoice, SccacheDist, Sparrow, StaleLeastLoaded } from './baselines.ts'
 import { CargoBuild } from './cargo.ts'
+import type { Departure } from './churn.ts'
 import { Cluster } from './cluster.ts'
 import { type Graph, graphOf, graphPathMs, graphWorkMs, type Knowledge } from './graph.ts'
 import { AllKnowing } from './ideal.ts'
@@ -36,11 +37,16 @@ export interface Scenario {
   mobile: readonly RecordedKind[]
   wifiShare: number
   speedSigma: number
+  /** Of each machine; 0: 4, 8, 10 or 16, drawn for each. */
+  slots: number
   overheadMs: number
   transfers: boolean
   view: number
   liars: number
   slow: number
+  /** Of the scheduler `market`: departures of each machine per hour, and the share of machines with an owner at work. */
+  departures: number
+  owners: number
   /** Of the scheduler `table`. */
   rules: Rules
 }
@@ -64,6 +70,10 @@ export interface ArenaReport {
   wastedMs: number
   /** Slot milliseconds that stood idle while a unit that may leave waited. */
   idleMs: number
+  /** How often a slot stood idle for 100 ms while a unit that may leave waited as long. */
+  starved: number
+  /** From the end of a lender to the new start of its units. */
+  recoveries: readonly { how: Departure; ms: number }[]
   violations: string[]
 }
 
@@ -90,6 +100,7 @@ class Arena {
   readonly #active = new Set<CargoBuild>()
   readonly #violations: string[] = []
   #idleMs = 0
+  #starved = 0
 
   constructor(name: SchedulerName, scenario: Scenario) {
     this.#name = name
@@ -106,17 +117,15 @@ class Arena {
     let begun = 0
     for (const { at, home, graph } of arrivals) {
       time.after(at, () => {
-        const build = new CargoBuild(this.#cluster, this.#scheduler, begun++, home, graph)
+        const end = (): boolean => this.#active.delete(build)
+        const build = new CargoBuild(this.#cluster, this.#scheduler, begun++, home, graph, end)
         this.#builds.push(build)
         this.#active.add(build)
         build.start()
       })
     }
     this.#watch()
-    const done = (): boolean => {
-      for (const build of this.#active) if (build.finishedAt !== undefined) this.#active.delete(build)
-      return begun === arrivals.length && this.#active.size === 0
-    }
+    const done = (): boolean => this.#active.size === 0 && begun === arrivals.length
     const limit = 3_600_000 + (arrivals.at(-1)?.at ?? 0)
     if (!time.run(done, limit)) this.#violations.push('a build did not end within an hour')
     return this.#report()
@@ -134,6 +143,7 @@ class Arena {
         for (const job of build.waiting) {
           if (!job.unit.mobile) continue
           waiting += 1
+          // The first of a build is its oldest.
           oldest = Math.min(oldest, job.readyAt)
         }
       }
@@ -147,7 +157,7 @@ class Arena {
         this.#idleMs += sampleMs * Math.min(free, waiting)
         const both = Math.min(longest, now - oldest)
         if (both > idleMost && both <= idleMost + sampleMs) {
-          this.#violations.push(`at ${now.toFixed(0)} ms a slot stood idle for ${idleMost} ms while a unit waited`)
+          this.#starved += 1
         }
       }
       this.#watch()
@@ -172,6 +182,8 @@ class Arena {
       fetchMs: spent.fetchMs,
       wastedMs: spent.wastedMs,
       idleMs: this.#idleMs,
+      starved: this.#starved,
+      recoveries: this.#scheduler instanceof MarketScheduler ? this.#scheduler.recoveries : [],
       violations: this.#violations,
     }
   }

@@ -23,9 +23,11 @@ export class CargoBuild implements Build {
   readonly #ended: Uint8Array
   /** Machine → which units' outputs lie there. */
   readonly #held = new Map<number, Uint8Array>()
+  readonly #onEnd: () => void
   #left: number
 
-  constructor(cluster: Cluster, scheduler: Scheduler, number: number, home: number, graph: Graph) {
+  constructor(cluster: Cluster, scheduler: Scheduler, number: number, home: number, graph: Graph, onEnd: () => void) {
+    this.#onEnd = onEnd
     this.#cluster = cluster
     this.#scheduler = scheduler
     this.number = number
@@ -71,6 +73,7 @@ export class CargoBuild implements Build {
     if (this.#left > 0) return
     this.finishedAt = this.#cluster.time.now()
     this.#scheduler.end(this)
+    this.#onEnd()
   }
 
   hold(node: number, index: number): void {

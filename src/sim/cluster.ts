@@ -20,6 +20,8 @@ export interface ClusterInit {
   wifiShare: number
   /** Standard deviation of the logarithm of the machines' speeds. */
   speedSigma: number
+  /** Of each machine; 0: 4, 8, 10 or 16, drawn for each. */
+  slots: number
   /** Added to each compile away, for its sandbox and its files. */
   overheadMs: number
   /** False: bytes take no time. */
@@ -71,7 +73,8 @@ export class Cluster {
       const [silent, slow] = [random() < init.liars, random() < init.slow]
       const liar = silent ? 'silent' : slow ? 'slow' : 'no'
       const wifi = random() < init.wifiShare
-      const slots = slotChoices[Math.floor(random() * slotChoices.length)] ?? 8
+      const drawnSlots = slotChoices[Math.floor(random() * slotChoices.length)] ?? 8
+      const slots = init.slots > 0 ? init.slots : drawnSlots
       this.machines.push({ slots, speed: Math.exp(init.speedSigma * normal(random)), wifi, liar })
       this.#slotsFree += slots
       this.#processors.push(new Processor(this.time, slots))

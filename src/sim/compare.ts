@@ -1,8 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ArenaReport, contest, type Scenario, type SchedulerName } from './arena.ts'
+import type { Departure } from './churn.ts'
 import { drawPlot, type Series } from './plot.ts'
-import { mean, quantile } from './statistics.ts'
+import { jain, mean, quantile } from './statistics.ts'
 
 /** One scheduler on one point of a sweep: means over the seeds. */
 export interface Row {
@@ -24,8 +25,13 @@ export interface Row {
   wasted: number
   fetching: number
   idle: number
+  starved: number
   violations: number
+  /** How equally builds fared: Jain's index of makespan ÷ what it could be. */
+  fairness: number
   delaysMs: readonly number[]
+  /** Milliseconds from the end of a lender to the new start of its units, sorted. */
+  recoveries: Readonly<Record<Departure, readonly number[]>>
 }
 
 /** @param schedulers measured against the all-knowing one, which need not be among them */
@@ -45,6 +51,10 @@ function rowOf(
   ideal: readonly ArenaReport[],
 ): Row {
   const sum = (of: (report: ArenaReport) => number): number => reports.reduce((all, report) => all + of(report), 0)
+  const recoveries = (how: Departure): number[] => {
+    const all = reports.flatMap((report) => report.recoveries.flatMap((one) => (one.how === how ? [one.ms] : [])))
+    return all.sort((a, b) => a - b)
+  }
   const best = ideal.flatMap(({ makespansMs }) => makespansMs)
   const makespans = reports.flatMap(({ makespansMs }) => makespansMs)
   const ratios = makespans.map((ms, index) => ms / (best[index] ?? ms)).sort((a, b) => a - b)
@@ -77,8 +87,11 @@ function rowOf(
     wasted: sum((report) => report.wastedMs) / slotMs,
     fetching: sum((report) => report.fetchMs) / slotMs,
     idle: sum((report) => report.idleMs) / slotMs,
+    starved: sum((report) => report.starved),
     violations: sum((report) => report.violations.length),
+    fairness: mean(reports.map((report) => jain(report.makespansMs.map((ms, at) => ms / (report.boundsMs[at] ?? ms))))),
     delaysMs,
+    recoveries: { crash: recoveries('crash'), sleep: recoveries('sleep'), goodbye: recoveries('goodbye') },
   }
 }
 
@@ -98,6 +111,8 @@ const columns: readonly [title: string, cell: (row: Row) => string][] = [
   ['fetching %', ({ fetching }) => (100 * fetching).toFixed(1)],
   ['idle %', ({ idle }) => (100 * idle).toFixed(1)],
   ['wasted %', ({ wasted }) => (100 * wasted).toFixed(1)],
+  ['starved', ({ starved }) => String(starved)],
+  ['Jain', ({ fairness }) => fairness.toFixed(3)],
   ['broken', ({ violations }) => String(violations)],
 ]
 
@@ -105,6 +120,15 @@ export const compareHeader = ['scheduler'.padEnd(20), ...columns.map(([title]) =
 
 export function compareLine(row: Row): string {
   return [row.scheduler.padEnd(20), ...columns.map(([, cell]) => cell(row).padStart(10))].join(' ')
+}
+
+/** How soon units ran elsewhere whose lender had left; empty when none had. */
+export function recoveryLines({ recoveries }: Row): string[] {
+  return (['crash', 'sleep', 'goodbye'] as const).flatMap((how) => {
+    const ms = recoveries[how]
+    const at = (share: number): string => quantile(ms, share).toFixed(0)
+    return ms.length > 0 ? [`  after ${how}: ${ms.length} units began anew, p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`] : []
+  })
 }
 
 /** Writes what the rows show: by load when there are several, and by number of machines when there are several. */

@@ -7,7 +7,11 @@ import type { Build, Job, Scheduler } from './job.ts'
  */
 export class AllKnowing implements Scheduler {
   readonly #cluster: Cluster
+  /** Machines, the fastest first, and each one's place in that order. */
   readonly #fastest: readonly number[]
+  readonly #place: number[] = []
+  /** Places of machines that may have a free slot: a heap, the least first. */
+  readonly #free: number[]
   readonly #ready: Job[] = []
   readonly #bound = new Map<number, Job[]>()
   #dispatching = false
@@ -16,7 +20,12 @@ export class AllKnowing implements Scheduler {
     this.#cluster = cluster
     const speed = (node: number): number => cluster.machines[node]?.speed ?? 0
     this.#fastest = cluster.machines.map((_, node) => node).sort((a, b) => speed(b) - speed(a))
-    cluster.freed = () => this.#dispatch()
+    for (const [place, node] of this.#fastest.entries()) this.#place[node] = place
+    this.#free = this.#fastest.map((_, place) => place)
+    cluster.freed = (node) => {
+      if (cluster.free(node) === 1) push(this.#free, this.#place[node] ?? 0)
+      this.#dispatch(node)
+    }
   }
 
   begin(_build: Build): void {}
@@ -31,26 +40,31 @@ export class AllKnowing implements Scheduler {
     this.#dispatching = true
     this.#cluster.time.after(0, () => {
       this.#dispatching = false
-      this.#dispatch()
+      for (const node of [...this.#bound.keys()]) this.#runBound(node)
+      this.#dispatch(job.build.home)
     })
   }
 
-  #dispatch(): void {
-    for (const [node, queue] of this.#bound) {
-      while (this.#cluster.free(node) > 0) {
-        const job = queue.shift()
-        if (!job) break
-        this.#cluster.runFor(job, node)
-      }
-      if (queue.length === 0) this.#bound.delete(node)
+  #runBound(node: number): void {
+    const queue = this.#bound.get(node)
+    if (!queue) return
+    while (this.#cluster.free(node) > 0) {
+      const job = queue.shift()
+      if (!job) break
+      this.#cluster.runFor(job, node)
     }
-    if (this.#ready.length === 0) return
-    for (const node of this.#fastest) {
-      while (this.#cluster.free(node) > 0) {
-        const job = this.#ready.shift()
-        if (!job) return
-        this.#cluster.runFor(job, node)
-      }
+    if (queue.length === 0) this.#bound.delete(node)
+  }
+
+  #dispatch(freed: number): void {
+    this.#runBound(freed)
+    while (this.#ready.length > 0) {
+      const place = this.#free[0]
+      if (place === undefined) return
+      const node = this.#fastest[place] ?? 0
+      const job = this.#cluster.free(node) > 0 ? this.#ready.shift() : undefined
+      if (job) this.#cluster.runFor(job, node)
+      else pop(this.#free)
     }
   }
 
@@ -67,4 +81,32 @@ function insert(queue: Job[], job: Job): void {
     else high = middle
   }
   queue.splice(low, 0, job)
+}
+
+function push(heap: number[], value: number): void {
+  let at = heap.push(value) - 1
+  while (at > 0) {
+    const up = (at - 1) >>> 1
+    const parent = heap[up] ?? 0
+    if (parent <= value) break
+    heap[at] = parent
+    at = up
+  }
+  heap[at] = value
+}
+
+function pop(heap: number[]): void {
+  const last = heap.pop()
+  if (last === undefined || heap.length === 0) return
+  let at = 0
+  for (;;) {
+    let down = 2 * at + 1
+    if (down >= heap.length) break
+    if ((heap[down + 1] ?? Number.POSITIVE_INFINITY) < (heap[down] ?? 0)) down += 1
+    const child = heap[down] ?? 0
+    if (child >= last) break
+    heap[at] = child
+    at = down
+  }
+  heap[at] = last
 }

@@ -1,13 +1,15 @@
 import { parseArgs } from 'node:util'
 import { seededRandom } from '../base/clock.ts'
 import { type Scenario, type SchedulerName, schedulers } from './arena.ts'
-import { compareHeader, compareLine, comparePoint, type Row, writePlots } from './compare.ts'
+import { compareHeader, compareLine, comparePoint, type Row, recoveryLines, writePlots } from './compare.ts'
+import { gains } from './gains.ts'
 import { syntheticRecording } from './graph.ts'
 import { type Recording, readRecordings } from './recording.ts'
 import { runSeeds } from './seeds.ts'
 import { rulesNow } from './variant.ts'
 
 const usage = `usage: npm run sim -- [options]
+       npm run sim -- gains [options]    what other rules would bring
        npm run sim -- seeds --help
 
 Compares schedulers on the same machines, builds and moments.
@@ -23,9 +25,12 @@ Compares schedulers on the same machines, builds and moments.
   --error S            log-normal error of expected durations (0.3)
   --wifi SHARE         machines on Wi-Fi (0)
   --speed-sigma S      log-normal spread of speeds (0.3)
+  --slots N            of each machine (0: 4, 8, 10 or 16, at random)
   --view N             machines that a builder is connected to (64)
   --silent SHARE       machines that take units and never answer (0)
   --slow SHARE         machines that take ten times as long (0)
+  --departures N       of each machine per hour: crash, lid closed with and without GOODBYE (0; market only)
+  --owners SHARE       machines whose owner comes and goes (0; market only)
   --no-transfers       bytes take no time
   --plots DIR          also draws SVG files there
 `
@@ -43,56 +48,80 @@ const options = {
   error: { type: 'string', default: '0.3' },
   wifi: { type: 'string', default: '0' },
   'speed-sigma': { type: 'string', default: '0.3' },
+  slots: { type: 'string', default: '0' },
   view: { type: 'string', default: '64' },
   silent: { type: 'string', default: '0' },
   slow: { type: 'string', default: '0' },
+  departures: { type: 'string', default: '0' },
+  owners: { type: 'string', default: '0' },
   'no-transfers': { type: 'boolean', default: false },
   plots: { type: 'string' },
   help: { type: 'boolean', default: false },
 } as const
+
+function parse(args: string[]) {
+  return parseArgs({ args, options })
+}
 
 function main(args: string[]): void {
   if (args[0] === 'seeds') {
     runSeeds(args.slice(1))
     return
   }
-  const { values } = parseArgs({ args, options })
+  const gainsOnly = args[0] === 'gains'
+  const { values } = parse(gainsOnly ? args.slice(1) : args)
   if (values.help) {
     process.stdout.write(usage)
+    return
+  }
+  const loads = list('load', values.load)
+  const runs = whole('runs', amount('runs', values.runs))
+  const sizes = list('nodes', values.nodes).map((nodes) => whole('nodes', nodes))
+  if (gainsOnly) {
+    for (const nodes of sizes) {
+      for (const line of gains(scenarioOf(values, nodes, 0), loads, runs)) process.stdout.write(`${line}\n`)
+    }
     return
   }
   const names = values.schedulers.split(',').map((name) => oneOf<SchedulerName>('schedulers', name, schedulers))
   const rows: Row[] = []
   process.stdout.write(`${compareHeader}\n`)
-  for (const nodes of list('nodes', values.nodes)) {
-    for (const load of list('load', values.load)) {
-      const scenario: Scenario = {
-        seed: amount('seed', values.seed),
-        nodes: whole('nodes', nodes),
-        load,
-        builds:
-          values.builds === undefined ? Math.max(40, 4 * nodes) : whole('builds', amount('builds', values.builds)),
-        recordings: workload(values.workload, whole('units', amount('units', values.units))),
-        knowledge: oneOf('knowledge', values.knowledge, ['nothing', 'durations', 'graph'] as const),
-        errorSigma: amount('error', values.error),
-        mobile: ['lib'],
-        wifiShare: amount('wifi', values.wifi),
-        speedSigma: amount('speed-sigma', values['speed-sigma']),
-        overheadMs: 20,
-        transfers: !values['no-transfers'],
-        view: whole('view', amount('view', values.view)),
-        liars: amount('silent', values.silent),
-        slow: amount('slow', values.slow),
-        rules: rulesNow,
-      }
-      for (const row of comparePoint(scenario, whole('runs', amount('runs', values.runs)), names)) {
-        process.stdout.write(`${compareLine(row)}\n`)
+  for (const nodes of sizes) {
+    for (const load of loads) {
+      for (const row of comparePoint(scenarioOf(values, nodes, load), runs, names)) {
+        for (const line of [compareLine(row), ...recoveryLines(row)]) process.stdout.write(`${line}\n`)
         rows.push(row)
       }
     }
   }
   if (values.plots === undefined) return
   for (const file of writePlots(values.plots, rows)) process.stdout.write(`${file}\n`)
+}
+
+type Values = ReturnType<typeof parse>['values']
+
+function scenarioOf(values: Values, nodes: number, load: number): Scenario {
+  return {
+    seed: amount('seed', values.seed),
+    nodes,
+    load,
+    builds: values.builds === undefined ? Math.max(40, 4 * nodes) : whole('builds', amount('builds', values.builds)),
+    recordings: workload(values.workload, whole('units', amount('units', values.units))),
+    knowledge: oneOf('knowledge', values.knowledge, ['nothing', 'durations', 'graph'] as const),
+    errorSigma: amount('error', values.error),
+    mobile: ['lib'],
+    wifiShare: amount('wifi', values.wifi),
+    speedSigma: amount('speed-sigma', values['speed-sigma']),
+    slots: amount('slots', values.slots),
+    overheadMs: 20,
+    transfers: !values['no-transfers'],
+    view: whole('view', amount('view', values.view)),
+    liars: amount('silent', values.silent),
+    slow: amount('slow', values.slow),
+    departures: amount('departures', values.departures),
+    owners: amount('owners', values.owners),
+    rules: rulesNow,
+  }
 }
 
 function workload(name: string, units: number): Recording[] {

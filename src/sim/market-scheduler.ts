@@ -1,16 +1,28 @@
 import { create, toBinary } from '@bufbuild/protobuf'
+import type { Random } from '../base/clock.ts'
 import type { MarketBody } from '../market/frames.ts'
 import type { MarketEvent } from '../market/participant.ts'
 import { ControlFrameSchema } from '../wire/generated/control_pb.ts'
+import { type ChurnTarget, type Departure, injectChurn } from './churn.ts'
 import type { Cluster } from './cluster.ts'
 import type { Build, Job, Scheduler } from './job.ts'
 import { Network } from './network.ts'
 import { SimNode, simTask } from './node.ts'
 import { sample } from './random.ts'
+import type { VirtualTime } from './virtual-time.ts'
 
 export interface MarketOptions {
   /** Machines that a builder is connected to at most, chosen at random. */
   view: number
+  /** Departures of each machine per hour, and the share of machines whose owner comes and goes. */
+  departures: number
+  owners: number
+}
+
+interface Running {
+  id: string
+  index: number
+  kill(): void
 }
 
 const standing = new Set(['offer', 'building', 'goodbye'])
@@ -20,7 +32,7 @@ const actionBytes = 2000
 const ok = 1
 
 /** The market itself: one participant per machine, the same code as in the daemon. */
-export class MarketScheduler implements Scheduler {
+export class MarketScheduler implements Scheduler, ChurnTarget {
   readonly network: Network
   readonly violations: string[] = []
   readonly returned = new Map<string, number>()
@@ -28,8 +40,14 @@ export class MarketScheduler implements Scheduler {
   readonly #options: MarketOptions
   readonly #nodes: SimNode[]
   readonly #jobs = new Map<string, Job>()
-  readonly #running = new Map<string, { kill(): void }>()
-  readonly #linked = new Set<number>()
+  readonly #running = new Map<string, Running>()
+  /** Machines that build or have built → whom they are connected to. */
+  readonly #linked = new Map<number, ReadonlySet<number>>()
+  readonly #building = new Map<number, number>()
+  /** Units whose lender has left → when and how. */
+  readonly #bereft = new Map<string, { at: number; how: Departure }>()
+  /** From the end of a lender to the new start of its units. */
+  readonly recoveries: { how: Departure; ms: number }[] = []
   /** Bytes of frames by kind: of some of them, since all of a kind are about as long. */
   readonly #sizes = new Map<string, { count: number; bytes: number }>()
 
@@ -42,36 +60,96 @@ export class MarketScheduler implements Scheduler {
       loss: 0,
       duplicate: 0,
     })
-    this.#nodes = cluster.machines.map(({ slots, speed }, index) => {
-      return new SimNode({
-        name: String(index),
-        slots,
-        speed,
-        time,
-        network: this.network,
-        random,
-        handle: (node, event) => this.#handle(node, index, event),
-        observe: (_from, _to, body) => this.#measure(body),
-      })
+    this.#nodes = cluster.machines.map((_, index) => this.#newNode(index))
+    injectChurn(this, options.departures, options.owners)
+  }
+
+  get time(): VirtualTime {
+    return this.#cluster.time
+  }
+  get random(): Random {
+    return this.#cluster.random
+  }
+  get nodes(): number {
+    return this.#cluster.machines.length
+  }
+  mayLeave(index: number): boolean {
+    return !this.#building.get(index)
+  }
+  makeRoom(index: number, room: number): void {
+    this.#node(index).makeRoom(room)
+  }
+
+  depart(index: number, how: Departure, ms: number): void {
+    const { time } = this
+    const node = this.#node(index)
+    const at = time.now()
+    for (const running of [...this.#running.values()]) {
+      if (running.index === index) this.#bereft.set(running.id, { at, how })
+    }
+    if (how === 'goodbye') node.participant.stop()
+    for (const [key, running] of [...this.#running]) {
+      if (running.index !== index) continue
+      this.#running.delete(key)
+      running.kill()
+    }
+    if (how === 'sleep') {
+      node.suspend(ms)
+      return
+    }
+    // What is sent at this moment is still under way when the process ends.
+    if (how === 'crash') node.crash()
+    time.after(ms, () => {
+      if (how === 'goodbye') node.crash()
+      const fresh = this.#newNode(index)
+      this.#nodes[index] = fresh
+      for (const [home, seen] of this.#linked) {
+        if (home === index) this.#linked.delete(home)
+        else if (seen.has(index)) this.#join(home, index)
+      }
     })
+    // The connections break at some time.
+    time.after(4000 * this.random(), () => {
+      for (const other of this.#linked.keys()) if (other !== index) this.#node(other).participant.disconnect(node.name)
+    })
+  }
+
+  #newNode(index: number): SimNode {
+    const { time, random, machines } = this.#cluster
+    const { slots, speed } = machines[index] ?? { slots: 1, speed: 1 }
+    return new SimNode({
+      name: String(index),
+      slots,
+      speed,
+      time,
+      network: this.network,
+      random,
+      handle: (node, event) => this.#handle(node, index, event),
+      observe: (_from, _to, body) => this.#measure(body),
+    })
+  }
+
+  #join(home: number, index: number): void {
+    const [builder, lender] = [this.#node(home), this.#node(index)]
+    builder.run(() => builder.participant.connect(lender.name))
+    lender.run(() => lender.participant.connect(builder.name))
   }
 
   begin(build: Build): void {
     const node = this.#node(build.home)
+    this.#building.set(build.home, (this.#building.get(build.home) ?? 0) + 1)
     if (!this.#linked.has(build.home)) {
-      this.#linked.add(build.home)
-      const others = this.#nodes.filter((other) => other !== node)
+      const others = this.#nodes.flatMap((_, index) => (index === build.home ? [] : [index]))
       const seen =
         others.length > this.#options.view ? sample(others, this.#options.view, this.#cluster.random) : others
-      for (const other of seen) {
-        node.participant.connect(other.name)
-        other.participant.connect(node.name)
-      }
+      this.#linked.set(build.home, new Set(seen))
+      for (const index of seen) this.#join(build.home, index)
     }
     node.participant.tell({ kind: 'building', build: buildId(build), active: true })
   }
 
   end(build: Build): void {
+    this.#building.set(build.home, (this.#building.get(build.home) ?? 0) - 1)
     this.#node(build.home).participant.tell({ kind: 'building', build: buildId(build), active: false })
   }
 
@@ -121,6 +199,7 @@ export class MarketScheduler implements Scheduler {
       case 'here': {
         const { id } = event
         const job = this.#job(id)
+        this.#recovered(id)
         this.#cluster.run(job, index, {
           metadata: () => job.build.metadata(job.unit),
           end: () => {
@@ -156,7 +235,9 @@ export class MarketScheduler implements Scheduler {
   }
 
   #work(node: SimNode, index: number, { guest, award }: MarketEvent & { kind: 'run' }): void {
-    const job = this.#job(Buffer.from(award.task).toString('hex'))
+    const id = Buffer.from(award.task).toString('hex')
+    const job = this.#job(id)
+    this.#recovered(id)
     const key = guest + node.name
     const running = this.#cluster.run(job, index, {
       metadata: () => {
@@ -177,16 +258,20 @@ export class MarketScheduler implements Scheduler {
         node.participant.tellLender({ kind: 'finished', guest, result })
       },
     })
-    this.#running.set(key, running)
+    this.#running.set(key, { id, index, kill: () => running.kill() })
+  }
+
+  #recovered(id: string): void {
+    const bereft = this.#bereft.get(id)
+    if (bereft) this.recoveries.push({ how: bereft.how, ms: this.time.now() - bereft.at })
+    this.#bereft.delete(id)
   }
 
   #kill(node: SimNode, guest: string): void {
     node.clock.after(5, () => {
       const key = guest + node.name
-      const running = this.#running.get(key)
-      if (!running) return
+      this.#running.get(key)?.kill()
       this.#running.delete(key)
-      running.kill()
       const result = {
         outcome: 5,
         code: '',

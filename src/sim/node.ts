@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../base/clock.ts'
 import type { MarketBody } from '../market/frames.ts'
+import type { LendTerms } from '../market/lender-events.ts'
 import { type MarketEvent, Participant } from '../market/participant.ts'
 import type { Network } from './network.ts'
 import type { VirtualTime } from './virtual-time.ts'
@@ -38,6 +39,7 @@ export class SimNode {
   readonly clock: Clock
   readonly #time: VirtualTime
   readonly #network: Network
+  #terms: LendTerms
   #alive = true
   #stoppedUntil = 0
 
@@ -51,12 +53,12 @@ export class SimNode {
       after: (ms, run) => init.time.after(ms, () => this.#act(run)),
     }
     const { network, random } = init
-    const terms = { ...usualTerms, speedPermille: Math.round(1000 * (init.speed ?? 1)) }
+    this.#terms = { ...usualTerms, speedPermille: Math.round(1000 * (init.speed ?? 1)) }
     this.participant = new Participant(
       {
         clock: this.clock,
         random,
-        terms: () => terms,
+        terms: () => this.#terms,
         handle: (event) => init.handle(this, event),
         send: (to, body) => {
           if (!this.#alive) return false
@@ -77,6 +79,12 @@ export class SimNode {
   /** Runs `act` in this process: later while it is suspended, never once it is dead. */
   run(act: () => void): void {
     this.#act(act)
+  }
+
+  /** How many guests the owner lets in. */
+  makeRoom(room: number): void {
+    this.#terms = { ...this.#terms, room }
+    this.#act(() => this.participant.refresh())
   }
 
   crash(): void {

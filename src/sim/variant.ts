@@ -42,6 +42,7 @@ interface Waiting {
 interface Builder {
   home: number
   view: readonly number[]
+  seen: ReadonlySet<number>
   queue: Waiting[]
   reservations: number
   away: Map<Job, Copy[]>
@@ -52,6 +53,7 @@ const choices = 2
 const drawn = 6
 const messageBytes = 250
 const auctionFloorMs = 500
+const attemptFloorMs = 300_000
 
 /**
  * The market's rules as a table: the same decisions and delays without frames, timers and faults. It shows what other rules
@@ -66,6 +68,8 @@ export class VariantMarket implements Scheduler {
   readonly #kept: number[]
   readonly #held: Builder[][]
   readonly #done = new Set<Job>()
+  /** Builders with units that wait. */
+  readonly #hungry = new Set<Builder>()
   #sent = 0
   #order = 0
 
@@ -86,7 +90,15 @@ export class VariantMarket implements Scheduler {
       others <= this.#view
         ? [...machines.keys()].filter((node) => node !== home)
         : distinct(this.#view, () => Math.floor(random() * machines.length), home)
-    this.#builders.set(home, { home, view, queue: [], reservations: 0, away: new Map(), auction: [] })
+    this.#builders.set(home, {
+      home,
+      view,
+      seen: new Set(view),
+      queue: [],
+      reservations: 0,
+      away: new Map(),
+      auction: [],
+    })
   }
 
   end(_build: Build): void {}
@@ -98,6 +110,7 @@ export class VariantMarket implements Scheduler {
       return
     }
     insert(builder.queue, { job, order: this.#order++ })
+    this.#hungry.add(builder)
     this.#reserve(builder)
   }
 
@@ -241,6 +254,7 @@ export class VariantMarket implements Scheduler {
     const copies = builder.away.get(job) ?? []
     copies.push({ node, startedAt: time.now(), kill: running.kill })
     builder.away.set(job, copies)
+    time.after(Math.max(attemptFloorMs, 10 * job.unit.expectedMs), () => this.#overdue(builder, job))
     if (this.#rules.hedge) time.after(2 * job.unit.expectedMs + 1000, () => this.#hedge(builder, job))
   }
 
@@ -253,6 +267,15 @@ export class VariantMarket implements Scheduler {
     job.build.finished(job.unit)
   }
 
+  /** The longest that the market lets an attempt take. */
+  #overdue(builder: Builder, job: Job): void {
+    if (this.#done.has(job)) return
+    for (const copy of builder.away.get(job) ?? []) if (copy.node !== builder.home) copy.kill()
+    if (builder.away.get(job)?.some(({ node }) => node === builder.home)) return
+    if (this.#room(builder.home) > 0) this.#runHere(builder, job)
+    else this.#cluster.time.after(250, () => this.#overdue(builder, job))
+  }
+
   #freed(node: number): void {
     const builder = this.#builders.get(node)
     while (builder && this.#room(node) > 0) {
@@ -262,9 +285,10 @@ export class VariantMarket implements Scheduler {
     }
     this.#bid(node)
     // Builders that found nobody ask again: an offer has come.
-    for (const other of this.#builders.values()) {
+    for (const other of this.#hungry) {
       if (this.#room(node) <= 0) break
-      if (other.queue.length > 0 && other.reservations < choices * other.queue.length) this.#reserve(other)
+      if (other.queue.length === 0) this.#hungry.delete(other)
+      else if (other.seen.has(node) && other.reservations < choices * other.queue.length) this.#reserve(other)
     }
   }
 

@@ -12,6 +12,8 @@ export class VirtualTime implements Clock {
   readonly #heap: Entry[] = []
   #now = 0
   #order = 0
+  /** Entries of the heap that will do nothing: at most half of them, or a thousand. */
+  #cancelled = 0
 
   now(): number {
     return this.#now
@@ -25,7 +27,10 @@ export class VirtualTime implements Clock {
     const entry: Entry = { at: this.#now + Math.max(0, ms), order: this.#order++, run }
     this.#push(entry)
     return () => {
+      if (entry.run === undefined) return
       entry.run = undefined
+      this.#cancelled += 1
+      if (this.#cancelled > 1000 && this.#cancelled > this.#heap.length / 2) this.#sweep()
     }
   }
 
@@ -39,9 +44,21 @@ export class VirtualTime implements Clock {
       }
       this.#pop()
       this.#now = next.at
-      next.run?.()
+      const { run } = next
+      if (run === undefined) this.#cancelled -= 1
+      // Cancelled from now on, it is no longer in the heap.
+      next.run = undefined
+      run?.()
     }
     return true
+  }
+
+  #sweep(): void {
+    const live = this.#heap.filter(({ run }) => run !== undefined).sort((a, b) => a.at - b.at || a.order - b.order)
+    // What is sorted is a heap.
+    this.#heap.length = 0
+    for (const entry of live) this.#heap.push(entry)
+    this.#cancelled = 0
   }
 
   #push(entry: Entry): void {

@@ -19,6 +19,7 @@ interface GraphUnit {
 interface Note {
   key: string
   cpuMs: number
+  wallMs: number
   /** Share of the time after which the metadata was there. */
   metadataShare: number
   rmetaBytes: number
@@ -34,11 +35,12 @@ function main(directory: string, output: string): void {
     const wrapper = path.join(import.meta.dirname, 'rustc-timed')
     const env = { ...process.env, SHOAL_RECORD: notes, RUSTC_WRAPPER: wrapper, CARGO_INCREMENTAL: '0' }
     cargo(directory, scratch, ['build', '--locked', '--timings', '-j2'], env)
-    const byKey = Map.groupBy(
-      readdirSync(notes).flatMap((file) => readNote(path.join(notes, file))),
-      ({ key }) => key,
-    )
-    const runs = scriptRuns(path.join(scratch, 'cargo-timings', 'cargo-timing.html'))
+    const compiles = readdirSync(notes).flatMap((file) => readNote(path.join(notes, file)))
+    const byKey = Map.groupBy(compiles, ({ key }) => key)
+    const total = (of: (note: Note) => number): number => compiles.reduce((sum, note) => sum + of(note), 0)
+    // Of what runs beside rustc only the time on the wall is known; the rest of the machine slowed it as it slowed rustc.
+    const share = Math.min(1, total(({ cpuMs }) => cpuMs) / total(({ wallMs }) => wallMs))
+    const runs = scriptRuns(path.join(scratch, 'cargo-timings', 'cargo-timing.html'), share)
     const units = graph.map((unit) => record(unit, byKey, runs))
     const version = execFileSync('rustc', ['+nightly', '--version']).toString().trim()
     const root = graph.find((unit) => unit.target.kind.includes('bin'))?.pkg_id ?? ''
@@ -94,6 +96,7 @@ function readNote(file: string): Note[] {
     {
       key: key.join('|'),
       cpuMs: cpuMs(times.trim().split('\n').at(-1) ?? ''),
+      wallMs: 1000 * (Number(end) - Number(start)),
       metadataShare: Math.min(1, Math.max(0, (madeAt - Number(start)) / (Number(end) - Number(start)))),
       rmetaBytes: rmeta === undefined ? 0 : statSync(path.join(outDir, rmeta)).size,
       outputBytes: sizes.reduce((a, b) => a + b, 0),
@@ -115,11 +118,11 @@ function cpuMs(times: string): number {
 }
 
 /** How long the build scripts ran, by package and version: a wrapper of rustc does not see them. */
-function scriptRuns(report: string): Map<string, number> {
+function scriptRuns(report: string, share: number): Map<string, number> {
   const data = /const UNIT_DATA = (\[[\s\S]*?\n\]);/.exec(readFileSync(report, 'utf8'))?.[1] ?? '[]'
   const units = JSON.parse(data) as { name: string; version: string; mode: string; duration: number }[]
   const runs = units.filter(({ mode }) => mode === 'run-custom-build')
-  return new Map(runs.map(({ name, version, duration }) => [`${name} ${version}`, duration * 1000]))
+  return new Map(runs.map(({ name, version, duration }) => [`${name} ${version}`, duration * 1000 * share]))
 }
 
 function record(unit: GraphUnit, notes: Map<string, Note[]>, runs: Map<string, number>): RecordedUnit {

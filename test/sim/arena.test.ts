@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { describe, it } from 'node:test'
+import { seededRandom } from '../../src/base/clock.ts'
+import { contest, type Scenario, type SchedulerName, schedulers } from '../../src/sim/arena.ts'
+import { comparePoint } from '../../src/sim/compare.ts'
+import { Flows } from '../../src/sim/flows.ts'
+import { graphOf, graphPathMs, graphWorkMs, syntheticRecording, trueRanks } from '../../src/sim/graph.ts'
+import { Processor } from '../../src/sim/processor.ts'
+import { type RecordedKind, type RecordedUnit, type Recording, readRecordings } from '../../src/sim/recording.ts'
+import { rulesNow } from '../../src/sim/variant.ts'
+import { VirtualTime } from '../../src/sim/virtual-time.ts'
+
+const data = new URL('../../src/sim/data', import.meta.url).pathname
+const recordings = readRecordings(data)
+const small = recordings.filter(({ units }) => units.length < 100)
+const known = {
+  random: seededRandom(1),
+  errorSigma: 0,
+  knowledge: 'graph',
+  mobile: new Set<RecordedKind>(['lib']),
+} as const
+
+function scenario(seed: number, change: Partial<Scenario> = {}): Scenario {
+  const world = {
+    nodes: 10,
+    load: 0.5,
+    builds: 12,
+    recordings: small,
+    wifiShare: 0,
+    speedSigma: 0,
+    slots: 0,
+    overheadMs: 20,
+  }
+  const told = { knowledge: 'nothing', errorSigma: 0.3, mobile: ['lib'], view: 64 } as const
+  return {
+    seed,
+    ...world,
+    ...told,
+    transfers: true,
+    liars: 0,
+    slow: 0,
+    departures: 0,
+    owners: 0,
+    rules: rulesNow,
+    ...change,
+  }
+}
+
+function recording(units: [RecordedKind, number[], number, number][]): Recording {
+  const full = units.map(([kind, depends, metadataMs, ms]): RecordedUnit => {
+    return { name: 'unit', kind, depends, metadataMs, ms, sourceBytes: 1000, rmetaBytes: 1000, outputBytes: 3000 }
+  })
+  return { package: 'made up', rustc: '', profile: 'dev', jobs: 1, units: full }
+}
+
+describe('recorded builds', () => {
+  it('are at least eight, each with a link at the end and no path of a machine', () => {
+    assert.ok(recordings.length >= 8)
+    for (const { package: name, units } of recordings) {
+      assert.ok(
+        units.some(({ kind }) => kind === 'link'),
+        name,
+      )
+      assert.ok(units.length >= 50, name)
+      assert.ok(units.every(({ ms, metadataMs }) => metadataMs <= ms))
+      const graph = graphOf({ package: name, rustc: '', profile: '', jobs: 1, units }, known)
+      assert.ok(graphWorkMs(graph) > graphPathMs(graph))
+    }
+    assert.doesNotMatch(readFileSync(`${data}/ripgrep.json`, 'utf8'), /\//)
+  })
+})
+
+describe('graphOf()', () => {
+  it('starts a library on the metadata of what it uses, and a link on the end of everything below', () => {
+    const graph = graphOf(
+      recording([
+        ['lib', [], 300, 1000],
+        ['lib', [0], 100, 400],
+        ['link', [1], 50, 50],
+      ]),
+      known,
+    )
+    assert.deepEqual(graph[0]?.onMetadata, [1])
+    assert.deepEqual(graph[0]?.onEnd, [2])
+    assert.equal(graph[2]?.missing, 2)
+    // 0 to its end, then the link: longer than through 1, which starts after 300 ms.
+    assert.deepEqual(trueRanks(graph), [1050, 450, 50])
+    assert.deepEqual(
+      graph.map(({ rank }) => rank),
+      [1050, 450, 50],
+    )
+    assert.deepEqual(
+      graph.map(({ mobile }) => mobile),
+      [true, true, false],
+    )
+  })
+})
+
+describe('Flows', () => {
+  it('shares a link equally and gives the rest to who is left', () => {
+    const time = new VirtualTime()
+    const flows = new Flows(time)
+    const link = flows.resource(10)
+    const ended: [string, number][] = []
+    flows.start([link], 1000, () => ended.push(['long', time.now()]))
+    flows.start([link], 500, () => ended.push(['short', time.now()]))
+    time.run(() => ended.length === 2, 10_000)
+    assert.deepEqual(ended, [
+      ['short', 100],
+      ['long', 150],
+    ])
+  })
+})
+
+describe('Processor', () => {
+  it("slows a guest down when its owner's compiles fill the slots, and only then", () => {
+    const time = new VirtualTime()
+    const processor = new Processor(time, 1)
+    const ended: [string, number][] = []
+    const until = (name: string, ms: number) => [{ ms, reached: () => void ended.push([name, time.now()]) }]
+    processor.start(false, 2, until('guest', 400))
+    time.after(100, () => processor.start(true, 1, until('owner', 300)))
+    time.run(() => ended.length === 2, 10_000)
+    // 100 ms at speed 2 leave 200 ms of work; 300 ms at a fiftieth of it do 12.
+    assert.deepEqual(ended, [
+      ['owner', 400],
+      ['guest', 494],
+    ])
+  })
+})
+
+describe('schedulers on the same world', () => {
+  it('end every build, deliver nothing twice, and repeat themselves exactly', () => {
+    for (const name of schedulers) {
+      for (const load of [0.3, 0.9]) {
+        const one = scenario(3, { load, builds: 6, wifiShare: 0.5, speedSigma: 0.3 })
+        const report = contest(name, one)
+        assert.deepEqual(report.violations, [], name)
+        assert.equal(report.makespansMs.length, 6)
+        assert.ok(report.makespansMs.every(Number.isFinite), name)
+        assert.deepEqual(contest(name, one), report, name)
+      }
+    }
+  })
+
+  it('the all-knowing one keeps to what is possible', () => {
+    for (const seed of [1, 2, 3]) {
+      const { makespansMs, boundsMs } = contest('all-knowing', scenario(seed, { load: 0, builds: 1 }))
+      assert.ok((makespansMs[0] ?? 0) >= (boundsMs[0] ?? 0) - 1e-6)
+    }
+  })
+
+  it('the market comes within 15 % of it on machines of equal speed, ahead of every decentralised one', () => {
+    const others = ['sparrow', 'join-idle-queue', 'random', 'stale-least-loaded'] as const
+    for (const load of [0.5, 0.9]) {
+      const rows = comparePoint(scenario(1, { load, builds: 20 }), 2, ['market', ...others])
+      const ratio = (name: SchedulerName): number =>
+        rows.find(({ scheduler }) => scheduler === name)?.ratio ?? Number.NaN
+      assert.ok(ratio('market') <= 1.15, `${ratio('market')} at ${load}`)
+      for (const name of others) assert.ok(ratio('market') < ratio(name), `${name} at ${load}: ${ratio(name)}`)
+    }
+  })
+
+  it('the market says at most 15 messages and 4 KiB per unit away, however many machines there are', () => {
+    for (const nodes of [5, 20, 60]) {
+      const [row] = comparePoint(scenario(2, { nodes, builds: 10 }), 1, ['market'])
+      assert.ok(row && row.awayShare > 0.1)
+      assert.ok(row.messages <= 15 && row.bytes <= 4096, `${row.messages} messages, ${row.bytes} bytes at ${nodes}`)
+    }
+  })
+
+  it('the table decides as the state machines do: their makespans differ by less than 10 %', () => {
+    for (const load of [0.3, 0.7]) {
+      const [market, table] = comparePoint(scenario(5, { load, builds: 20, speedSigma: 0.3 }), 2, ['market', 'table'])
+      assert.ok(Math.abs((table?.ratio ?? 0) / (market?.ratio ?? 1) - 1) < 0.1, `${table?.ratio} ${market?.ratio}`)
+    }
+  })
+
+  it('every build ends although lenders crash, sleep and say goodbye, and owners come and go', () => {
+    const report = contest('market', scenario(4, { recordings, builds: 40, departures: 600, owners: 0.5 }))
+    assert.deepEqual(report.violations, [])
+    assert.ok(report.makespansMs.every(Number.isFinite))
+    for (const how of ['crash', 'sleep', 'goodbye'] as const) {
+      const some = report.recoveries.filter((one) => one.how === how)
+      assert.ok(some.length > 0, how)
+      // A GOODBYE needs no silence to be noticed.
+      if (how === 'goodbye') assert.ok(some.some(({ ms }) => ms < 500))
+    }
+  })
+
+  it('synthetic builds from 50 to 500 units end as well', () => {
+    for (const units of [50, 500]) {
+      const made = [syntheticRecording(units, seededRandom(units))]
+      const { violations, units: done } = contest('market', scenario(1, { recordings: made, load: 0, builds: 2 }))
+      assert.deepEqual(violations, [])
+      assert.ok(done >= 2 * units)
+    }
+  })
+})
