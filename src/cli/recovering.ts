@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline/promises'
+import { createInterface } from 'node:readline'
 import { foreignText, ShoalError } from '../base/errors.ts'
 import { answers } from './client.ts'
 import { isPerson } from './confirm.ts'
@@ -49,13 +49,14 @@ export async function recover(io: Io, options: RecoverOptions): Promise<void> {
 /** As it was printed: in one line or several, until all words are there or nothing more is said. */
 async function typedPhrase(io: Io): Promise<string> {
   note(io, `The ${phraseWords} words of the recovery phrase, in one line or in several:`)
-  const lines = createInterface({ input: io.stdin, output: io.stderr })
+  const lines = createInterface({ input: io.stdin, output: io.stderr, signal: io.signal })
   const words: string[] = []
   try {
-    while (words.length < phraseWords) {
-      const line = (await lines.question('> ', { signal: io.signal })).trim()
-      if (line === '') break
-      words.push(...line.split(/\s+/))
+    // Lines that are pasted at once all come; an answer to a question would be the first of them alone.
+    for await (const line of lines) {
+      if (line.trim() === '') break
+      words.push(...line.trim().split(/\s+/))
+      if (words.length >= phraseWords) break
     }
     return words.join(' ')
   } finally {

@@ -18,7 +18,13 @@ if (process.argv[2] === '--once') {
   }
   const near: unknown = JSON.parse(process.env.SHOAL_FAKE_NEAR ?? '[]')
   if (!agreed) say({ ok: false, error: { code: 'ERR_ROLE', message: 'this machine has joined nothing' } })
-  else if (request.action === 'look') say({ ok: true, value: { mesh: null, near } })
+  else if (request.action === 'examine') {
+    const part = { state: 'current' }
+    say({
+      ok: true,
+      value: { shim: part, observer: part, mesh: { ...mesh, ...JSON.parse(process.env.SHOAL_FAKE_MESH ?? '{}') } },
+    })
+  } else if (request.action === 'look') say({ ok: true, value: { mesh: null, near } })
   else say({ ok: true, value: { touched: ['/state/identity'], mesh, shim: '/state/bin/shim', request } })
   process.stdin.destroy()
 } else if (process.env.SHOAL_FAKE_FAILURE) {

@@ -97,3 +97,20 @@ test('up tells why a node stopped at once, with its code', async (t) => {
   assert.equal(stderr, 'error[ERR_CONFIG]: config.toml: slots: too many\n  hint: Use fewer.\n')
   assert.match(await readFile(paths.log, 'utf8'), /of an earlier start/)
 })
+
+test('init --recover hands over the phrase that it is told, in one line or several, and says none of it', async (t) => {
+  const { home } = await temporaryHome(t)
+  const words = Array.from({ length: 24 }, (_, at) => `word${at}`)
+  const piped = await shoal(['init', '--recover', '--member', '/ip4/10.0.0.1/tcp/1', '--json'], {
+    home,
+    stdin: words.join(' '),
+  })
+  const { request } = JSON.parse(piped.stdout)
+  assert.deepEqual(request, { action: 'recover', phrase: words.join(' '), members: ['/ip4/10.0.0.1/tcp/1'] })
+  const lines = [0, 6, 12, 18].map((at) => words.slice(at, at + 6).join(' '))
+  const typed = await shoal(['init', '--recover', '--json'], { home, stdin: `${lines.join('\n')}\n`, terminal: true })
+  assert.equal(JSON.parse(typed.stdout).request.phrase, words.join(' '))
+  assert.ok(!typed.stderr.includes('word3'))
+  assert.equal((await shoal(['init', '--recover'], { home })).code, 2)
+  assert.equal((await shoal(['init', '--member', '/ip4/10.0.0.1/tcp/1'], { home })).code, 2)
+})

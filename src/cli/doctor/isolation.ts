@@ -8,6 +8,8 @@ export interface Tried {
 }
 
 const lendsNothing = 'this machine borrows and lends nothing'
+/** What the node says before it has tried. */
+const untried = 'not started'
 const leastVersion = [0, 8]
 
 /** Whether guests can be isolated here. @param tried undefined when no node runs that could say so */
@@ -22,8 +24,7 @@ function sandbox(facts: SystemFacts, tried: Tried | undefined): Finding {
   if (tried === undefined) return warn('sandbox', 'was not tried: the node does it when it starts', '', 'shoal up')
   const { tier, reason } = tried
   if (tier !== 'none') return ok('sandbox', `holds what it was tried with, tier ${tier}${reason && `: ${reason}`}`)
-  // The node says nothing more before it has tried.
-  if (reason === '') return warn('sandbox', 'is being tried', '', 'shoal doctor')
+  if (reason === untried) return warn('sandbox', 'is being tried', '', 'shoal doctor')
   const isCause = bubblewrap(facts).level !== 'ok' || namespaces(facts).level !== 'ok'
   const mend = isCause ? [] : ['shoal down && shoal up']
   return warn('sandbox', `cannot be used: ${reason}`, lendsNothing, ...mend)
@@ -102,12 +103,11 @@ function controlGroups({ groups }: SystemFacts, tried: Tried | undefined): Findi
     return ok(check, `version ${groups.version ?? '?'}, the kernel keeps the limits of guests`)
   const cost = 'limits of guests are looked after five times a second, instead of kept by the kernel'
   if (groups.version === undefined) return warn(check, 'there are none with a limit on memory', cost)
+  const later = 'the node says when it starts whether it may use them'
+  if (tried === undefined && names !== '') return ok(check, `version ${groups.version} (${names}); ${later}`)
   if (groups.version === 1) {
     return warn(check, `version 1 (${names}), not for this node to divide`, cost)
   }
-  const has = groups.controllers.includes('memory') && groups.controllers.includes('pids')
-  if (tried === undefined && has)
-    return ok(check, `version 2 (${names}); the node says when it starts whether it may use them`)
   const restart = ['shoal down', 'systemd-run --user --scope -p Delegate=yes shoal up']
   return warn(check, `version 2 (${names || 'no controllers'}), not delegated to the node`, cost, ...restart)
 }

@@ -1,5 +1,5 @@
-import { type BigIntStats, constants } from 'node:fs'
-import { access, chmod, lstat, mkdir, statfs } from 'node:fs/promises'
+import type { BigIntStats } from 'node:fs'
+import { chmod, lstat, mkdir, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { codeOf, ShoalError } from '../../base/errors.ts'
 import type { ShoalPaths } from '../../base/paths.ts'
@@ -71,17 +71,6 @@ export async function diskSpace(cache: string, minFree: number): Promise<Finding
   if (free >= minFree) return ok('disk', `${bytes(free)} free`)
   const why = `the cache stops growing at ${bytes(minFree)} free, so less is recalled`
   return warn('disk', `${bytes(free)} free at ${dir}`, why, 'shoal cache gc --to 1GiB')
-}
-
-/** Whether a program can be run. */
-export async function isProgram(path: string): Promise<boolean> {
-  try {
-    await access(path, constants.X_OK)
-    return true
-  } catch (error) {
-    if (codeOf(error) !== undefined) return false
-    throw error
-  }
 }
 
 async function infoOf(path: string): Promise<BigIntStats | undefined> {
