@@ -154,7 +154,8 @@ export async function openUnits(
           over,
           plan: async (invocation) => {
             const planned = await plan(invocation, salt, planNeeds)
-            if (planned.shareable) sharing.planned(build, () => directoryOf(invocation), planned.key)
+            const mayAsk = mayAskOthers(policies, planned.kind)
+            if (planned.shareable && mayAsk) sharing.planned(build, () => directoryOf(invocation), planned.key)
             return planned
           },
           recall: {
