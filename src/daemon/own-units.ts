@@ -189,8 +189,9 @@ export async function openUnits(
               return planned
             }
             roots = planned.roots
-            const told = !isPrivate && !privateUnits.hasWorkspace(directoryOf(invocation))
-            if (told) sharing.planned(build, () => directoryOf(invocation), planned.key)
+            const isTold = !isPrivate && !privateUnits.hasWorkspace(directoryOf(invocation))
+            if (isTold && mayAskOthers(policies, planned.kind))
+              sharing.planned(build, () => directoryOf(invocation), planned.key)
             return planned
           },
           recall: {

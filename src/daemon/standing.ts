@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { type Datastore, Key } from 'interface-datastore'
 import { z } from 'zod'
 import { codeOf } from '../base/errors.ts'
@@ -5,6 +6,8 @@ import type { Logger } from '../base/log.ts'
 import { decodeCbor, encodeCbor } from '../wire/cbor.ts'
 
 const prefix = '/standing/'
+const doubtedPrefix = '/doubted/'
+const mostDoubted = 20_000
 const maxRecordBytes = 4096
 const mostLies = 8
 /**
@@ -43,6 +46,8 @@ export class Standings {
   readonly #needs: { datastore: Datastore; log: Logger }
   readonly #known = new Map<string, Standing>()
   readonly #accepted = new Map<string, number>()
+  /** Names of claims. */
+  readonly #doubted = new Set<string>()
 
   private constructor(needs: { datastore: Datastore; log: Logger }) {
     this.#needs = needs
@@ -60,7 +65,27 @@ export class Standings {
         needs.log.warn('it is not known how far a member can be trusted', { code: 'ERR_DECODE' })
       }
     }
+    for await (const key of needs.datastore.queryKeys({ prefix: doubtedPrefix })) {
+      standings.#doubted.add(key.toString().slice(doubtedPrefix.length))
+    }
     return standings
+  }
+
+  /** Whether something else came out here than a claim says. @param claim its bytes */
+  isDoubted(claim: Uint8Array): boolean {
+    return this.#doubted.size > 0 && this.#doubted.has(nameOf(claim))
+  }
+
+  /** Something else came out here than a claim says: it is not used again, whoever may be to blame. */
+  async doubt(claim: Uint8Array): Promise<void> {
+    const name = nameOf(claim)
+    for (const oldest of this.#doubted) {
+      if (this.#doubted.size < mostDoubted) break
+      this.#doubted.delete(oldest)
+      await this.#needs.datastore.delete(new Key(doubtedPrefix + oldest, false))
+    }
+    this.#doubted.add(name)
+    await this.#needs.datastore.put(new Key(doubtedPrefix + name, false), new Uint8Array())
   }
 
   isLiar(peerId: string): boolean {
@@ -109,3 +134,5 @@ export class Standings {
     await this.#needs.datastore.put(new Key(prefix + peerId, false), encodeCbor(standing).bytes)
   }
 }
+
+const nameOf = (claim: Uint8Array): string => createHash('sha256').update(claim).digest('hex')

@@ -4,14 +4,14 @@ import type { Clock, Random } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
 import { type ShoalError, ShoalError as Trouble, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { type Members, peerIdOf } from '../mesh/members.ts'
+import { peerIdOf } from '../mesh/members.ts'
 import { sameBytes } from '../mesh/statement.ts'
 import { encodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { LentInputs } from '../plan/lent-inputs.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { ClaimStore } from '../recall/claim-store.ts'
 import { readTrace } from '../recall/evidence.ts'
-import { contradict, Judge, packageOf } from '../recall/judge.ts'
+import { contradict, Judge, type JudgeNeeds, packageOf } from '../recall/judge.ts'
 import type { Disputed } from '../recall/recall.ts'
 import { isAbout, type SignedClaim, unwatched } from '../recall/signed-claim.ts'
 import type { TraceStore } from '../store/traces.ts'
@@ -26,7 +26,7 @@ import type { Case, Rerun, Verdict } from './verdict.ts'
 
 export interface TrustNeeds {
   datastore: Datastore
-  members: Members
+  members: JudgeNeeds['members']
   traces: Pick<TraceStore, 'traces'>
   clock: Clock
   random: Random
@@ -59,6 +59,10 @@ interface Doubtful {
   gift: Gift | undefined
 }
 
+export interface TrustInit {
+  trust: Pick<Config['trust'], 'audit-share' | 'audit-first'>
+}
+
 /** Whose word counts here, and how that is found out. */
 export class Trust {
   readonly judge: Judge
@@ -70,7 +74,7 @@ export class Trust {
 
   private constructor(
     needs: TrustNeeds,
-    { trust }: Pick<Config, 'trust'>,
+    { trust }: TrustInit,
     parts: { standings: Standings; determinism: Determinism },
   ) {
     const { members, log } = needs
@@ -82,15 +86,16 @@ export class Trust {
       members,
       store: new ClaimStore(needs),
       isLiar: (peerId) => this.standings.isLiar(peerId),
+      isDoubted: (claim) => this.standings.isDoubted(claim),
       isUnsteady: (name) => this.determinism.isUnsteady(name),
       log,
     })
     this.audits = new Audits(needs)
   }
 
-  static async open(needs: TrustNeeds, config: Pick<Config, 'trust'>): Promise<Trust> {
+  static async open(needs: TrustNeeds, init: TrustInit): Promise<Trust> {
     const parts = { standings: await Standings.open(needs), determinism: await Determinism.open(needs) }
-    return new Trust(needs, config, parts)
+    return new Trust(needs, init, parts)
   }
 
   async stop(): Promise<void> {
@@ -159,7 +164,7 @@ export class Trust {
     if (this.determinism.isUnsteady(name)) return []
     const claim = await this.sign(planned.action, { result, reads }, 'host')
     if (claim === undefined) return []
-    const kept = (await this.judge.kept(hexOf(planned.key))).filter((other) => contradict(other, claim))
+    const kept = await this.judge.against(claim)
     const against = new Map(kept.map((other): [SignedClaim, ReadSet] => [other, reads]))
     for (const { claim: other, reads: theirs } of disputed) {
       if (!sameBytes(other.body.outputs, claim.body.outputs)) against.set(other, theirs)
@@ -201,7 +206,7 @@ export class Trust {
       key: hexOf(planned.key),
       crate,
       case: async () => {
-        const counting = [...claims].filter(([claim]) => this.judge.counts(claim))
+        const counting = [...claims].filter(([claim]) => own !== undefined || this.judge.counts(claim))
         if (counting.length === 0) return undefined
         const known = counting.map(async ([claim, reads]) => ({ claim, reads: reads ?? (await this.#readsOf(claim)) }))
         return { claims: await Promise.all(known), own, usesMacros }
@@ -235,13 +240,16 @@ export class Trust {
       case 'unsteady':
         this.#needs.log.info('a package comes out differently each time', { package: name })
         await this.determinism.note(name, toolchain, false)
+        // Nobody can tell any more whether what others gave is one of the things that it comes out as.
+        for (const claim of claims) await this.#drop(gift ?? giftOf(claim))
         return
       case 'disagreed': {
         for (const claim of verdict.unexplained) await this.standings.unexplained(peerIdOf(claim.body.signer))
         // A macro can have made of it what it made of the place, or of the day: too little to share it.
         if (verdict.unexplained.length > 0 && planned.usesMacros) await this.determinism.note(name, toolchain, false)
-        for (const { body } of [...verdict.unexplained, ...verdict.liars]) {
-          await this.#drop(gift ?? { key: hexOf(body.action), result: body.result })
+        for (const claim of [...verdict.unexplained, ...verdict.liars]) {
+          await this.standings.doubt(claim.bytes)
+          await this.#drop(gift ?? giftOf(claim))
         }
         for (const claim of verdict.liars) await this.#lied(claim)
         return
@@ -274,3 +282,6 @@ export class Trust {
     }
   }
 }
+
+/** What is put into place on the word of a claim about all of it. */
+const giftOf = ({ body }: SignedClaim): Gift => ({ key: hexOf(body.action), result: body.result })

@@ -26,6 +26,8 @@ export interface JudgeNeeds {
   store: ClaimStore
   /** Whether a member has been caught: nothing that it says is used. */
   isLiar(peerId: string): boolean
+  /** Whether something else came out here than a claim (its bytes) says. */
+  isDoubted(claim: Uint8Array): boolean
   /** Whether a package (`name version`) is known to come out differently each time. */
   isUnsteady(name: string): boolean
   log: Logger
@@ -63,9 +65,13 @@ export class Judge {
   }
 
   /** Whether the word of a claim's signer counts now. */
-  counts({ body: { signer, package: name } }: SignedClaim): boolean {
-    const { members, isLiar, isUnsteady } = this.#needs
-    if (isUnsteady(name)) return false
+  counts(claim: SignedClaim): boolean {
+    const { isUnsteady, isDoubted } = this.#needs
+    return !isUnsteady(claim.body.package) && !isDoubted(claim.bytes) && this.#isBelieved(claim)
+  }
+
+  #isBelieved({ body: { signer } }: SignedClaim): boolean {
+    const { members, isLiar } = this.#needs
     if (sameBytes(signer, members.key)) return true
     const peerId = peerIdOf(signer)
     return members.objectionTo(peerId) === undefined && !isLiar(peerId)
@@ -106,6 +112,12 @@ export class Judge {
     const evidence = this.#evidence.get(trace) ?? evidenceOf(trace)
     this.#evidence.set(trace, evidence)
     return sameBytes(body.evidence, evidence)
+  }
+
+  /** Claims kept here that say something else than this one, also those that were found doubtful: of members that are no liars yet. */
+  async against(claim: SignedClaim): Promise<SignedClaim[]> {
+    const kept = await this.store.of(hexOf(claim.body.action))
+    return kept.filter((other) => contradict(other, claim) && this.#isBelieved(other))
   }
 
   /** Whether this node computed what a trace says. */

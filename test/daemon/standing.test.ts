@@ -29,6 +29,7 @@ test('what was found out about members and packages outlives the node', async (t
   const lied = [await standings.lied('bob', lie), await standings.lied('bob', { ...lie, at: 6 })]
   assert.deepEqual([...lied, standings.isLiar('bob')], [false, false, false], 'of one package it may be the compiler')
   assert.deepEqual([await standings.lied('bob', other), await standings.lied('bob', other)], [true, false])
+  await standings.doubt(new Uint8Array([1]))
   await ledger.note('fine 1.0.0', 'aa', true)
   await ledger.note('dice 1.0.0', 'aa', true)
   await ledger.note('dice 1.0.0', 'aa', false)
@@ -47,6 +48,7 @@ test('what was found out about members and packages outlives the node', async (t
   })
   assert.deepEqual([again.isLiar('ann'), again.isLiar('bob'), again.isLiar('cy')], [false, true, false])
   assert.deepEqual(again.view('bob')?.lies, [lie, other])
+  assert.deepEqual([again.isDoubted(new Uint8Array([1])), again.isDoubted(new Uint8Array([2]))], [true, false])
   const kept = await Determinism.open({ datastore: second.datastore, log: silentLogger })
   assert.deepEqual([kept.isUnsteady('dice 1.0.0'), kept.isUnsteady('fine 1.0.0')], [true, false])
   assert.deepEqual(kept.unsteady(), [{ package: 'dice 1.0.0', toolchain: 'aa', same: 1, different: 1 }])

@@ -1,117 +1,25 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { CID } from 'multiformats/cid'
-import { silentLogger } from '../../src/base/log.ts'
-import { encodeResult, encodeTrace, limits, type ReadSet, type Result, type Trace } from '../../src/plan/action.ts'
-import { type Place, rootsDigest } from '../../src/recall/evidence.ts'
-import type { Policy } from '../../src/recall/policy.ts'
-import { type Holding, Recall, type Recalled, type RecallNeeds } from '../../src/recall/recall.ts'
-import type { SignedClaim } from '../../src/recall/signed-claim.ts'
+import { encodeResult, limits, type ReadSet } from '../../src/plan/action.ts'
+import { rootsDigest } from '../../src/recall/evidence.ts'
 import { cidOf, dagCborCodec, hexOf } from '../../src/wire/cid.ts'
-import { content, metadata, placeIn, planned, result } from './support.ts'
-import { Court } from './words.ts'
-
-const keyHex = hexOf(planned.key)
-const signal = new AbortController().signal
-const work = Buffer.alloc(32, 7)
-const policies: Policy[] = [{ kind: 'team' }]
-const options = { expectedMs: 100, signal, work, policies }
-
-const court = new Court()
-
-interface Fixture {
-  recall: Recall
-  blocks: Map<string, Uint8Array>
-  traces: Map<string, Uint8Array[]>
-  /** What was asked of the mesh and fetched from it. */
-  asked: { budgetMs: number; work: Uint8Array | undefined }[]
-  fetched: { cid: string; from: readonly string[]; maxBytes: number }[]
-}
-
-/** A node; its peers hold these traces, and each the blocks of the result. */
-function node(holdings: readonly Holding[] = [], fetch?: RecallNeeds['fetch']): Fixture {
-  const blocks = new Map<string, Uint8Array>()
-  const traces = new Map<string, Uint8Array[]>()
-  const asked: Fixture['asked'] = []
-  const fetched: Fixture['fetched'] = []
-  const recall = new Recall({
-    blocks: {
-      get: async (cid) => blocks.get(hexOf(cid)),
-      has: async (cid) => blocks.has(hexOf(cid)),
-      put: async (bytes, codec) => {
-        blocks.set(hexOf(cidOf(bytes)), bytes)
-        return cidOf(bytes, codec)
-      },
-    },
-    traces: {
-      traces: async (hex) => traces.get(hex) ?? [],
-      add: async (hex, trace) => {
-        const others = (traces.get(hex) ?? []).filter((other) => Buffer.compare(other, trace) !== 0)
-        traces.set(hex, [trace, ...others])
-      },
-      remove: async (hex, trace) => {
-        const others = (traces.get(hex) ?? []).filter((other) => Buffer.compare(other, trace) !== 0)
-        traces.set(hex, others)
-      },
-    },
-    ask: async (_key, { budgetMs, work }) => {
-      asked.push({ budgetMs, work })
-      return holdings
-    },
-    fetch: async (cid, { from, maxBytes, signal }) => {
-      fetched.push({ cid: cid.toString(), from, maxBytes })
-      return fetch === undefined ? encodeResult(result).bytes : await fetch(cid, { from, maxBytes, signal })
-    },
-    judge: new Court().judge,
-    log: silentLogger,
-  })
-  return { recall, blocks, traces, asked, fetched }
-}
-
-/** Sees a schema of this content and nothing else. */
-const placeWith = (schema: CID | undefined, change: Partial<Place> = {}): Place =>
-  placeIn('', {
-    env: new Map([['COLOUR', 'red']]),
-    view: {
-      see: (kind, path) => {
-        if (path !== '/ws/schema.json') return kind === 'absent' ? 'there' : undefined
-        return kind === 'file' ? schema : undefined
-      },
-      what: () => undefined,
-    },
-    ...change,
-  })
-const place = placeWith(content('schema'))
-const reads: ReadSet = {
-  reads: [
-    ['absent', '\0workspace\0/none', null],
-    ['file', '\0workspace\0/schema.json', content('schema')],
-  ],
-  env: [
-    ['COLOUR', 'red'],
-    ['UNSET', null],
-  ],
-}
-const traceOf = (of: Result, set = reads): Trace => ({
-  v: 2,
-  action: planned.key,
-  ...set,
-  result: encodeResult(of).cid,
-})
-const bytesOf = (trace: Trace): Uint8Array => encodeTrace(trace).bytes
-
-/** What ann says of it. */
-const word = (of: Result, set = reads): SignedClaim => court.claim(court.mesh.ann, of, set)
-/** What a peer answers, on ann's word. */
-const held = (peer: string, of: Result, set = reads): Holding => ({
-  peer,
-  traces: [bytesOf(traceOf(of, set))],
-  claims: [word(of, set).bytes],
-})
-function used(recalled: Awaited<ReturnType<Recall['mesh']>>): Recalled {
-  assert.ok(recalled !== undefined && 'result' in recalled)
-  return recalled
-}
+import {
+  bytesOf,
+  type Fixture,
+  held,
+  keyHex,
+  node,
+  options,
+  place,
+  placeWith,
+  policies,
+  reads,
+  traceOf,
+  used,
+  word,
+  work,
+} from './recall-node.ts'
+import { content, metadata, planned, result } from './support.ts'
 
 /** A node that has compiled the unit. */
 async function remembering(set = reads): Promise<Fixture> {
@@ -345,82 +253,4 @@ test('a trace of a peer that says nothing of a source, or names what has no end,
   }
   const { recall } = node([held('p', result)])
   assert.deepEqual(used(await recall.mesh(planned, place, options)).holders, ['p'])
-})
-
-/** What a peer answers on these words. */
-const holding = (claims: readonly SignedClaim[], of: Result = result): Holding => ({
-  peer: 'p',
-  traces: [bytesOf(traceOf(of))],
-  claims: claims.map(({ bytes }) => bytes),
-})
-const changed: Result = { ...result, outputs: result.outputs.map((output) => ({ ...output, cid: content('changed') })) }
-
-test('what nobody stands behind is not used under any policy', async () => {
-  const { ann, max } = court.mesh
-  const stranger = court.mesh.hire(court.mesh.ann, 90, ['member'])
-  const forged = { ...word(result), bytes: word(result).bytes.map((byte, at) => (at === 40 ? byte ^ 1 : byte)) }
-  for (const claims of [
-    [],
-    [forged],
-    [court.claim(stranger, result, reads)],
-    // Good words on something else: another result, other sources, another action.
-    [court.claim(ann, { ...result, wallMs: 77 }, reads)],
-    [court.claim(ann, result, { reads: [], env: [] })],
-    [court.claim(ann, { ...result, action: content('other') }, reads)],
-  ]) {
-    const { recall, fetched } = node([holding(claims)])
-    assert.equal(await recall.mesh(planned, place, options), undefined)
-    assert.deepEqual(fetched, [])
-  }
-  assert.deepEqual(
-    used(await node([holding([court.claim(max, result, reads)])]).recall.mesh(planned, place, options)).holders,
-    ['p'],
-  )
-})
-
-test('a result whose outputs are not those of the claim is not used', async () => {
-  const claim = court.claim(court.mesh.ann, result, reads, { outputs: new Uint8Array(32) })
-  assert.equal(await node([holding([claim])]).recall.mesh(planned, place, options), undefined)
-})
-
-test('a policy that wants more than one word refuses until there are enough', async () => {
-  const { ann, ivy } = court.mesh
-  const both = [court.claim(ann, result, reads), court.claim(ivy, { ...result, wallMs: 5 }, reads)]
-  for (const [policy, claims, expected] of [
-    [{ kind: 'quorum', people: 2 }, both.slice(0, 1), 'policy'],
-    [{ kind: 'quorum', people: 2 }, both, 'used'],
-    [{ kind: 'quorum', people: 3 }, both, 'policy'],
-    [{ kind: 'ci' }, both, 'policy'],
-    [{ kind: 'own' }, both, 'policy'],
-    [{ kind: 'strict' }, both.slice(0, 1), 'used'],
-  ] as const) {
-    const { recall } = node([holding(claims)])
-    const found = await recall.mesh(planned, place, { ...options, policies: [{ kind: 'team' }, policy] })
-    assert.equal(found && ('refused' in found ? found.refused : 'used'), expected, JSON.stringify(policy))
-  }
-})
-
-test('of two that say different things neither is used, whoever they are, and both are remembered', async () => {
-  const { ann, ivy } = court.mesh
-  const words = [court.claim(ann, result, reads), court.claim(ivy, changed, reads)]
-  const { recall, fetched } = node([holding(words), holding(words.slice(1), changed)])
-  const found = await recall.mesh(planned, place, options)
-  assert.ok(found !== undefined && 'refused' in found)
-  assert.equal(found.refused, 'conflict')
-  assert.deepEqual(new Set(found.disputed.map(({ claim }) => Buffer.from(claim.sig).toString('hex'))).size, 2)
-  assert.deepEqual(fetched, [])
-  // The one who has said the other thing need not say it again.
-  assert.ok('refused' in ((await recall.mesh(planned, place, options)) ?? {}))
-})
-
-test('what is kept on others’ word is used again by those only who would take it now', async () => {
-  const { ann, max } = court.mesh
-  const fixture = node()
-  await fixture.recall.remember(result, reads, [court.claim(ann, result, reads)])
-  fixture.blocks.set(hexOf(cidOf(metadata)), metadata)
-  const isUsed = async (...asked: Policy[]) => 'result' in (await fixture.recall.own(planned, place, asked))
-  assert.deepEqual([await isUsed({ kind: 'team' }), await isUsed({ kind: 'strict' })], [true, true])
-  assert.deepEqual([await isUsed({ kind: 'own' }), await isUsed({ kind: 'quorum', people: 2 })], [false, false])
-  await fixture.recall.remember(result, reads, [court.claim(max, result, reads)])
-  assert.deepEqual([await isUsed({ kind: 'own' }), await isUsed({ kind: 'ci' }, { kind: 'own' })], [true, true])
 })

@@ -6,7 +6,7 @@ import { peerIdOf } from '../../src/mesh/members.ts'
 import { revoke } from '../../src/mesh/revocation.ts'
 import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
 import { ClaimStore } from '../../src/recall/claim-store.ts'
-import { Judge } from '../../src/recall/judge.ts'
+import { Judge, type JudgeNeeds } from '../../src/recall/judge.ts'
 import {
   type ClaimBody,
   evidenceOf,
@@ -40,8 +40,10 @@ export class Court {
   readonly mesh = office()
   readonly liars = new Set<string>()
   readonly unsteady = new Set<string>()
+  readonly doubted = new Set<Uint8Array>()
   readonly roster = this.mesh.roster(this.mesh.ann, this.mesh.ivy, this.mesh.max)
   readonly store = new ClaimStore({ datastore: memory(), log: silentLogger })
+  readonly members: JudgeNeeds['members']
   readonly judge: Judge
 
   /** @param self default: max */
@@ -53,10 +55,12 @@ export class Court {
       const isMember = roster.members(start).some((member) => member.peerId === peerId)
       return isMember ? undefined : new ShoalError('ERR_NOT_MEMBER', peerId)
     }
+    this.members = { genesis, key: key.publicKey, signer: key, now: start, roster, objectionTo }
     this.judge = new Judge({
-      members: { genesis, key: key.publicKey, signer: key, now: start, roster, objectionTo },
+      members: this.members,
       store: this.store,
       isLiar: (peerId) => this.liars.has(peerId),
+      isDoubted: (claim) => this.doubted.has(claim),
       isUnsteady: (name) => this.unsteady.has(name),
       log: silentLogger,
     })

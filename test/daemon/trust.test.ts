@@ -1,0 +1,277 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { silentLogger } from '../../src/base/log.ts'
+import { Trust } from '../../src/daemon/trust.ts'
+import type { Rerun } from '../../src/daemon/verdict.ts'
+import { encodeAction, encodeResult, encodeTrace, type ReadSet, type Result } from '../../src/plan/action.ts'
+import type { LentInputs } from '../../src/plan/lent-inputs.ts'
+import type { PlannedAction } from '../../src/plan/plan.ts'
+import { outputsDigest, type SignedClaim } from '../../src/recall/signed-claim.ts'
+import { openIndexDb } from '../../src/store/index-db.ts'
+import { cidOf, hexOf } from '../../src/wire/cid.ts'
+import { ManualClock } from '../mesh/fixture.ts'
+import type { Person } from '../mesh/office.ts'
+import { content, planned as plannedUnit, result } from '../recall/support.ts'
+import { Court, peerOf } from '../recall/words.ts'
+
+const reads: ReadSet = { reads: [['file', '\0workspace\0/src/lib.rs', content('source')]], env: [] }
+const inputs = { inputs: { cid: content('inputs'), bytes: new Uint8Array() } } as LentInputs
+
+/** max's node, which believes until it knows better. */
+class Desk {
+  readonly court = new Court()
+  readonly clock = new ManualClock()
+  readonly traces = new Map<string, Uint8Array[]>()
+  readonly dropped: string[] = []
+  readonly purged: string[] = []
+  readonly troubles: string[] = []
+  /** What comes out when something is run again. */
+  rerun: () => Rerun | undefined = () => undefined
+  trust: Trust | undefined
+
+  static async open(t: TestContext): Promise<Desk & { trust: Trust }> {
+    const dir = await mkdtemp(join(tmpdir(), 'shoal-trust-'))
+    const { datastore, close } = await openIndexDb({ dir, log: silentLogger })
+    const desk = new Desk()
+    const trust = await Trust.open(
+      {
+        datastore,
+        members: desk.court.members,
+        traces: { traces: async (key) => desk.traces.get(key) ?? [] },
+        clock: desk.clock,
+        random: () => 0.5,
+        log: silentLogger,
+        machine: { cores: 2, busyCores: () => 0, onBattery: () => false, freeMemoryBytes: () => 2 ** 40 },
+        isQuiet: () => true,
+        trouble: ({ code }) => desk.troubles.push(code),
+        rerun: async () => desk.rerun(),
+        keepInputs: async () => undefined,
+        purge: async (peer) => desk.purged.push(peer),
+        given: () => ({
+          drop: async (_key, cid) => {
+            desk.dropped.push(cid.toString())
+            return { results: 1, files: 1 }
+          },
+        }),
+      },
+      { trust: { 'audit-share': 0.03, 'audit-first': 20 } },
+    )
+    t.after(async () => {
+      await trust.stop()
+      await close()
+      await rm(dir, { recursive: true, force: true })
+    })
+    return Object.assign(desk, { trust })
+  }
+
+  /** Waits until everything that is to be run again has been. */
+  async rest(): Promise<void> {
+    for (let tries = 0; tries < 1000 && (this.trust?.audits.stats.waiting ?? 0) > 0; tries += 1) {
+      this.clock.advance(500)
+      for (let turns = 0; turns < 10; turns += 1) await turn()
+    }
+  }
+}
+
+/** A unit of a package, and what it gives. */
+function unit(name: string, change: Partial<PlannedAction> = {}) {
+  const action = {
+    ...plannedUnit.action,
+    env: [['CARGO_PKG_NAME', name] as [string, string], ['CARGO_PKG_VERSION', '1.0.0'] as [string, string]],
+  }
+  const { cid, bytes } = encodeAction(action)
+  const planned: PlannedAction = { ...plannedUnit, action, key: cid, actionBytes: bytes, ...change }
+  const giving = (text: string): Result => ({
+    ...result,
+    action: cid,
+    outputs: result.outputs.map((output) => ({ ...output, cid: cidOf(Buffer.from(text)) })),
+  })
+  return { planned, giving }
+}
+
+const comesOut = (text: string): Rerun => ({ outputs: outputsDigest(unit('any').giving(text)), reads })
+
+/** The node has used what somebody gave. */
+async function use(
+  desk: Desk & { trust: Trust },
+  by: Person,
+  of: ReturnType<typeof unit>,
+  text: string,
+  tier: SignedClaim['body']['tier'],
+) {
+  const made = of.giving(text)
+  const env = new Map(of.planned.action.env)
+  const named = { tier, package: `${env.get('CARGO_PKG_NAME')} 1.0.0` }
+  const claim = desk.court.claim(by, made, reads, named)
+  const trace = encodeTrace({ v: 2, action: of.planned.key, ...reads, result: encodeResult(made).cid })
+  desk.traces.set(hexOf(of.planned.key), [trace.bytes])
+  await desk.trust.judge.store.add([claim])
+  const { planned } = of
+  await desk.trust.accepted(planned, { planned, inputs }, [claim], { result: made, looked: reads })
+  return { claim, cid: encodeResult(made).cid.toString() }
+}
+
+test('what an honest member gave is found right', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('right')
+  const { ann } = desk.court.mesh
+  for (const name of ['one', 'two']) await use(desk, ann, unit(name), 'right', 'confined')
+  await desk.rest()
+  const view = desk.trust.view(peerOf(ann))
+  assert.deepEqual([view?.accepted, view?.audited, view?.agreed, view?.isLiar], [2, 2, 2, false])
+  assert.deepEqual([desk.dropped, desk.purged, desk.troubles], [[], [], []])
+})
+
+test('lies about two packages make a liar, of whom all is dropped; each lie is dropped when it is found', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('right')
+  const { ann } = desk.court.mesh
+  const one = await use(desk, ann, unit('one'), 'wrong', 'confined')
+  await desk.rest()
+  assert.deepEqual([desk.dropped, desk.purged], [[one.cid], []])
+  assert.deepEqual(
+    desk.trust.judge.admit(one.claim.body.action, [one.claim.bytes]),
+    [],
+    'it is not taken a second time',
+  )
+  const two = await use(desk, ann, unit('two'), 'wrong', 'watched')
+  await desk.rest()
+  assert.deepEqual([desk.dropped, desk.purged], [[one.cid, two.cid], [peerOf(ann)]])
+  assert.deepEqual(desk.troubles, ['ERR_LIAR'])
+  const other = desk.court.claim(ann, unit('three').giving('right'), reads)
+  assert.deepEqual(desk.trust.judge.admit(other.body.action, [other.bytes]), [])
+})
+
+test('what was computed at home is dropped at once, and called a lie when rustc here has made something else of it', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('right')
+  const { ann } = desk.court.mesh
+  for (const name of ['one', 'two']) {
+    const of = unit(name)
+    const { cid } = await use(desk, ann, of, 'wrong', 'host')
+    await desk.rest()
+    assert.equal(desk.dropped.at(-1), cid)
+    const [claim] = await desk.trust.made(
+      of.planned,
+      { planned: of.planned, inputs },
+      { result: of.giving('right'), reads, disputed: [] },
+    )
+    assert.ok(claim)
+    await desk.rest()
+  }
+  const view = desk.trust.view(peerOf(ann))
+  assert.deepEqual([view?.unexplained, view?.lies.length, desk.purged], [2, 2, [peerOf(ann)]])
+})
+
+test('a package that comes out differently is marked and dropped, and nobody is blamed', async (t) => {
+  const desk = await Desk.open(t)
+  let rolls = 0
+  desk.rerun = () => {
+    rolls += 1
+    return comesOut(`${rolls}`)
+  }
+  const { ann } = desk.court.mesh
+  const dice = unit('dice')
+  const { claim, cid } = await use(desk, ann, dice, 'something', 'confined')
+  await desk.rest()
+  assert.deepEqual([desk.trust.determinism.isUnsteady('dice 1.0.0'), desk.dropped], [true, [cid]])
+  assert.deepEqual(desk.trust.judge.admit(dice.planned.key, [claim.bytes]), [])
+  assert.deepEqual(
+    await desk.trust.made(
+      dice.planned,
+      { planned: dice.planned, inputs },
+      { result: dice.giving('8'), reads, disputed: [] },
+    ),
+    [],
+  )
+  assert.deepEqual([desk.trust.view(peerOf(ann))?.lies, desk.purged], [[], []])
+})
+
+test('what a macro made differently is marked, however often it comes out alike here', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('today')
+  const { ann } = desk.court.mesh
+  for (const name of ['one', 'two', 'three'])
+    await use(desk, ann, unit(name, { usesMacros: true }), 'yesterday', 'confined')
+  await desk.rest()
+  const view = desk.trust.view(peerOf(ann))
+  assert.deepEqual([view?.unexplained, view?.lies, view?.isLiar], [3, [], false])
+  assert.equal(desk.trust.determinism.unsteady().length, 3)
+})
+
+test('a node that makes something else of the same a second time marks it, and says nothing more of it', async (t) => {
+  const desk = await Desk.open(t)
+  const dice = unit('dice')
+  const make = (text: string) =>
+    desk.trust.made(dice.planned, { planned: dice.planned, inputs }, { result: dice.giving(text), reads, disputed: [] })
+  assert.equal((await make('six')).length, 1)
+  assert.equal((await make('one')).length, 0)
+  assert.ok(desk.trust.determinism.isUnsteady('dice 1.0.0'))
+})
+
+test('who contradicts others is tried even when its evidence is another one', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('right')
+  const { ann } = desk.court.mesh
+  const wide: ReadSet = { ...reads, env: [['NOT_ASKED_FOR', null]] }
+  for (const name of ['one', 'two']) {
+    const of = unit(name)
+    const claim = desk.court.claim(ann, of.giving('wrong'), wide, { tier: 'host', package: `${name} 1.0.0` })
+    const disputed = [{ claim, reads: wide }]
+    await desk.trust.made(of.planned, { planned: of.planned, inputs }, { result: of.giving('right'), reads, disputed })
+    await desk.rest()
+  }
+  assert.equal(desk.trust.view(peerOf(ann))?.isLiar, true)
+})
+
+test('who lies about a part of what was made here loses the whole', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('right')
+  const { ann } = desk.court.mesh
+  const wholes: string[] = []
+  for (const name of ['one', 'two']) {
+    const [whole, part] = [unit(name), unit(`${name}_objects`)]
+    const claim = desk.court.claim(ann, part.giving('wrong'), reads, { tier: 'confined', package: `${name} 1.0.0` })
+    const made = whole.giving('linked')
+    const lent = { planned: part.planned, inputs }
+    await desk.trust.accepted(whole.planned, lent, [claim], { result: made, looked: reads })
+    wholes.push(encodeResult(made).cid.toString())
+    await desk.rest()
+  }
+  assert.deepEqual([desk.dropped, desk.purged], [wholes, [peerOf(ann)]])
+  const other = desk.court.claim(ann, unit('three').giving('wrong'), reads)
+  const { planned } = unit('three')
+  await desk.trust.accepted(planned, { planned: unit('three_objects').planned, inputs }, [other], {
+    result: unit('three').giving('wrong'),
+    looked: reads,
+  })
+  await desk.rest()
+  assert.equal(desk.dropped.length, 2, 'a whole that others made cannot be tried by its part')
+})
+
+test('a lender has to put its own name to what it delivers', async (t) => {
+  const desk = await Desk.open(t)
+  const { ann, ivy } = desk.court.mesh
+  const of = unit('one')
+  const made = of.giving('right')
+  const told = { ...reads, result: encodeResult(made).cid }
+  const lent = (by: Person, bytes: Uint8Array) => desk.trust.lent(of.planned, peerOf(by), bytes, told)
+  const good = desk.court.claim(ann, made, reads)
+  assert.deepEqual((await lent(ann, good.bytes)).sig, good.sig)
+  const unwatched = desk.court.claim(ann, made, { reads: [], env: [] })
+  assert.deepEqual((await lent(ann, unwatched.bytes)).sig, unwatched.sig, 'what was looked at need not be its word')
+  for (const [by, bytes] of [
+    [ivy, good.bytes],
+    [ann, new Uint8Array()],
+    [ann, desk.court.claim(ann, made, { ...reads, env: [['OTHER', null]] }).bytes],
+    [ann, desk.court.claim(ann, of.giving('else'), reads).bytes],
+  ] as const) {
+    await assert.rejects(lent(by, bytes), { code: 'ERR_CLAIM' })
+  }
+  await desk.trust.judge.store.add([desk.court.claim(ivy, of.giving('else'), reads)])
+  await assert.rejects(lent(ann, good.bytes), { code: 'ERR_CLAIM' }, 'somebody says otherwise')
+})

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Result } from '../../src/plan/action.ts'
+import type { Policy } from '../../src/recall/policy.ts'
+import type { Holding } from '../../src/recall/recall.ts'
+import type { SignedClaim } from '../../src/recall/signed-claim.ts'
+import { cidOf, hexOf } from '../../src/wire/cid.ts'
+import { bytesOf, court, node, options, place, reads, traceOf, used, word } from './recall-node.ts'
+import { content, metadata, planned, result } from './support.ts'
+
+/** What a peer answers on these words. */
+const holding = (claims: readonly SignedClaim[], of: Result = result): Holding => ({
+  peer: 'p',
+  traces: [bytesOf(traceOf(of))],
+  claims: claims.map(({ bytes }) => bytes),
+})
+const changed: Result = { ...result, outputs: result.outputs.map((output) => ({ ...output, cid: content('changed') })) }
+
+test('what nobody stands behind is not used under any policy', async () => {
+  const { ann, max } = court.mesh
+  const stranger = court.mesh.hire(court.mesh.ann, 90, ['member'])
+  const forged = { ...word(result), bytes: word(result).bytes.map((byte, at) => (at === 40 ? byte ^ 1 : byte)) }
+  for (const claims of [
+    [],
+    [forged],
+    [court.claim(stranger, result, reads)],
+    // Good words on something else: another result, other sources, another action.
+    [court.claim(ann, { ...result, wallMs: 77 }, reads)],
+    [court.claim(ann, result, { reads: [], env: [] })],
+    [court.claim(ann, { ...result, action: content('other') }, reads)],
+  ]) {
+    const { recall, fetched } = node([holding(claims)])
+    assert.equal(await recall.mesh(planned, place, options), undefined)
+    assert.deepEqual(fetched, [])
+  }
+  assert.deepEqual(
+    used(await node([holding([court.claim(max, result, reads)])]).recall.mesh(planned, place, options)).holders,
+    ['p'],
+  )
+})
+
+test('a result whose outputs are not those of the claim is not used', async () => {
+  const claim = court.claim(court.mesh.ann, result, reads, { outputs: new Uint8Array(32) })
+  assert.equal(await node([holding([claim])]).recall.mesh(planned, place, options), undefined)
+})
+
+test('a policy that wants more than one word refuses until there are enough', async () => {
+  const { ann, ivy } = court.mesh
+  const both = [court.claim(ann, result, reads), court.claim(ivy, { ...result, wallMs: 5 }, reads)]
+  for (const [policy, claims, expected] of [
+    [{ kind: 'quorum', people: 2 }, both.slice(0, 1), 'policy'],
+    [{ kind: 'quorum', people: 2 }, both, 'used'],
+    [{ kind: 'quorum', people: 3 }, both, 'policy'],
+    [{ kind: 'ci' }, both, 'policy'],
+    [{ kind: 'own' }, both, 'policy'],
+    [{ kind: 'strict' }, both.slice(0, 1), 'used'],
+  ] as const) {
+    const { recall } = node([holding(claims)])
+    const found = await recall.mesh(planned, place, { ...options, policies: [{ kind: 'team' }, policy] })
+    assert.equal(found && ('refused' in found ? found.refused : 'used'), expected, JSON.stringify(policy))
+  }
+})
+
+test('of two that say different things neither is used, whoever they are, and both are remembered', async () => {
+  const { ann, ivy } = court.mesh
+  const words = [court.claim(ann, result, reads), court.claim(ivy, changed, reads)]
+  const { recall, fetched } = node([holding(words), holding(words.slice(1), changed)])
+  const found = await recall.mesh(planned, place, options)
+  assert.ok(found !== undefined && 'refused' in found)
+  assert.equal(found.refused, 'conflict')
+  assert.deepEqual(new Set(found.disputed.map(({ claim }) => Buffer.from(claim.sig).toString('hex'))).size, 2)
+  assert.deepEqual(fetched, [])
+  // The one who has said the other thing need not say it again.
+  assert.ok('refused' in ((await recall.mesh(planned, place, options)) ?? {}))
+})
+
+test('what is kept on others’ word is used again by those only who would take it now', async () => {
+  const { ann, max } = court.mesh
+  const fixture = node()
+  await fixture.recall.remember(result, reads, [court.claim(ann, result, reads)])
+  fixture.blocks.set(hexOf(cidOf(metadata)), metadata)
+  const isUsed = async (...asked: Policy[]) => 'result' in (await fixture.recall.own(planned, place, asked))
+  assert.deepEqual([await isUsed({ kind: 'team' }), await isUsed({ kind: 'strict' })], [true, true])
+  assert.deepEqual([await isUsed({ kind: 'own' }), await isUsed({ kind: 'quorum', people: 2 })], [false, false])
+  await fixture.recall.remember(result, reads, [court.claim(max, result, reads)])
+  assert.deepEqual([await isUsed({ kind: 'own' }), await isUsed({ kind: 'ci' }, { kind: 'own' })], [true, true])
+})
