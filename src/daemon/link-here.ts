@@ -15,7 +15,7 @@ import type { ShimLink } from './shim-link.ts'
 
 export type LinkNeeds = Pick<
   CompileNeeds,
-  'fileOf' | 'linking' | 'observer' | 'stamp' | 'reads' | 'collectLinked' | 'discard'
+  'fileOf' | 'linking' | 'observer' | 'stamp' | 'reads' | 'unchanged' | 'collectLinked' | 'discard'
 >
 
 export interface Codegen {
@@ -109,6 +109,8 @@ async function link(
     all = typeof all === 'string' ? all : typeof looked === 'string' ? looked : merge(all, looked)
   }
   const { outputs, bind } = await needs.collectLinked(planned, dir)
+  // The libraries were read now, not when the unit was planned.
+  if (typeof all !== 'string' && !(await needs.unchanged(planned))) all = 'source-changed'
   const made = new Map([...result.outputs, ...outputs].map((output) => [output.name, output]))
   return {
     result: {

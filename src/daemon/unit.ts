@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
-import type { EarlyMetadata, Placement } from '../market/driver.ts'
+import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
@@ -114,6 +114,8 @@ export class Unit {
   async compileSomewhere({ task, lent }: Pick<Work, 'task' | 'lent'>, letGo: () => void): Promise<UnitEnd> {
     this.#lent = lent
     if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure(letGo)
+    const linked = this.#staysHere === undefined ? await this.#linkKept(task) : undefined
+    if (linked !== undefined) return linked
     const mayGoAway = task.mayGoAway && this.#staysHere === undefined && (await this.#offerInputs())
     const settled = new AbortController()
     const early: Promise<void>[] = []
@@ -192,8 +194,13 @@ export class Unit {
     for (const output of byUrgency(came.outputs)) {
       this.#bytesIn += await this.#needs.fetch(output.cid, output.size, [peer], this.#shim.signal)
     }
+    await this.#finish(came, looked)
+  }
+
+  /** Delivers and keeps what the outputs, which are here by now, come to. */
+  async #finish(came: Result, looked: ReadSet): Promise<void> {
     const { result, reads } = await this.#whole(came, looked)
-    if (announced === undefined) await this.#delivery.depInfo(result.depInfo)
+    if (this.#delivery.announcedMetadata === undefined) await this.#delivery.depInfo(result.depInfo)
     await this.#delivery.rest(result)
     this.#shim.exit(0)
     await this.#afterwards(async () => {
@@ -201,6 +208,28 @@ export class Unit {
       else await this.#remember(result, reads)
       await this.#done(result)
     })
+  }
+
+  /** Where a linker is told other things than here, the part before it may have been done all the same. */
+  async #linkKept({ expectedMs, mayGoAway }: Task): Promise<UnitEnd | undefined> {
+    if (this.#lent.key.equals(this.#planned.key)) return undefined
+    const own = await this.#needs.recall.own(this.#lent, this.#place)
+    const { signal } = this.#shim
+    const asked = { expectedMs, signal, work: undefined }
+    const kept =
+      'result' in own ? own : mayGoAway ? await this.#needs.recall.mesh(this.#lent, this.#place, asked) : undefined
+    if (kept === undefined) return undefined
+    try {
+      for (const { cid, size } of kept.result.outputs) {
+        this.#bytesIn += await this.#needs.fetch(cid, size, kept.holders, signal)
+      }
+      await this.#finish(kept.result, kept.reads)
+    } catch (error) {
+      this.#fallBack(error, 'what a linker needs')
+      return undefined
+    }
+    const [holder] = kept.holders
+    return holder === undefined ? this.end('recalled-here', 'here') : this.end('recalled-mesh', holder)
   }
 
   /** Of a unit that is linked, the rest is done here. */
