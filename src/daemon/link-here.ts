@@ -10,12 +10,13 @@ import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { bindTo, type Place } from '../recall/evidence.ts'
 import type { Unshareable } from '../recall/read-set.ts'
+import type { Recalled } from '../recall/recall.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 import type { ShimLink } from './shim-link.ts'
 
 export type LinkNeeds = Pick<
   CompileNeeds,
-  'fileOf' | 'linking' | 'observer' | 'stamp' | 'reads' | 'collectLinked' | 'discard'
+  'fileOf' | 'linking' | 'observer' | 'stamp' | 'reads' | 'unchanged' | 'collectLinked' | 'discard'
 >
 
 export interface Codegen {
@@ -37,12 +38,41 @@ export interface Linked {
   reads: ReadSet | Unshareable
 }
 
+/** The part of a unit that others would do, where somebody has done it. @param asked undefined: nobody else is asked */
+export async function keptPart(
+  lent: PlannedAction,
+  place: Place,
+  asked: Parameters<CompileNeeds['recall']['mesh']>[2] | undefined,
+  recall: Pick<CompileNeeds['recall'], 'own' | 'mesh'>,
+): Promise<Recalled | undefined> {
+  const own = await recall.own(lent, place)
+  if ('result' in own) return own
+  const theirs = asked === undefined ? undefined : await recall.mesh(lent, place, asked)
+  return theirs === undefined || 'refused' in theirs ? undefined : theirs
+}
+
+/** What came from away, and of a unit that is linked the rest. @throws as `linkHere`, and then nobody else is asked for it again */
+export async function wholeOf(
+  codegen: Codegen & { lent: PlannedAction },
+  shim: ShimLink,
+  needs: LinkNeeds & Pick<CompileNeeds, 'staysHere'>,
+): Promise<Linked> {
+  const { planned, lent, result, reads } = codegen
+  if (linkedOutputs(planned.args).size === 0) return { result: { ...result, action: planned.key }, reads }
+  try {
+    return await linkHere(codegen, shim, needs)
+  } catch (error) {
+    if (!shim.signal.aborted) needs.staysHere.add(lent.key, 'linker')
+    throw error
+  }
+}
+
 /**
  * Does the rest of a unit that is linked: the linker of this machine, with objects that a lender made, as a child of the shim.
  * @throws ShoalError ERR_DECODE, ERR_OUTPUT when what came is not fit for a linker here; ERR_UNSUPPORTED when the linker does not
  *   end well and without a word; and what the store throws
  */
-export async function linkHere(codegen: Codegen, shim: ShimLink, needs: LinkNeeds): Promise<Linked> {
+async function linkHere(codegen: Codegen, shim: ShimLink, needs: LinkNeeds): Promise<Linked> {
   const { planned, result } = codegen
   const outDir = planned.roots.find((root) => root.name === 'out')?.path ?? ''
   const dir = join(outDir, `.shoal-${randomBytes(8).toString('hex')}`)
@@ -109,6 +139,8 @@ async function link(
     all = typeof all === 'string' ? all : typeof looked === 'string' ? looked : merge(all, looked)
   }
   const { outputs, bind } = await needs.collectLinked(planned, dir)
+  // The libraries were read now, not when the unit was planned.
+  if (typeof all !== 'string' && !(await needs.unchanged(planned))) all = 'source-changed'
   const made = new Map([...result.outputs, ...outputs].map((output) => [output.name, output]))
   return {
     result: {

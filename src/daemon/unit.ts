@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
-import type { EarlyMetadata, Placement } from '../market/driver.ts'
+
+import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
 import { peerIdOf } from '../mesh/members.ts'
+
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
-import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
@@ -16,7 +17,7 @@ import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
 import type { CompileNeeds, UnitEnd, UnitOutcome, Work } from './compile-needs.ts'
 import { byUrgency, Delivery } from './deliver.ts'
-import { type Linked, linkHere } from './link-here.ts'
+import { keptPart, wholeOf } from './link-here.ts'
 import type { Ran, ShimLink } from './shim-link.ts'
 
 /** What a lender that did its work well cannot help. */
@@ -132,6 +133,8 @@ export class Unit {
   async compileSomewhere({ task, lent }: Pick<Work, 'task' | 'lent'>, letGo: () => void): Promise<UnitEnd> {
     this.#lent = lent
     if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure(letGo)
+    const linked = this.#staysHere === undefined ? await this.#linkKept(task) : undefined
+    if (linked !== undefined) return linked
     if (task.mayGoAway) this.#refused ??= this.#needs.trust.objectionToLending(this.#planned)
     const isLendable = task.mayGoAway && this.#refused === undefined && this.#staysHere === undefined
     const mayGoAway = isLendable && (await this.#offerInputs())
@@ -217,13 +220,19 @@ export class Unit {
     for (const output of byUrgency(came.outputs)) {
       this.#bytesIn += await this.#needs.fetch(output.cid, output.size, [peer], this.#shim.signal)
     }
-    const { result, reads } = await this.#whole(came, looked)
-    if (announced === undefined) await this.#delivery.depInfo(result.depInfo)
+    await this.#finish(came, looked, [claim])
+  }
+
+  /** Delivers and keeps what the outputs, which are here by now, come to. */
+  async #finish(came: Result, looked: ReadSet, claims: readonly SignedClaim[]): Promise<void> {
+    const codegen = { planned: this.#planned, lent: this.#lent, place: this.#place, result: came, reads: looked }
+    const { result, reads } = await wholeOf(codegen, this.#shim, this.#needs)
+    if (this.#delivery.announcedMetadata === undefined) await this.#delivery.depInfo(result.depInfo)
     await this.#delivery.rest(result)
     this.#shim.exit(0)
     await this.#afterwards(async () => {
       if (typeof reads === 'string') this.#reason = reads
-      else await this.#accept(result, reads, [claim], looked)
+      else await this.#accept(result, reads, claims, looked)
       await this.#done(result)
     })
   }
@@ -239,15 +248,24 @@ export class Unit {
     await this.#needs.trust.accepted(this.#planned, claims, { result, looked })
   }
 
-  /** Of a unit that is linked, the rest is done here. */
-  async #whole(result: Result, reads: ReadSet): Promise<Linked> {
-    if (linkedOutputs(this.#planned.args).size === 0) return { result: { ...result, action: this.#planned.key }, reads }
+  /** Where a linker is told other things than here, the part before it may have been done all the same. */
+  async #linkKept({ expectedMs, mayGoAway }: Task): Promise<UnitEnd | undefined> {
+    if (this.#lent.key.equals(this.#planned.key)) return undefined
+    const { signal } = this.#shim
+    const asked = mayGoAway && this.#refused === undefined ? { expectedMs, signal, work: undefined } : undefined
+    const kept = await keptPart(this.#lent, this.#place, asked, this.#needs.recall)
+    if (kept === undefined) return undefined
     try {
-      return await linkHere({ planned: this.#planned, place: this.#place, result, reads }, this.#shim, this.#needs)
+      for (const { cid, size } of kept.result.outputs) {
+        this.#bytesIn += await this.#needs.fetch(cid, size, kept.holders, signal)
+      }
+      await this.#finish(kept.result, kept.reads, kept.claims)
     } catch (error) {
-      if (!this.#shim.signal.aborted) this.#needs.staysHere.add(this.#lent.key, 'linker')
-      throw error
+      this.#fallBack(error, 'what a linker needs')
+      return undefined
     }
+    const [holder] = kept.holders
+    return holder === undefined ? this.end('recalled-here', 'here') : this.end('recalled-mesh', holder)
   }
 
   /** What follows when cargo has its unit: a disk that is full now costs the memory of it, not the unit. */

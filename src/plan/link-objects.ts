@@ -15,6 +15,8 @@ const maxArgs = 16_384
 const maxArgBytes = 8192
 const maxFiles = 4096
 const maxHead = 4 << 20
+/** Each is in memory for a moment. */
+const maxObject = 256 << 20
 /** Of the list of symbols that a library shows. */
 const maxScript = 16 << 20
 
@@ -49,6 +51,7 @@ export function readLinkObjects(path: string): LinkObjects {
  */
 export function copyObject(from: string, file: LinkObjects['files'][number], to: string, target: string): void {
   withFile(from, (fd) => {
+    if (file.size > maxObject) throw new ShoalError('ERR_OUTPUT', `object file of ${file.size} bytes`)
     const bytes = readAt(fd, file.at, file.size)
     checkObject(bytes, target)
     writeFileSync(to, bytes, { mode: 0o600, flag: 'wx' })

@@ -36,6 +36,7 @@ fn main() { println!("{}", base::sum(vec![base::seven(), MADE])) }
 `,
   'app/tests/adds.rs': '#[test] fn adds() { assert_eq!(base::sum(vec![base::seven(), 1]), 8) }\n',
 }
+const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
 const args = ['build', '--offline', '--workspace', '--all-targets']
 
 /** Name → bytes of all that the compiler and the linker made. */
@@ -84,6 +85,20 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
       [],
       'what the linker read is known',
     )
+
+    const ben = cluster.node('ben')
+    const other = join(cluster.dir, 'other/w')
+    await writeFiles(other, files)
+    const linker = { [`CARGO_TARGET_${host.toUpperCase().replaceAll('-', '_')}_LINKER`]: 'gcc' }
+    const otherwise = await capture('cargo', args, { cwd: other, env: { ...(await ben.cargoEnv()), ...linker } })
+    assert.equal(otherwise.code, 0, otherwise.stderr)
+    const linked = (await lastReport(ben)).units.map(({ crate, kind, outcome }) => `${crate} ${kind} ${outcome}`)
+    assert.deepEqual(
+      linked.filter((row) => !row.endsWith('recalled-here')),
+      [],
+      'only linked anew, by whoever lent',
+    )
+    assert.equal((await capture(join(other, 'target/debug/app'), [])).stdout, '42\n')
   } finally {
     await cluster.close()
   }
