@@ -150,6 +150,7 @@ const reasonHints: Readonly<Record<string, string>> = {
   incremental: 'it is being edited here: rustc with its own incremental directory is the fastest',
   'secret-in-environment': 'without the variable, or with cargo started without it, it can be kept',
   'path-bound': 'it knows where it lies, so it is recalled in its own directory only',
+  private: 'its manifest, its workspace or config.toml says so, or it is made from something of which one does',
 }
 
 /** Something that is given or not, without a value. */

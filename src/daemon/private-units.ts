@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type Datastore, Key } from 'interface-datastore'
 import type { CID } from 'multiformats/cid'
@@ -6,6 +7,7 @@ import { codeOf } from '../base/errors.ts'
 import type { BlockSource } from '../mesh/served-blocks.ts'
 import type { ReadSet, Result } from '../plan/action.ts'
 import { encodeResult } from '../plan/action.ts'
+import { secretValues } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { dependencyPath } from '../plan/normalise.ts'
 import type { Planned } from '../plan/plan.ts'
@@ -28,6 +30,7 @@ const kinds = ['key', 'block', 'package'] as const
 type Kind = (typeof kinds)[number]
 /** Of each kind; what was marked first is forgotten first, and has left the store long before. */
 const maxMarks = 1 << 18
+const maxSearched = 4096
 
 /**
  * Which units are private, and with them their results: units of private packages and whatever is made from one. Nothing of
@@ -40,6 +43,9 @@ export class PrivateUnits {
     block: new Map(),
     package: new Map(),
   }
+
+  /** Generated directories and secrets: whether there is one in it. */
+  readonly #searched = new Map<string, boolean>()
 
   private constructor(needs: PrivateUnitsNeeds) {
     this.#needs = needs
@@ -96,7 +102,8 @@ export class PrivateUnits {
       if (uses) await this.#mark('package', name)
       else await this.#unmark('package', name)
     }
-    const isPrivate = uses || paths.has(dir) || this.#marks.package.has(name)
+    const told = planned.shareable && planned.build !== undefined && (await this.#tellsSecret(planned.build, env))
+    const isPrivate = uses || told || paths.has(dir) || this.#marks.package.has(name)
     if (planned.shareable && isPrivate) await this.#markKey(hexOf(planned.key))
     return isPrivate || (planned.shareable && this.hasKey(hexOf(planned.key)))
   }
@@ -137,6 +144,20 @@ export class PrivateUnits {
     }
   }
 
+  /** Whether a build script has written down a secret that it was told: what includes it holds it too. */
+  async #tellsSecret({ dir, tree, cid }: DigestedTree, env: ReadonlyMap<string, string>): Promise<boolean> {
+    const values = secretValues(env)
+    if (values.length === 0) return false
+    const name = `${hexOf(cid)} ${hexOf(cidOf(Buffer.from(values.join('\0'))))}`
+    let found = this.#searched.get(name)
+    if (found === undefined) {
+      found = await holdsAny(dir, tree, values)
+      if (this.#searched.size >= maxSearched) this.#searched.clear()
+      this.#searched.set(name, found)
+    }
+    return found
+  }
+
   async #markKey(key: string): Promise<void> {
     if (this.hasKey(key)) return
     await this.#mark('key', key)
@@ -156,6 +177,22 @@ export class PrivateUnits {
   async #unmark(kind: Kind, name: string): Promise<void> {
     if (this.#marks[kind].delete(name)) await this.#needs.datastore.delete(keyOf(kind, name))
   }
+}
+
+/** Larger files are no sources. */
+const maxSearchedBytes = 16 << 20
+
+async function holdsAny(dir: string, { files }: DigestedTree['tree'], values: readonly string[]): Promise<boolean> {
+  for (const { path, size } of files) {
+    if (size > maxSearchedBytes) continue
+    try {
+      const bytes = await readFile(join(dir, path))
+      if (values.some((value) => bytes.includes(value))) return true
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+    }
+  }
+  return false
 }
 
 const keyOf = (kind: Kind, name: string): Key => new Key(`${prefix}${kind}/${name}`)

@@ -43,7 +43,7 @@ export const looksSecret = (name: string): boolean => !name.startsWith('CARGO_PK
 export const holdsPassword = (text: string): boolean => withPassword.test(text)
 
 /** Values that nobody would use for anything else, of variables that are called like secrets. */
-function secretValues(env: ReadonlyMap<string, string>): string[] {
+export function secretValues(env: ReadonlyMap<string, string>): string[] {
   const isLong = (value: string): boolean =>
     value.length >= 12 || (value.length >= 8 && /\d/.test(value) && /[A-Za-z]/.test(value))
   return [...env].flatMap(([name, value]) =>

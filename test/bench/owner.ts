@@ -81,10 +81,9 @@ export async function owner({ runs, ticks }: { runs: number; ticks: number }): P
     name === 'ada' ? '[lend]\nyield = true\n[build]\nwarm-incremental = false\n' : '[lend]\nslots = 0\n',
   )
   const [ada, ben] = [cluster.node('ada'), cluster.node('ben')]
-  const [holdDir, workDir] = [join(cluster.dir, 'hold'), join(cluster.dir, 'work')]
+  const workDir = join(cluster.dir, 'work')
   const background: ChildProcess[] = []
   try {
-    await write(holdDir, hold)
     await write(workDir, work)
     // Both of Ben's slots.
     for (const copy of ['one', 'two']) {
@@ -117,7 +116,11 @@ export async function owner({ runs, ticks }: { runs: number; ticks: number }): P
     }
     const measure = async (guests: boolean) => {
       await ada.shoal(guests ? 'resume' : 'pause')
-      const full = (): Promise<void> => until('guests', async () => (await lent()) === (guests ? 2 : 0))
+      const full = (): Promise<void> =>
+        until(
+          guests ? 'two guests: is anybody else at work here?' : 'no guest',
+          async () => (await lent()) === (guests ? 2 : 0),
+        )
       await full()
       const buildMs = await build()
       await full()

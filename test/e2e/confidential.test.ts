@@ -117,7 +117,7 @@ describe('what must stay here', () => {
     const told = names.map((name) => `option_env!("${name}")`).join(', ')
     const open = Array.from({ length: 8 }, (_, n) => `open${n}`)
     await write(dir, {
-      'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["reads", "given", "flagged", "app", ${open.map((name) => `"${name}"`)}]\n`,
+      'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["reads", "given", "flagged", "written", "app", ${open.map((name) => `"${name}"`)}]\n`,
       ...Object.fromEntries(
         open.flatMap((name) => [
           [`${name}/Cargo.toml`, manifest(name)],
@@ -131,21 +131,32 @@ describe('what must stay here', () => {
       'given/build.rs':
         'fn main() { println!("cargo::rustc-env=BUILD_INFO=by {}", std::env::var("GITHUB_TOKEN").unwrap()); }\n',
       'given/src/lib.rs': 'pub const INFO: &str = env!("BUILD_INFO");\n',
+      'written/Cargo.toml': manifest('written'),
+      'written/build.rs': `fn main() {
+        let file = format!("{}/made.rs", std::env::var("OUT_DIR").unwrap());
+        std::fs::write(file, format!("pub const MADE: &str = {:?};", std::env::var("GITHUB_TOKEN").unwrap())).unwrap();
+      }\n`,
+      'written/src/lib.rs': 'include!(concat!(env!("OUT_DIR"), "/made.rs"));\n',
       'flagged/Cargo.toml': manifest('flagged'),
       'flagged/build.rs': `fn main() {
         println!("cargo::rustc-cfg=api_token=\\"{}\\"", std::env::var("PLAIN").unwrap());
         println!("cargo::rustc-link-search=native=/nowhere/https://me:{}@host/", std::env::var("PLAIN").unwrap());
       }\n`,
       'flagged/src/lib.rs': '#![allow(unexpected_cfgs)] pub fn f() {}\n',
-      'app/Cargo.toml': manifest('app', uses('reads', 'given', 'flagged', ...open)),
+      'app/Cargo.toml': manifest('app', uses('reads', 'given', 'flagged', 'written', ...open)),
       'app/src/main.rs': 'fn main() { println!("{:?} {}", reads::ALL, given::INFO); }\n',
     })
     const units = await cargo(dir, secrets(true))
-    const kept = ['reads', 'given', 'flagged'].map((name) => [name, units.get(name)?.outcome, units.get(name)?.reason])
+    const kept = ['reads', 'given', 'flagged', 'written'].map((name) => [
+      name,
+      units.get(name)?.outcome,
+      units.get(name)?.reason,
+    ])
     assert.deepEqual(kept, [
       ['reads', 'compiled-here', 'secret-in-environment'],
       ['given', 'passed-through', 'secret-in-environment'],
       ['flagged', 'passed-through', 'secret-in-environment'],
+      ['written', 'compiled-here', 'private'],
     ])
     assert.ok([...units.values()].some(({ outcome }) => outcome === 'compiled-mesh'))
     const warnings = ada.log
