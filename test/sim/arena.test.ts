@@ -228,7 +228,7 @@ describe('node src/sim/main.ts', () => {
   })
 
   it('refuses what it does not know', async () => {
-    await assert.rejects(main('--schedulers', 'luck'), /one of all-knowing, market/)
+    await assert.rejects(main('--schedulers', 'luck'), /one of all-knowing, alone, market/)
     await assert.rejects(main('--nodes=-1'), /not negative/)
   })
 })
