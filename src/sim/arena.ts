@@ -1,5 +1,5 @@
 import { type Random, seededRandom } from '../base/clock.ts'
-import { Icecream, JoinIdleQueue, RandomChoice, SccacheDist, Sparrow, StaleLeastLoaded } from './baselines.ts'
+import { Alone, Icecream, JoinIdleQueue, RandomChoice, SccacheDist, Sparrow, StaleLeastLoaded } from './baselines.ts'
 import { CargoBuild } from './cargo.ts'
 import type { Departure } from './churn.ts'
 import { Cluster } from './cluster.ts'
@@ -13,6 +13,7 @@ import { type Rules, VariantMarket } from './variant.ts'
 
 export const schedulers = [
   'all-knowing',
+  'alone',
   'market',
   'sparrow',
   'join-idle-queue',
@@ -211,6 +212,8 @@ function schedulerOf(name: SchedulerName, cluster: Cluster, scenario: Scenario):
   switch (name) {
     case 'all-knowing':
       return new AllKnowing(cluster)
+    case 'alone':
+      return new Alone(cluster)
     case 'market':
       return new MarketScheduler(cluster, scenario)
     case 'sparrow':

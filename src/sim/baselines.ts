@@ -7,6 +7,13 @@ function anyOf(cluster: Cluster): number {
   return Math.floor(cluster.random() * cluster.machines.length)
 }
 
+/** Plain cargo: each unit where its build is. */
+export class Alone extends QueueScheduler {
+  protected place(job: Job): void {
+    this.enqueue(job, job.build.home)
+  }
+}
+
 /** Each unit to any machine. */
 export class RandomChoice extends QueueScheduler {
   protected place(job: Job): void {

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { promisify } from 'node:util'
 import { seededRandom } from '../../src/base/clock.ts'
 import { contest, type Scenario, type SchedulerName, schedulers } from '../../src/sim/arena.ts'
 import { comparePoint } from '../../src/sim/compare.ts'
@@ -196,5 +201,34 @@ describe('schedulers on the same world', () => {
       assert.deepEqual(violations, [])
       assert.ok(done >= 2 * units)
     }
+  })
+})
+
+describe('node src/sim/main.ts', () => {
+  const main = (...args: string[]) => promisify(execFile)(process.execPath, ['src/sim/main.ts', ...args])
+  const few = ['--nodes', '3', '--builds', '3', '--runs', '1', '--workload', 'ripgrep']
+
+  it('prints a line per scheduler and load, and draws plots', async (test) => {
+    const plots = await mkdtemp(join(tmpdir(), 'sim-plots-'))
+    test.after(() => rm(plots, { recursive: true }))
+    const args = ['--load', '0.3,0.6', '--schedulers', 'market,sparrow', '--plots', plots]
+    const { stdout } = await main(...few, ...args)
+    assert.deepEqual(
+      stdout.split('\n').flatMap((line) => /^(market|sparrow) +3 +(0\.\d)/.exec(line)?.slice(1).join(' ') ?? []),
+      ['market 0.3', 'sparrow 0.3', 'market 0.6', 'sparrow 0.6'],
+    )
+    for (const name of ['ratio-by-load.svg', 'messages-by-load.svg', 'delay.svg']) {
+      assert.match(readFileSync(join(plots, name), 'utf8'), /^<svg .*<path d="M.*market.*<\/svg>\n$/s)
+    }
+  })
+
+  it('says what other rules would bring', async () => {
+    const { stdout } = await main('gains', ...few, '--load', '0')
+    assert.match(stdout, /^rules +load 0 +wasted %\nstate machines, as they are +\d\.\d{3} +0\.00\n/)
+  })
+
+  it('refuses what it does not know', async () => {
+    await assert.rejects(main('--schedulers', 'luck'), /one of all-knowing, alone, market/)
+    await assert.rejects(main('--nodes=-1'), /not negative/)
   })
 })

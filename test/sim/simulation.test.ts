@@ -132,6 +132,24 @@ describe('VirtualTime', () => {
     )
     assert.equal(time.now(), 2)
   })
+
+  it('forgets what was cancelled without losing or reordering the rest', () => {
+    const time = new VirtualTime()
+    const random = seededRandom(8)
+    const ran: number[] = []
+    const wanted: number[] = []
+    for (let order = 0; order < 5000; order++) {
+      const at = 1 + Math.floor(random() * 1000)
+      const cancel = time.after(at, () => ran.push(time.now()))
+      if (order % 10 === 0) wanted.push(at)
+      else cancel()
+    }
+    time.run(() => false, 2000)
+    assert.deepEqual(
+      ran,
+      wanted.toSorted((a, b) => a - b),
+    )
+  })
 })
 
 describe('layeredGraph()', () => {
