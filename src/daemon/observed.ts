@@ -56,7 +56,8 @@ export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Prom
 /** Whether it can look at what its dep-info does not tell: macros, linkers, native libraries, profiles, unnamed crates. */
 function looksUnseen({ usesMacros, notAway, args }: PlannedAction): boolean {
   const searches = args.options.some(({ name, value }) => name === 'L' && !value?.startsWith('dependency='))
-  return usesMacros || searches || links(args) || (notAway !== undefined && notAway !== 'native-cpu')
+  const bundles = links(args) || args.crateTypes.includes('staticlib')
+  return usesMacros || searches || bundles || (notAway !== undefined && notAway !== 'native-cpu')
 }
 
 /** The read set of a unit that reads its package, what that declares and nothing else, as far as rustc's dep-info tells. */
