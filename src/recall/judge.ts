@@ -18,6 +18,7 @@ import {
   readClaim,
   type SignedClaim,
   signClaim,
+  unwatched,
 } from './signed-claim.ts'
 
 export interface JudgeNeeds {
@@ -167,9 +168,15 @@ export class Judge {
   }
 }
 
-/** Whether two claims cannot both be right: the same action, having looked at the same, gave different things. */
+const nothingSeen = evidenceOf(unwatched)
+
+/**
+ * Whether two claims cannot both be right: the same action, having looked at the same, gave different things. Of a compile that
+ * nobody watched it is not known what it looked at: sources are no part of an action.
+ */
 export function contradict(a: SignedClaim, b: SignedClaim): boolean {
   return (
+    !sameBytes(a.body.evidence, nothingSeen) &&
     a.body.action.equals(b.body.action) &&
     sameBytes(a.body.evidence, b.body.evidence) &&
     !sameBytes(a.body.outputs, b.body.outputs)
