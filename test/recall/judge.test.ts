@@ -4,6 +4,7 @@ import { personOf } from '../../src/mesh/people.ts'
 import { hex } from '../../src/mesh/statement.ts'
 import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
 import { contradict } from '../../src/recall/judge.ts'
+import { unwatched } from '../../src/recall/signed-claim.ts'
 import { hexOf } from '../../src/wire/cid.ts'
 import { plain, start, trusted } from '../mesh/office.ts'
 import { content, planned, result } from './support.ts'
@@ -61,6 +62,18 @@ describe('what this node has computed', () => {
     assert.ok(await sign(result, 2))
     assert.equal(await sign(other, 3), undefined)
     assert.equal((await judge.kept(hexOf(planned.key))).length, 2)
+  })
+
+  test('is not said to differ where nobody watched what it was made from', async () => {
+    const { judge } = new Court()
+    for (const made of [result, other]) {
+      const signed = await judge.sign({ ...made, cid: encodeResult(made).cid }, unwatched, {
+        package: 'x 1',
+        tier: 'watched',
+        at: start,
+      })
+      assert.ok(signed)
+    }
   })
 
   test('is stood by whatever others say; of what others say nothing is handed on while they disagree', async () => {
