@@ -1,5 +1,5 @@
 import { isPolicyName } from '../base/config.ts'
-import type { UnitKind } from '../plan/classify.ts'
+import { runsOnHost, type UnitKind } from '../plan/classify.ts'
 
 /**
  * Whose results are used.
@@ -35,9 +35,6 @@ export interface Witness {
   isSelf: boolean
 }
 
-/** Kinds of units whose outputs cargo runs on this machine while it builds. */
-const runsOnHost: ReadonlySet<UnitKind> = new Set(['proc-macro', 'build-script'])
-
 /** Whether every one of these policies has a result of a unit used, given who says the same of it. */
 export function allows(policies: readonly Policy[], kind: UnitKind, witnesses: readonly Witness[]): boolean {
   if (witnesses.some(({ isSelf }) => isSelf)) return true
@@ -58,7 +55,7 @@ function allowsOne(policy: Policy, kind: UnitKind, people: number, witnesses: re
     case 'ci':
       return witnesses.some(({ isCi }) => isCi)
     case 'strict':
-      return !runsOnHost.has(kind)
+      return !runsOnHost(kind)
     case 'team':
       return true
     default:
@@ -68,11 +65,11 @@ function allowsOne(policy: Policy, kind: UnitKind, people: number, witnesses: re
 
 /** Whether others can have anything that would be used. */
 export const mayAskOthers = (policies: readonly Policy[], kind: UnitKind): boolean =>
-  policies.every(({ kind: policy }) => policy !== 'own' && (policy !== 'strict' || !runsOnHost.has(kind)))
+  policies.every(({ kind: policy }) => policy !== 'own' && (policy !== 'strict' || !runsOnHost(kind)))
 
 /** Whether any member's word is enough: then nothing need be looked up for what was accepted before and is kept here. */
 export const takesAnyWord = (policies: readonly Policy[], kind: UnitKind): boolean =>
-  policies.every(({ kind: policy }) => policy === 'team' || (policy === 'strict' && !runsOnHost.has(kind)))
+  policies.every(({ kind: policy }) => policy === 'team' || (policy === 'strict' && !runsOnHost(kind)))
 
 /** How many answers it is worth waiting for. */
 export const peopleWanted = (policies: readonly Policy[]): number =>
