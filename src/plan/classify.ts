@@ -145,7 +145,7 @@ function reasonNotLinked(args: RustcArgs, target: string, isLinked: boolean): Re
   if (args.codegen.has('linker-flavor') || !calledAsUnknown.test(basename(args.codegen.get('linker') ?? 'cc')))
     return 'unsupported-option'
   // Which library of that name is taken is decided by rustc, where it runs.
-  return args.options.some(({ name, value }) => name === 'l' && /^static\b/.test(value ?? ''))
+  return args.options.some(({ name, value = '' }) => name === 'l' && /^static\b|[:,]\+verbatim\b/.test(value))
     ? 'native-library'
     : undefined
 }

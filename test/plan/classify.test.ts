@@ -154,6 +154,8 @@ for (const [change, reason] of [
   [['-C', 'lto=thin'], 'link-time-optimisation'],
   [['-C', 'lto=fat'], 'link-time-optimisation'],
   [['-l', 'static=z'], 'native-library'],
+  [['-l', 'dylib:+verbatim=libz.so.1'], 'native-library'],
+  [['-l', 'dylib:-as-needed,+verbatim=libz.so.1'], 'native-library'],
   [['-l', 'z'], undefined],
 ] as const) {
   test(`a program with ${change.join(' ') || 'nothing special'} goes away: ${reason ?? 'yes'}`, () => {
