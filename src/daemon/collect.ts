@@ -82,7 +82,8 @@ export interface CollectedLinks {
 
 /**
  * Takes what a linker made in a directory of its own.
- * @throws ShoalError ERR_OUTPUT when an output is missing or holds the name of that directory, and what the store throws
+ * @throws ShoalError ERR_OUTPUT when an output is missing, ERR_UNSUPPORTED when one holds the name of that directory, and what
+ *   the store throws
  */
 export async function collectLinked(
   planned: PlannedAction,
@@ -99,7 +100,7 @@ export async function collectLinked(
     blocks,
   })
   if (found.some((needle) => needle.equals(Buffer.from(basename(dir))))) {
-    throw new ShoalError('ERR_OUTPUT', 'the name of its directory is in what was linked')
+    throw new ShoalError('ERR_UNSUPPORTED', 'the name of its directory is in what was linked')
   }
   return { outputs: outputs.map(withoutIdentity), bind: found.length > 0 }
 }

@@ -113,7 +113,7 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
-  const works = new Works(trees, new ThinArchives(blocks))
+  const works = new Works(trees, new ThinArchives(blocks, digests))
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** For lenders that have no Rust, and so have not built one. */
   const lentObserver = async (): Promise<Task['observer']> => {

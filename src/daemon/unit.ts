@@ -15,13 +15,11 @@ import type { Disputed, Missed, Recalled } from '../recall/recall.ts'
 import { type SignedClaim, sameOutputs } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
+import { isLendersFault } from './blame.ts'
 import type { CompileNeeds, UnitEnd, UnitOutcome, Work } from './compile-needs.ts'
 import { byUrgency, Delivery } from './deliver.ts'
 import { keptPart, wholeOf } from './link-here.ts'
 import type { Ran, ShimLink } from './shim-link.ts'
-
-/** What a lender that did its work well cannot help. */
-const ownDoing: ReadonlySet<string> = new Set(['ERR_PATH_BOUND', 'ERR_INPUT_MISSING', 'ERR_UNSUPPORTED'])
 
 /** Why others' results were not used; what was compiled here instead is as good as any. */
 const refusals: ReadonlySet<string> = new Set(['policy', 'conflict'] satisfies Reason[])
@@ -169,7 +167,7 @@ export class Unit {
       return this.end('compiled-mesh', placement.peer)
     } catch (error) {
       this.#fallBack(error, 'result from away')
-      if (!ownDoing.has(codeOf(error) ?? '')) this.#needs.market.fault(placement.peer)
+      if (isLendersFault(error)) this.#needs.market.fault(placement.peer)
       return await this.#afterFailure(letGo)
     }
   }

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { access, constants, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { codeOf } from '../base/errors.ts'
+import { codeOf, ShoalError } from '../base/errors.ts'
 import type { GuestLimits } from './limits.ts'
 
 /**
@@ -81,9 +81,43 @@ export class GuestGroup {
     this.#name = name
   }
 
+  /** How the group's own names end. */
+  get #dirEnds(): string[] {
+    return this.#hierarchies.map(({ dir }) => `/${basename(dir)}/${this.#name}`)
+  }
+
   /** One for each hierarchy. */
   get dirs(): string[] {
     return this.#hierarchies.map(({ dir }) => join(dir, this.#name))
+  }
+
+  /**
+   * Takes all processes of a guest in, and whatever they start from then on. What one starts between being listed and being
+   * taken in stays outside, so they are listed until all of them are inside.
+   * @param list all that there are
+   * @throws ShoalError ERR_LIMIT when there are new ones faster than they are taken in
+   */
+  async enterAll(list: () => Promise<readonly number[]>): Promise<void> {
+    for (let round = 0; round < maxRounds; round++) {
+      const outside: number[] = []
+      for (const pid of await list()) if (!(await this.#holds(pid))) outside.push(pid)
+      if (outside.length === 0) return
+      await this.enter(outside)
+    }
+    throw new ShoalError('ERR_LIMIT', 'tasks: it starts them faster than they can be counted')
+  }
+
+  /** True also of one that is gone. */
+  async #holds(pid: number): Promise<boolean> {
+    let groups: string
+    try {
+      groups = await readFile(`/proc/${pid}/cgroup`, 'utf8')
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return true
+      throw error
+    }
+    const inside = groups.split('\n').filter((line) => this.#dirEnds.some((end) => line.endsWith(end)))
+    return inside.length >= this.#hierarchies.length
   }
 
   /** Takes processes in, and whatever they start from then on; those that are gone do not matter. */
@@ -153,6 +187,8 @@ export class GuestGroup {
   }
 }
 
+/** Of listing and taking in; rustc and what it starts are done after two. */
+const maxRounds = 10
 const prefix = 'shoal-guests-'
 const enabling = (controllers: readonly string[]): string => controllers.map((name) => `+${name}`).join(' ')
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
@@ -184,7 +184,12 @@ class Guest {
   /** All that runs inside but the first process, which only waits. */
   stand(still: boolean): void {
     if (this.#firstPid === undefined || this.#over) return
-    for (const pid of childrenOf(this.#firstPid)) signalTo(pid, still ? 'SIGSTOP' : 'SIGCONT')
+    // Those that stand still first start nothing after that.
+    const queue = childrenOf(this.#firstPid)
+    for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {
+      signalTo(pid, still ? 'SIGSTOP' : 'SIGCONT')
+      if (this.#init.startsPrograms === true) queue.push(...childrenOf(pid))
+    }
   }
 
   /** What the kernel stopped it from; undefined where it does not. */
@@ -251,12 +256,13 @@ class Guest {
     const { outDir, limits } = this.#init
     try {
       const pids = await processesOf(firstPid)
-      await this.#enter(pids)
+      await this.#enter(firstPid, pids)
       const over = await overLimit(pids, outDir, limits)
       if (over !== undefined) this.#kill(new ShoalError('ERR_LIMIT', over))
     } catch (error) {
       // What cannot be watched must not run.
-      this.#kill(new ShoalError('ERR_SANDBOX', 'the guest cannot be watched', { cause: error }))
+      if (codeOf(error) === 'ERR_LIMIT') this.#kill(error)
+      else this.#kill(new ShoalError('ERR_SANDBOX', 'the guest cannot be watched', { cause: error }))
     }
   }
 
@@ -264,11 +270,15 @@ class Guest {
    * Whatever takes a process into another control group makes the kernel wait for all of its processors, some ten milliseconds: so
    * only guests get there that last. What they have taken by then is not charged to the group, but is seen by the watch.
    */
-  async #enter(pids: readonly number[]): Promise<void> {
-    const { setup, limits, groupLimits = limits } = this.#init
-    if (setup.groups === undefined || this.#group !== undefined || this.#over) return
-    this.#group = await setup.groups.make(groupLimits, setup.background)
-    await this.#group.enter(this.#child.pid === undefined ? pids : [this.#child.pid, ...pids])
+  async #enter(firstPid: number, pids: readonly number[]): Promise<void> {
+    const { setup, limits, groupLimits = limits, startsPrograms } = this.#init
+    if (setup.groups === undefined || this.#over) return
+    if (this.#group === undefined) {
+      this.#group = await setup.groups.make(groupLimits, setup.background)
+      await this.#group.enter(this.#child.pid === undefined ? pids : [this.#child.pid, ...pids])
+    }
+    // At each look: one whose parent ends at the right moment is in no list of that moment.
+    if (startsPrograms === true) await this.#group.enterAll(() => processesOf(firstPid))
   }
 
   /**
@@ -318,15 +328,21 @@ function signalTo(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Nobody but the first process of a guest can start any. */
-function childrenOf(firstPid: number): number[] {
-  try {
-    const children = readFileSync(`/proc/${firstPid}/task/${firstPid}/children`, 'latin1').split(' ')
-    return children.filter((text) => text !== '').map(Number)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return []
-    throw error
+/** Of all its threads; none of one that has ended. */
+function childrenOf(pid: number): number[] {
+  const looked = <T>(look: () => T[]): T[] => {
+    try {
+      return look()
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return []
+      throw error
+    }
   }
+  const threads = looked(() => readdirSync(`/proc/${pid}/task`))
+  const children = threads.flatMap((thread) =>
+    looked(() => readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1').split(' ')),
+  )
+  return children.filter((text) => text !== '').map(Number)
 }
 
 /** Absent, or a zombie: the kernel lets the first process of a namespace become one when all others in it are gone. */

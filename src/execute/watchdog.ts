@@ -1,5 +1,5 @@
 import type { Dirent } from 'node:fs'
-import { lstat, opendir, readFile, statfs } from 'node:fs/promises'
+import { lstat, opendir, readdir, readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '../base/errors.ts'
@@ -13,15 +13,38 @@ const atOnce = 64
 
 /** All processes of a guest, by the first one. */
 export async function processesOf(firstPid: number): Promise<number[]> {
-  const found: number[] = []
-  const queue = [firstPid]
-  for (let pid = queue.pop(); pid !== undefined && found.length < maxProcesses; pid = queue.pop()) {
-    found.push(pid)
-    // Only the first process of the namespace can fork, and it has one thread.
-    for (const child of (await readProc(`${pid}/task/${pid}/children`)).split(' '))
-      if (child !== '') queue.push(Number(child))
+  const found = new Set([firstPid])
+  let queue = await childrenOf(firstPid)
+  // Whose parent has ended meanwhile is a child of the first one by now.
+  while (queue.some((pid) => !found.has(pid)) && found.size < maxProcesses) {
+    for (let pid = queue.pop(); pid !== undefined && found.size < maxProcesses; pid = queue.pop()) {
+      if (found.has(pid)) continue
+      found.add(pid)
+      queue.push(...(await childrenOf(pid)))
+    }
+    queue = await childrenOf(firstPid)
   }
-  return found
+  return [...found]
+}
+
+/** What any of its threads has started. Of one that has ended they become another's, mostly the first one's: that is read last. */
+async function childrenOf(pid: number): Promise<number[]> {
+  const children: number[] = []
+  for (const thread of (await threadsOf(pid)).reverse()) {
+    for (const child of (await readProc(`${pid}/task/${thread}/children`)).split(' '))
+      if (child !== '') children.push(Number(child))
+  }
+  return children
+}
+
+/** Empty when the process has ended. */
+async function threadsOf(pid: number): Promise<string[]> {
+  try {
+    return await readdir(`/proc/${pid}/task`)
+  } catch (error) {
+    if (isGone(error)) return []
+    throw error
+  }
 }
 
 /**

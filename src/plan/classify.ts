@@ -65,6 +65,12 @@ const unknownNames = /windows|emscripten|cuda|uefi/
 /** Targets for which rustc's calls of a linker are known, word by word. */
 export const canRecordFor = /^(x86_64|aarch64)-[\w.]+-linux-gnu$/
 
+/**
+ * Linkers from whose name rustc infers nothing, just as from that of the program that a lender gives it: so both are called
+ * alike. Of `gcc` and `clang`, with a prefix or without, it infers that they do without LLVM's linker.
+ */
+const calledAsUnknown = /^(?:.*-)?cc(?:-\d+)?$/
+
 /** Whether the target is described by a file, which rustc reads like a source. */
 export const hasOwnTarget = ({ target }: Pick<RustcArgs, 'target'>): boolean =>
   target?.startsWith('/') === true && target.endsWith('.json')
@@ -136,11 +142,10 @@ function reasonNotLinked(args: RustcArgs, target: string, isLinked: boolean): Re
   if (!['off', 'n', 'no', 'false'].includes(args.codegen.get('lto') ?? 'off')) return 'link-time-optimisation'
   if (!isLinked) return undefined
   if (!canRecordFor.test(target)) return 'kind'
-  // Another kind of linker is called with other arguments.
-  const linker = basename(args.codegen.get('linker') ?? 'cc')
-  if (!/^(?:.*-)?(?:cc|gcc|clang)(?:-\d+)?$/.test(linker)) return 'unsupported-option'
+  if (args.codegen.has('linker-flavor') || !calledAsUnknown.test(basename(args.codegen.get('linker') ?? 'cc')))
+    return 'unsupported-option'
   // Which library of that name is taken is decided by rustc, where it runs.
-  return args.options.some(({ name, value }) => name === 'l' && /^static\b/.test(value ?? ''))
+  return args.options.some(({ name, value = '' }) => name === 'l' && /^static\b|[:,]\+verbatim\b/.test(value))
     ? 'native-library'
     : undefined
 }

@@ -47,7 +47,8 @@ const fileName = /^[\w.+-]{1,255}$/
  * The command that makes one linked output, from what a lender says that rustc's linker was told. An argument is taken only
  * when it is of a form that rustc itself writes and names nothing but the lender's own objects, the unit's own dependencies,
  * the toolchain, libraries by name and directories that cargo named; what rustc was told about the linker here takes its place in it.
- * @throws ShoalError ERR_OUTPUT for any other argument
+ * @throws ShoalError ERR_UNSUPPORTED for any other argument: rustc has many that few units bring about; ERR_OUTPUT where no rustc
+ *   could have meant this very unit
  */
 export function linkCommand(
   given: { args: readonly string[]; files: readonly unknown[] },
@@ -90,7 +91,7 @@ class Reader {
       const argument = this.#given[this.#at] ?? ''
       if (argument === '-o') {
         outputs += 1
-        if (this.#next() !== `${rootToken('out')}/${this.#output}`) throw refused('-o')
+        if (this.#next() !== `${rootToken('out')}/${this.#output}`) throw wrong('another output')
         args.push('-o', join(this.#out, this.#output))
       } else if (argument === linkArgsPlace) {
         places += 1
@@ -98,8 +99,8 @@ class Reader {
       } else if (argument === '-L') args.push('-L', this.#searchPath(this.#next()))
       else args.push(this.#one(argument))
     }
-    if (outputs !== 1 || places !== 1) throw refused('not one output and one place for arguments of the user')
-    if (this.#objects.size + this.#scripts.size !== this.#files) throw refused('files without a use')
+    if (outputs !== 1 || places !== 1) throw wrong('not one output and one place for arguments of the user')
+    if (this.#objects.size + this.#scripts.size !== this.#files) throw wrong('files without a use')
     return {
       program: this.#planned.args.codegen.get('linker') ?? 'cc',
       args,
@@ -127,7 +128,7 @@ class Reader {
 
   #file(number: string, files: Map<number, string>, suffix: string): string {
     const index = /^(0|[1-9]\d{0,4})$/.test(number) ? Number(number) : this.#files
-    if (index >= this.#files || this.#objects.has(index) || this.#scripts.has(index)) throw refused(number)
+    if (index >= this.#files || this.#objects.has(index) || this.#scripts.has(index)) throw wrong('no such file')
     const path = join(this.#dir, `${index}.${suffix}`)
     files.set(index, path)
     return path
@@ -139,7 +140,7 @@ class Reader {
     if (argument.startsWith(deps)) {
       const name = argument.slice(deps.length)
       const path = this.#dependencies.get(name)
-      if (path === undefined || !name.endsWith('.rlib')) throw refused(argument)
+      if (path === undefined || !/\.(rlib|so)$/.test(name)) throw refused(argument)
       return path
     }
     const standard = `${this.#libraries}/lib/`
@@ -183,5 +184,7 @@ function toolDirs({ toolchain }: PlannedAction): string[] {
   return isAbsolute(bin) ? [bin, join(bin, 'self-contained')] : []
 }
 
+const wrong = (what: string): ShoalError => new ShoalError('ERR_OUTPUT', `arguments for a linker: ${what}`)
+
 const refused = (what: string): ShoalError =>
-  new ShoalError('ERR_OUTPUT', `a linker is not told this here: ${what.replaceAll('\0', '%').slice(0, 200)}`)
+  new ShoalError('ERR_UNSUPPORTED', `a linker is not told this here: ${what.replaceAll('\0', '%').slice(0, 200)}`)

@@ -16,7 +16,8 @@ const noBits = 8
 const kinds = new Set([0, 1, 2, 3, 4, 7, noBits, 9, 14, 15, 16, 17, 18, 0x6fff4c03, 0x6fff4c09, 0x70000001])
 
 /** What a linker, or a plugin of it, takes for orders or for code that is still to be compiled. */
-const orders = /^\.(gnu\.(lto_|debuglto_|warning|offload_lto)|llvm\.lto|llvmbc|llvmcmd|deplibs|linker-options)/
+const orders =
+  /^\.(gnu_object_only|gnu\.(lto_|debuglto_|warning|offload_lto)|llvm\.lto|llvmbc|llvmcmd|deplibs|linker-options)/
 
 /**
  * Makes sure that a linker takes this for an object file and nothing else: not for a script, an archive or bitcode, and

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { Executor } from '../../src/execute/executor.ts'
+import type { GuestLimits } from '../../src/execute/limits.ts'
 import { copyObject, readLinkObjects } from '../../src/plan/link-objects.ts'
 import { buildShim } from '../../src/shim/build.ts'
 import { Lender, okResult, type Prepared, type Unit } from './support.ts'
@@ -34,9 +36,10 @@ async function program(unit: Unit): Promise<Prepared> {
   return { ...prepared, action: { ...action, argv, outputs: outputs as typeof action.outputs } }
 }
 
-const run = ({ action, inputs }: Prepared, by = linking) =>
+const run = ({ action, inputs }: Prepared, by = linking, limits: Partial<GuestLimits> = {}) =>
   by.run({
     action,
+    limits,
     inputs,
     toolchain: lender.toolchain,
     signal: new AbortController().signal,
@@ -86,4 +89,36 @@ extern "C" { fn fork() -> i32; fn syscall(number: i64, ...) -> i64; fn _exit(cod
     assert.equal(outcome.kind, 'failed')
     assert.match(outcome.kind === 'failed' ? outcome.stderr : '', /false false false false/)
   })
+
+  for (const [what, limits] of [
+    ['tasks', { tasks: 30 }],
+    ['memory', { memoryBytes: 512 << 20 }],
+  ] as const) {
+    test(`answers for the ${what} of all that its macros start, from whatever thread`, async () => {
+      // Each takes as much as nothing stands in the way of.
+      const eats = what === 'memory' ? 'let all = vec![1u8; 300 << 20]; assert_eq!(all[all.len() - 1], 1);' : ''
+      const started = join(lender.dir, what)
+      writeFileSync(`${started}.rs`, `fn main() { ${eats} std::thread::sleep(std::time::Duration::from_secs(20)) }`)
+      execFileSync('rustc', ['-C', 'panic=abort', '-C', 'strip=symbols', '-o', started, `${started}.rs`])
+      const deps = lender.procMacro(
+        `starts_${what}`,
+        `use proc_macro::TokenStream;
+#[proc_macro] pub fn start(_: TokenStream) -> TokenStream {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write("/tmp/started", include_bytes!("${started}")).unwrap();
+    std::fs::set_permissions("/tmp/started", std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::thread::spawn(|| {
+        let start = |_| std::process::Command::new("/tmp/started").spawn().unwrap();
+        let all: Vec<_> = (0..${what === 'memory' ? 4 : 60}).map(start).collect();
+        for mut each in all { each.wait().unwrap(); }
+    }).join().unwrap();
+    TokenStream::new()
+}
+`,
+      )
+      const files = { 'src/lib.rs': `starts_${what}::start!(); fn main() {}` }
+      const unit = await program({ crate: 'app', deps, files })
+      await assert.rejects(run(unit, linking, limits), { code: 'ERR_LIMIT', message: new RegExp(what) })
+    })
+  }
 })

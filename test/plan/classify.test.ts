@@ -139,8 +139,13 @@ test('what has no name of its own, makes no metadata or is not compiled by rustc
 
 for (const [change, reason] of [
   [[], undefined],
-  [['-C', 'linker=clang'], undefined],
-  [['-C', 'linker=/usr/bin/aarch64-linux-gnu-gcc-13'], undefined],
+  [['-C', 'linker=/opt/x86_64-linux-gnu-cc-13'], undefined],
+  [['-C', 'linker=gcc'], 'unsupported-option'],
+  [['-C', 'linker=/usr/bin/aarch64-linux-gnu-gcc-13'], 'unsupported-option'],
+  [['-C', 'linker=clang'], 'unsupported-option'],
+  [['-C', 'linker=./cc.sh'], 'unsupported-option'],
+  [['-C', 'linker-flavor=gcc'], 'unsupported-option'],
+  [['-C', 'linker_flavor=gcc'], 'unsupported-option'],
   [['-C', 'linker=/usr/bin/ld.lld'], 'unsupported-option'],
   [['-C', 'linker=cc --evil'], 'unsupported-option'],
   [['-C', 'link-arg=-fuse-ld=mold'], undefined],
@@ -149,6 +154,8 @@ for (const [change, reason] of [
   [['-C', 'lto=thin'], 'link-time-optimisation'],
   [['-C', 'lto=fat'], 'link-time-optimisation'],
   [['-l', 'static=z'], 'native-library'],
+  [['-l', 'dylib:+verbatim=libz.so.1'], 'native-library'],
+  [['-l', 'dylib:-as-needed,+verbatim=libz.so.1'], 'native-library'],
   [['-l', 'z'], undefined],
 ] as const) {
   test(`a program with ${change.join(' ') || 'nothing special'} goes away: ${reason ?? 'yes'}`, () => {

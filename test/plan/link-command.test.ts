@@ -21,6 +21,7 @@ const plannedWith = (...options: string[]) => ({
   roots: [...roots],
   dependencies: [
     { name: 'libdep-1.rlib', path: '/ws/target/debug/deps/libdep-1.rlib', cid: cidOf(Buffer.from('x')), size: 1 },
+    { name: 'libdyn-1.so', path: '/ws/target/debug/deps/libdyn-1.so', cid: cidOf(Buffer.from('y')), size: 1 },
   ],
   toolchain: { ...base.toolchain, sysroot: '/rust', host: target, covered: new Set([`${standard}/libstd-1.rlib`]) },
 })
@@ -82,13 +83,18 @@ test('linkCommand() puts the roots, the objects and the arguments of the user in
   assert.deepEqual(args, [...placed.slice(0, -1), '-s', '-a', '-b'])
 })
 
+test('linkCommand() takes a library that is loaded at run time from where it lies here', () => {
+  const { args } = read([...usual, '\0deps\0/libdyn-1.so'])
+  assert.equal(args.at(-1), '/ws/target/debug/deps/libdyn-1.so')
+})
+
 test('linkCommand() searches where cargo said, and nowhere else', () => {
   const native = ['-L', 'native=/ws/target/debug/build/z-1/out']
   assert.ok(
     read([...usual, '-L', '\0target\0/debug/build/z-1/out'], native).args.includes('/ws/target/debug/build/z-1/out'),
   )
   for (const dir of ['\0target\0/debug/build/z-2/out', '/ws/target/debug/build/z-1/out/..', '/', '\0deps\0', '.']) {
-    assert.throws(() => read([...usual, '-L', dir], native), { code: 'ERR_OUTPUT' }, dir)
+    assert.throws(() => read([...usual, '-L', dir], native), { code: 'ERR_UNSUPPORTED' }, dir)
   }
 })
 
@@ -148,6 +154,8 @@ const hostile = [
   ],
   ...[
     '\0deps\0/libother-1.rlib',
+    '\0deps\0/libother-1.so',
+    '\0deps\0/libdep-1.rmeta',
     '\0deps\0/../x.rlib',
     '\0deps\0/libdep-1.rlib/../x',
     '\0out\0/x.o',
@@ -178,7 +186,8 @@ const hostile = [
 test('linkCommand() takes no argument that names anything else', () => {
   for (const argument of hostile) {
     for (const at of [0, usual.length]) {
-      assert.throws(() => read(usual.toSpliced(at, 0, argument)), { code: 'ERR_OUTPUT' }, JSON.stringify(argument))
+      const code = argument.startsWith(file('')) ? 'ERR_OUTPUT' : 'ERR_UNSUPPORTED'
+      assert.throws(() => read(usual.toSpliced(at, 0, argument)), { code }, JSON.stringify(argument))
     }
   }
 })
@@ -187,14 +196,12 @@ test('linkCommand() wants one output of that name, one place for arguments, and 
   const without = (argument: string): string[] => usual.filter((each) => each !== argument)
   for (const args of [
     [],
-    without('-o'),
     without('\0out\0/app'),
     without(linkArgsPlace),
     without(file(1)),
     [...usual, '-o', '\0out\0/app'],
     [...usual, linkArgsPlace],
     [...usual, '-o'],
-    [...usual, '-L'],
     usual.map((each) => (each === '\0out\0/app' ? '\0out\0/../app' : each)),
     usual.map((each) => (each === '\0out\0/app' ? '/home/a/.bashrc' : each)),
   ]) {

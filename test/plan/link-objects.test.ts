@@ -122,6 +122,7 @@ test('checkObject() refuses sections with orders for a linker or a plugin', { sk
     '.gnu.lto_main',
     '.gnu.warning.f',
     '.deplibs',
+    '.gnu_object_only',
     '.llvm.lto',
     '.linker-options',
   ]) {
