@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { ShoalError } from '../base/errors.ts'
 import type { Read, ReadSet, Result } from '../plan/action.ts'
 import { objectsName } from '../plan/codegen.ts'
+import { hasSection } from '../plan/elf-sections.ts'
 import { type LinkCommand, linkCommand } from '../plan/link-command.ts'
 import { copyObject, copyVersionScript, type LinkObjects, readLinkObjects } from '../plan/link-objects.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
@@ -30,6 +31,9 @@ export interface Codegen {
 
 /** A linker has no dep-info. */
 const noSources = 'linked: \n'
+
+/** Of what the gold linker made: where rustc finds it, it warns that this linker is deprecated. */
+const goldNote = '.note.gnu.gold-version'
 
 /** What a unit came to whose code was made elsewhere. */
 export interface Linked {
@@ -70,7 +74,7 @@ export async function wholeOf(
 /**
  * Does the rest of a unit that is linked: the linker of this machine, with objects that a lender made, as a child of the shim.
  * @throws ShoalError ERR_DECODE, ERR_OUTPUT when what came is not fit for a linker here; ERR_UNSUPPORTED when the linker does not
- *   end well and without a word; and what the store throws
+ *   end well and without a word, or rustc would have one; and what the store throws
  */
 async function linkHere(codegen: Codegen, shim: ShimLink, needs: LinkNeeds): Promise<Linked> {
   const { planned, result } = codegen
@@ -137,6 +141,10 @@ async function link(
     }
     const looked = await needs.reads(planned, place, { privateDir: notes, productsDir: dir, depInfo: noSources, since })
     all = typeof all === 'string' ? all : typeof looked === 'string' ? looked : merge(all, looked)
+  }
+  for (const output of linkedOutputs(planned.args)) {
+    if (await hasSection(join(dir, output), goldNote))
+      throw new ShoalError('ERR_UNSUPPORTED', 'rustc has something to say about what was linked')
   }
   const { outputs, bind } = await needs.collectLinked(planned, dir)
   // The libraries were read now, not when the unit was planned.

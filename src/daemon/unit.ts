@@ -8,6 +8,7 @@ import { peerIdOf } from '../mesh/members.ts'
 
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
+import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
@@ -97,8 +98,8 @@ export class Unit {
     return this.end('recalled-mesh', theirs.holders[0] ?? '')
   }
 
-  /** False: try the next way. */
-  async #deliver(recalled: Recalled): Promise<boolean> {
+  /** False: try the next way. @param isNew whether it is to be kept under this key. Default: if it came from others */
+  async #deliver(recalled: Recalled, isNew = recalled.holders.length > 0): Promise<boolean> {
     const { result, reads, holders, claims } = recalled
     try {
       if (holders.length > 0 || !(await this.#delivery.atOnce(result))) await this.#deliverAsItComes(recalled)
@@ -107,7 +108,7 @@ export class Unit {
       return false
     }
     await this.#afterwards(async () => {
-      if (holders.length > 0) await this.#accept(result, reads, claims)
+      if (isNew) await this.#accept(result, reads, claims)
       await this.#done(result)
     })
     return true
@@ -133,6 +134,7 @@ export class Unit {
     if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure(letGo)
     const linked = this.#staysHere === undefined ? await this.#linkKept(task) : undefined
     if (linked !== undefined) return linked
+    if (this.isAnnounced) return await this.#afterFailure(letGo)
     if (task.mayGoAway) this.#refused ??= this.#needs.trust.objectionToLending(this.#planned)
     const isLendable = task.mayGoAway && this.#refused === undefined && this.#staysHere === undefined
     const mayGoAway = isLendable && (await this.#offerInputs())
@@ -253,17 +255,26 @@ export class Unit {
     const asked = mayGoAway && this.#refused === undefined ? { expectedMs, signal, work: undefined } : undefined
     const kept = await keptPart(this.#lent, this.#place, asked, this.#needs.recall)
     if (kept === undefined) return undefined
-    try {
-      for (const { cid, size } of kept.result.outputs) {
-        this.#bytesIn += await this.#needs.fetch(cid, size, kept.holders, signal)
-      }
-      await this.#finish(kept.result, kept.reads, kept.claims)
-    } catch (error) {
-      this.#fallBack(error, 'what a linker needs')
-      return undefined
-    }
+    // A library is whole already.
+    const isWhole = linkedOutputs(this.#planned.args).size === 0
+    const whole = { ...kept, result: { ...kept.result, action: this.#planned.key } }
+    if (!(await (isWhole ? this.#deliver(whole, true) : this.#linkOf(kept)))) return undefined
     const [holder] = kept.holders
     return holder === undefined ? this.end('recalled-here', 'here') : this.end('recalled-mesh', holder)
+  }
+
+  /** False: try the next way. */
+  async #linkOf({ result, reads, holders, claims }: Recalled): Promise<boolean> {
+    try {
+      for (const { cid, size } of result.outputs) {
+        this.#bytesIn += await this.#needs.fetch(cid, size, holders, this.#shim.signal)
+      }
+      await this.#finish(result, reads, claims)
+      return true
+    } catch (error) {
+      this.#fallBack(error, 'what a linker needs')
+      return false
+    }
   }
 
   /** What follows when cargo has its unit: a disk that is full now costs the memory of it, not the unit. */

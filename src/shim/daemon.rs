@@ -130,6 +130,23 @@ impl Daemon {
         jobs: &mut Option<Jobserver>,
         shown: &mut Shown,
     ) -> Option<Verdict> {
+        let mut linked_in = None;
+        let verdict = self.obey(call, jobs, shown, &mut linked_in);
+        // Whose it was may be gone, and cargo knows nothing of it.
+        if let (None, Some(dir)) = (&verdict, linked_in) {
+            let _ = fs::remove_dir_all(dir);
+        }
+        verdict
+    }
+
+    /// `linked_in` becomes the directory of the daemon's in which a linker ran.
+    fn obey(
+        &mut self,
+        call: &Call,
+        jobs: &mut Option<Jobserver>,
+        shown: &mut Shown,
+        linked_in: &mut Option<PathBuf>,
+    ) -> Option<Verdict> {
         let mut hello = VERSION.to_be_bytes().to_vec();
         put(&mut hello, b"shoal");
         hello.push(0);
@@ -156,6 +173,7 @@ impl Daemon {
                 RUN => return Some(Verdict::Run(order_in(&body)?)),
                 LINK => {
                     let order = link_in(&body)?;
+                    *linked_in = order.outer().map(Path::to_path_buf);
                     let outcome = link(&order)?;
                     self.send(LINKED, &frames::ran(&outcome))?;
                 }

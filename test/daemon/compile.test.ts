@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { basename } from 'node:path'
 import { describe, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
 import { compile } from '../../src/daemon/compile.ts'
@@ -6,7 +7,8 @@ import type { CompileNeeds } from '../../src/daemon/compile-needs.ts'
 import type { ShimLink } from '../../src/daemon/shim-link.ts'
 import { StaysHere } from '../../src/daemon/stays-here.ts'
 import { stayingTask } from '../../src/daemon/units.ts'
-import { placeIn, planned, result } from '../recall/support.ts'
+import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
+import { content, placeIn, planned, result } from '../recall/support.ts'
 
 const unexpected = (): never => {
   throw new Error('not expected')
@@ -120,4 +122,52 @@ describe('one compile that two cargos ask for', () => {
     assert.equal((await late).outcome, 'recalled-here')
     assert.equal(desk.compiled, 1)
   })
+})
+
+test('a library that others have made for another linker is announced before the rest of it has come', async () => {
+  const desk = new Desk()
+  const args = parseRustcArgs(['--crate-type', 'lib', '--emit', 'dep-info,metadata,link', '-C', 'link-arg=-s', 'x.rs'])
+  const library = { ...planned, args }
+  const rest = { name: 'libx-1.rlib', kind: 'link' as const, cid: content('rlib'), size: 4, executable: false }
+  const lent = { ...library, key: content('the same for any linker') }
+  const theirs = { ...result, action: lent.key, outputs: [...result.outputs, rest] }
+  const steps: string[] = []
+  const kept: unknown[] = []
+  const asked: unknown[] = []
+  const { needs } = desk
+  const end = await compile(
+    {
+      ...desk.shim(),
+      placed: (path) => steps.push(`announced ${basename(path)}`),
+      exit: (code) => steps.push(`exit ${code}`),
+    },
+    {
+      ...needs,
+      plan: async () => library,
+      work: async () => ({
+        ...(await needs.work(library)),
+        task: { ...stayingTask(new Uint8Array(16)), mayGoAway: true },
+        lent,
+      }),
+      recall: {
+        ...needs.recall,
+        mesh: async ({ key }) => {
+          asked.push(key)
+          const reads = { reads: [], env: [] }
+          return key.equals(lent.key) ? { result: theirs, reads, holders: ['ben'], claims: [] } : undefined
+        },
+        remember: async ({ action }) => void kept.push(action),
+      },
+      fetch: async (cid) => {
+        steps.push(`came ${cid.equals(rest.cid) ? rest.name : 'metadata'}`)
+        return 1
+      },
+    },
+  )
+  assert.deepEqual(
+    [end.outcome, end.where, asked, kept],
+    ['recalled-mesh', 'ben', [planned.key, lent.key], [planned.key]],
+  )
+  assert.deepEqual(steps, ['came metadata', 'announced libx-1.rmeta', 'came libx-1.rlib', 'exit 0'])
+  assert.equal(desk.compiled, 0)
 })

@@ -3,7 +3,7 @@ import { readdir, readFile, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { whileBusy, writeFiles } from '../support/busy.ts'
-import { Cluster, capture, lastReport } from '../support/cluster.ts'
+import { Cluster, capture, lastReport, type UnitRow } from '../support/cluster.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 
 const manifest = (name: string, rest = ''): string =>
@@ -39,6 +39,9 @@ fn main() { println!("{}", base::sum(vec![base::seven(), MADE])) }
 const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
 const args = ['build', '--offline', '--workspace', '--all-targets']
 
+const rowOf = ({ crate, kind, outcome, reason, fallback }: UnitRow): string =>
+  `${crate} ${kind} ${outcome} ${reason} ${fallback ?? ''}`
+
 /** Name → bytes of all that the compiler and the linker made. */
 async function made(dir: string): Promise<Map<string, Buffer>> {
   const found = new Map<string, Buffer>()
@@ -64,7 +67,7 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     const ran = await whileBusy(ada, join(cluster.dir, 'busy'), 2, () => ada.cargo(built, ...args, '-j8'))
     assert.equal(ran.code, 0, ran.stderr)
     const { units } = await lastReport(ada)
-    const rows = units.map(({ crate, kind, outcome, reason }) => `${crate} ${kind} ${outcome} ${reason}`)
+    const rows = units.map(rowOf)
     const away = new Set(units.filter(({ outcome }) => outcome === 'compiled-mesh').map(({ kind }) => kind))
     assert.deepEqual([...away].sort(), ['bin', 'build-script', 'cdylib', 'lib', 'proc-macro', 'test'], rows.join('\n'))
     const [expected, actual] = [await made(plain), await made(built)]
@@ -79,11 +82,11 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     await writeFiles(again, files)
     const second = await ada.cargo(again, ...args)
     assert.equal(second.code, 0, second.stderr)
-    const recalled = (await lastReport(ada)).units.map(({ crate, kind, outcome }) => `${crate} ${kind} ${outcome}`)
+    const recalled = (await lastReport(ada)).units.map(rowOf)
     assert.deepEqual(
-      recalled.filter((row) => !row.endsWith('recalled-here')),
+      recalled.filter((row) => !row.includes(' recalled-here ')),
       [],
-      'what the linker read is known',
+      `what the linker read is known: ${[...recalled, 'after', ...rows].join('\n')}`,
     )
 
     const tested = await ada.cargo(again, 'test', '--offline', '--workspace')
@@ -98,11 +101,11 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     const linker = { [`CARGO_TARGET_${host.toUpperCase().replaceAll('-', '_')}_LINKER`]: program }
     const otherwise = await capture('cargo', args, { cwd: other, env: { ...(await ben.cargoEnv()), ...linker } })
     assert.equal(otherwise.code, 0, otherwise.stderr)
-    const linked = (await lastReport(ben)).units.map(({ crate, kind, outcome }) => `${crate} ${kind} ${outcome}`)
+    const linked = (await lastReport(ben)).units.map(rowOf)
     assert.deepEqual(
-      linked.filter((row) => !row.endsWith('recalled-here')),
+      linked.filter((row) => !row.includes(' recalled-here ')),
       [],
-      'only linked anew, by whoever lent',
+      `only linked anew, by whoever lent: ${linked.join('\n')}`,
     )
     assert.equal((await capture(join(other, 'target/debug/app'), [])).stdout, '42\n')
   } finally {

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { Executor } from '../../src/execute/executor.ts'
 import type { GuestLimits } from '../../src/execute/limits.ts'
 import { copyObject, readLinkObjects } from '../../src/plan/link-objects.ts'
 import { buildShim } from '../../src/shim/build.ts'
+import { guestsOf } from './hostile-support.ts'
 import { Lender, okResult, type Prepared, type Unit } from './support.ts'
 
 const lender = new Lender()
@@ -36,13 +38,18 @@ async function program(unit: Unit): Promise<Prepared> {
   return { ...prepared, action: { ...action, argv, outputs: outputs as typeof action.outputs } }
 }
 
-const run = ({ action, inputs }: Prepared, by = linking, limits: Partial<GuestLimits> = {}) =>
+const run = (
+  { action, inputs }: Prepared,
+  by = linking,
+  limits: Partial<GuestLimits> = {},
+  signal = new AbortController().signal,
+) =>
   by.run({
     action,
     limits,
     inputs,
     toolchain: lender.toolchain,
-    signal: new AbortController().signal,
+    signal,
     onRmeta: () => undefined,
   })
 
@@ -121,4 +128,50 @@ extern "C" { fn fork() -> i32; fn syscall(number: i64, ...) -> i64; fn _exit(cod
       await assert.rejects(run(unit, linking, limits), { code: 'ERR_LIMIT', message: new RegExp(what) })
     })
   }
+
+  test('stands still with all that its macros have started', async () => {
+    const started = join(lender.dir, 'stays')
+    writeFileSync(`${started}.rs`, 'fn main() { std::thread::sleep(std::time::Duration::from_secs(600)) }')
+    execFileSync('rustc', ['-C', 'strip=symbols', '-o', started, `${started}.rs`])
+    const deps = lender.procMacro(
+      'starts_one',
+      `use proc_macro::TokenStream;
+#[proc_macro] pub fn start(_: TokenStream) -> TokenStream {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write("/tmp/stays", include_bytes!("${started}")).unwrap();
+    std::fs::set_permissions("/tmp/stays", std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::process::Command::new("/tmp/stays").status().unwrap();
+    TokenStream::new()
+}
+`,
+    )
+    const unit = await program({ crate: 'app', deps, files: { 'src/lib.rs': 'starts_one::start!(); fn main() {}' } })
+    const stop = new AbortController()
+    const ended = assert.rejects(run(unit, linking, {}, stop.signal), { message: 'enough' })
+    try {
+      await until('stays', 'S')
+      linking.standstill.hold()
+      await until('stays', 'T')
+      linking.standstill.letGo()
+      await until('stays', 'S')
+    } finally {
+      stop.abort(new Error('enough'))
+      await ended
+    }
+  })
 })
+
+/** Waits for a guest of that name to be in that state, as the kernel calls it. */
+async function until(name: string, state: string): Promise<void> {
+  for (let tries = 0; tries < 4000; tries++) {
+    for (const pid of guestsOf(lender.dir)) {
+      try {
+        if (readFileSync(`/proc/${pid}/stat`, 'latin1').includes(`(${name}) ${state} `)) return
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    await delay(5)
+  }
+  throw new Error(`${name} is never ${state}`)
+}
