@@ -4,6 +4,7 @@ import { decodeTrace, type ReadSet } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { type Difference, firstDifference, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
+import { tellsOfSources } from '../recall/read-set.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 
 /** What a lender says of a compile. */
@@ -32,7 +33,10 @@ export async function readsAway(
     throw new ShoalError('ERR_PATH_BOUND', 'it read a directory as text')
   }
   const difference = await firstDifference(reads, place)
-  if (difference === undefined) return reads
+  if (difference === undefined) {
+    if (tellsOfSources(told.depInfo, reads, planned, place)) return reads
+    throw new ShoalError('ERR_OUTPUT', 'it does not say of every source that it was read')
+  }
   if (isLasting(difference)) needs.staysHere.add(planned.key, 'source-outside-package')
   throw new ShoalError('ERR_INPUT_MISSING', `it looked at something that is different here: ${describe(difference)}`)
 }
