@@ -2,7 +2,7 @@ import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
 import { decodeTrace, type ReadSet } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
-import { type Difference, firstDifference, isBound, type Place } from '../recall/evidence.ts'
+import { type Difference, firstDifference, isBound, isForOthers, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
 import { tellsOfSources } from '../recall/read-set.ts'
 import type { CompileNeeds } from './compile-needs.ts'
@@ -31,6 +31,10 @@ export async function readsAway(
   if (isBound(reads) || (await computesWithOutDir(told.depInfo, place))) {
     needs.staysHere.add(planned.key, 'path-bound')
     throw new ShoalError('ERR_PATH_BOUND', 'it read a directory as text')
+  }
+  if (told.trace.length > 0 && !isForOthers(reads)) {
+    needs.staysHere.add(planned.key, 'source-outside-package')
+    throw new ShoalError('ERR_INPUT_MISSING', 'it looked at something that cannot be compared')
   }
   const difference = await firstDifference(reads, place)
   if (difference === undefined) {

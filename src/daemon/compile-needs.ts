@@ -72,7 +72,7 @@ export interface UnitTrust {
   /**
    * Whether a lender stands behind what it delivers.
    * @param claim as it came
-   * @throws ShoalError ERR_CLAIM
+   * @throws ShoalError ERR_CLAIM, ERR_DISPUTED
    */
   lent(planned: PlannedAction, peer: string, claim: Uint8Array, trace: ReadSet & { result: CID }): Promise<SignedClaim>
   /** A result of others, or one that was made of what they did, was delivered and kept. */

@@ -104,7 +104,7 @@ export class Trust {
 
   /**
    * Whether the word of a lender is behind what it delivers.
-   * @throws ShoalError ERR_CLAIM when it is not, or when others say something else
+   * @throws ShoalError ERR_CLAIM when it is not; ERR_DISPUTED when others say something else, of which the lender need know nothing
    */
   async lent(
     planned: PlannedAction,
@@ -112,8 +112,8 @@ export class Trust {
     bytes: Uint8Array,
     { result, ...looked }: ReadSet & { result: CID },
   ): Promise<SignedClaim> {
-    const [claim] = this.judge.admit(planned.key, [bytes])
-    const isTheirs = claim !== undefined && peerIdOf(claim.body.signer) === peer
+    const [claim] = this.judge.delivered(planned, [bytes])
+    const isTheirs = claim !== undefined && peerIdOf(claim.body.signer) === peer && claim.body.tier !== 'host'
     // With an observer of this node's, or none, a lender does not say what was looked at.
     const isMeant = [looked, unwatched].some(
       (reads) => claim !== undefined && isAbout(claim, { ...reads, result, action: planned.key }),
@@ -121,10 +121,10 @@ export class Trust {
     if (!isTheirs || !isMeant) {
       throw new Trouble('ERR_CLAIM', 'the lender has not put its name to it')
     }
-    const kept = await this.judge.kept(hexOf(planned.key))
+    const kept = await this.judge.keptOf(planned)
     if (kept.some((other) => contradict(other, claim))) {
       await this.judge.store.add([claim])
-      throw new Trouble('ERR_CLAIM', 'somebody says that something else comes out')
+      throw new Trouble('ERR_DISPUTED', 'somebody says that something else comes out')
     }
     return claim
   }
@@ -163,7 +163,10 @@ export class Trust {
     const name = packageOf(planned)
     if (this.determinism.isUnsteady(name)) return []
     const claim = await this.sign(planned.action, { result, reads }, 'host')
-    if (claim === undefined) return []
+    if (claim === undefined) {
+      await this.determinism.note(name, planned.action.toolchain, false)
+      return []
+    }
     const kept = await this.judge.against(claim)
     const against = new Map(kept.map((other): [SignedClaim, ReadSet] => [other, reads]))
     for (const { claim: other, reads: theirs } of disputed) {
@@ -176,18 +179,18 @@ export class Trust {
     return [claim]
   }
 
-  /** This node's word on what it has computed; undefined for what does not come out the same each time. */
+  /**
+   * This node's word on what it has computed; undefined for what does not come out the same each time. That says something about
+   * this action only: whoever awards a task chooses what package it is called by.
+   */
   async sign(
     action: PlannedAction['action'],
     { result, reads }: { result: Result; reads: ReadSet },
     tier: SignedClaim['body']['tier'],
   ): Promise<SignedClaim | undefined> {
-    const name = packageOf({ action })
     const { cid } = encodeResult(result)
-    const about = { package: name, tier, at: this.#needs.clock.wall() }
-    const claim = await this.judge.sign({ ...result, cid }, reads, about)
-    if (claim === undefined) await this.determinism.note(name, action.toolchain, false)
-    return claim
+    const about = { package: packageOf({ action }), tier, at: this.#needs.clock.wall() }
+    return await this.judge.sign({ ...result, cid }, reads, about)
   }
 
   /** For `peers`. */
@@ -245,13 +248,11 @@ export class Trust {
         return
       case 'disagreed': {
         for (const claim of verdict.unexplained) await this.standings.unexplained(peerIdOf(claim.body.signer))
-        // A macro can have made of it what it made of the place, or of the day: too little to share it.
-        if (verdict.unexplained.length > 0 && planned.usesMacros) await this.determinism.note(name, toolchain, false)
         for (const claim of [...verdict.unexplained, ...verdict.liars]) {
           await this.standings.doubt(claim.bytes)
           await this.#drop(gift ?? giftOf(claim))
         }
-        for (const claim of verdict.liars) await this.#lied(claim)
+        for (const claim of verdict.liars) await this.#lied(claim, name)
         return
       }
       case 'open':
@@ -266,15 +267,13 @@ export class Trust {
     await this.#needs.given().drop(key, result)
   }
 
-  async #lied({ body }: SignedClaim): Promise<void> {
+  async #lied({ body }: SignedClaim, name: string): Promise<void> {
     const peer = peerIdOf(body.signer)
     if (sameBytes(body.signer, this.#needs.members.key)) return
-    const lie = { package: body.package, action: hexOf(body.action), at: this.#needs.clock.wall() }
-    this.#needs.log.info('a member has given something else than comes out here', { peer, package: body.package })
+    const lie = { package: name, action: hexOf(body.action), at: this.#needs.clock.wall() }
+    this.#needs.log.info('a member has given something else than comes out here', { peer, package: name })
     if (!(await this.standings.lied(peer, lie))) return
-    this.#needs.trouble(
-      new Trouble('ERR_LIAR', `${peer} has given something else for ${body.package} than comes out here`),
-    )
+    this.#needs.trouble(new Trouble('ERR_LIAR', `${peer} has given something else for ${name} than comes out here`))
     try {
       await this.#needs.purge(peer)
     } catch (error) {

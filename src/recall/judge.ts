@@ -54,13 +54,18 @@ export class Judge {
   }
 
   /**
-   * Of what came from outside those claims about an action that somebody's word is behind: well formed, of this mesh, with a good
-   * signature of a key that is a member's now and was not caught lying.
+   * Of what came from outside those claims about a unit that somebody's word is behind: well formed, of this mesh, under the name of
+   * its package, with a good signature of a key that is a member's now and was not caught lying.
    */
-  admit(action: SignedClaim['body']['action'], claims: readonly Uint8Array[]): SignedClaim[] {
+  admit(planned: Pick<PlannedAction, 'key' | 'action'>, claims: readonly Uint8Array[]): SignedClaim[] {
+    return this.delivered(planned, claims).filter(isWatched)
+  }
+
+  /** As `admit`, and those too that are good for nobody but whoever awarded the task: of what nobody watched. */
+  delivered(planned: Pick<PlannedAction, 'key' | 'action'>, claims: readonly Uint8Array[]): SignedClaim[] {
     return claims.slice(0, maxClaims).flatMap((bytes) => {
       const claim = this.#read(bytes)
-      return claim?.body.action.equals(action) && this.counts(claim) ? [claim] : []
+      return claim !== undefined && isOf(claim, planned) && this.counts(claim) ? [claim] : []
     })
   }
 
@@ -88,7 +93,12 @@ export class Judge {
 
   /** Claims kept here that count, of an action (hex). */
   async kept(keyHex: string): Promise<SignedClaim[]> {
-    return (await this.store.of(keyHex)).filter((claim) => this.counts(claim))
+    return (await this.store.of(keyHex)).filter((claim) => isWatched(claim) && this.counts(claim))
+  }
+
+  /** Of these, those under the name of a unit's package. */
+  async keptOf(planned: Pick<PlannedAction, 'key' | 'action'>): Promise<SignedClaim[]> {
+    return (await this.kept(hexOf(planned.key))).filter((claim) => isOf(claim, planned))
   }
 
   /**
@@ -170,13 +180,20 @@ export class Judge {
 
 const nothingSeen = evidenceOf(unwatched)
 
+/** Sources are no part of an action: of what nobody watched it is not known what it was made from, so it holds nowhere else. */
+const isWatched = ({ body }: SignedClaim): boolean => !sameBytes(body.evidence, nothingSeen)
+
+/** What lies about are counted by package: a made-up name would be one package for ever. */
+const isOf = ({ body }: SignedClaim, planned: Pick<PlannedAction, 'key' | 'action'>): boolean =>
+  body.action.equals(planned.key) && body.package === packageOf(planned)
+
 /**
  * Whether two claims cannot both be right: the same action, having looked at the same, gave different things. Of a compile that
  * nobody watched it is not known what it looked at: sources are no part of an action.
  */
 export function contradict(a: SignedClaim, b: SignedClaim): boolean {
   return (
-    !sameBytes(a.body.evidence, nothingSeen) &&
+    isWatched(a) &&
     a.body.action.equals(b.body.action) &&
     sameBytes(a.body.evidence, b.body.evidence) &&
     !sameBytes(a.body.outputs, b.body.outputs)

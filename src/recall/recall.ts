@@ -112,7 +112,7 @@ export class Recall {
   /** A result kept here, complete, that holds for this place and may be used. */
   async own(planned: PlannedAction, place: Place, policies: readonly Policy[]): Promise<Recalled | Missed> {
     const keyHex = hexOf(planned.key)
-    const kept = takesAnyWord(policies, planned.kind) ? undefined : await this.#needs.judge.kept(keyHex)
+    const kept = takesAnyWord(policies, planned.kind) ? undefined : await this.#needs.judge.keptOf(planned)
     let nearest: { difference: Difference; agreed: number } | undefined
     for (const [age, bytes] of (await this.#needs.traces.traces(keyHex)).entries()) {
       const trace = this.#decoded.get(bytes) ?? readTrace(bytes)
@@ -152,9 +152,9 @@ export class Recall {
     const holdings = await this.#needs.ask(planned.key, { budgetMs, signal, work, enough })
     const candidates = await this.#candidates(holdings, planned, place)
     if (candidates.length === 0) return undefined
-    const kept = await this.#needs.judge.kept(hexOf(planned.key))
+    const kept = await this.#needs.judge.keptOf(planned)
     const told = new Map(
-      [...holdings.flatMap(({ claims }) => this.#needs.judge.admit(planned.key, claims)), ...kept].map((claim) => [
+      [...holdings.flatMap(({ claims }) => this.#needs.judge.admit(planned, claims)), ...kept].map((claim) => [
         Buffer.from(claim.sig).toString('base64'),
         claim,
       ]),

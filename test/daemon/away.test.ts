@@ -65,6 +65,20 @@ describe('what a lender says that a compile looked at', () => {
     await assert.rejects(held(trace({}), true, 'x.d: x/src/lib.rs x/src/more.rs\n'), { code: 'ERR_OUTPUT' })
   })
 
+  test('is refused, and not followed, when it leads to where nothing ends', async () => {
+    for (const read of [
+      ['file', '/proc/self/pagemap', content('x')],
+      ['file', '/dev/zero', content('x')],
+      ['tree', '/', content('doc')],
+    ] as const) {
+      staysHere = new StaysHere()
+      await assert.rejects(held(trace({ reads: [source, read] as unknown as ReadSet['reads'] })), {
+        code: 'ERR_INPUT_MISSING',
+      })
+      assert.equal(staysHere.reason(planned.key), 'source-outside-package')
+    }
+  })
+
   test('is refused when it is bound to a place, and the unit stays here from then on', async () => {
     await assert.rejects(held(trace({ reads: [['bound', '', content('there')], source] })), { code: 'ERR_PATH_BOUND' })
     assert.equal(staysHere.reason(planned.key), 'path-bound')

@@ -19,7 +19,7 @@ describe('a claim counts', () => {
     const claims = [claim(mesh.ann), claim(mesh.max)]
     const bytes = claims.map((one) => one.bytes)
     assert.deepEqual(
-      judge.admit(planned.key, bytes).map((one) => one.bytes),
+      judge.admit(planned, bytes).map((one) => one.bytes),
       bytes,
     )
     assert.deepEqual(
@@ -38,16 +38,20 @@ describe('a claim counts', () => {
       court.claim(mesh.ann, result, reads, { mesh: new Uint8Array(16) }).bytes,
       court.claim(mesh.ann, { ...result, action: content('else') }, reads).bytes,
       court.claim(stranger, result, reads).bytes,
-      court.claim(mesh.ann, result, reads, { package: 'dice 1.0.0' }).bytes,
+      court.claim(mesh.ann, result, reads, { package: 'made-up 1.0.0' }).bytes,
+      court.claim(mesh.ann, result, unwatched).bytes,
     ]
-    court.unsteady.add('dice 1.0.0')
-    assert.deepEqual(judge.admit(planned.key, cases), [])
-    assert.equal(judge.admit(planned.key, [good.bytes]).length, 1)
+    assert.deepEqual(judge.admit(planned, cases), [])
+    assert.equal(judge.admit(planned, [good.bytes]).length, 1)
+    assert.equal(judge.delivered(planned, cases).length, 1, 'what nobody watched is good for whoever awarded it')
+    court.unsteady.add('x 1.0.0')
+    assert.deepEqual(judge.admit(planned, [good.bytes]), [])
+    court.unsteady.clear()
     court.liars.add(peerOf(mesh.ann))
-    assert.deepEqual(judge.admit(planned.key, [good.bytes]), [])
+    assert.deepEqual(judge.admit(planned, [good.bytes]), [])
     court.liars.clear()
     court.roster.add(kickStatement(mesh.ann, mesh.ivy), start)
-    assert.deepEqual(judge.admit(planned.key, [court.claim(mesh.ivy, result, reads).bytes]), [])
+    assert.deepEqual(judge.admit(planned, [court.claim(mesh.ivy, result, reads).bytes]), [])
   })
 })
 
@@ -56,7 +60,11 @@ describe('what this node has computed', () => {
     const { judge } = new Court()
     const sign = (of: Result, wallMs: number) => {
       const made = { ...of, wallMs }
-      return judge.sign({ ...made, cid: encodeResult(made).cid }, reads, { package: 'x 1', tier: 'host', at: start })
+      return judge.sign({ ...made, cid: encodeResult(made).cid }, reads, {
+        package: 'x 1.0.0',
+        tier: 'host',
+        at: start,
+      })
     }
     assert.ok(await sign(result, 1))
     assert.ok(await sign(result, 2))

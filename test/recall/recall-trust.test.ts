@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Result } from '../../src/plan/action.ts'
+import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
 import type { Policy } from '../../src/recall/policy.ts'
 import type { Holding } from '../../src/recall/recall.ts'
 import type { SignedClaim } from '../../src/recall/signed-claim.ts'
@@ -84,4 +84,25 @@ test('what is kept on others’ word is used again by those only who would take 
   assert.deepEqual([await isUsed({ kind: 'own' }), await isUsed({ kind: 'quorum', people: 2 })], [false, false])
   await fixture.recall.remember(result, reads, [court.claim(max, result, reads)])
   assert.deepEqual([await isUsed({ kind: 'own' }), await isUsed({ kind: 'ci' }, { kind: 'own' })], [true, true])
+})
+
+test('what was computed for somebody without a witness is nobody else’s, and not this node’s own either', async () => {
+  const { ann, ivy, max } = court.mesh
+  const unwatched: ReadSet = { reads: [], env: [] }
+  // Made of ivy's sources, with the same action: they are no part of it.
+  const lent: Result = { ...changed, wallMs: 9 }
+  for (const [lender, policy] of [
+    [ann, { kind: 'quorum', people: 2 }],
+    [max, { kind: 'ci' }],
+    [max, { kind: 'quorum', people: 3 }],
+  ] as const) {
+    const answer: Holding = {
+      peer: 'ivy',
+      traces: [bytesOf(traceOf(changed)), bytesOf(traceOf(lent, unwatched))],
+      claims: [court.claim(ivy, changed, reads).bytes, court.claim(lender, lent, unwatched).bytes],
+    }
+    const { recall } = node([answer], async () => encodeResult(changed).bytes)
+    const found = await recall.mesh(planned, place, { ...options, policies: [policy] })
+    assert.deepEqual(found, { refused: 'policy', disputed: [] })
+  }
 })
