@@ -34,6 +34,7 @@ class Desk {
       objectionToLending: () => undefined,
       lent: unexpected,
       accepted: async () => undefined,
+      madeHere: async () => undefined,
       made: async () => [],
     },
     market: {

@@ -10,6 +10,7 @@ import type { Rerun } from '../../src/daemon/verdict.ts'
 import { encodeAction, encodeResult, encodeTrace, type ReadSet, type Result } from '../../src/plan/action.ts'
 import type { LentInputs } from '../../src/plan/lent-inputs.ts'
 import type { PlannedAction } from '../../src/plan/plan.ts'
+import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
 import { outputsDigest, type SignedClaim } from '../../src/recall/signed-claim.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { cidOf, hexOf } from '../../src/wire/cid.ts'
@@ -70,7 +71,7 @@ class Desk {
 
   /** Waits until everything that is to be run again has been. */
   async rest(): Promise<void> {
-    for (let tries = 0; tries < 1000 && (this.trust?.audits.stats.waiting ?? 0) > 0; tries += 1) {
+    for (let tries = 0; tries < 100_000 && (this.trust?.audits.stats.waiting ?? 0) > 0; tries += 1) {
       this.clock.advance(500)
       for (let turns = 0; turns < 10; turns += 1) await turn()
     }
@@ -254,13 +255,49 @@ test('who contradicts others is tried even when its evidence is another one', as
   assert.equal(desk.trust.view(peerOf(ann))?.isLiar, true)
 })
 
+test('whose word cannot be explained for too many packages is not used any more, and is no liar', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('right')
+  const { ann } = desk.court.mesh
+  const counts = (name: string) =>
+    desk.trust.judge.counts(desk.court.claim(ann, unit(name).giving('right'), reads, { package: `${name} 1.0.0` }))
+  for (let n = 0; n < 8; n += 1) {
+    assert.ok(counts('next'), `${n}`)
+    const { claim } = await use(desk, ann, unit(`p${n}`), 'wrong', 'host')
+    await desk.rest()
+    assert.equal(desk.trust.judge.counts({ ...claim, body: { ...claim.body, at: claim.body.at + 1 } }), false)
+  }
+  assert.equal(counts('next'), false)
+  assert.deepEqual([desk.trust.view(peerOf(ann))?.isLiar, desk.purged], [false, []])
+})
+
+test('a library that was recalled is tried by what lenders are asked for, where that is another action', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('right')
+  const { ann } = desk.court.mesh
+  for (const name of ['one', 'two']) {
+    const [whole, part] = [unit(name), unit(`${name}_without_linker`)]
+    const made = whole.giving('wrong')
+    const claim = desk.court.claim(ann, made, reads, { package: `${name} 1.0.0` })
+    const lent = {
+      planned: { ...part.planned, action: { ...part.planned.action, env: whole.planned.action.env } },
+      inputs,
+    }
+    await desk.trust.accepted(whole.planned, lent, [claim], { result: made, looked: reads })
+    await desk.rest()
+    assert.equal(desk.dropped.at(-1), encodeResult(made).cid.toString())
+  }
+  assert.deepEqual(desk.purged, [peerOf(ann)])
+})
+
 test('who lies about a part of what was made here loses the whole', async (t) => {
   const desk = await Desk.open(t)
   desk.rerun = () => comesOut('right')
   const { ann } = desk.court.mesh
+  const linked = { args: parseRustcArgs(['--crate-type', 'bin', '--emit', 'dep-info,link', '--crate-name', 'x']) }
   const wholes: string[] = []
   for (const name of ['one', 'two']) {
-    const [whole, part] = [unit(name), unit(`${name}_objects`)]
+    const [whole, part] = [unit(name, linked), unit(`${name}_objects`)]
     const claim = desk.court.claim(ann, part.giving('wrong'), reads, { tier: 'confined', package: `${name} 1.0.0` })
     const made = whole.giving('linked')
     const lent = { planned: part.planned, inputs }
@@ -269,10 +306,10 @@ test('who lies about a part of what was made here loses the whole', async (t) =>
     await desk.rest()
   }
   assert.deepEqual([desk.dropped, desk.purged], [wholes, [peerOf(ann)]])
-  const other = desk.court.claim(ann, unit('three').giving('wrong'), reads)
-  const { planned } = unit('three')
+  const other = desk.court.claim(ann, unit('three', linked).giving('wrong'), reads)
+  const { planned } = unit('three', linked)
   await desk.trust.accepted(planned, { planned: unit('three_objects').planned, inputs }, [other], {
-    result: unit('three').giving('wrong'),
+    result: unit('three', linked).giving('wrong'),
     looked: reads,
   })
   await desk.rest()

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { personOf } from '../../src/mesh/people.ts'
 import { hex } from '../../src/mesh/statement.ts'
-import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
+import { encodeResult, type ReadSet, type Result, type Trace } from '../../src/plan/action.ts'
 import { contradict } from '../../src/recall/judge.ts'
-import { unwatched } from '../../src/recall/signed-claim.ts'
+import { subjectOf, unwatched } from '../../src/recall/signed-claim.ts'
 import { hexOf } from '../../src/wire/cid.ts'
 import { plain, start, trusted } from '../mesh/office.ts'
 import { content, planned, result } from './support.ts'
@@ -55,6 +55,26 @@ describe('a claim counts', () => {
   })
 })
 
+test('a claim of one who is doubted in this, or of whom too much cannot be explained, does not count in any words', () => {
+  const court = new Court()
+  const { judge, mesh } = court
+  const first = court.claim(mesh.ann, result, reads)
+  court.doubted.add(Buffer.from(subjectOf(first)).toString('hex'))
+  const wider: ReadSet = { ...reads, env: [['MORE', null]] }
+  for (const again of [
+    first,
+    court.claim(mesh.ann, result, reads, { at: start + 1 }),
+    court.claim(mesh.ann, other, wider),
+  ]) {
+    assert.deepEqual([judge.counts(again), judge.isWorthTrying(again)], [false, true])
+  }
+  assert.ok(judge.counts(court.claim(mesh.ivy, result, reads)))
+  court.unreliable.add(peerOf(mesh.ivy))
+  assert.equal(judge.counts(court.claim(mesh.ivy, result, reads)), false)
+  court.unreliable.add(peerOf(mesh.max))
+  assert.ok(judge.counts(court.claim(mesh.max, result, reads)), 'this node itself')
+})
+
 describe('what this node has computed', () => {
   test('is signed once for the same outputs, and not at all for two different ones', async () => {
     const { judge } = new Court()
@@ -70,6 +90,21 @@ describe('what this node has computed', () => {
     assert.ok(await sign(result, 2))
     assert.equal(await sign(other, 3), undefined)
     assert.equal((await judge.kept(hexOf(planned.key))).length, 2)
+  })
+
+  test('is its own also when it comes out differently each time, and is nobody else’s then', async () => {
+    const { judge } = new Court()
+    const traces: Trace[] = []
+    for (const made of [result, other]) {
+      const { cid } = encodeResult(made)
+      await judge.signOwn({ ...made, cid }, reads, { package: 'x 1.0.0', tier: 'host', at: start })
+      traces.push({ v: 2, action: planned.key, ...reads, result: cid })
+    }
+    const own = await judge.ownOf(planned)
+    for (const trace of traces) {
+      assert.equal(own.filter((claim) => judge.isAbout(claim, trace)).length, 1)
+      assert.deepEqual(await judge.about(trace), [])
+    }
   })
 
   test('is not said to differ where nobody watched what it was made from', async () => {
@@ -109,6 +144,32 @@ test('claims are kept as they came, and one signer crowds out nobody else', asyn
   for (const one of many) await store.add([one])
   await store.add([first])
   assert.deepEqual(await store.of(hexOf(planned.key)), [first, ...many.slice(-8)])
+})
+
+test('where too many say something, what counts for nothing makes room, and this node’s own word always has some', async () => {
+  const court = new Court()
+  const { mesh, judge, store } = court
+  const hired = Array.from({ length: 8 }, (_, at) => mesh.hire(mesh.ann, 40 + at, plain))
+  for (const by of hired) {
+    court.roster.add(by.certificate.bytes, start)
+    await judge.keep(Array.from({ length: 8 }, (_, at) => court.claim(by, result, reads, { at: start + at })))
+  }
+  const all = async () => await store.of(hexOf(planned.key))
+  const late = court.claim(mesh.ivy, result, reads)
+  await judge.keep([late])
+  assert.deepEqual([(await all()).length, (await all()).includes(late)], [64, false])
+  const signed = await judge.sign({ ...result, cid: encodeResult(result).cid }, reads, {
+    package: 'x 1.0.0',
+    tier: 'host',
+    at: start,
+  })
+  assert.ok(signed !== undefined && (await all()).includes(signed))
+  assert.equal((await all()).length, 64)
+  const [liar] = hired
+  assert.ok(liar)
+  court.liars.add(peerOf(liar))
+  await judge.keep([late])
+  assert.deepEqual([(await all()).length, (await all()).includes(late)], [64, true])
 })
 
 test('machines that somebody has let in count as that person, unless it is an administrator', () => {
