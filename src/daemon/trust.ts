@@ -109,7 +109,8 @@ export class Trust {
 
   /**
    * Whether the word of a lender is behind what it delivers.
-   * @throws ShoalError ERR_CLAIM when it is not; ERR_DISPUTED when others say something else, of which the lender need know nothing
+   * @throws ShoalError ERR_CLAIM when it is not; ERR_DISPUTED when others say something else, or it has said what did not
+   *   come out here: no fault of the lender
    */
   async lent(
     planned: PlannedAction,
@@ -125,6 +126,10 @@ export class Trust {
     )
     if (!isTheirs || !isMeant) {
       throw new Trouble('ERR_CLAIM', 'the lender has not put its name to it')
+    }
+    if (!this.judge.counts(claim)) {
+      // With a macro that asks for the day this can happen to anybody.
+      throw new Trouble('ERR_DISPUTED', 'something else came out here than this lender has said before')
     }
     const kept = await this.judge.keptOf(planned)
     if (kept.some((other) => contradict(other, claim))) {

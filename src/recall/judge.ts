@@ -70,22 +70,28 @@ export class Judge {
    * its package, with a good signature of a key that is a member's now and was not caught lying.
    */
   admit(planned: Pick<PlannedAction, 'key' | 'action'>, claims: readonly Uint8Array[]): SignedClaim[] {
-    return this.delivered(planned, claims).filter(isWatched)
+    return this.delivered(planned, claims).filter((claim) => isWatched(claim) && this.counts(claim))
   }
 
-  /** As `admit`, and those too that are good for nobody but whoever awarded the task: of what nobody watched. */
+  /**
+   * As `admit`, and those too that are good for nobody but whoever awarded the task: of what nobody watched. Whether the signer is doubted in
+   * this is left to be asked.
+   */
   delivered(planned: Pick<PlannedAction, 'key' | 'action'>, claims: readonly Uint8Array[]): SignedClaim[] {
     return claims.slice(0, maxClaims).flatMap((bytes) => {
       const claim = this.#read(bytes)
-      return claim !== undefined && isOf(claim, planned) && this.counts(claim) ? [claim] : []
+      return claim !== undefined && isOf(claim, planned) && this.#isRelied(claim) ? [claim] : []
     })
   }
 
   /** Whether the word of a claim's signer counts now. */
   counts(claim: SignedClaim): boolean {
-    const { isDoubted, isUnreliable } = this.#needs
-    if (isDoubted(subjectOf(claim)) || !this.isWorthTrying(claim)) return false
-    return this.isOwn(claim) || !isUnreliable(peerIdOf(claim.body.signer))
+    return !this.#needs.isDoubted(subjectOf(claim)) && this.#isRelied(claim)
+  }
+
+  #isRelied(claim: SignedClaim): boolean {
+    if (!this.isWorthTrying(claim)) return false
+    return this.isOwn(claim) || !this.#needs.isUnreliable(peerIdOf(claim.body.signer))
   }
 
   /** Whether it is of use to know whether a claim is right, also of one that does not count any more. */

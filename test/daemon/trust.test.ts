@@ -11,7 +11,7 @@ import { encodeAction, encodeResult, encodeTrace, type ReadSet, type Result } fr
 import type { LentInputs } from '../../src/plan/lent-inputs.ts'
 import type { PlannedAction } from '../../src/plan/plan.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
-import { outputsDigest, type SignedClaim } from '../../src/recall/signed-claim.ts'
+import { outputsDigest, type SignedClaim, subjectOf } from '../../src/recall/signed-claim.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { cidOf, hexOf } from '../../src/wire/cid.ts'
 import { ManualClock } from '../mesh/fixture.ts'
@@ -318,7 +318,7 @@ test('who lies about a part of what was made here loses the whole', async (t) =>
 
 test('a lender has to put its own name to what it delivers', async (t) => {
   const desk = await Desk.open(t)
-  const { ann, ivy } = desk.court.mesh
+  const { ann, ivy, max } = desk.court.mesh
   const of = unit('one')
   const made = of.giving('right')
   const told = { ...reads, result: encodeResult(made).cid }
@@ -339,6 +339,14 @@ test('a lender has to put its own name to what it delivers', async (t) => {
   ] as const) {
     await assert.rejects(lent(who, bytes), { code: 'ERR_CLAIM' })
   }
-  await desk.trust.judge.store.add([by(ivy, of.giving('else'))])
-  await assert.rejects(lent(ann, good.bytes), { code: 'ERR_DISPUTED' }, 'somebody says otherwise')
+  await desk.trust.standings.doubt(subjectOf(good))
+  await assert.rejects(
+    lent(ann, by(ann, made, reads, { at: 1 }).bytes),
+    { code: 'ERR_DISPUTED' },
+    'it is doubted in this',
+  )
+  const another = by(ivy, made)
+  assert.deepEqual((await lent(ivy, another.bytes)).sig, another.sig)
+  await desk.trust.judge.store.add([by(ann, of.giving('else')), by(max, of.giving('else'))])
+  await assert.rejects(lent(ivy, another.bytes), { code: 'ERR_DISPUTED' }, 'somebody says otherwise')
 })
