@@ -28,6 +28,7 @@ export const errorTable = {
     hint: 'The sender runs another version, or the bytes are corrupt.',
   },
   ERR_DISK_FULL: { title: 'no room on the disk', hint: 'Free some space; until then nothing new is kept.' },
+  ERR_DISPUTED: { title: 'members say different things of a result', hint: 'The unit is compiled here instead.' },
   ERR_EXPIRED: {
     title: 'no longer valid',
     hint: 'Is the clock right? Otherwise ask for a new invitation: `shoal invite`.',

@@ -2,8 +2,9 @@ import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
 import { decodeTrace, type ReadSet } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
-import { type Difference, firstDifference, isBound, type Place } from '../recall/evidence.ts'
+import { type Difference, firstDifference, isBound, isForOthers, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
+import { tellsOfSources } from '../recall/read-set.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 
 /** What a lender says of a compile. */
@@ -31,8 +32,15 @@ export async function readsAway(
     needs.staysHere.add(planned.key, 'path-bound')
     throw new ShoalError('ERR_PATH_BOUND', 'it read a directory as text')
   }
+  if (told.trace.length > 0 && !isForOthers(reads)) {
+    needs.staysHere.add(planned.key, 'source-outside-package')
+    throw new ShoalError('ERR_INPUT_MISSING', 'it looked at something that cannot be compared')
+  }
   const difference = await firstDifference(reads, place)
-  if (difference === undefined) return reads
+  if (difference === undefined) {
+    if (tellsOfSources(told.depInfo, reads, planned, place)) return reads
+    throw new ShoalError('ERR_OUTPUT', 'it does not say of every source that it was read')
+  }
   if (isLasting(difference)) needs.staysHere.add(planned.key, 'source-outside-package')
   throw new ShoalError('ERR_INPUT_MISSING', `it looked at something that is different here: ${describe(difference)}`)
 }

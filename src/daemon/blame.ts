@@ -4,6 +4,7 @@ import { codeOf } from '../base/errors.ts'
 const ownDoing: ReadonlySet<string> = new Set([
   'ERR_PATH_BOUND',
   'ERR_INPUT_MISSING',
+  'ERR_DISPUTED',
   'ERR_UNSUPPORTED',
   'ERR_DISK_FULL',
   'ERR_STORE',

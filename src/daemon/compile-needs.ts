@@ -72,11 +72,13 @@ export interface UnitTrust {
   /**
    * Whether a lender stands behind what it delivers.
    * @param claim as it came
-   * @throws ShoalError ERR_CLAIM
+   * @throws ShoalError ERR_CLAIM, ERR_DISPUTED
    */
   lent(planned: PlannedAction, peer: string, claim: Uint8Array, trace: ReadSet & { result: CID }): Promise<SignedClaim>
   /** A result of others, or one that was made of what they did, was delivered and kept. */
   accepted(planned: PlannedAction, claims: readonly SignedClaim[], made: Accepted): Promise<void>
+  /** It was compiled here, and holds for this place only: keeps in mind that it is this node's own. */
+  madeHere(planned: PlannedAction, made: { result: Result; reads: ReadSet }): Promise<void>
   /**
    * It was compiled here: this node's word on it, none for what does not come out the same each time.
    * @param disputed what others have said, and contradict each other

@@ -282,6 +282,7 @@ function unitTrust(trust: Trust, policies: readonly Policy[], works: Pick<Works,
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
     accepted: (planned, claims, made) => trust.accepted(planned, works.lentOf(planned), claims, made),
+    madeHere: (planned, made) => trust.madeHere(planned, made),
     made: (planned, made, disputed) => trust.made(planned, works.lentOf(planned), { ...made, disputed }),
   }
 }

@@ -2,6 +2,7 @@ import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { decodeAction } from '../plan/action.ts'
+import { sourcesOf } from '../recall/read-set.ts'
 import { outputsDigest } from '../recall/signed-claim.ts'
 import { gather, type LendNeeds } from './lend.ts'
 import { lentReads } from './lent-reads.ts'
@@ -28,7 +29,8 @@ export async function rerun(
     const covered = needs.covered(action.toolchain)
     const usesEnviron = (library: CID): Promise<boolean> => needs.usesEnviron(library)
     const reads = observed && (await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron }))
-    return { outputs: outputsDigest(result), reads: typeof reads === 'string' ? undefined : reads }
+    const known = typeof reads === 'string' ? undefined : reads
+    return { outputs: outputsDigest(result), reads: known, sources: sourcesOf(depInfo, { action }) }
   } catch (error) {
     signal.throwIfAborted()
     if (codeOf(error) === undefined) throw error

@@ -8,12 +8,13 @@ import { peerIdOf } from '../mesh/members.ts'
 import { sameBytes } from '../mesh/statement.ts'
 import { encodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { LentInputs } from '../plan/lent-inputs.ts'
+import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { ClaimStore } from '../recall/claim-store.ts'
 import { readTrace } from '../recall/evidence.ts'
 import { contradict, Judge, type JudgeNeeds, packageOf } from '../recall/judge.ts'
 import type { Disputed } from '../recall/recall.ts'
-import { isAbout, type SignedClaim, unwatched } from '../recall/signed-claim.ts'
+import { isAbout, type SignedClaim, subjectOf, unwatched } from '../recall/signed-claim.ts'
 import type { TraceStore } from '../store/traces.ts'
 import { hexOf } from '../wire/cid.ts'
 import { Audits, isToBeAudited } from './audits.ts'
@@ -22,6 +23,7 @@ import { Determinism } from './determinism.ts'
 import type { Given } from './given.ts'
 import type { Machine } from './machine.ts'
 import { Standings, type StandingView } from './standing.ts'
+import { Unexplained } from './unexplained.ts'
 import type { Case, Rerun, Verdict } from './verdict.ts'
 
 export interface TrustNeeds {
@@ -69,24 +71,27 @@ export class Trust {
   readonly audits: Audits
   readonly standings: Standings
   readonly determinism: Determinism
+  readonly unexplained: Unexplained
   readonly #needs: TrustNeeds
   readonly #sampling: { share: number; first: number }
 
   private constructor(
     needs: TrustNeeds,
     { trust }: TrustInit,
-    parts: { standings: Standings; determinism: Determinism },
+    parts: { standings: Standings; determinism: Determinism; unexplained: Unexplained },
   ) {
     const { members, log } = needs
     this.#needs = needs
     this.#sampling = { share: trust['audit-share'], first: trust['audit-first'] }
     this.standings = parts.standings
     this.determinism = parts.determinism
+    this.unexplained = parts.unexplained
     this.judge = new Judge({
       members,
       store: new ClaimStore(needs),
       isLiar: (peerId) => this.standings.isLiar(peerId),
-      isDoubted: (claim) => this.standings.isDoubted(claim),
+      isDoubted: (subject) => this.standings.isDoubted(subject),
+      isUnreliable: (peerId) => this.unexplained.isTooMuch(peerId),
       isUnsteady: (name) => this.determinism.isUnsteady(name),
       log,
     })
@@ -95,7 +100,7 @@ export class Trust {
 
   static async open(needs: TrustNeeds, init: TrustInit): Promise<Trust> {
     const parts = { standings: await Standings.open(needs), determinism: await Determinism.open(needs) }
-    return new Trust(needs, init, parts)
+    return new Trust(needs, init, { ...parts, unexplained: await Unexplained.open(needs) })
   }
 
   async stop(): Promise<void> {
@@ -104,7 +109,8 @@ export class Trust {
 
   /**
    * Whether the word of a lender is behind what it delivers.
-   * @throws ShoalError ERR_CLAIM when it is not, or when others say something else
+   * @throws ShoalError ERR_CLAIM when it is not; ERR_DISPUTED when others say something else, or it has said what did not
+   *   come out here: no fault of the lender
    */
   async lent(
     planned: PlannedAction,
@@ -112,8 +118,8 @@ export class Trust {
     bytes: Uint8Array,
     { result, ...looked }: ReadSet & { result: CID },
   ): Promise<SignedClaim> {
-    const [claim] = this.judge.admit(planned.key, [bytes])
-    const isTheirs = claim !== undefined && peerIdOf(claim.body.signer) === peer
+    const [claim] = this.judge.delivered(planned, [bytes])
+    const isTheirs = claim !== undefined && peerIdOf(claim.body.signer) === peer && claim.body.tier !== 'host'
     // With an observer of this node's, or none, a lender does not say what was looked at.
     const isMeant = [looked, unwatched].some(
       (reads) => claim !== undefined && isAbout(claim, { ...reads, result, action: planned.key }),
@@ -121,10 +127,14 @@ export class Trust {
     if (!isTheirs || !isMeant) {
       throw new Trouble('ERR_CLAIM', 'the lender has not put its name to it')
     }
-    const kept = await this.judge.kept(hexOf(planned.key))
+    if (!this.judge.counts(claim)) {
+      // With a macro that asks for the day this can happen to anybody.
+      throw new Trouble('ERR_DISPUTED', 'something else came out here than this lender has said before')
+    }
+    const kept = await this.judge.keptOf(planned)
     if (kept.some((other) => contradict(other, claim))) {
-      await this.judge.store.add([claim])
-      throw new Trouble('ERR_CLAIM', 'somebody says that something else comes out')
+      await this.judge.keep([claim])
+      throw new Trouble('ERR_DISPUTED', 'somebody says that something else comes out')
     }
     return claim
   }
@@ -148,7 +158,7 @@ export class Trust {
     const doubts = standing.unexplained + standing.lies.length
     if (!isToBeAudited({ agreed: standing.agreed, doubts }, this.#sampling, this.#needs.random)) return
     const gift = { key: hexOf(planned.key), result: encodeResult(result).cid }
-    await this.#audit(lent, { claims: new Map([[claim, looked]]), own: undefined, gift })
+    await this.#audit(planned, lent, { claims: new Map([[claim, looked]]), own: undefined, gift })
   }
 
   /**
@@ -161,9 +171,12 @@ export class Trust {
     { result, reads, disputed }: { result: Result; reads: ReadSet; disputed: readonly Disputed[] },
   ): Promise<SignedClaim[]> {
     const name = packageOf(planned)
+    const claim = await this.#signOwn(planned, { result, reads })
     if (this.determinism.isUnsteady(name)) return []
-    const claim = await this.sign(planned.action, { result, reads }, 'host')
-    if (claim === undefined) return []
+    if (claim === undefined) {
+      await this.determinism.note(name, planned.action.toolchain, false)
+      return []
+    }
     const kept = await this.judge.against(claim)
     const against = new Map(kept.map((other): [SignedClaim, ReadSet] => [other, reads]))
     for (const { claim: other, reads: theirs } of disputed) {
@@ -171,23 +184,37 @@ export class Trust {
     }
     if (against.size > 0) {
       const { outputs } = claim.body
-      await this.#audit(lent, { claims: against, own: { outputs, reads }, gift: undefined })
+      await this.#audit(planned, lent, { claims: against, own: { outputs, reads }, gift: undefined })
     }
     return [claim]
   }
 
-  /** This node's word on what it has computed; undefined for what does not come out the same each time. */
+  /** This node has compiled something itself that holds for one place: its word on it, which nobody else is given. */
+  async madeHere(planned: PlannedAction, made: { result: Result; reads: ReadSet }): Promise<void> {
+    await this.#signOwn(planned, made)
+  }
+
+  async #signOwn(
+    { action }: Pick<PlannedAction, 'action'>,
+    { result, reads }: { result: Result; reads: ReadSet },
+  ): Promise<SignedClaim | undefined> {
+    const { cid } = encodeResult(result)
+    const about = { package: packageOf({ action }), tier: 'host' as const, at: this.#needs.clock.wall() }
+    return await this.judge.signOwn({ ...result, cid }, reads, about)
+  }
+
+  /**
+   * This node's word on what it has computed for others; undefined for what does not come out the same each time. That says something about
+   * this action only: whoever awards a task chooses what package it is called by.
+   */
   async sign(
     action: PlannedAction['action'],
     { result, reads }: { result: Result; reads: ReadSet },
     tier: SignedClaim['body']['tier'],
   ): Promise<SignedClaim | undefined> {
-    const name = packageOf({ action })
     const { cid } = encodeResult(result)
-    const about = { package: name, tier, at: this.#needs.clock.wall() }
-    const claim = await this.judge.sign({ ...result, cid }, reads, about)
-    if (claim === undefined) await this.determinism.note(name, action.toolchain, false)
-    return claim
+    const about = { package: packageOf({ action }), tier, at: this.#needs.clock.wall() }
+    return await this.judge.sign({ ...result, cid }, reads, about)
   }
 
   /** For `peers`. */
@@ -195,18 +222,22 @@ export class Trust {
     return this.standings.view(peerId)
   }
 
-  async #audit(lent: Lent | undefined, { claims, own, gift }: Doubtful): Promise<void> {
-    // What no lender could compile cannot be run in the sandbox here either; nor a whole of which lenders do a part.
+  async #audit(whole: PlannedAction, lent: Lent | undefined, { claims, own, gift }: Doubtful): Promise<void> {
+    // What no lender could compile cannot be run in the sandbox here either; nor a whole of which lenders do a part. A library is no such
+    // whole, even where its linker is no part of what lenders are asked for: the same files come out.
     if (lent === undefined || lent.planned.notAway !== undefined) return
     const { planned, inputs } = lent
-    if ([...claims.keys()].some(({ body }) => !body.action.equals(planned.key))) return
+    const isLinked = linkedOutputs(whole.args).size > 0
+    const canBeTried = ({ body: { action } }: SignedClaim): boolean =>
+      action.equals(planned.key) || (!isLinked && action.equals(whole.key))
+    if (![...claims.keys()].every(canBeTried)) return
     await this.#needs.keepInputs(planned, inputs)
     const { crate, actionBytes, usesMacros } = planned
     this.audits.add({
       key: hexOf(planned.key),
       crate,
       case: async () => {
-        const counting = [...claims].filter(([claim]) => own !== undefined || this.judge.counts(claim))
+        const counting = [...claims].filter(([claim]) => own !== undefined || this.judge.isWorthTrying(claim))
         if (counting.length === 0) return undefined
         const known = counting.map(async ([claim, reads]) => ({ claim, reads: reads ?? (await this.#readsOf(claim)) }))
         return { claims: await Promise.all(known), own, usesMacros }
@@ -244,14 +275,15 @@ export class Trust {
         for (const claim of claims) await this.#drop(gift ?? giftOf(claim))
         return
       case 'disagreed': {
-        for (const claim of verdict.unexplained) await this.standings.unexplained(peerIdOf(claim.body.signer))
-        // A macro can have made of it what it made of the place, or of the day: too little to share it.
-        if (verdict.unexplained.length > 0 && planned.usesMacros) await this.determinism.note(name, toolchain, false)
+        for (const claim of verdict.unexplained) {
+          const peer = peerIdOf(claim.body.signer)
+          if (await this.unexplained.note(peer, name)) await this.standings.unexplained(peer)
+        }
         for (const claim of [...verdict.unexplained, ...verdict.liars]) {
-          await this.standings.doubt(claim.bytes)
+          await this.standings.doubt(subjectOf(claim))
           await this.#drop(gift ?? giftOf(claim))
         }
-        for (const claim of verdict.liars) await this.#lied(claim)
+        for (const claim of verdict.liars) await this.#lied(claim, name)
         return
       }
       case 'open':
@@ -266,15 +298,13 @@ export class Trust {
     await this.#needs.given().drop(key, result)
   }
 
-  async #lied({ body }: SignedClaim): Promise<void> {
+  async #lied({ body }: SignedClaim, name: string): Promise<void> {
     const peer = peerIdOf(body.signer)
     if (sameBytes(body.signer, this.#needs.members.key)) return
-    const lie = { package: body.package, action: hexOf(body.action), at: this.#needs.clock.wall() }
-    this.#needs.log.info('a member has given something else than comes out here', { peer, package: body.package })
+    const lie = { package: name, action: hexOf(body.action), at: this.#needs.clock.wall() }
+    this.#needs.log.info('a member has given something else than comes out here', { peer, package: name })
     if (!(await this.standings.lied(peer, lie))) return
-    this.#needs.trouble(
-      new Trouble('ERR_LIAR', `${peer} has given something else for ${body.package} than comes out here`),
-    )
+    this.#needs.trouble(new Trouble('ERR_LIAR', `${peer} has given something else for ${name} than comes out here`))
     try {
       await this.#needs.purge(peer)
     } catch (error) {

@@ -335,8 +335,11 @@ export class Unit {
     const reads = await this.#needs.reads(this.#planned, this.#place, { privateDir, depInfo: result.depInfo, since })
     if (typeof reads === 'string') this.#reason = reads
     else if (!(await this.#needs.unchanged(this.#planned))) this.#reason = 'source-changed'
-    else if (bind || isBound(reads)) await this.#remember(result, bindTo(reads, this.#place), [])
-    else
+    else if (bind || isBound(reads)) {
+      const bound = bindTo(reads, this.#place)
+      await this.#needs.trust.madeHere(this.#planned, { result, reads: bound })
+      await this.#remember(result, bound, [])
+    } else
       await this.#remember(
         result,
         reads,

@@ -1,5 +1,6 @@
 import { sameBytes } from '../mesh/statement.ts'
 import type { Read, ReadSet } from '../plan/action.ts'
+import { namesFile } from '../recall/read-set.ts'
 import type { SignedClaim } from '../recall/signed-claim.ts'
 
 /** What came out when an action was run once more here. */
@@ -8,6 +9,8 @@ export interface Rerun {
   outputs: Uint8Array
   /** What it looked at; undefined when not all of that is known. */
   reads: ReadSet | undefined
+  /** The files that rustc says it read, roots by name. Default: none. */
+  sources?: readonly string[]
 }
 
 /** Claims about one action, and what this node can hold against them. */
@@ -43,8 +46,13 @@ export async function tryCase(
   const first = await rerun()
   if (first === undefined) return { kind: 'open' }
   const wrong = claims.filter(({ claim }) => !sameBytes(claim.body.outputs, first.outputs))
+  // With too little named, the right outputs would be used for other sources too.
+  const hiding = claims.filter((one) => !wrong.includes(one) && !namesAll(one, first, usesMacros))
+  const hidden = hiding.map(({ claim }) => claim)
   const isAsOwn = own === undefined || sameBytes(own.outputs, first.outputs)
-  if (wrong.length === 0 && isAsOwn) return { kind: 'agreed' }
+  if (wrong.length === 0 && isAsOwn) {
+    return hidden.length === 0 ? { kind: 'agreed' } : { kind: 'disagreed', liars: [], unexplained: hidden }
+  }
   const second = await rerun()
   if (second === undefined) return { kind: 'open' }
   // What one place makes of it is not what another makes: as bad as if it were not the same twice.
@@ -57,7 +65,21 @@ export async function tryCase(
   }
   const liars = wrong.filter(isLie).map(({ claim }) => claim)
   const unexplained = wrong.filter((one) => !isLie(one)).map(({ claim }) => claim)
-  return { kind: 'disagreed', liars, unexplained }
+  return { kind: 'disagreed', liars, unexplained: [...unexplained, ...hidden] }
+}
+
+/**
+ * Whether a claim names what a run here read: its sources, and what the macros of a sandbox looked at below the roots. Elsewhere, and
+ * outside of a sandbox, one machine has more to look at than another.
+ */
+function namesAll({ claim, reads }: Case['claims'][number], seen: Rerun, usesMacros: boolean): boolean {
+  if (reads === undefined) return true
+  const isNamed = namesFile(reads.reads)
+  if (!(seen.sources ?? []).every(isNamed)) return false
+  if (seen.reads === undefined) return true
+  const rooted = seen.reads.reads.filter(([, name]) => name.startsWith('\0'))
+  if (usesMacros && claim.body.tier !== 'host') return isWithin({ reads: rooted, env: seen.reads.env }, reads)
+  return rooted.every(([kind, name]) => kind !== 'file' || isNamed(name))
 }
 
 /** Whether everything that was seen is part of what somebody has said it was made from. */

@@ -11,19 +11,24 @@ const prefix = '/claims/'
 /** Of one action: of one signer, and of all. A member that signs much crowds out nobody but itself. */
 const maxOfOne = 8
 const maxOfAll = 64
+/** As many as this node's own may become. */
+const maxOwn = 32
+const standing = { idle: 0, counting: 1, own: 2 }
+/** What a claim is worth here: what counts for nothing makes room first. */
+export type Standing = keyof typeof standing
 const maxCached = 4096
 
 const entrySchema = z.array(z.instanceof(Uint8Array)).max(maxOfAll)
 
 export interface ClaimStoreNeeds {
   /** May be shared: only keys below `/claims/` are used. */
-  datastore: Pick<Datastore, 'get' | 'put' | 'delete'>
+  datastore: Pick<Datastore, 'get' | 'put'>
   log: Logger
 }
 
 /**
  * Claims by action key (hex sha2-256), as they came. One signer's claim never takes the place of another's; of one signer's about
- * one action the oldest go when there are too many. Whatever is in here had a good signature when it was added.
+ * one action the oldest go when there are too many, and of all those first that count for nothing. Whatever is in here had a good signature when it was added.
  */
 export class ClaimStore {
   readonly #needs: ClaimStoreNeeds
@@ -44,10 +49,13 @@ export class ClaimStore {
   }
 
   /**
-   * Keeps claims about one action, unless they are known.
+   * Keeps claims about one action, unless they are known, or all that is kept is worth as much.
    * @throws ShoalError ERR_STORE
    */
-  async add(claims: readonly SignedClaim[]): Promise<void> {
+  async add(
+    claims: readonly SignedClaim[],
+    standingOf: (claim: SignedClaim) => Standing = () => 'counting',
+  ): Promise<void> {
     const [first] = claims
     if (first === undefined) return
     const keyHex = hexOf(first.body.action)
@@ -57,16 +65,17 @@ export class ClaimStore {
         if (hexOf(claim.body.action) !== keyHex || all.some(({ bytes }) => sameBytes(bytes, claim.bytes))) continue
         const theirs = all.filter(({ body }) => sameBytes(body.signer, claim.body.signer))
         const [oldest] = theirs
-        if (theirs.length >= maxOfOne) all = all.filter((other) => other !== oldest)
-        if (all.length < maxOfAll) all.push(claim)
+        const worth = standingOf(claim)
+        if (theirs.length >= (worth === 'own' ? maxOwn : maxOfOne)) all = all.filter((other) => other !== oldest)
+        if (all.length >= maxOfAll) {
+          const least = all.reduce((a, b) => (standing[standingOf(b)] < standing[standingOf(a)] ? b : a))
+          if (standing[standingOf(least)] >= standing[worth]) continue
+          all = all.filter((other) => other !== least)
+        }
+        all.push(claim)
       }
       return all
     })
-  }
-
-  /** Forgets what `isGone` says of one action. */
-  async remove(keyHex: string, isGone: (claim: SignedClaim) => boolean): Promise<void> {
-    await this.#change(keyHex, (before) => before.filter((claim) => !isGone(claim)))
   }
 
   async #change(keyHex: string, change: (before: readonly SignedClaim[]) => SignedClaim[]): Promise<void> {
@@ -77,8 +86,7 @@ export class ClaimStore {
       const name = new Key(`${prefix}${keyHex}`, false)
       this.#cached.delete(keyHex)
       try {
-        if (after.length === 0) await this.#needs.datastore.delete(name)
-        else await this.#needs.datastore.put(name, encodeCbor(after.map(({ bytes }) => bytes)).bytes)
+        await this.#needs.datastore.put(name, encodeCbor(after.map(({ bytes }) => bytes)).bytes)
       } catch (error) {
         throw new ShoalError('ERR_STORE', 'claims cannot be kept', { cause: error })
       }

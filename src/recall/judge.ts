@@ -18,6 +18,7 @@ import {
   readClaim,
   type SignedClaim,
   signClaim,
+  subjectOf,
   unwatched,
 } from './signed-claim.ts'
 
@@ -26,11 +27,22 @@ export interface JudgeNeeds {
   store: ClaimStore
   /** Whether a member has been caught: nothing that it says is used. */
   isLiar(peerId: string): boolean
-  /** Whether something else came out here than a claim (its bytes) says. */
-  isDoubted(claim: Uint8Array): boolean
+  /** Whether something else came out here than a member says of an action. @param subject as `subjectOf` gives it */
+  isDoubted(subject: Uint8Array): boolean
+  /** Whether too much of a member came out differently here for its word to be used, though nobody can call it a lie. */
+  isUnreliable(peerId: string): boolean
   /** Whether a package (`name version`) is known to come out differently each time. */
   isUnsteady(name: string): boolean
   log: Logger
+}
+
+type Computed = Result & { cid: SignedClaim['body']['result'] }
+interface Circumstances {
+  /** `name version` */
+  package: string
+  tier: ClaimTier
+  /** Milliseconds since the Unix epoch. */
+  at: number
 }
 
 /** Claims of one answer that are looked at. */
@@ -54,20 +66,37 @@ export class Judge {
   }
 
   /**
-   * Of what came from outside those claims about an action that somebody's word is behind: well formed, of this mesh, with a good
-   * signature of a key that is a member's now and was not caught lying.
+   * Of what came from outside those claims about a unit that somebody's word is behind: well formed, of this mesh, under the name of
+   * its package, with a good signature of a key that is a member's now and was not caught lying.
    */
-  admit(action: SignedClaim['body']['action'], claims: readonly Uint8Array[]): SignedClaim[] {
+  admit(planned: Pick<PlannedAction, 'key' | 'action'>, claims: readonly Uint8Array[]): SignedClaim[] {
+    return this.delivered(planned, claims).filter((claim) => isWatched(claim) && this.counts(claim))
+  }
+
+  /**
+   * As `admit`, and those too that are good for nobody but whoever awarded the task: of what nobody watched. Whether the signer is doubted in
+   * this is left to be asked.
+   */
+  delivered(planned: Pick<PlannedAction, 'key' | 'action'>, claims: readonly Uint8Array[]): SignedClaim[] {
     return claims.slice(0, maxClaims).flatMap((bytes) => {
       const claim = this.#read(bytes)
-      return claim?.body.action.equals(action) && this.counts(claim) ? [claim] : []
+      return claim !== undefined && isOf(claim, planned) && this.#isRelied(claim) ? [claim] : []
     })
   }
 
   /** Whether the word of a claim's signer counts now. */
   counts(claim: SignedClaim): boolean {
-    const { isUnsteady, isDoubted } = this.#needs
-    return !isUnsteady(claim.body.package) && !isDoubted(claim.bytes) && this.#isBelieved(claim)
+    return !this.#needs.isDoubted(subjectOf(claim)) && this.#isRelied(claim)
+  }
+
+  #isRelied(claim: SignedClaim): boolean {
+    if (!this.isWorthTrying(claim)) return false
+    return this.isOwn(claim) || !this.#needs.isUnreliable(peerIdOf(claim.body.signer))
+  }
+
+  /** Whether it is of use to know whether a claim is right, also of one that does not count any more. */
+  isWorthTrying(claim: SignedClaim): boolean {
+    return !this.#needs.isUnsteady(claim.body.package) && this.#isBelieved(claim)
   }
 
   #isBelieved({ body: { signer } }: SignedClaim): boolean {
@@ -88,7 +117,12 @@ export class Judge {
 
   /** Claims kept here that count, of an action (hex). */
   async kept(keyHex: string): Promise<SignedClaim[]> {
-    return (await this.store.of(keyHex)).filter((claim) => this.counts(claim))
+    return (await this.store.of(keyHex)).filter((claim) => isWatched(claim) && this.counts(claim))
+  }
+
+  /** Of these, those under the name of a unit's package. */
+  async keptOf(planned: Pick<PlannedAction, 'key' | 'action'>): Promise<SignedClaim[]> {
+    return (await this.kept(hexOf(planned.key))).filter((claim) => isOf(claim, planned))
   }
 
   /**
@@ -101,6 +135,8 @@ export class Judge {
     if (first === undefined) return []
     const same = kept.filter(({ body }) => sameBytes(body.evidence, first.body.evidence))
     const others = same.filter((claim) => claim !== first && !contradict(claim, first))
+    const [own, ...more] = same.filter((claim) => this.isOwn(claim))
+    if (own !== undefined && more.some((claim) => contradict(claim, own))) return []
     // By what it has computed itself this node stands, whatever others say.
     const isSettled = [first, ...others].some((claim) => this.isOwn(claim))
     return isSettled || others.length === same.length - 1 ? [first, ...others] : []
@@ -120,6 +156,19 @@ export class Judge {
     return kept.filter((other) => contradict(other, claim) && this.#isBelieved(other))
   }
 
+  /** This node's own claims about an action, whatever became of the package: what it has computed itself is always good for itself. */
+  async ownOf({ key }: Pick<PlannedAction, 'key'>): Promise<SignedClaim[]> {
+    return (await this.store.of(hexOf(key))).filter((claim) => this.isOwn(claim) && isWatched(claim))
+  }
+
+  /** Keeps claims as they came: those that count outlast those that do not, and this node's own outlast both. @throws ShoalError ERR_STORE */
+  async keep(claims: readonly SignedClaim[]): Promise<void> {
+    await this.store.add(claims, (claim) => {
+      if (this.isOwn(claim)) return 'own'
+      return isWatched(claim) && this.counts(claim) ? 'counting' : 'idle'
+    })
+  }
+
   /** Whether this node computed what a trace says. */
   isOwn({ body }: SignedClaim): boolean {
     return sameBytes(body.signer, this.#needs.members.key)
@@ -130,11 +179,27 @@ export class Judge {
    * @returns undefined when it has said something else of the same before: then nobody should build on either
    * @throws ShoalError ERR_LIMIT, ERR_STORE
    */
-  async sign(
-    result: Result & { cid: SignedClaim['body']['result'] },
-    reads: ReadSet,
-    { package: name, tier, at }: { package: string; tier: ClaimTier; at: number },
-  ): Promise<SignedClaim | undefined> {
+  async sign(result: Computed, reads: ReadSet, about: Circumstances): Promise<SignedClaim | undefined> {
+    const claim = this.#signed(result, reads, about)
+    if (await this.#hasSaidOtherwise(claim)) return undefined
+    if (isWatched(claim)) await this.keep([claim])
+    return claim
+  }
+
+  /** As `sign`, of what was made for this node itself: kept even when something else came out before. */
+  async signOwn(result: Computed, reads: ReadSet, about: Circumstances): Promise<SignedClaim | undefined> {
+    const claim = this.#signed(result, reads, about)
+    const isSteady = !(await this.#hasSaidOtherwise(claim))
+    await this.keep([claim])
+    return isSteady ? claim : undefined
+  }
+
+  async #hasSaidOtherwise(claim: SignedClaim): Promise<boolean> {
+    const before = await this.store.of(hexOf(claim.body.action))
+    return before.some((other) => this.isOwn(other) && contradict(other, claim))
+  }
+
+  #signed(result: Computed, reads: ReadSet, { package: name, tier, at }: Circumstances): SignedClaim {
     const { members } = this.#needs
     const body = {
       mesh: this.#mesh,
@@ -143,11 +208,7 @@ export class Judge {
       outputs: outputsDigest(result),
     }
     const about = { result: result.cid, package: name, tier, at, wallMs: result.wallMs }
-    const claim = signClaim({ ...body, ...about }, members.signer)
-    const before = (await this.store.of(hexOf(result.action))).filter((other) => this.isOwn(other))
-    if (before.some((other) => contradict(other, claim))) return undefined
-    await this.store.add([claim])
-    return claim
+    return signClaim({ ...body, ...about }, members.signer)
   }
 
   #read(bytes: Uint8Array): SignedClaim | undefined {
@@ -170,13 +231,20 @@ export class Judge {
 
 const nothingSeen = evidenceOf(unwatched)
 
+/** Sources are no part of an action: of what nobody watched it is not known what it was made from, so it holds nowhere else. */
+const isWatched = ({ body }: SignedClaim): boolean => !sameBytes(body.evidence, nothingSeen)
+
+/** What lies about are counted by package: a made-up name would be one package for ever. */
+const isOf = ({ body }: SignedClaim, planned: Pick<PlannedAction, 'key' | 'action'>): boolean =>
+  body.action.equals(planned.key) && body.package === packageOf(planned)
+
 /**
  * Whether two claims cannot both be right: the same action, having looked at the same, gave different things. Of a compile that
  * nobody watched it is not known what it looked at: sources are no part of an action.
  */
 export function contradict(a: SignedClaim, b: SignedClaim): boolean {
   return (
-    !sameBytes(a.body.evidence, nothingSeen) &&
+    isWatched(a) &&
     a.body.action.equals(b.body.action) &&
     sameBytes(a.body.evidence, b.body.evidence) &&
     !sameBytes(a.body.outputs, b.body.outputs)

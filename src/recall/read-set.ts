@@ -252,23 +252,36 @@ export function tellsOfSources(
   const depInfo = readDepInfo(depInfoText)
   if (depInfo === undefined) return false
   const build = planned.build && { dir: rootToken('build'), files: planned.build.tree.files }
-  return reads.some(([kind]) => kind === 'tree') || seesAll(depInfo, reads, build, place)
+  return seesAll(depInfo, reads, build, place)
+}
+
+/** The files that a dep-info names, roots by name, but for what OUT_DIR holds. @throws ShoalError ERR_DECODE when it has no rule */
+export function sourcesOf(depInfoText: string, place: Pick<Place, 'action'>): string[] {
+  const files = parseDepInfo(depInfoText).files.map((file) => fullPath(file, place))
+  return files.filter((path) => !path.startsWith(`${rootToken('build')}/`))
+}
+
+/** Whether a read set names a file: itself, or as part of a directory. @param path as `sourcesOf` gives it */
+export function namesFile(reads: readonly Read[]): (path: string) => boolean {
+  const seen = new Set(reads.map(([, name]) => posix.normalize(name)))
+  const trees = reads.flatMap(([kind, name]) => (kind === 'tree' ? [`${posix.normalize(name)}/`] : []))
+  return (path) => seen.has(path) || trees.some((dir) => path.startsWith(dir))
 }
 
 /** Whether the observer saw every file that rustc says it read. */
 function seesAll(depInfo: DepInfo, reads: readonly Read[], build: DeclaredTree | undefined, place: Place): boolean {
-  const seen = new Set(reads.map(([, name]) => posix.normalize(name)))
+  const isNamed = namesFile(reads)
   const generated = rootToken('build')
   return depInfo.files.every((file) => {
     const path = fullPath(file, place)
     if (path.startsWith(`${generated}/`))
       return build?.files.some((each) => `${build.dir}/${each.path}` === path) === true
-    return seen.has(path)
+    return isNamed(path)
   })
 }
 
 /** rustc names files below its working directory as they were given: relative. `..` is left in. */
-function fullPath(file: string, { action }: Pick<Place, 'action'>): string {
+function fullPath(file: string, { action }: { action: Pick<Place['action'], 'cwd'> }): string {
   return posix.normalize(isRooted(file) ? file : `${action.cwd}/${file}`)
 }
 

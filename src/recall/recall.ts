@@ -112,7 +112,7 @@ export class Recall {
   /** A result kept here, complete, that holds for this place and may be used. */
   async own(planned: PlannedAction, place: Place, policies: readonly Policy[]): Promise<Recalled | Missed> {
     const keyHex = hexOf(planned.key)
-    const kept = takesAnyWord(policies, planned.kind) ? undefined : await this.#needs.judge.kept(keyHex)
+    const kept = takesAnyWord(policies, planned.kind) ? undefined : await this.#needs.judge.keptOf(planned)
     let nearest: { difference: Difference; agreed: number } | undefined
     for (const [age, bytes] of (await this.#needs.traces.traces(keyHex)).entries()) {
       const trace = this.#decoded.get(bytes) ?? readTrace(bytes)
@@ -130,7 +130,8 @@ export class Recall {
       }
       const result = await this.#complete(trace)
       if (result === undefined || !answers(result, planned)) continue
-      if (kept !== undefined && !isBound(trace) && !this.#mayUse(trace, kept, planned, policies)) continue
+      if (kept !== undefined && !(await this.#isOwn(trace, planned)) && !this.#mayUse(trace, kept, planned, policies))
+        continue
       // The one used longest ago goes first when there are too many.
       if (age > 0) await this.#needs.traces.add(keyHex, bytes)
       return { result, reads: trace, holders: [], claims: [] }
@@ -152,9 +153,9 @@ export class Recall {
     const holdings = await this.#needs.ask(planned.key, { budgetMs, signal, work, enough })
     const candidates = await this.#candidates(holdings, planned, place)
     if (candidates.length === 0) return undefined
-    const kept = await this.#needs.judge.kept(hexOf(planned.key))
+    const kept = await this.#needs.judge.keptOf(planned)
     const told = new Map(
-      [...holdings.flatMap(({ claims }) => this.#needs.judge.admit(planned.key, claims)), ...kept].map((claim) => [
+      [...holdings.flatMap(({ claims }) => this.#needs.judge.admit(planned, claims)), ...kept].map((claim) => [
         Buffer.from(claim.sig).toString('base64'),
         claim,
       ]),
@@ -163,7 +164,7 @@ export class Recall {
     const evidence = new Set(candidates.map(({ trace }) => nameOf(evidenceOf(trace))))
     const claims = [...told.values()].filter(({ body }) => evidence.has(nameOf(body.evidence)))
     if (new Set(claims.map(({ body }) => nameOf(body.outputs))).size > 1) {
-      await this.#needs.judge.store.add(claims)
+      await this.#needs.judge.keep(claims)
       const traces = new Map(candidates.map(({ trace }) => [nameOf(evidenceOf(trace)), trace]))
       const disputed = claims.flatMap((claim) => {
         const reads = traces.get(nameOf(claim.body.evidence))
@@ -215,6 +216,10 @@ export class Recall {
     return [...found.values()]
   }
 
+  async #isOwn(trace: Trace, planned: PlannedAction): Promise<boolean> {
+    return (await this.#needs.judge.ownOf(planned)).some((claim) => this.#needs.judge.isAbout(claim, trace))
+  }
+
   /** Whether what was kept may be used by a workspace that does not use everything. */
   #mayUse(trace: Trace, kept: readonly SignedClaim[], planned: PlannedAction, policies: readonly Policy[]): boolean {
     const about = kept.find((claim) => this.#needs.judge.isAbout(claim, trace))
@@ -243,7 +248,7 @@ export class Recall {
     const trace: Trace = { v: 2, action: result.action, reads, env, result: encoded.cid }
     const { bytes } = encodeTrace(trace)
     if (bytes.length > limits.trace) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
-    await this.#needs.judge.store.add(claims)
+    await this.#needs.judge.keep(claims)
     await this.#needs.blocks.put(encoded.bytes, dagCborCodec)
     await this.#needs.traces.add(hexOf(result.action), bytes)
   }

@@ -96,6 +96,12 @@ export function isAbout({ body }: SignedClaim, trace: ReadSet & { action: CID; r
   )
 }
 
+/**
+ * Of whom and about what a claim is. When and in which words says nothing new: who is doubted could say the same again with another time,
+ * or with one more thing that it looked at.
+ */
+export const subjectOf = ({ body }: SignedClaim): Uint8Array => Buffer.concat([body.signer, body.action.bytes])
+
 /** Whether a claim is about these outputs. */
 export const sameOutputs = ({ body }: SignedClaim, result: Pick<Result, 'outputs'>): boolean =>
   sameBytes(body.outputs, outputsDigest(result))

@@ -29,7 +29,7 @@ describe('what a lender says that a compile looked at', () => {
     encodeTrace({ v: 2, action: planned.key, reads: [source], env: [], result: cid, ...change }).bytes
 
   function held(bytes: Uint8Array, usesMacros = true, depInfo = 'x.d: x/src/lib.rs\n'): Promise<ReadSet> {
-    const place = placeIn(dir, { env: new Map([['MOOD', 'good']]) })
+    const place = placeIn(dir, { env: new Map([['MOOD', 'good']]), tree: async () => content('doc') })
     const declared: ReadSet = { reads: [source], env: [['DECLARED', null]] }
     const needs = { staysHere, declaredReads: async () => declared }
     return readsAway({ cid, trace: bytes, depInfo }, { planned: { ...planned, usesMacros }, place }, needs)
@@ -53,6 +53,31 @@ describe('what a lender says that a compile looked at', () => {
       assert.equal(staysHere.reason(planned.key), lasting ? 'source-outside-package' : undefined)
     })
   }
+
+  test('is refused when it leaves a source out, or covers one with another directory', async () => {
+    for (const reads of [
+      [],
+      [['absent', '\0workspace\0/x/.git', null]],
+      [['tree', '\0workspace\0/doc', content('doc')]],
+    ] as const) {
+      await assert.rejects(held(trace({ reads: [...reads] as ReadSet['reads'] })), { code: 'ERR_OUTPUT' })
+    }
+    await assert.rejects(held(trace({}), true, 'x.d: x/src/lib.rs x/src/more.rs\n'), { code: 'ERR_OUTPUT' })
+  })
+
+  test('is refused, and not followed, when it leads to where nothing ends', async () => {
+    for (const read of [
+      ['file', '/proc/self/pagemap', content('x')],
+      ['file', '/dev/zero', content('x')],
+      ['tree', '/', content('doc')],
+    ] as const) {
+      staysHere = new StaysHere()
+      await assert.rejects(held(trace({ reads: [source, read] as unknown as ReadSet['reads'] })), {
+        code: 'ERR_INPUT_MISSING',
+      })
+      assert.equal(staysHere.reason(planned.key), 'source-outside-package')
+    }
+  })
 
   test('is refused when it is bound to a place, and the unit stays here from then on', async () => {
     await assert.rejects(held(trace({ reads: [['bound', '', content('there')], source] })), { code: 'ERR_PATH_BOUND' })

@@ -6,7 +6,7 @@ import { ShoalError } from '../../src/base/errors.ts'
 import { isLendersFault } from '../../src/daemon/blame.ts'
 
 test('a lender has no part in what cannot be handled here, nor in a full disk', () => {
-  for (const code of ['ERR_UNSUPPORTED', 'ERR_DISK_FULL', 'ERR_STORE', 'ERR_PATH_BOUND'] as const) {
+  for (const code of ['ERR_UNSUPPORTED', 'ERR_DISK_FULL', 'ERR_STORE', 'ERR_PATH_BOUND', 'ERR_DISPUTED'] as const) {
     assert.equal(isLendersFault(new ShoalError(code, '')), false, code)
   }
   for (const code of ['ERR_OUTPUT', 'ERR_DECODE', 'ERR_CLAIM', 'ERR_BLOCK_MISMATCH'] as const) {

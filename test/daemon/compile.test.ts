@@ -36,6 +36,7 @@ class Desk {
       objectionToLending: () => undefined,
       lent: unexpected,
       accepted: async () => undefined,
+      madeHere: async () => undefined,
       made: async () => [],
     },
     market: {

@@ -48,6 +48,24 @@ describe('a claim that is tried', () => {
     })
   })
 
+  test('is not agreed with when the same comes out of more than it names', async () => {
+    const unexplained = { liars: 0, unexplained: 1 }
+    const more: ReadSet = { ...saw, reads: [...saw.reads, ['file', '\0workspace\0/src/more.rs', content('more')]] }
+    assert.deepEqual(names(await verdict({}, ran('right', more))), unexplained)
+    assert.deepEqual(names(await verdict({ claims: [said('right', saw, 'host')] }, ran('right', more))), unexplained)
+    const sources = ['\0workspace\0/src/lib.rs', '\0workspace\0/src/more.rs']
+    const blind = { outputs: digest('right'), reads: undefined, sources }
+    assert.deepEqual(names(await verdict({}, blind)), unexplained, 'as rustc says')
+    assert.deepEqual(
+      names(await verdict({ claims: [said('right', more)] }, { ...ran('right', more), sources })),
+      'agreed',
+    )
+    const list: ReadSet = { ...saw, reads: [...saw.reads, ['list', '\0workspace\0/sql', content('list')]] }
+    assert.deepEqual(names(await verdict({ usesMacros: true }, ran('right', list))), unexplained, 'a macro')
+    const beside: ReadSet = { ...saw, reads: [...saw.reads, ['absent', '/etc/x', null]] }
+    assert.deepEqual(names(await verdict({ usesMacros: true }, ran('right', beside))), 'agreed', 'another machine')
+  })
+
   test('is nobody’s fault when two runs here differ', async () => {
     assert.deepEqual(await verdict({}, ran('one'), ran('two')), { kind: 'unsteady', runs: 2 })
   })

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { personOf } from '../../src/mesh/people.ts'
 import { hex } from '../../src/mesh/statement.ts'
-import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
+import { encodeResult, type ReadSet, type Result, type Trace } from '../../src/plan/action.ts'
 import { contradict } from '../../src/recall/judge.ts'
-import { unwatched } from '../../src/recall/signed-claim.ts'
+import { subjectOf, unwatched } from '../../src/recall/signed-claim.ts'
 import { hexOf } from '../../src/wire/cid.ts'
 import { plain, start, trusted } from '../mesh/office.ts'
 import { content, planned, result } from './support.ts'
@@ -19,7 +19,7 @@ describe('a claim counts', () => {
     const claims = [claim(mesh.ann), claim(mesh.max)]
     const bytes = claims.map((one) => one.bytes)
     assert.deepEqual(
-      judge.admit(planned.key, bytes).map((one) => one.bytes),
+      judge.admit(planned, bytes).map((one) => one.bytes),
       bytes,
     )
     assert.deepEqual(
@@ -38,17 +38,41 @@ describe('a claim counts', () => {
       court.claim(mesh.ann, result, reads, { mesh: new Uint8Array(16) }).bytes,
       court.claim(mesh.ann, { ...result, action: content('else') }, reads).bytes,
       court.claim(stranger, result, reads).bytes,
-      court.claim(mesh.ann, result, reads, { package: 'dice 1.0.0' }).bytes,
+      court.claim(mesh.ann, result, reads, { package: 'made-up 1.0.0' }).bytes,
+      court.claim(mesh.ann, result, unwatched).bytes,
     ]
-    court.unsteady.add('dice 1.0.0')
-    assert.deepEqual(judge.admit(planned.key, cases), [])
-    assert.equal(judge.admit(planned.key, [good.bytes]).length, 1)
+    assert.deepEqual(judge.admit(planned, cases), [])
+    assert.equal(judge.admit(planned, [good.bytes]).length, 1)
+    assert.equal(judge.delivered(planned, cases).length, 1, 'what nobody watched is good for whoever awarded it')
+    court.unsteady.add('x 1.0.0')
+    assert.deepEqual(judge.admit(planned, [good.bytes]), [])
+    court.unsteady.clear()
     court.liars.add(peerOf(mesh.ann))
-    assert.deepEqual(judge.admit(planned.key, [good.bytes]), [])
+    assert.deepEqual(judge.admit(planned, [good.bytes]), [])
     court.liars.clear()
     court.roster.add(kickStatement(mesh.ann, mesh.ivy), start)
-    assert.deepEqual(judge.admit(planned.key, [court.claim(mesh.ivy, result, reads).bytes]), [])
+    assert.deepEqual(judge.admit(planned, [court.claim(mesh.ivy, result, reads).bytes]), [])
   })
+})
+
+test('a claim of one who is doubted in this, or of whom too much cannot be explained, does not count in any words', () => {
+  const court = new Court()
+  const { judge, mesh } = court
+  const first = court.claim(mesh.ann, result, reads)
+  court.doubted.add(Buffer.from(subjectOf(first)).toString('hex'))
+  const wider: ReadSet = { ...reads, env: [['MORE', null]] }
+  for (const again of [
+    first,
+    court.claim(mesh.ann, result, reads, { at: start + 1 }),
+    court.claim(mesh.ann, other, wider),
+  ]) {
+    assert.deepEqual([judge.counts(again), judge.isWorthTrying(again)], [false, true])
+  }
+  assert.ok(judge.counts(court.claim(mesh.ivy, result, reads)))
+  court.unreliable.add(peerOf(mesh.ivy))
+  assert.equal(judge.counts(court.claim(mesh.ivy, result, reads)), false)
+  court.unreliable.add(peerOf(mesh.max))
+  assert.ok(judge.counts(court.claim(mesh.max, result, reads)), 'this node itself')
 })
 
 describe('what this node has computed', () => {
@@ -56,12 +80,31 @@ describe('what this node has computed', () => {
     const { judge } = new Court()
     const sign = (of: Result, wallMs: number) => {
       const made = { ...of, wallMs }
-      return judge.sign({ ...made, cid: encodeResult(made).cid }, reads, { package: 'x 1', tier: 'host', at: start })
+      return judge.sign({ ...made, cid: encodeResult(made).cid }, reads, {
+        package: 'x 1.0.0',
+        tier: 'host',
+        at: start,
+      })
     }
     assert.ok(await sign(result, 1))
     assert.ok(await sign(result, 2))
     assert.equal(await sign(other, 3), undefined)
     assert.equal((await judge.kept(hexOf(planned.key))).length, 2)
+  })
+
+  test('is its own also when it comes out differently each time, and is nobody else’s then', async () => {
+    const { judge } = new Court()
+    const traces: Trace[] = []
+    for (const made of [result, other]) {
+      const { cid } = encodeResult(made)
+      await judge.signOwn({ ...made, cid }, reads, { package: 'x 1.0.0', tier: 'host', at: start })
+      traces.push({ v: 2, action: planned.key, ...reads, result: cid })
+    }
+    const own = await judge.ownOf(planned)
+    for (const trace of traces) {
+      assert.equal(own.filter((claim) => judge.isAbout(claim, trace)).length, 1)
+      assert.deepEqual(await judge.about(trace), [])
+    }
   })
 
   test('is not said to differ where nobody watched what it was made from', async () => {
@@ -101,6 +144,32 @@ test('claims are kept as they came, and one signer crowds out nobody else', asyn
   for (const one of many) await store.add([one])
   await store.add([first])
   assert.deepEqual(await store.of(hexOf(planned.key)), [first, ...many.slice(-8)])
+})
+
+test('where too many say something, what counts for nothing makes room, and this node’s own word always has some', async () => {
+  const court = new Court()
+  const { mesh, judge, store } = court
+  const hired = Array.from({ length: 8 }, (_, at) => mesh.hire(mesh.ann, 40 + at, plain))
+  for (const by of hired) {
+    court.roster.add(by.certificate.bytes, start)
+    await judge.keep(Array.from({ length: 8 }, (_, at) => court.claim(by, result, reads, { at: start + at })))
+  }
+  const all = async () => await store.of(hexOf(planned.key))
+  const late = court.claim(mesh.ivy, result, reads)
+  await judge.keep([late])
+  assert.deepEqual([(await all()).length, (await all()).includes(late)], [64, false])
+  const signed = await judge.sign({ ...result, cid: encodeResult(result).cid }, reads, {
+    package: 'x 1.0.0',
+    tier: 'host',
+    at: start,
+  })
+  assert.ok(signed !== undefined && (await all()).includes(signed))
+  assert.equal((await all()).length, 64)
+  const [liar] = hired
+  assert.ok(liar)
+  court.liars.add(peerOf(liar))
+  await judge.keep([late])
+  assert.deepEqual([(await all()).length, (await all()).includes(late)], [64, true])
 })
 
 test('machines that somebody has let in count as that person, unless it is an administrator', () => {

@@ -3,6 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { silentLogger } from '../../src/base/log.ts'
 import { encodeResult, encodeTrace, type ReadSet, type Result, type Trace } from '../../src/plan/action.ts'
 import type { Place } from '../../src/recall/evidence.ts'
+import type { Judge } from '../../src/recall/judge.ts'
 import type { Policy } from '../../src/recall/policy.ts'
 import { type Holding, type MeshOptions, Recall, type Recalled, type RecallNeeds } from '../../src/recall/recall.ts'
 import type { SignedClaim } from '../../src/recall/signed-claim.ts'
@@ -25,6 +26,9 @@ export interface Fixture {
   /** What was asked of the mesh and fetched from it. */
   asked: { budgetMs: number; work: Uint8Array | undefined }[]
   fetched: { cid: string; from: readonly string[]; maxBytes: number }[]
+  judge: Judge
+  /** Packages that come out differently each time. */
+  unsteady: Set<string>
 }
 
 /** A node; its peers hold these traces, and each the blocks of the result. */
@@ -33,6 +37,7 @@ export function node(holdings: readonly Holding[] = [], fetch?: RecallNeeds['fet
   const traces = new Map<string, Uint8Array[]>()
   const asked: Fixture['asked'] = []
   const fetched: Fixture['fetched'] = []
+  const { judge, unsteady } = new Court()
   const recall = new Recall({
     blocks: {
       get: async (cid) => blocks.get(hexOf(cid)),
@@ -61,10 +66,10 @@ export function node(holdings: readonly Holding[] = [], fetch?: RecallNeeds['fet
       fetched.push({ cid: cid.toString(), from, maxBytes })
       return fetch === undefined ? encodeResult(result).bytes : await fetch(cid, { from, maxBytes, signal })
     },
-    judge: new Court().judge,
+    judge,
     log: silentLogger,
   })
-  return { recall, blocks, traces, asked, fetched }
+  return { recall, blocks, traces, asked, fetched, judge, unsteady }
 }
 
 /** Sees a schema of this content and nothing else. */

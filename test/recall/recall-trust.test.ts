@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Result } from '../../src/plan/action.ts'
+import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
+import { bindTo } from '../../src/recall/evidence.ts'
 import type { Policy } from '../../src/recall/policy.ts'
 import type { Holding } from '../../src/recall/recall.ts'
 import type { SignedClaim } from '../../src/recall/signed-claim.ts'
-import { cidOf, hexOf } from '../../src/wire/cid.ts'
+import { cidOf, digestOf, hexOf } from '../../src/wire/cid.ts'
 import { bytesOf, court, node, options, place, reads, traceOf, used, word } from './recall-node.ts'
 import { content, metadata, planned, result } from './support.ts'
 
@@ -84,4 +85,54 @@ test('what is kept on others’ word is used again by those only who would take 
   assert.deepEqual([await isUsed({ kind: 'own' }), await isUsed({ kind: 'quorum', people: 2 })], [false, false])
   await fixture.recall.remember(result, reads, [court.claim(max, result, reads)])
   assert.deepEqual([await isUsed({ kind: 'own' }), await isUsed({ kind: 'ci' }, { kind: 'own' })], [true, true])
+})
+
+test('what was computed for somebody without a witness is nobody else’s, and not this node’s own either', async () => {
+  const { ann, ivy, max } = court.mesh
+  const unwatched: ReadSet = { reads: [], env: [] }
+  // Made of ivy's sources, with the same action: they are no part of it.
+  const lent: Result = { ...changed, wallMs: 9 }
+  for (const [lender, policy] of [
+    [ann, { kind: 'quorum', people: 2 }],
+    [max, { kind: 'ci' }],
+    [max, { kind: 'quorum', people: 3 }],
+  ] as const) {
+    const answer: Holding = {
+      peer: 'ivy',
+      traces: [bytesOf(traceOf(changed)), bytesOf(traceOf(lent, unwatched))],
+      claims: [court.claim(ivy, changed, reads).bytes, court.claim(lender, lent, unwatched).bytes],
+    }
+    const { recall } = node([answer], async () => encodeResult(changed).bytes)
+    const found = await recall.mesh(planned, place, { ...options, policies: [policy] })
+    assert.deepEqual(found, { refused: 'policy', disputed: [] })
+  }
+})
+
+test('what holds for one place only is this node’s own by its word, and not because it is here', async () => {
+  const { ann } = court.mesh
+  const fixture = node()
+  const bound = bindTo(reads, place)
+  fixture.blocks.set(hexOf(cidOf(metadata)), metadata)
+  // Linked here of what others made: their word is about that part.
+  const part = court.claim(ann, { ...result, action: content('codegen') }, reads)
+  await fixture.recall.remember(result, bound, [part])
+  const isUsed = async (...asked: Policy[]) => 'result' in (await fixture.recall.own(planned, place, asked))
+  const strictest: Policy[] = [{ kind: 'own' }, { kind: 'quorum', people: 2 }, { kind: 'ci' }]
+  assert.deepEqual([await isUsed({ kind: 'team' }), await isUsed(...strictest)], [true, false])
+  const { cid } = encodeResult(result)
+  await fixture.judge.signOwn({ ...result, cid }, bound, { package: 'x 1.0.0', tier: 'host', at: 1 })
+  assert.equal(await isUsed(...strictest), true)
+  assert.deepEqual(await fixture.recall.holdings([digestOf(planned.key)]), [])
+})
+
+test('what this node has made itself is used again, though it is known to come out differently each time', async () => {
+  const fixture = node()
+  fixture.blocks.set(hexOf(cidOf(metadata)), metadata)
+  const { cid } = encodeResult(result)
+  await fixture.judge.signOwn({ ...result, cid }, reads, { package: 'x 1.0.0', tier: 'host', at: 1 })
+  await fixture.recall.remember(result, reads, [])
+  assert.equal((await fixture.recall.holdings([digestOf(planned.key)])).length, 1)
+  fixture.unsteady.add('x 1.0.0')
+  assert.ok('result' in (await fixture.recall.own(planned, place, [{ kind: 'own' }])))
+  assert.deepEqual(await fixture.recall.holdings([digestOf(planned.key)]), [])
 })

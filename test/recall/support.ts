@@ -21,6 +21,7 @@ export const action: Action = {
   env: [
     ['CARGO_MANIFEST_DIR', '\0workspace\0/x'],
     ['CARGO_PKG_NAME', 'x'],
+    ['CARGO_PKG_VERSION', '1.0.0'],
   ],
   cwd: '\0workspace\0',
   remaps: [],

@@ -40,7 +40,9 @@ export class Court {
   readonly mesh = office()
   readonly liars = new Set<string>()
   readonly unsteady = new Set<string>()
-  readonly doubted = new Set<Uint8Array>()
+  readonly unreliable = new Set<string>()
+  /** Hex of what `subjectOf` gives. */
+  readonly doubted = new Set<string>()
   readonly roster = this.mesh.roster(this.mesh.ann, this.mesh.ivy, this.mesh.max)
   readonly store = new ClaimStore({ datastore: memory(), log: silentLogger })
   readonly members: JudgeNeeds['members']
@@ -60,7 +62,8 @@ export class Court {
       members: this.members,
       store: this.store,
       isLiar: (peerId) => this.liars.has(peerId),
-      isDoubted: (claim) => this.doubted.has(claim),
+      isDoubted: (claim) => this.doubted.has(Buffer.from(claim).toString('hex')),
+      isUnreliable: (peerId) => this.unreliable.has(peerId),
       isUnsteady: (name) => this.unsteady.has(name),
       log: silentLogger,
     })
