@@ -17,8 +17,7 @@ import { StatDigests } from '../plan/stat-digests.ts'
 import { Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
 import { placeOf } from '../recall/evidence.ts'
-import { packageOf } from '../recall/judge.ts'
-import { mayAskOthers, type Policy, readPolicy, takesAnyWord } from '../recall/policy.ts'
+import { mayAskOthers, readPolicy } from '../recall/policy.ts'
 import type { Recall } from '../recall/recall.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
@@ -26,11 +25,12 @@ import type { ClosureStore } from '../store/closures.ts'
 import { createSubjectStore } from '../store/subjects.ts'
 import type { ProcessTable } from '../watch/processes.ts'
 import type { Sessions } from '../watch/sessions.ts'
+import { hexOf } from '../wire/cid.ts'
 import { cargoEnvironments, cargoPlaces, workingDirectory } from './cargo-process.ts'
 import { Causes } from './causes.ts'
 import { collectLinked, collectResult } from './collect.ts'
 import { compile } from './compile.ts'
-import type { CompileNeeds, UnitTrust } from './compile-needs.ts'
+import type { CompileNeeds } from './compile-needs.ts'
 import { EditedUnits } from './edited.ts'
 import type { Given } from './given.ts'
 import { Learnt } from './learnt.ts'
@@ -47,6 +47,7 @@ import type { Supply } from './supply.ts'
 import { ThinArchives } from './thin-archives.ts'
 import type { Trust } from './trust.ts'
 import { Turns } from './turns.ts'
+import { unitTrust } from './unit-trust.ts'
 import { stayingTask, Units } from './units.ts'
 import { Warmer } from './warm.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
@@ -203,7 +204,9 @@ export async function openUnits(
               await recall.remember(result, reads, claims)
             },
           },
-          trust: unitTrust(trust, policies, works),
+          trust: unitTrust(trust, policies, (planned) =>
+            isLent && !privateUnits.hasKey(hexOf(planned.key)) ? works.lentOf(planned) : undefined,
+          ),
           market,
           placeOf: (planned, variables) =>
             placeOf(planned, variables, {
@@ -270,20 +273,6 @@ export async function openUnits(
     },
   })
   return { units, warmer }
-}
-
-/** What is done for one unit as its workspace would have it. */
-function unitTrust(trust: Trust, policies: readonly Policy[], works: Pick<Works, 'lentOf'>): UnitTrust {
-  return {
-    objection(planned) {
-      if (trust.determinism.isUnsteady(packageOf(planned))) return 'unsteady'
-      return mayAskOthers(policies, planned.kind) ? undefined : 'policy'
-    },
-    objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
-    lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
-    accepted: (planned, claims, made) => trust.accepted(planned, works.lentOf(planned), claims, made),
-    made: (planned, made, disputed) => trust.made(planned, works.lentOf(planned), { ...made, disputed }),
-  }
 }
 
 /** Where cargo runs, else the directory of the unit. */
