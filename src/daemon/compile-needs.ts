@@ -31,8 +31,6 @@ export interface UnitEnd {
   where: string
   reason: string
   bytesIn: number
-  /** The peer whose word it stands on; default: `where`. */
-  word?: string
   /** Error code of a way that was tried and did not work out. */
   fallback?: string
   /** Why no kept result served, when that was looked into. */
@@ -75,7 +73,7 @@ export interface UnitTrust {
    * @throws ShoalError ERR_CLAIM
    */
   lent(planned: PlannedAction, peer: string, claim: Uint8Array, trace: ReadSet & { result: CID }): Promise<SignedClaim>
-  /** A result of others, or one that was made of what they did, was delivered and kept. */
+  /** A result of others, or one that was made of what they did, was delivered. */
   accepted(planned: PlannedAction, claims: readonly SignedClaim[], made: Accepted): Promise<void>
   /**
    * It was compiled here: this node's word on it, none for what does not come out the same each time.
@@ -150,8 +148,11 @@ export interface CompileNeeds extends DeliverNeeds {
   /** In what a unit differs from the nearest that is kept; to be asked when cargo has its unit. */
   causes(planned: PlannedAction, ended: Ended): Promise<Cause[]>
   announce(key: CID): void
-  /** The unit has ended as `end` says: on whose word it stands, should that be asked. */
-  delivered(planned: PlannedAction, end: UnitEnd): Promise<void>
+  /**
+   * A result was delivered, and is about to be kept if it is not yet.
+   * @param by whose word it stands on; undefined for what was kept before
+   */
+  delivered(planned: PlannedAction, result: Result, by: string | undefined): Promise<void>
   /** Actions that are being worked on; each resolves when others need no longer wait for it. */
   inFlight: Map<string, PromiseWithResolvers<void>>
   log: Logger

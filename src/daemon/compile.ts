@@ -18,8 +18,6 @@ export async function compile(shim: ShimLink, needs: CompileNeeds): Promise<Unit
   const unit = new Unit(planned, shim, needs)
   const missed = await unit.recallOwn()
   const end = missed === undefined ? unit.end('recalled-here', 'here') : await make(unit, planned, missed, shim, needs)
-  // cargo has its unit by now.
-  await needs.delivered(planned, end)
   if (missed === undefined || end.outcome === 'recalled-here') return end
   const { env } = invocation
   const causes = await needs.causes(planned, { ...missed, env, readsEnvironment: unit.readsEnvironment })

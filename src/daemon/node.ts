@@ -206,7 +206,6 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(async () => sharing.stop())
   const given = await Given.open({
     datastore: index.datastore,
-    blocks,
     traces,
     log: log.child('given'),
     onGone: (key) => sharing.gone(key),

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import type { Datastore } from 'interface-datastore'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
-import { type ShoalError, toShoalError } from '../base/errors.ts'
+import type { ShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import type { Market, Task } from '../market/driver.ts'
@@ -258,7 +258,7 @@ export async function openUnits(
           },
           causes: (planned, ended) => causes.of(planned, ended),
           announce: (key) => sharing.made(key),
-          delivered: (planned, end) => given.delivered(planned, end).catch((error) => trouble(toShoalError(error))),
+          delivered: (planned, result, by) => given.delivered(planned, result, by),
           fileOf: (cid) => blocks.path(cid),
           place: async (cid, path, executable) => {
             await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })

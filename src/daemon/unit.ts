@@ -11,6 +11,7 @@ import type { Reason } from '../plan/classify.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
+import type { Unshareable } from '../recall/read-set.ts'
 import type { Disputed, Missed, Recalled } from '../recall/recall.ts'
 import { type SignedClaim, sameOutputs } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
@@ -37,7 +38,6 @@ export class Unit {
   #reason = ''
   /** Why what others have, or could make, is not used. */
   #refused: Reason | undefined
-  #word: string | undefined
   #disputed: readonly Disputed[] = []
   #readsEnvironment = false
   /** What others are asked for. */
@@ -58,7 +58,6 @@ export class Unit {
     const { crate, kind } = this.#planned
     const reason = this.#reason || (outcome === 'compiled-here' ? (this.#refused ?? '') : '')
     const end: UnitEnd = { crate, kind, outcome, where, reason, bytesIn: this.#bytesIn }
-    if (this.#word !== undefined) end.word = this.#word
     return this.#fallback === undefined ? end : { ...end, fallback: this.#fallback }
   }
 
@@ -108,8 +107,9 @@ export class Unit {
     }
     await this.#afterwards(async () => {
       if (holders.length > 0) await this.#accept(result, reads, claims)
-      await this.#done(result)
+      else await this.#needs.delivered(this.#planned, result, undefined)
     })
+    await this.#afterwards(() => this.#done(result))
     return true
   }
 
@@ -228,22 +228,30 @@ export class Unit {
     if (this.#delivery.announcedMetadata === undefined) await this.#delivery.depInfo(result.depInfo)
     await this.#delivery.rest(result)
     this.#shim.exit(0)
-    await this.#afterwards(async () => {
-      if (typeof reads === 'string') this.#reason = reads
-      else await this.#accept(result, reads, claims, looked)
-      await this.#done(result)
-    })
+    await this.#afterwards(() => this.#accept(result, reads, claims, looked))
+    await this.#afterwards(() => this.#done(result))
   }
 
   /**
-   * Keeps what was delivered on others' word.
+   * Keeps what was delivered on others' word; whose, is written down first: what is found to be wrong can be undone whether it
+   * was kept or not.
+   * @param reads the reason when it cannot be kept
    * @param looked what the part of it that they did looked at, when the rest was done here
    */
-  async #accept(result: Result, reads: ReadSet, claims: readonly SignedClaim[], looked = reads): Promise<void> {
+  async #accept(
+    result: Result,
+    reads: ReadSet | Unshareable,
+    claims: readonly SignedClaim[],
+    looked: ReadSet | Unshareable = reads,
+  ): Promise<void> {
     const [about] = claims
-    if (about !== undefined) this.#word = peerIdOf(about.body.signer)
-    await this.#remember(result, reads, claims)
-    await this.#needs.trust.accepted(this.#planned, claims, { result, looked })
+    try {
+      if (about !== undefined) await this.#needs.delivered(this.#planned, result, peerIdOf(about.body.signer))
+      if (typeof reads === 'string') this.#reason = reads
+      else await this.#remember(result, reads, claims)
+    } finally {
+      if (typeof looked !== 'string') await this.#needs.trust.accepted(this.#planned, claims, { result, looked })
+    }
   }
 
   /** Where a linker is told other things than here, the part before it may have been done all the same. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { ShoalError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { compile } from '../../src/daemon/compile.ts'
 import type { CompileNeeds } from '../../src/daemon/compile-needs.ts'
@@ -7,6 +8,7 @@ import type { ShimLink } from '../../src/daemon/shim-link.ts'
 import { StaysHere } from '../../src/daemon/stays-here.ts'
 import { stayingTask } from '../../src/daemon/units.ts'
 import { placeIn, planned, result } from '../recall/support.ts'
+import { Court, peerOf } from '../recall/words.ts'
 
 const unexpected = (): never => {
   throw new Error('not expected')
@@ -120,4 +122,29 @@ describe('one compile that two cargos ask for', () => {
     assert.equal((await late).outcome, 'recalled-here')
     assert.equal(desk.compiled, 1)
   })
+})
+
+test('whose word a result stands on is written down before it is kept, and it is tried even if it cannot be kept', async () => {
+  for (const fails of [false, true]) {
+    const desk = new Desk()
+    const court = new Court()
+    const reads = { reads: [], env: [] }
+    const claims = [court.claim(court.mesh.ann, result, reads)]
+    const steps: string[] = []
+    const end = await compile(desk.shim(), {
+      ...desk.needs,
+      recall: {
+        own: async () => ({ difference: undefined }),
+        mesh: async () => ({ result, reads, holders: ['holder'], claims }),
+        remember: async () => {
+          steps.push('kept')
+          if (fails) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
+        },
+      },
+      delivered: async (_planned, made, by) => void steps.push(made === result ? `by ${by}` : ''),
+      trust: { ...desk.needs.trust, accepted: async () => void steps.push('tried') },
+    })
+    assert.deepEqual(steps, [`by ${peerOf(court.mesh.ann)}`, 'kept', 'tried'])
+    assert.deepEqual([end.outcome, end.reason], ['recalled-mesh', fails ? 'ERR_LIMIT' : ''])
+  }
 })
