@@ -210,6 +210,10 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     log: log.child('given'),
     onGone: (key) => sharing.gone(key),
   })
+  // Of one who was found out just before the node ended there may be something left.
+  for (const peer of trust.standings.liars()) {
+    await purgeBy(peer, { mesh, given, placed: sharing.placed }).catch((error: unknown) => trouble(toShoalError(error)))
+  }
 
   const observer = await observerHere(paths, env, health)
   closing.push(() => observer.close())
