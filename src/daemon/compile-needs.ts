@@ -15,6 +15,7 @@ import type { SignedClaim } from '../recall/signed-claim.ts'
 import type { Ended } from './causes.ts'
 import type { Collected, CollectedLinks } from './collect.ts'
 import type { DeliverNeeds } from './deliver.ts'
+import type { EarlyWord } from './early-word.ts'
 import type { EditedUnits } from './edited.ts'
 import type { Ran } from './shim-link.ts'
 import type { StaysHere } from './stays-here.ts'
@@ -102,6 +103,8 @@ export interface CompileNeeds extends DeliverNeeds {
   }
   trust: UnitTrust
   market: Pick<Market, 'place' | 'fault'>
+  /** Whose metadata is announced before the rest of a unit is there. */
+  earlyWord: Pick<EarlyWord, 'isTaken' | 'broke'>
   /** Looks at everything that the unit is made from. */
   work(planned: PlannedAction): Promise<Work>
   /** A compile of the unit took so long, here or elsewhere; wall milliseconds. */

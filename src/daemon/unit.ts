@@ -2,10 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
-
 import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
 import { peerIdOf } from '../mesh/members.ts'
-
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import type { PlannedAction } from '../plan/plan.ts'
@@ -40,6 +38,8 @@ export class Unit {
   #refused: Reason | undefined
   #disputed: readonly Disputed[] = []
   #readsEnvironment = false
+  /** The lender whose metadata cargo was told of ahead of the rest. */
+  #announcedBy: string | undefined
   /** What others are asked for. */
   #lent: PlannedAction
   /** What a compile here left, in the store by now. */
@@ -157,6 +157,7 @@ export class Unit {
       if (placement.returned === 'unusable') this.#needs.staysHere.add(lent.key, 'unobserved')
       if (this.#delivery.announcedMetadata === undefined) return await this.#compileHere(placement, letGo)
       placement.release()
+      this.#brokeEarlyWord(false)
       return await this.#afterFailure(letGo)
     }
     try {
@@ -167,7 +168,10 @@ export class Unit {
       return this.end('compiled-mesh', placement.peer)
     } catch (error) {
       this.#fallBack(error, 'result from away')
-      if (isLendersFault(error)) this.#needs.market.fault(placement.peer)
+      if (isLendersFault(error)) {
+        this.#needs.market.fault(placement.peer)
+        this.#brokeEarlyWord(placement.peer === this.#announcedBy)
+      }
       return await this.#afterFailure(letGo)
     }
   }
@@ -189,6 +193,7 @@ export class Unit {
 
   async #announceEarly(metadata: EarlyMetadata, signal: AbortSignal): Promise<void> {
     const { peer, name, cid, size, depInfo } = metadata
+    if (!this.#needs.earlyWord.isTaken(peer)) return
     try {
       const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
       if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
@@ -196,11 +201,17 @@ export class Unit {
       this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal)
       if (this.#delivery.announcedMetadata !== undefined || signal.aborted) return
       await this.#delivery.depInfo(depInfo)
+      this.#announcedBy = peer
       await this.#delivery.metadata(name, cid)
     } catch (error) {
       // Early is only a favour to cargo: the complete result decides.
       this.#needs.log.info('early metadata not used', { code: codeOf(error), crate: this.#planned.crate })
     }
+  }
+
+  #brokeEarlyWord(isProven: boolean): void {
+    const peer = this.#announcedBy
+    if (peer !== undefined && this.isAnnounced) this.#needs.earlyWord.broke(peer, isProven)
   }
 
   async #acceptFromAway({ peer, result: bytes, trace, claim: word }: Placement & { kind: 'away' }): Promise<void> {
