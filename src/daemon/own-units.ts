@@ -217,7 +217,7 @@ export async function openUnits(
               tree: (dir) => treeAt(trees, dir),
             }),
           work: async (planned) => {
-            const work = await works.of(planned, build)
+            const work = await works.of(planned, build, isPrivate !== false)
             const packages = works.lentOf(planned)?.inputs.packages ?? []
             isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
             if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
