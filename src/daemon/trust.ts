@@ -25,7 +25,10 @@ import { Standings, type StandingView } from './standing.ts'
 import type { Case, Rerun, Verdict } from './verdict.ts'
 
 export interface TrustNeeds {
+  /** For what was found out about members and packages. */
   datastore: Datastore
+  /** For claims. Default: the same. */
+  claims?: Datastore
   members: JudgeNeeds['members']
   traces: Pick<TraceStore, 'traces'>
   clock: Clock
@@ -84,7 +87,7 @@ export class Trust {
     this.determinism = parts.determinism
     this.judge = new Judge({
       members,
-      store: new ClaimStore(needs),
+      store: new ClaimStore({ datastore: needs.claims ?? needs.datastore, log }),
       isLiar: (peerId) => this.standings.isLiar(peerId),
       isDoubted: (claim) => this.standings.isDoubted(claim),
       isUnsteady: (name) => this.determinism.isUnsteady(name),
