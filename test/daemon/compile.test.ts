@@ -181,7 +181,7 @@ test('who was lost after its metadata was announced is not believed early for an
       }),
       market: {
         place: async (task, options) => {
-          options?.onMetadata?.({ peer, name, cid, size, depInfo: result.depInfo, trace: new Uint8Array() })
+          options?.onMetadata?.({ peer, name, cid, size, depInfo: 'libx-1.rmeta: \n', trace: new Uint8Array() })
           for (let turns = 0; turns < 20; turns += 1) await turn()
           const none = new Uint8Array()
           if (end === 'lost' || !task.mayGoAway)
