@@ -17,6 +17,7 @@ export interface Audit {
 
 export interface AuditsNeeds extends RestNeeds {
   clock: Clock
+  random: Random
   log: Logger
 }
 
@@ -36,6 +37,8 @@ export class Audits {
   readonly #needs: AuditsNeeds
   readonly #rest: Rest
   readonly #waiting = new Map<string, { audit: Audit; attempts: number }>()
+  /** How many there were since none waited. */
+  #came = 0
   #running: { abort: AbortController; ended: Promise<void> } | undefined
   #cancelLook: (() => void) | undefined
   #stopped = false
@@ -51,15 +54,21 @@ export class Audits {
     return { waiting: this.#waiting.size + (this.#running === undefined ? 0 : 1), ...this.#counts }
   }
 
-  /** Of several about one action the latest counts. When there are too many, the oldest is left out. */
+  /**
+   * Of several about one action the latest counts. When there are too many, each that came since there was none has the same chance to
+   * be among those that are tried: nobody can push out what it gave before by giving more.
+   */
   add(audit: Audit): void {
     if (this.#stopped) return
-    this.#waiting.delete(audit.key)
-    this.#waiting.set(audit.key, { audit, attempts: 0 })
-    for (const oldest of this.#waiting.keys()) {
-      if (this.#waiting.size <= maxWaiting) break
-      this.#waiting.delete(oldest)
+    if (this.#waiting.size === 0) this.#came = 0
+    if (!this.#waiting.delete(audit.key)) this.#came += 1
+    if (this.#waiting.size >= maxWaiting) {
+      const at = Math.floor(this.#needs.random() * this.#came)
+      const leaves = [...this.#waiting.keys()][at]
+      if (leaves === undefined) return
+      this.#waiting.delete(leaves)
     }
+    this.#waiting.set(audit.key, { audit, attempts: 0 })
     if (this.#cancelLook === undefined && this.#running === undefined) this.#lookAfter(lookMs)
   }
 

@@ -15,6 +15,7 @@ import type { SignedClaim } from '../recall/signed-claim.ts'
 import type { Ended } from './causes.ts'
 import type { Collected, CollectedLinks } from './collect.ts'
 import type { DeliverNeeds } from './deliver.ts'
+import type { EarlyWord } from './early-word.ts'
 import type { EditedUnits } from './edited.ts'
 import type { Ran } from './shim-link.ts'
 import type { StaysHere } from './stays-here.ts'
@@ -31,8 +32,6 @@ export interface UnitEnd {
   where: string
   reason: string
   bytesIn: number
-  /** The peer whose word it stands on; default: `where`. */
-  word?: string
   /** Error code of a way that was tried and did not work out. */
   fallback?: string
   /** Why no kept result served, when that was looked into. */
@@ -75,7 +74,7 @@ export interface UnitTrust {
    * @throws ShoalError ERR_CLAIM, ERR_DISPUTED
    */
   lent(planned: PlannedAction, peer: string, claim: Uint8Array, trace: ReadSet & { result: CID }): Promise<SignedClaim>
-  /** A result of others, or one that was made of what they did, was delivered and kept. */
+  /** A result of others, or one that was made of what they did, was delivered. */
   accepted(planned: PlannedAction, claims: readonly SignedClaim[], made: Accepted): Promise<void>
   /** It was compiled here, and holds for this place only: keeps in mind that it is this node's own. */
   madeHere(planned: PlannedAction, made: { result: Result; reads: ReadSet }): Promise<void>
@@ -106,6 +105,8 @@ export interface CompileNeeds extends DeliverNeeds {
   }
   trust: UnitTrust
   market: Pick<Market, 'place' | 'fault'>
+  /** Whose metadata is announced before the rest of a unit is there. */
+  earlyWord: Pick<EarlyWord, 'isTaken' | 'broke'>
   /** Looks at everything that the unit is made from. */
   work(planned: PlannedAction): Promise<Work>
   /** A compile of the unit took so long, here or elsewhere; wall milliseconds. */
@@ -152,8 +153,11 @@ export interface CompileNeeds extends DeliverNeeds {
   /** In what a unit differs from the nearest that is kept; to be asked when cargo has its unit. */
   causes(planned: PlannedAction, ended: Ended): Promise<Cause[]>
   announce(key: CID): void
-  /** The unit has ended as `end` says: on whose word it stands, should that be asked. */
-  delivered(planned: PlannedAction, end: UnitEnd): Promise<void>
+  /**
+   * A result was delivered, and is about to be kept if it is not yet.
+   * @param by whose word it stands on; undefined for what was kept before
+   */
+  delivered(planned: PlannedAction, result: Result, by: string | undefined): Promise<void>
   /** Actions that are being worked on; each resolves when others need no longer wait for it. */
   inFlight: Map<string, PromiseWithResolvers<void>>
   log: Logger

@@ -1,9 +1,13 @@
 import type { Claim } from '../mesh/claims.ts'
+import type { Reason } from '../plan/classify.ts'
 import type { Planned, PlannedAction } from '../plan/plan.ts'
 import type { Missed } from '../recall/recall.ts'
 import type { CompileNeeds, UnitEnd, Work } from './compile-needs.ts'
 import type { ShimLink } from './shim-link.ts'
-import { isRefusal, Unit } from './unit.ts'
+import { Unit } from './unit.ts'
+
+/** Why others' results were not used; what was compiled here instead is as good as any. */
+const refusals: ReadonlySet<string> = new Set(['policy', 'conflict'] satisfies Reason[])
 
 /**
  * The life of a rustc call. Each step either settles the unit or leaves it to the next one; the last one is rustc here.
@@ -18,8 +22,6 @@ export async function compile(shim: ShimLink, needs: CompileNeeds): Promise<Unit
   const unit = new Unit(planned, shim, needs)
   const missed = await unit.recallOwn()
   const end = missed === undefined ? unit.end('recalled-here', 'here') : await make(unit, planned, missed, shim, needs)
-  // cargo has its unit by now.
-  await needs.delivered(planned, end)
   if (missed === undefined || end.outcome === 'recalled-here') return end
   const { env } = invocation
   const causes = await needs.causes(planned, { ...missed, env, readsEnvironment: unit.readsEnvironment })
@@ -62,7 +64,7 @@ async function withClaim(
   let isHeld = false
   try {
     const end = await story(claim)
-    isHeld = end.reason === '' || isRefusal(end.reason)
+    isHeld = end.reason === '' || refusals.has(end.reason)
     return end
   } finally {
     claim?.done(isHeld)

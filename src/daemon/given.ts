@@ -7,16 +7,14 @@ import type { CID } from 'multiformats/cid'
 import { z } from 'zod'
 import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { encodeResult, type Result } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { readTrace } from '../recall/evidence.ts'
 import { cidSchema, decodeCbor, encodeCbor } from '../wire/cbor.ts'
 import { digestOf, hexOf } from '../wire/cid.ts'
-import type { UnitEnd } from './compile-needs.ts'
-import { readResult } from './inventory.ts'
 
 export interface GivenNeeds {
   datastore: Datastore
-  blocks: { get(cid: CID): Promise<Uint8Array | undefined> }
   traces: { traces(keyHex: string): Promise<Uint8Array[]>; remove(keyHex: string, trace: Uint8Array): Promise<void> }
   log: Logger
   /** There may be nothing left of an action key (hex). */
@@ -79,38 +77,44 @@ export class Given {
     return given
   }
 
-  /** A unit has been delivered and kept. What is made here, or was never given, costs one look into memory. */
+  /**
+   * A result has been delivered. What is made here, or was never given, costs one look into memory.
+   * @param by peerId of the member whose word it is; undefined for what was kept before, of which that is known or was never so
+   */
   async delivered(
     { key, roots }: Pick<PlannedAction, 'key' | 'roots'>,
-    { outcome, where, word = where }: UnitEnd,
+    result: Result,
+    by: string | undefined,
   ): Promise<void> {
     const hex = hexOf(key)
-    const isNew = outcome === 'recalled-mesh' || outcome === 'compiled-mesh'
-    const gifts = this.#gifts.get(hex) ?? []
+    const before = this.#gifts.get(hex)
     const dir = roots.find(({ name }) => name === 'out')?.path
-    if (dir === undefined || (!isNew && (outcome !== 'recalled-here' || gifts.length === 0))) return
-    // What was delivered last is the newest.
-    const [newest] = await this.#needs.traces.traces(hex)
-    const trace = newest && readTrace(newest)
-    if (trace === undefined) return
-    let gift = gifts.find(({ result }) => result.equals(trace.result))
-    if (gift?.dirs.includes(dir)) return
-    if (gift === undefined) {
-      const bytes = isNew ? await this.#needs.blocks.get(trace.result) : undefined
-      const result = bytes && readResult(bytes)
-      if (result === undefined || (this.#gifts.size >= maxKeys && gifts.length === 0)) return
-      const outputs = result.outputs.slice(0, maxOutputs).map(({ name, cid }): [string, CID] => [name, cid])
-      gift = { by: word, result: trace.result, outputs, dirs: [] }
-      gifts.unshift(gift)
+    if (dir === undefined || (by === undefined && before === undefined)) return
+    const { cid } = encodeResult(result)
+    const known = before?.find((gift) => gift.result.equals(cid))
+    if (known?.dirs.includes(dir)) return
+    if (known === undefined && (by === undefined || (this.#gifts.size >= maxKeys && before === undefined))) return
+    const outputs = result.outputs.slice(0, maxOutputs).map((output): [string, CID] => [output.name, output.cid])
+    const gift = known ?? { by: by ?? '', result: cid, outputs, dirs: [] }
+    const dirs = [dir, ...gift.dirs].slice(0, maxDirs)
+    const others = (before ?? []).filter((each) => each !== known)
+    const after = [{ ...gift, dirs }, ...others].slice(0, maxGifts)
+    this.#gifts.set(hex, after)
+    try {
+      await this.#save(hex)
+    } catch (error) {
+      // What is not on disk is written with the next delivery.
+      if (this.#gifts.get(hex) === after) this.#gifts.set(hex, before ?? [])
+      throw error
     }
-    gift.dirs = [dir, ...gift.dirs].slice(0, maxDirs)
-    this.#gifts.set(hex, gifts.slice(0, maxGifts))
-    await this.#save(hex)
   }
 
-  /** Forgets one result of an action (hex) as `purge` does, whoever gave it. */
+  /** Forgets one result of an action (hex) as `purge` does, whoever gave it, and if that was never written down. */
   async drop(key: string, result: CID): Promise<Purged> {
-    return await this.#forget(key, (gift) => gift.result.equals(result))
+    const purged = await this.#forget(key, (gift) => gift.result.equals(result))
+    const results = await this.#forgetTraces(key, result)
+    if (results > 0) this.#needs.onGone(key)
+    return { ...purged, results: purged.results + results }
   }
 
   /**
@@ -133,11 +137,7 @@ export class Given {
     const gone = gifts.filter(isGone)
     if (gone.length === 0) return purged
     for (const gift of gone) {
-      for (const bytes of await this.#needs.traces.traces(key)) {
-        if (!readTrace(bytes)?.result.equals(gift.result)) continue
-        await this.#needs.traces.remove(key, bytes)
-        purged.results += 1
-      }
+      purged.results += await this.#forgetTraces(key, gift.result)
       purged.files += await this.#removeFiles(gift)
     }
     this.#gifts.set(
@@ -147,6 +147,16 @@ export class Given {
     await this.#save(key)
     this.#needs.onGone(key)
     return purged
+  }
+
+  async #forgetTraces(key: string, result: CID): Promise<number> {
+    let count = 0
+    for (const bytes of await this.#needs.traces.traces(key)) {
+      if (!readTrace(bytes)?.result.equals(result)) continue
+      await this.#needs.traces.remove(key, bytes)
+      count += 1
+    }
+    return count
   }
 
   async #removeFiles({ outputs, dirs }: Gift): Promise<number> {

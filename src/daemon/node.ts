@@ -25,6 +25,7 @@ import { cacheCare, refetch } from './cache-care.ts'
 import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
 import { Given } from './given.ts'
+import { openLedger } from './ledger.ts'
 import { lend } from './lend.ts'
 import { noTerms } from './lender.ts'
 import { openLending } from './lending.ts'
@@ -129,11 +130,13 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => blocks.stop())
   const index = await openIndexDb({ dir: join(paths.cache, 'index'), log })
   closing.push(() => index.close())
+  const ledger = await openLedger({ stateDir: paths.state, index: index.datastore, log })
+  closing.push(() => ledger.close())
   const traces = createTraceStore({ datastore: index.datastore, log })
   const closures = createClosureStore({ datastore: index.datastore, log })
 
   const privateUnits = await PrivateUnits.open({
-    datastore: index.datastore,
+    datastore: ledger.datastore,
     clock,
     paths: new PrivatePaths(config.private),
     onChange: (key) => sharing.gone(key),
@@ -160,7 +163,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   }
   const trust: Trust = await Trust.open(
     {
-      datastore: index.datastore,
+      datastore: ledger.datastore,
+      claims: index.datastore,
       members: mesh.members,
       traces,
       clock,
@@ -205,12 +209,15 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   )
   closing.push(async () => sharing.stop())
   const given = await Given.open({
-    datastore: index.datastore,
-    blocks,
+    datastore: ledger.datastore,
     traces,
     log: log.child('given'),
     onGone: (key) => sharing.gone(key),
   })
+  // Of one who was found out just before the node ended there may be something left.
+  for (const peer of trust.standings.liars()) {
+    await purgeBy(peer, { mesh, given, placed: sharing.placed }).catch((error: unknown) => trouble(toShoalError(error)))
+  }
 
   const observer = await observerHere(paths, env, health)
   closing.push(() => observer.close())

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import type { Datastore } from 'interface-datastore'
 import type { Clock } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
-import { type ShoalError, toShoalError } from '../base/errors.ts'
+import type { ShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import type { Market, Task } from '../market/driver.ts'
@@ -17,8 +17,7 @@ import { StatDigests } from '../plan/stat-digests.ts'
 import { Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
 import { placeOf } from '../recall/evidence.ts'
-import { packageOf } from '../recall/judge.ts'
-import { mayAskOthers, type Policy, readPolicy, takesAnyWord } from '../recall/policy.ts'
+import { mayAskOthers, readPolicy } from '../recall/policy.ts'
 import type { Recall } from '../recall/recall.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
@@ -26,11 +25,13 @@ import type { ClosureStore } from '../store/closures.ts'
 import { createSubjectStore } from '../store/subjects.ts'
 import type { ProcessTable } from '../watch/processes.ts'
 import type { Sessions } from '../watch/sessions.ts'
+import { hexOf } from '../wire/cid.ts'
 import { cargoEnvironments, cargoPlaces, workingDirectory } from './cargo-process.ts'
 import { Causes } from './causes.ts'
 import { collectLinked, collectResult } from './collect.ts'
 import { compile } from './compile.ts'
-import type { CompileNeeds, UnitTrust } from './compile-needs.ts'
+import type { CompileNeeds } from './compile-needs.ts'
+import { EarlyWord } from './early-word.ts'
 import { EditedUnits } from './edited.ts'
 import type { Given } from './given.ts'
 import { Learnt } from './learnt.ts'
@@ -47,6 +48,7 @@ import type { Supply } from './supply.ts'
 import { ThinArchives } from './thin-archives.ts'
 import type { Trust } from './trust.ts'
 import { Turns } from './turns.ts'
+import { unitTrust } from './unit-trust.ts'
 import { stayingTask, Units } from './units.ts'
 import { Warmer } from './warm.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
@@ -113,6 +115,7 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
+  const earlyWord = new EarlyWord(clock)
   const works = new Works(trees, new ThinArchives(blocks, digests))
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** For lenders that have no Rust, and so have not built one. */
@@ -203,15 +206,18 @@ export async function openUnits(
               await recall.remember(result, reads, claims)
             },
           },
-          trust: unitTrust(trust, policies, works),
+          trust: unitTrust(trust, policies, (planned) =>
+            isLent && !privateUnits.hasKey(hexOf(planned.key)) ? works.lentOf(planned) : undefined,
+          ),
           market,
+          earlyWord,
           placeOf: (planned, variables) =>
             placeOf(planned, variables, {
               view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
               tree: (dir) => treeAt(trees, dir),
             }),
           work: async (planned) => {
-            const work = await works.of(planned, build)
+            const work = await works.of(planned, build, isPrivate !== false)
             const packages = works.lentOf(planned)?.inputs.packages ?? []
             isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
             if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
@@ -255,7 +261,7 @@ export async function openUnits(
           },
           causes: (planned, ended) => causes.of(planned, ended),
           announce: (key) => sharing.made(key),
-          delivered: (planned, end) => given.delivered(planned, end).catch((error) => trouble(toShoalError(error))),
+          delivered: (planned, result, by) => given.delivered(planned, result, by),
           fileOf: (cid) => blocks.path(cid),
           place: async (cid, path, executable) => {
             await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })
@@ -270,21 +276,6 @@ export async function openUnits(
     },
   })
   return { units, warmer }
-}
-
-/** What is done for one unit as its workspace would have it. */
-function unitTrust(trust: Trust, policies: readonly Policy[], works: Pick<Works, 'lentOf'>): UnitTrust {
-  return {
-    objection(planned) {
-      if (trust.determinism.isUnsteady(packageOf(planned))) return 'unsteady'
-      return mayAskOthers(policies, planned.kind) ? undefined : 'policy'
-    },
-    objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
-    lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
-    accepted: (planned, claims, made) => trust.accepted(planned, works.lentOf(planned), claims, made),
-    madeHere: (planned, made) => trust.madeHere(planned, made),
-    made: (planned, made, disputed) => trust.made(planned, works.lentOf(planned), { ...made, disputed }),
-  }
 }
 
 /** Where cargo runs, else the directory of the unit. */

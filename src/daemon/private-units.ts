@@ -16,6 +16,7 @@ import type { StatDigests } from '../plan/stat-digests.ts'
 import type { DigestedTree } from '../plan/trees.ts'
 import { cidOf, dagCborCodec, hexOf } from '../wire/cid.ts'
 import type { PrivatePaths } from './private-paths.ts'
+import { SourcesBeside } from './sources-beside.ts'
 
 export interface PrivateUnitsNeeds {
   datastore: Datastore
@@ -43,6 +44,8 @@ export class PrivateUnits {
     block: new Map(),
     package: new Map(),
   }
+
+  readonly #beside = new SourcesBeside()
 
   /** Generated directories and secrets: whether there is one in it. */
   readonly #searched = new Map<string, boolean>()
@@ -87,17 +90,14 @@ export class PrivateUnits {
   /** Whether a unit is private. Marks its key, and its package when what its build script does is made from something private. */
   async judge(
     planned: Planned,
-    { env, cwd }: Pick<Invocation, 'env' | 'cwd'>,
+    { env, cwd, remaps }: Pick<Invocation, 'env' | 'cwd' | 'remaps'>,
     sourceOf: (path: string) => { dir: string } | undefined,
   ): Promise<boolean> {
     const { paths } = this.#needs
     const dir = env.get('CARGO_MANIFEST_DIR') ?? cwd
     const name = Buffer.from(dir).toString('base64url')
-    const used = planned.shareable ? planned.dependencies : (planned.reaches ?? [])
-    const uses = used.some(({ cid, path }) => {
-      const source = this.hasBlock(cid) ? undefined : sourceOf(path)
-      return this.hasBlock(cid) || (source !== undefined && paths.has(source.dir))
-    })
+    const workspace = remaps.findLast(({ to }) => to === '.')?.from
+    const uses = await this.#usesPrivate(planned, workspace, sourceOf)
     if (planned.kind === 'build-script') {
       if (uses) await this.#mark('package', name)
       else await this.#unmark('package', name)
@@ -106,6 +106,35 @@ export class PrivateUnits {
     const isPrivate = uses || told || paths.has(dir) || this.#marks.package.has(name)
     if (planned.shareable && isPrivate) await this.#markKey(hexOf(planned.key))
     return isPrivate || (planned.shareable && this.hasKey(hexOf(planned.key)))
+  }
+
+  /**
+   * Whether something private goes into it. What was not made before the eyes of this node tells by the dep-info beside it; what
+   * does not tell may be private.
+   */
+  async #usesPrivate(
+    planned: Planned,
+    workspace: string | undefined,
+    sourceOf: (path: string) => { dir: string } | undefined,
+  ): Promise<boolean> {
+    const { paths } = this.#needs
+    for (const { cid, path } of planned.shareable ? planned.dependencies : (planned.reaches ?? [])) {
+      if (this.hasBlock(cid)) return true
+      // A library is known by the metadata beside it.
+      const source = sourceOf(path) ?? sourceOf(path.replace(/\.rlib$/, '.rmeta'))
+      const dirs = source === undefined ? await this.#beside.of(path, workspace) : [source.dir]
+      if (dirs === undefined) return true
+      if (!dirs.some((dir) => paths.has(dir))) continue
+      await this.#mark('block', hexOf(cid))
+      return true
+    }
+    if (!planned.shareable || planned.reaches !== undefined) return false
+    // Of a dependency it is not known what that reaches: any library there may be among it.
+    const dirs = new Set<string>()
+    for (const dir of planned.dependencyDirs) {
+      for (const beside of await this.#beside.within(dir, workspace)) for (const each of beside ?? []) dirs.add(each)
+    }
+    return [...dirs].some((dir) => paths.has(dir))
   }
 
   /** To be called before a result is kept: settles whether it is private, by what it was made from. */

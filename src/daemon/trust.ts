@@ -27,7 +27,10 @@ import { Unexplained } from './unexplained.ts'
 import type { Case, Rerun, Verdict } from './verdict.ts'
 
 export interface TrustNeeds {
+  /** For what was found out about members and packages. */
   datastore: Datastore
+  /** For claims. Default: the same. */
+  claims?: Datastore
   members: JudgeNeeds['members']
   traces: Pick<TraceStore, 'traces'>
   clock: Clock
@@ -88,7 +91,7 @@ export class Trust {
     this.unexplained = parts.unexplained
     this.judge = new Judge({
       members,
-      store: new ClaimStore(needs),
+      store: new ClaimStore({ datastore: needs.claims ?? needs.datastore, log }),
       isLiar: (peerId) => this.standings.isLiar(peerId),
       isDoubted: (subject) => this.standings.isDoubted(subject),
       isUnreliable: (peerId) => this.unexplained.isTooMuch(peerId),

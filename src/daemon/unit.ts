@@ -2,16 +2,15 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
-
 import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
 import { peerIdOf } from '../mesh/members.ts'
-
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
+import type { Unshareable } from '../recall/read-set.ts'
 import type { Disputed, Missed, Recalled } from '../recall/recall.ts'
 import { type SignedClaim, sameOutputs } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
@@ -21,10 +20,6 @@ import type { CompileNeeds, UnitEnd, UnitOutcome, Work } from './compile-needs.t
 import { byUrgency, Delivery } from './deliver.ts'
 import { keptPart, wholeOf } from './link-here.ts'
 import type { Ran, ShimLink } from './shim-link.ts'
-
-/** Why others' results were not used; what was compiled here instead is as good as any. */
-const refusals: ReadonlySet<string> = new Set(['policy', 'conflict'] satisfies Reason[])
-export const isRefusal = (reason: string): boolean => refusals.has(reason)
 
 /** One unit on its way: the steps of the story in `compile.ts`. */
 export class Unit {
@@ -38,9 +33,10 @@ export class Unit {
   #reason = ''
   /** Why what others have, or could make, is not used. */
   #refused: Reason | undefined
-  #word: string | undefined
   #disputed: readonly Disputed[] = []
   #readsEnvironment = false
+  /** The lender whose metadata cargo was told of ahead of the rest. */
+  #announcedBy: string | undefined
   /** What others are asked for. */
   #lent: PlannedAction
   /** What a compile here left, in the store by now. */
@@ -59,7 +55,6 @@ export class Unit {
     const { crate, kind } = this.#planned
     const reason = this.#reason || (outcome === 'compiled-here' ? (this.#refused ?? '') : '')
     const end: UnitEnd = { crate, kind, outcome, where, reason, bytesIn: this.#bytesIn }
-    if (this.#word !== undefined) end.word = this.#word
     return this.#fallback === undefined ? end : { ...end, fallback: this.#fallback }
   }
 
@@ -109,8 +104,9 @@ export class Unit {
     }
     await this.#afterwards(async () => {
       if (isNew) await this.#accept(result, reads, claims)
-      await this.#done(result)
+      else await this.#needs.delivered(this.#planned, result, undefined)
     })
+    await this.#afterwards(() => this.#done(result))
     return true
   }
 
@@ -159,6 +155,7 @@ export class Unit {
       if (placement.returned === 'unusable') this.#needs.staysHere.add(lent.key, 'unobserved')
       if (this.#delivery.announcedMetadata === undefined) return await this.#compileHere(placement, letGo)
       placement.release()
+      this.#brokeEarlyWord(false)
       return await this.#afterFailure(letGo)
     }
     try {
@@ -169,7 +166,10 @@ export class Unit {
       return this.end('compiled-mesh', placement.peer)
     } catch (error) {
       this.#fallBack(error, 'result from away')
-      if (isLendersFault(error)) this.#needs.market.fault(placement.peer)
+      if (isLendersFault(error)) {
+        this.#needs.market.fault(placement.peer)
+        this.#brokeEarlyWord(placement.peer === this.#announcedBy)
+      }
       return await this.#afterFailure(letGo)
     }
   }
@@ -191,6 +191,7 @@ export class Unit {
 
   async #announceEarly(metadata: EarlyMetadata, signal: AbortSignal): Promise<void> {
     const { peer, name, cid, size, depInfo } = metadata
+    if (!this.#needs.earlyWord.isTaken(peer)) return
     try {
       const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
       if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
@@ -198,11 +199,17 @@ export class Unit {
       this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal)
       if (this.#delivery.announcedMetadata !== undefined || signal.aborted) return
       await this.#delivery.depInfo(depInfo)
+      this.#announcedBy = peer
       await this.#delivery.metadata(name, cid)
     } catch (error) {
       // Early is only a favour to cargo: the complete result decides.
       this.#needs.log.info('early metadata not used', { code: codeOf(error), crate: this.#planned.crate })
     }
+  }
+
+  #brokeEarlyWord(isProven: boolean): void {
+    const peer = this.#announcedBy
+    if (peer !== undefined && this.isAnnounced) this.#needs.earlyWord.broke(peer, isProven)
   }
 
   async #acceptFromAway({ peer, result: bytes, trace, claim: word }: Placement & { kind: 'away' }): Promise<void> {
@@ -230,22 +237,30 @@ export class Unit {
     if (this.#delivery.announcedMetadata === undefined) await this.#delivery.depInfo(result.depInfo)
     await this.#delivery.rest(result)
     this.#shim.exit(0)
-    await this.#afterwards(async () => {
-      if (typeof reads === 'string') this.#reason = reads
-      else await this.#accept(result, reads, claims, looked)
-      await this.#done(result)
-    })
+    await this.#afterwards(() => this.#accept(result, reads, claims, looked))
+    await this.#afterwards(() => this.#done(result))
   }
 
   /**
-   * Keeps what was delivered on others' word.
+   * Keeps what was delivered on others' word; whose, is written down first: what is found to be wrong can be undone whether it
+   * was kept or not.
+   * @param reads the reason when it cannot be kept
    * @param looked what the part of it that they did looked at, when the rest was done here
    */
-  async #accept(result: Result, reads: ReadSet, claims: readonly SignedClaim[], looked = reads): Promise<void> {
+  async #accept(
+    result: Result,
+    reads: ReadSet | Unshareable,
+    claims: readonly SignedClaim[],
+    looked: ReadSet | Unshareable = reads,
+  ): Promise<void> {
     const [about] = claims
-    if (about !== undefined) this.#word = peerIdOf(about.body.signer)
-    await this.#remember(result, reads, claims)
-    await this.#needs.trust.accepted(this.#planned, claims, { result, looked })
+    try {
+      if (about !== undefined) await this.#needs.delivered(this.#planned, result, peerIdOf(about.body.signer))
+      if (typeof reads === 'string') this.#reason = reads
+      else await this.#remember(result, reads, claims)
+    } finally {
+      if (typeof looked !== 'string') await this.#needs.trust.accepted(this.#planned, claims, { result, looked })
+    }
   }
 
   /** Where a linker is told other things than here, the part before it may have been done all the same. */
@@ -379,10 +394,7 @@ export class Unit {
   #fallBack(error: unknown, what: string): void {
     this.#shim.signal.throwIfAborted()
     this.#fallback = codeOf(error) ?? 'ERR_INTERNAL'
-    this.#needs.log.warn(`${what} not used`, {
-      code: this.#fallback,
-      crate: this.#planned.crate,
-      message: error instanceof Error ? error.message : String(error),
-    })
+    const { message } = toShoalError(error)
+    this.#needs.log.warn(`${what} not used`, { code: this.#fallback, crate: this.#planned.crate, message })
   }
 }

@@ -25,10 +25,11 @@ export class Works {
     this.#thin = thin
   }
 
-  async of(planned: PlannedAction, build: Uint8Array): Promise<Work> {
+  /** @param isPrivate nothing of it is for others, so that nothing is made for them */
+  async of(planned: PlannedAction, build: Uint8Array, isPrivate: boolean): Promise<Work> {
     let lent: Lent
     try {
-      lent = await this.#lentOf(planned)
+      lent = isPrivate ? { planned, inputs: await lentInputs(planned, this.#trees) } : await this.#lentOf(planned)
     } catch (error) {
       if (codeOf(error) === undefined) throw error
       // Too much, or gone: the unit stays here, and rustc will say what is wrong.

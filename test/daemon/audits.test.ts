@@ -19,6 +19,7 @@ class Machine {
   hangs = false
   readonly audits = new Audits({
     clock: this.clock,
+    random: seededRandom(3),
     log: silentLogger,
     machine: { cores: 2, busyCores: () => 0, onBattery: () => this.battery, freeMemoryBytes: () => 2 ** 40 },
     isQuiet: () => this.isQuiet,
@@ -85,6 +86,19 @@ test('what runs gives way to a build, and is run again later', async () => {
   machine.hangs = false
   await machine.pass(5000)
   assert.deepEqual(machine.settled, ['agreed'])
+})
+
+test('of too many each has the same chance to be tried, also the first ones', async () => {
+  const machine = new Machine()
+  const tried: number[] = []
+  for (let n = 0; n < 2048; n += 1) {
+    machine.audits.add({ ...machine.audit(`${n}`), settle: async () => void tried.push(n) })
+  }
+  assert.equal(machine.audits.stats.waiting, 512)
+  while (machine.audits.stats.waiting > 0) await machine.pass(500)
+  const shares = [0, 1, 2, 3].map((quarter) => tried.filter((n) => Math.floor(n / 512) === quarter).length)
+  // 128 of each quarter, give or take.
+  for (const share of shares) assert.ok(share > 90 && share < 166, `${shares}`)
 })
 
 test('one that is stopped leaves nothing running', async () => {

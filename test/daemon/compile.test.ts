@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict'
 import { basename } from 'node:path'
 import { describe, test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { ShoalError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { compile } from '../../src/daemon/compile.ts'
 import type { CompileNeeds } from '../../src/daemon/compile-needs.ts'
+import { EarlyWord } from '../../src/daemon/early-word.ts'
 import type { ShimLink } from '../../src/daemon/shim-link.ts'
 import { StaysHere } from '../../src/daemon/stays-here.ts'
 import { stayingTask } from '../../src/daemon/units.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
+import { ManualClock } from '../mesh/fixture.ts'
 import { content, placeIn, planned, result } from '../recall/support.ts'
+import { Court, peerOf } from '../recall/words.ts'
 
 const unexpected = (): never => {
   throw new Error('not expected')
@@ -43,6 +48,7 @@ class Desk {
       place: async () => ({ kind: 'here', reason: 'must-stay', returned: undefined, release: () => undefined }),
       fault: unexpected,
     },
+    earlyWord: { isTaken: unexpected, broke: unexpected },
     work: async () => ({ key: 'work', shared: undefined, task: stayingTask(new Uint8Array(16)), lent: planned }),
     claim: unexpected,
     staying: unexpected,
@@ -171,4 +177,77 @@ test('a library that others have made for another linker is announced before the
   )
   assert.deepEqual(steps, ['came metadata', 'announced libx-1.rmeta', 'came libx-1.rlib', 'exit 0'])
   assert.equal(desk.compiled, 0)
+})
+
+test('whose word a result stands on is written down before it is kept, and it is tried even if it cannot be kept', async () => {
+  for (const fails of [false, true]) {
+    const desk = new Desk()
+    const court = new Court()
+    const reads = { reads: [], env: [] }
+    const claims = [court.claim(court.mesh.ann, result, reads)]
+    const steps: string[] = []
+    const end = await compile(desk.shim(), {
+      ...desk.needs,
+      recall: {
+        own: async () => ({ difference: undefined }),
+        mesh: async () => ({ result, reads, holders: ['holder'], claims }),
+        remember: async () => {
+          steps.push('kept')
+          if (fails) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
+        },
+      },
+      delivered: async (_planned, made, by) => void steps.push(made === result ? `by ${by}` : ''),
+      trust: { ...desk.needs.trust, accepted: async () => void steps.push('tried') },
+    })
+    assert.deepEqual(steps, [`by ${peerOf(court.mesh.ann)}`, 'kept', 'tried'])
+    assert.deepEqual([end.outcome, end.reason], ['recalled-mesh', fails ? 'ERR_LIMIT' : ''])
+  }
+})
+
+test('who was lost after its metadata was announced is not believed early for an hour, and then never; who lied, never', async () => {
+  const clock = new ManualClock()
+  const earlyWord = new EarlyWord(clock)
+  const [metadata] = result.outputs
+  assert.ok(metadata)
+  const { name, cid, size } = metadata
+  const announces = async (peer: string, end: 'lost' | 'lied'): Promise<boolean> => {
+    const desk = new Desk()
+    let announced = false
+    const shim = {
+      ...desk.shim(),
+      placed: () => {
+        announced = true
+      },
+      refuse: () => undefined,
+    }
+    await compile(shim, {
+      ...desk.needs,
+      earlyWord,
+      staying: () => stayingTask(new Uint8Array(16)),
+      prepare: async () => true,
+      declaredReads: async () => ({ reads: [], env: [] }),
+      work: async (unit) => ({
+        ...(await desk.needs.work(unit)),
+        task: { ...stayingTask(new Uint8Array(16)), mayGoAway: true },
+      }),
+      market: {
+        place: async (task, options) => {
+          options?.onMetadata?.({ peer, name, cid, size, depInfo: 'libx-1.rmeta: \n', trace: new Uint8Array() })
+          for (let turns = 0; turns < 20; turns += 1) await turn()
+          const none = new Uint8Array()
+          if (end === 'lost' || !task.mayGoAway)
+            return { kind: 'here', reason: 'came-back', returned: undefined, release: () => undefined }
+          return { kind: 'away', peer, result: none, trace: none, claim: none, wallMs: 1, awayMs: 1 }
+        },
+        fault: () => undefined,
+      },
+    })
+    return announced
+  }
+  assert.deepEqual([await announces('ann', 'lost'), await announces('ann', 'lost')], [true, false])
+  assert.deepEqual([await announces('bob', 'lied'), await announces('bob', 'lied')], [true, false])
+  clock.advance(3_600_000)
+  assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [true, false])
+  clock.advance(36_000_000)
+  assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [false, false])
 })

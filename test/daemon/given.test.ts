@@ -3,47 +3,36 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
-import type { UnitEnd, UnitOutcome } from '../../src/daemon/compile-needs.ts'
 import { Given } from '../../src/daemon/given.ts'
 import { purgeBy } from '../../src/daemon/purge-by.ts'
-import { encodeResult, encodeTrace } from '../../src/plan/action.ts'
+import { encodeResult, encodeTrace, type Result } from '../../src/plan/action.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { createTraceStore } from '../../src/store/traces.ts'
 import { cidOf, dagCborCodec, hexOf } from '../../src/wire/cid.ts'
-import { afterwards, Blocks, someBytes, temporaryDirectory } from '../mesh/fixture.ts'
-
-const end = (outcome: UnitOutcome, where: string): UnitEnd => ({
-  crate: 'a',
-  kind: 'lib',
-  outcome,
-  where,
-  reason: '',
-  bytesIn: 0,
-})
+import { afterwards, someBytes, temporaryDirectory } from '../mesh/fixture.ts'
 
 async function setUp(t: TestContext) {
   const dir = await temporaryDirectory(t)
   const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log: silentLogger })
   afterwards(t, close)
-  const blocks = new Blocks()
   const traces = createTraceStore({ datastore, log: silentLogger })
   const gone: string[] = []
   const open = (): Promise<Given> =>
-    Given.open({ datastore, blocks, traces, log: silentLogger, onGone: (key) => gone.push(key) })
+    Given.open({ datastore, traces, log: silentLogger, onGone: (key) => gone.push(key) })
   /** A result that has been kept and put into directories of cargo's. */
   const make = async (name: string, ...dirs: string[]) => {
     const key = cidOf(someBytes(32), dagCborCodec)
     const output = someBytes(1000)
     const outputs = [{ name, kind: 'link' as const, cid: cidOf(output), size: 1000, executable: false }]
-    const result = encodeResult({ v: 2, action: key, outputs, stderr: new Uint8Array(), depInfo: '', wallMs: 1 })
-    blocks.put(result.bytes, result.cid)
-    await traces.add(hexOf(key), encodeTrace({ v: 2, action: key, reads: [], env: [], result: result.cid }).bytes)
+    const result: Result = { v: 2, action: key, outputs, stderr: new Uint8Array(), depInfo: '', wallMs: 1 }
+    const { cid } = encodeResult(result)
+    await traces.add(hexOf(key), encodeTrace({ v: 2, action: key, reads: [], env: [], result: cid }).bytes)
     const places = dirs.map((place) => join(dir, place))
     for (const place of places) {
       await mkdir(place, { recursive: true })
       await writeFile(join(place, name), output)
     }
-    return places.map((path) => ({ key, roots: [{ name: 'out' as const, path }] }))
+    return places.map((path) => ({ key, result, roots: [{ name: 'out' as const, path }] }))
   }
   return { dir, traces, gone, open, make }
 }
@@ -56,12 +45,11 @@ test('what a member gave is dropped wherever it was put, and nothing else, also 
   const [own] = await make('libthree.rlib', 'a')
   const [lent] = await make('libfour.rlib', 'a')
   assert.ok(first && second && other && own && lent)
-  await given.delivered(first, end('recalled-mesh', 'p'))
-  await given.delivered(second, end('recalled-here', 'here'))
-  await given.delivered(other, end('recalled-mesh', 'q'))
-  await given.delivered(own, end('compiled-here', 'here'))
-  await given.delivered(own, end('recalled-here', 'here'))
-  await given.delivered(lent, end('compiled-mesh', 'p'))
+  await given.delivered(first, first.result, 'p')
+  await given.delivered(second, second.result, undefined)
+  await given.delivered(other, other.result, 'q')
+  await given.delivered(own, own.result, undefined)
+  await given.delivered(lent, lent.result, 'p')
   // It was compiled anew meanwhile.
   await writeFile(join(dir, 'a/libfour.rlib'), 'another')
 
@@ -80,6 +68,33 @@ test('what a member gave is dropped wherever it was put, and nothing else, also 
   }
   assert.deepEqual(new Set(gone), new Set([hexOf(first.key), hexOf(lent.key)]))
   assert.deepEqual(await (await open()).purge('p'), { results: 0, files: 0 })
+})
+
+test('what was compiled here later is not taken for what was given', async (t) => {
+  const { dir, traces, open, make } = await setUp(t)
+  const given = await open()
+  const [theirs] = await make('libone.rlib', 'a')
+  assert.ok(theirs)
+  await given.delivered(theirs, theirs.result, 'p')
+  const own: Result = { ...theirs.result, wallMs: 2 }
+  const { cid } = encodeResult(own)
+  await traces.add(
+    hexOf(theirs.key),
+    encodeTrace({ v: 2, action: theirs.key, reads: [['absent', 'x', null]], env: [], result: cid }).bytes,
+  )
+  await given.delivered(theirs, own, undefined)
+  assert.deepEqual(await given.purge('p'), { results: 1, files: 1 })
+  assert.equal((await traces.traces(hexOf(theirs.key))).length, 1)
+  assert.deepEqual(await readdir(join(dir, 'a')), [])
+})
+
+test('what is found to be wrong is dropped also when nobody wrote down who gave it', async (t) => {
+  const { traces, gone, open, make } = await setUp(t)
+  const given = await open()
+  const [one] = await make('libone.rlib', 'a')
+  assert.ok(one)
+  assert.equal((await given.drop(hexOf(one.key), encodeResult(one.result).cid)).results, 1)
+  assert.deepEqual([await traces.traces(hexOf(one.key)), gone], [[], [hexOf(one.key)]])
 })
 
 test('a member is named by its name, or by its peerId when that is not enough', async () => {

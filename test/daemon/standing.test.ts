@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { Key } from 'interface-datastore'
 import { silentLogger } from '../../src/base/log.ts'
 import { Determinism } from '../../src/daemon/determinism.ts'
 import { Standings } from '../../src/daemon/standing.ts'
@@ -52,6 +53,42 @@ test('what was found out about members and packages outlives the node', async (t
   const kept = await Determinism.open({ datastore: second.datastore, log: silentLogger })
   assert.deepEqual([kept.isUnsteady('dice 1.0.0'), kept.isUnsteady('fine 1.0.0')], [true, false])
   assert.deepEqual(kept.unsteady(), [{ package: 'dice 1.0.0', toolchain: 'aa', same: 1, different: 1 }])
+})
+
+test('a liar stays one, whatever its packages are called and whatever becomes of the record', async (t) => {
+  const dir = join(await directory(t), 'index')
+  const first = await openIndexDb({ dir, log: silentLogger })
+  let isFull = false
+  const datastore = new Proxy(first.datastore, {
+    get(of, name) {
+      if (name === 'put' && isFull) throw new Error('no space')
+      return Reflect.get(of, name).bind(of)
+    },
+  })
+  const standings = await Standings.open({ datastore, log: silentLogger })
+  const lie = (name: string) => ({ package: name, action: 'a'.repeat(64), at: 1 })
+  for (let n = 0; n < 8; n += 1) await standings.lied('long', lie(`${n}${'語'.repeat(300)}`))
+  await standings.lied('late', lie('a'))
+  isFull = true
+  await assert.rejects(standings.lied('late', lie('b')))
+  isFull = false
+  assert.deepEqual([standings.isLiar('late'), await standings.lied('late', lie('c'))], [false, true])
+  const at = await Promise.all(['a', 'b', 'c'].map((name) => standings.lied('often', lie(name))))
+  assert.deepEqual(at, [false, true, false])
+  await standings.agreed('fine')
+  for (const name of ['odd', 'fine']) await standings.agreed(name)
+  await datastore.put(new Key('/standing/odd', false), new Uint8Array([1, 2]))
+  await first.close()
+
+  const second = await openIndexDb({ dir, log: silentLogger })
+  t.after(() => second.close())
+  const again = await Standings.open({ datastore: second.datastore, log: silentLogger })
+  assert.deepEqual(again.liars().sort(), ['late', 'long', 'odd', 'often'])
+  assert.deepEqual([again.view('long')?.lies.length, again.view('odd')?.isLiar], [8, true])
+  // Nothing that is found right afterwards hides what cannot be read.
+  await again.agreed('odd')
+  const third = await Standings.open({ datastore: second.datastore, log: silentLogger })
+  assert.ok(third.isLiar('odd'))
 })
 
 test('a workspace asks for more than its machine, for all that is built below it', async (t) => {

@@ -1,0 +1,30 @@
+import type { PlannedAction } from '../plan/plan.ts'
+import { packageOf } from '../recall/judge.ts'
+import { mayAskOthers, type Policy, takesAnyWord } from '../recall/policy.ts'
+import type { Lent, UnitTrust } from './compile-needs.ts'
+import type { Trust } from './trust.ts'
+
+/**
+ * What is done for one unit as its workspace would have it.
+ * @param lentOf what lenders may have of it; undefined when nothing of it may leave: then it is not run again either, because
+ *   what an audit reads is within the reach of others
+ */
+export function unitTrust(
+  trust: Pick<Trust, 'lent' | 'accepted' | 'made' | 'madeHere'> & {
+    determinism: Pick<Trust['determinism'], 'isUnsteady'>
+  },
+  policies: readonly Policy[],
+  lentOf: (planned: PlannedAction) => Lent | undefined,
+): UnitTrust {
+  return {
+    objection(planned) {
+      if (trust.determinism.isUnsteady(packageOf(planned))) return 'unsteady'
+      return mayAskOthers(policies, planned.kind) ? undefined : 'policy'
+    },
+    objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
+    lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
+    accepted: (planned, claims, made) => trust.accepted(planned, lentOf(planned), claims, made),
+    madeHere: (planned, made) => trust.madeHere(planned, made),
+    made: (planned, made, disputed) => trust.made(planned, lentOf(planned), { ...made, disputed }),
+  }
+}

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { silentLogger } from '../../src/base/log.ts'
+import { PrivatePaths } from '../../src/daemon/private-paths.ts'
+import { PrivateUnits } from '../../src/daemon/private-units.ts'
+import type { PlannedAction } from '../../src/plan/plan.ts'
+import { openIndexDb } from '../../src/store/index-db.ts'
+import { afterwards, ManualClock, temporaryDirectory } from '../mesh/fixture.ts'
+import { content, planned } from '../recall/support.ts'
+
+/** A node that has just started, and a workspace with a private package that cargo says is fresh. */
+async function setUp(t: TestContext) {
+  const dir = await temporaryDirectory(t)
+  const deps = join(dir, 'target/debug/deps')
+  const write = async (path: string, text: string): Promise<void> => {
+    await mkdir(dirname(join(dir, path)), { recursive: true })
+    await writeFile(join(dir, path), text)
+  }
+  const depInfo = (name: string, ...files: string[]): Promise<void> =>
+    write(`target/debug/deps/${name}.d`, `${deps}/lib${name}.rmeta: ${files.join(' ')}\n`)
+  await write('p/Cargo.toml', '[package]\nname = "p"\n[package.metadata.shoal]\nprivate = true\n')
+  for (const name of ['o', 'd']) await write(`${name}/Cargo.toml`, `[package]\nname = "${name}"\n`)
+  const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log: silentLogger })
+  afterwards(t, close)
+  const paths = new PrivatePaths({ workspaces: [], packages: [] })
+  const units = await PrivateUnits.open({ datastore, clock: new ManualClock(), paths, onChange: () => undefined })
+  const library = (name: string, at = deps) => ({ name, path: join(at, name), cid: content(name), size: 1 })
+  const judge = (
+    dependencies: PlannedAction['dependencies'],
+    change: Partial<PlannedAction> = {},
+    remaps = [{ from: dir, to: '.' }],
+  ): Promise<boolean> =>
+    units.judge(
+      { ...planned, dependencies, reaches: dependencies, dependencyDirs: [deps], ...change },
+      { env: new Map([['CARGO_MANIFEST_DIR', join(dir, 'd')]]), cwd: dir, remaps },
+      () => undefined,
+    )
+  return { dir, units, depInfo, library, judge }
+}
+
+test('what a node has not seen being made tells by its dep-info whether it is private', async (t) => {
+  const { dir, units, depInfo, library, judge } = await setUp(t)
+  await depInfo('p-1', 'p/src/lib.rs')
+  await depInfo('o-1', 'o/src/lib.rs', `${dir}/o/src/other.rs`)
+  await depInfo('peeks-1', 'o/src/lib.rs', 'd/../p/src/lib.rs')
+  assert.equal(await judge([library('libo-1.rmeta')]), false)
+  assert.equal(await judge([library('libo-1.rmeta'), library('libp-1.rmeta')]), true)
+  assert.equal(await judge([library('libp-1.rlib')]), true)
+  assert.equal(await judge([library('libpeeks-1.so')]), true)
+  assert.ok(units.hasBlock(content('libp-1.rmeta')), 'nor is it served any more')
+  assert.ok(!units.hasBlock(content('libo-1.rmeta')))
+  // Built anew from elsewhere.
+  await depInfo('o-1', 'p/src/lib.rs')
+  assert.equal(await judge([library('libo-1.rmeta')]), true)
+})
+
+test('what does not tell is taken for private', async (t) => {
+  const { dir, units, depInfo, library, judge } = await setUp(t)
+  assert.equal(await judge([library('libgone-1.rmeta')]), true)
+  await writeFile(join(dir, 'libodd-1.rmeta'), '')
+  await writeFile(join(dir, 'odd-1.d'), 'no rule')
+  assert.equal(await judge([library('libodd-1.rmeta', dir)]), true)
+  await depInfo('o-1', 'o/src/lib.rs')
+  assert.equal(await judge([library('libo-1.rmeta')], {}, []), true, 'where it was compiled is not known')
+  assert.ok(!units.hasBlock(content('libo-1.rmeta')))
+})
+
+test('where it is not known what a dependency reaches, nothing private lies beside it', async (t) => {
+  const { depInfo, library, judge } = await setUp(t)
+  await depInfo('o-1', 'o/src/lib.rs')
+  const unknown = { reaches: undefined, notAway: 'dependency-unknown' } as const
+  assert.equal(await judge([library('libo-1.rmeta')], unknown), false)
+  await depInfo('p-1', 'p/src/lib.rs')
+  assert.equal(await judge([library('libo-1.rmeta')]), false)
+  assert.equal(await judge([library('libo-1.rmeta')], unknown), true)
+})
