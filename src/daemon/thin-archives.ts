@@ -16,6 +16,8 @@ interface Thin {
 }
 
 const maxRemembered = 16_384
+/** cargo links a library to another place as soon as it is there, and that changes its identity too. */
+const maxTries = 3
 
 /** What was read is not what it is taken for: another compile has put its own there. */
 const replaced = Symbol('replaced')
@@ -71,9 +73,14 @@ export class ThinArchives {
   }
 
   async #make(cid: CID, path: string): Promise<Thin | undefined | typeof replaced> {
-    const before = await this.#identity(cid, path)
-    const bytes = await thinArchive(path)
-    if (before === undefined || (await this.#identity(cid, path)) !== before) return replaced
-    return bytes && { cid: await this.#blocks.put(bytes), size: bytes.length }
+    for (let tries = 0; tries < maxTries; tries++) {
+      const before = await this.#identity(cid, path)
+      if (before === undefined) return replaced
+      const bytes = await thinArchive(path)
+      if ((await this.#identity(cid, path)) === before) {
+        return bytes && { cid: await this.#blocks.put(bytes), size: bytes.length }
+      }
+    }
+    return replaced
   }
 }
