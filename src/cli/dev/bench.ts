@@ -3,21 +3,25 @@ import { run } from './tools.ts'
 // `npm run bench -- loop` measures editing and rebuilding, `store` small blocks on disk, `blocks` blocks between nodes, `slow-link`
 // what compressing them gains, `who-has` what it costs to know who has what, `join` how long three machines take from nothing to a
 // build across them, `kick` how fast somebody is shut out, `reconnect` how fast members meet again, `lend` what guests cost their host,
-// `audits` whether anybody is accused who is honest;
-// anything else building from nothing.
-const sections: Readonly<Record<string, string>> = {
-  loop: 'loop',
-  store: 'store',
-  blocks: 'blocks',
-  'slow-link': 'slow-link',
-  'who-has': 'who-has',
-  audits: 'audits',
-  join: 'join',
-  kick: 'kick',
-  reconnect: 'reconnect',
-  lend: 'lend',
-}
+// `audits` whether anybody is accused who is honest, `kinds` what of a build others can take over; none of these, building from nothing.
+const sections: readonly string[] = [
+  'loop',
+  'store',
+  'blocks',
+  'slow-link',
+  'who-has',
+  'audits',
+  'join',
+  'kick',
+  'reconnect',
+  'lend',
+  'kinds',
+]
 const [first = '', ...rest] = process.argv.slice(2)
-const section = sections[first]
-const args = section === undefined ? process.argv.slice(2) : rest
-process.exitCode = await run(process.execPath, [`test/bench/${section ?? 'main'}.ts`, ...args])
+if (sections.includes(first)) process.exitCode = await run(process.execPath, [`test/bench/${first}.ts`, ...rest])
+else if (first === '' || first.startsWith('-')) {
+  process.exitCode = await run(process.execPath, ['test/bench/main.ts', ...process.argv.slice(2)])
+} else {
+  process.stderr.write(`there is no bench called ${first}, but: ${sections.join(', ')}\n`)
+  process.exitCode = 2
+}
