@@ -1,0 +1,125 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, mkdtemp, rm, rmdir, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { capture, enrol, type Ran, shareShim, TestNode } from '../support/cluster.ts'
+import { keepToolchains, knownToolchains } from '../support/programs.ts'
+import { Network } from './network.ts'
+
+/** The kernel counts in periods this long: shorter than what anybody waits for, longer than what switching costs. */
+const periodUs = 10_000
+const hierarchy = '/sys/fs/cgroup/cpu'
+
+/** One machine: a network namespace and a share of a processor for everything that runs on it. */
+export interface BenchMachine {
+  node: TestNode
+  /** What starts a program there. */
+  launcher: readonly string[]
+  /** Its control group of the processor. */
+  group: string
+  /** The name of its interface in the bridge. */
+  port: string
+}
+
+/** Machines with an equal share of a processor each, on one network, with a node on each of them. */
+export class Machines {
+  readonly all: BenchMachine[] = []
+  readonly dir: string
+  readonly #network: Network
+
+  private constructor(network: Network, dir: string) {
+    this.#network = network
+    this.dir = dir
+  }
+
+  /**
+   * A mesh of `count` nodes that know of nothing and have met each other.
+   * @param share of one processor that each machine has, at least 0.1
+   * @param mbit speed of each machine's link; default: as fast as it goes
+   * @returns why it cannot be made here, instead
+   */
+  static async open(count: number, share: number, mbit?: number): Promise<Machines | string> {
+    const prefix = 'shoalms'
+    const network = await Network.make(count, mbit, prefix)
+    if (typeof network === 'string') return network
+    const machines = new Machines(network, await mkdtemp(join(tmpdir(), 'shoal-machines-')))
+    try {
+      for (let at = 0; at < count; at++) await machines.#add(at, share, `${prefix}-o${at}`)
+      for (const { node } of machines.all) await node.waitForPeers(count - 1)
+      for (const { node } of machines.all) await machines.#lends(node)
+      return machines
+    } catch (error) {
+      await machines.close()
+      throw error
+    }
+  }
+
+  async #add(at: number, share: number, port: string): Promise<void> {
+    const host = this.#network.hosts[at]
+    if (host === undefined) throw new RangeError(`no machine ${at}`)
+    const group = join(hierarchy, `shoal-machine-${randomBytes(4).toString('hex')}`)
+    await mkdir(group)
+    const node = new TestNode(`m${at}`, join(this.dir, `m${at}`))
+    const launcher = ['sh', '-c', `echo $$ > ${group}/cgroup.procs && exec "$@"`, 'sh', ...host.command([])]
+    const machine: BenchMachine = { node, launcher, group, port }
+    this.all.push(machine)
+    await setShare(machine, share)
+    // What is installed anyway is known already; nothing was ever compiled.
+    await node.configure(
+      `name = "${node.name}"\nslots = 1\n[lend]\nyield = false\n[mesh]\nlisten = ["${host.address}"]\nmdns = false\n`,
+    )
+    await knownToolchains(node.home)
+    const first = this.all[0]?.node
+    if (first !== undefined && first !== node) await shareShim(first, node)
+    node.launcher = launcher
+    await enrol(node, node === first ? undefined : first)
+    await node.start()
+  }
+
+  /** Waits until it has tried its sandbox. */
+  async #lends(node: TestNode): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      const { lending } = await node.ask<{ lending: { tier: string; toolchains: number } }>('status')
+      if (lending.tier !== 'none' && lending.toolchains > 0) return
+      if (tries > 600) throw new Error(`${node.name} does not lend: ${JSON.stringify(lending)}`)
+      await delay(100)
+    }
+  }
+
+  /** cargo on one of them, by its node or as if there were none. */
+  async cargo(at: number, cwd: string, args: string[], how: 'node' | 'plain'): Promise<Ran> {
+    const machine = this.all[at]
+    if (machine === undefined) throw new RangeError(`no machine ${at}`)
+    const [program = '', ...rest] = [...machine.launcher, 'cargo', ...args]
+    const env = how === 'node' ? await machine.node.cargoEnv() : { ...process.env, CARGO_INCREMENTAL: '0' }
+    const ran = await capture(program, rest, { cwd, env })
+    if (ran.code !== 0) throw new Error(`cargo: ${ran.stderr}`)
+    return ran
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.all.map(({ node }) => node.stop()))
+    if (this.all[0] !== undefined) await keepToolchains(this.all[0].node.home)
+    for (const { group } of this.all) {
+      for (let tries = 0; tries < 50; tries++) {
+        if (
+          await rmdir(group).then(
+            () => true,
+            () => false,
+          )
+        )
+          break
+        await delay(20)
+      }
+    }
+    await this.#network.remove()
+    await rm(this.dir, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+/** @param share of one processor */
+async function setShare({ group }: BenchMachine, share: number): Promise<void> {
+  await writeFile(join(group, 'cpu.cfs_period_us'), `${periodUs}`)
+  await writeFile(join(group, 'cpu.cfs_quota_us'), `${Math.max(1000, Math.round(share * periodUs))}`)
+}
