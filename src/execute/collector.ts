@@ -58,7 +58,7 @@ const defaultMaxBytes = 2 * 1024 ** 3
 const maxDepInfo = 2 << 20
 /** Above this, files are read in pieces. */
 const wholeBytes = 256 << 10
-const pieceBytes = 4 << 20
+const pieceBytes = 1 << 20
 /** Up to this a file is in the page cache a moment after it was written, and read in a moment. */
 const atOnceBytes = 1 << 20
 
@@ -255,7 +255,7 @@ async function scan(
 ): Promise<{ cid: CID; found: Needle | undefined }> {
   const hash = createHash('sha256')
   const kept = overlap(needles)
-  const buffer = Buffer.allocUnsafe(kept + pieceBytes)
+  const buffer = Buffer.allocUnsafe(kept + Math.min(size, pieceBytes))
   let found: Needle | undefined
   let carried = 0
   for (let at = 0; at < size; ) {

@@ -1,5 +1,5 @@
-import type { Dirent } from 'node:fs'
-import { lstat, opendir, readdir, readFile, statfs } from 'node:fs/promises'
+import { closeSync, type Dirent, openSync, readdirSync, readSync } from 'node:fs'
+import { lstat, opendir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '../base/errors.ts'
@@ -10,6 +10,8 @@ const maxProcesses = 4096
 const [maxEntries, maxDepth] = [4096, 16]
 /** Files that are measured at once. */
 const atOnce = 64
+/** Of what the kernel says of a process: nearly always all of it. */
+const procBytes = 2048
 
 /** All processes of a guest, by the first one. */
 export async function processesOf(firstPid: number): Promise<number[]> {
@@ -30,17 +32,17 @@ export async function processesOf(firstPid: number): Promise<number[]> {
 /** What any of its threads has started. Of one that has ended they become another's, mostly the first one's: that is read last. */
 async function childrenOf(pid: number): Promise<number[]> {
   const children: number[] = []
-  for (const thread of (await threadsOf(pid)).reverse()) {
-    for (const child of (await readProc(`${pid}/task/${thread}/children`)).split(' '))
+  for (const thread of threadsOf(pid).reverse()) {
+    for (const child of readProc(`${pid}/task/${thread}/children`).split(' '))
       if (child !== '') children.push(Number(child))
   }
   return children
 }
 
 /** Empty when the process has ended. */
-async function threadsOf(pid: number): Promise<string[]> {
+function threadsOf(pid: number): string[] {
   try {
-    return await readdir(`/proc/${pid}/task`)
+    return readdirSync(`/proc/${pid}/task`)
   } catch (error) {
     if (isGone(error)) return []
     throw error
@@ -60,7 +62,7 @@ export async function overLimit(
   let tasks = 0
   let written = 0
   for (const pid of pids) {
-    const status = await readProc(`${pid}/status`)
+    const status = readProc(`${pid}/status`)
     memory += 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0)
     tasks += Number(/^Threads:\s+(\d+)$/m.exec(status)?.[1] ?? 0)
     // Counts also what was deleted since: files that are gone but open take room.
@@ -143,7 +145,7 @@ async function blocksOf(path: string): Promise<number> {
 async function ioOf(pid: number): Promise<string | undefined> {
   for (let tries = 0; tries < 5; tries++) {
     try {
-      return await readFile(`/proc/${pid}/io`, 'utf8')
+      return readText(`/proc/${pid}/io`)
     } catch (error) {
       if (codeOf(error) !== 'EACCES' && isGone(error)) return ''
       if (codeOf(error) !== 'EACCES') throw error
@@ -154,10 +156,26 @@ async function ioOf(pid: number): Promise<string | undefined> {
   return undefined
 }
 
-/** Empty when the process has ended or keeps this to itself. */
-async function readProc(path: string): Promise<string> {
+/** What the kernel says of a process is in memory: there is no disk to wait for, and a thread takes longer than the answer. */
+function readText(path: string): string {
+  const fd = openSync(path, 'r')
   try {
-    return await readFile(`/proc/${path}`, 'utf8')
+    const parts: Buffer[] = []
+    for (;;) {
+      const buffer = Buffer.allocUnsafe(procBytes)
+      const count = readSync(fd, buffer)
+      if (count === 0) return Buffer.concat(parts).toString('utf8')
+      parts.push(buffer.subarray(0, count))
+    }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Empty when the process has ended or keeps this to itself. */
+function readProc(path: string): string {
+  try {
+    return readText(`/proc/${path}`)
   } catch (error) {
     if (isGone(error)) return ''
     throw error

@@ -271,11 +271,15 @@ export class BlockLane {
   }
 }
 
+/** Node's own least. */
+const leastPiece = 64
+
 /** @throws ShoalError ERR_DECODE unless it is exactly so many bytes; no more memory than for these is used. */
 function decompress(bytes: Uint8Array, length: number): Uint8Array {
   let plain: Uint8Array
   try {
-    plain = zstdDecompressSync(bytes, { maxOutputLength: length })
+    // In one piece, and not quite filled, or node would get ready for more: in the usual ones of 16 KiB all would be copied again.
+    plain = zstdDecompressSync(bytes, { maxOutputLength: length, chunkSize: Math.max(leastPiece, length + 1) })
   } catch (error) {
     throw new ShoalError('ERR_DECODE', 'bytes that are not what they were said to be compressed from', { cause: error })
   }

@@ -24,8 +24,12 @@ export async function thinArchive(path: string): Promise<Uint8Array | undefined>
       if (header === undefined || size === undefined) return undefined
       if (metadataName.test(header.toString('latin1', 0, 16))) {
         if (size > maxMetadata) throw new ShoalError('ERR_LIMIT', `metadata of ${size} bytes`)
-        const data = await bytesAt(file, at + headerBytes, size)
-        return data && Buffer.concat([magic, header, data, Buffer.from(size % 2 === 1 ? '\n' : '')])
+        const thin = Buffer.allocUnsafeSlow(magic.length + headerBytes + size + (size % 2))
+        thin.set(magic)
+        thin.fill('\n', thin.length - 1)
+        return (await readInto(file, at, thin.subarray(magic.length, magic.length + headerBytes + size)))
+          ? thin
+          : undefined
       }
       at += headerBytes + size + (size % 2)
     }
@@ -43,10 +47,14 @@ function sizeIn(header: Buffer): number | undefined {
 /** Undefined when the file ends before. */
 async function bytesAt(file: FileHandle, position: number, length: number): Promise<Buffer | undefined> {
   const bytes = Buffer.alloc(length)
-  for (let at = 0; at < length; ) {
-    const { bytesRead } = await file.read(bytes, at, length - at, position + at)
-    if (bytesRead === 0) return undefined
+  return (await readInto(file, position, bytes)) ? bytes : undefined
+}
+
+async function readInto(file: FileHandle, position: number, bytes: Buffer): Promise<boolean> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesRead } = await file.read(bytes, at, bytes.length - at, position + at)
+    if (bytesRead === 0) return false
     at += bytesRead
   }
-  return bytes
+  return true
 }
