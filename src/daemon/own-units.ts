@@ -206,9 +206,11 @@ export async function openUnits(
               await recall.remember(result, reads, claims)
             },
           },
-          trust: unitTrust(trust, policies, (planned) =>
-            isLent && !privateUnits.hasKey(hexOf(planned.key)) ? works.lentOf(planned) : undefined,
-          ),
+          trust: unitTrust(trust, policies, async (planned) => {
+            if (!isLent || privateUnits.hasKey(hexOf(planned.key))) return undefined
+            const lent = await works.lend(planned)
+            return lent?.inputs.packages.some((tree) => privateUnits.isAmong(tree)) ? undefined : lent
+          }),
           market,
           earlyWord,
           placeOf: (planned, variables) =>
@@ -217,12 +219,13 @@ export async function openUnits(
               tree: (dir) => treeAt(trees, dir),
             }),
           work: async (planned) => {
-            const work = await works.of(planned, build, isPrivate !== false)
+            const isAlone = isPrivate !== false || !mesh.peers().some((peer) => peer.connected)
+            const work = await works.of(planned, build, isAlone)
             const packages = works.lentOf(planned)?.inputs.packages ?? []
             isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
             if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
             const task = learnt.known(work.task, build, planned, shim.invocation.env)
-            const lent = planned.usesMacros && task.mayGoAway ? await lentObserver() : undefined
+            const lent = planned.usesMacros && task.mayGoAway && !isAlone ? await lentObserver() : undefined
             return { ...work, task: lent === undefined ? task : { ...task, observer: lent } }
           },
           took: (planned, ms) => learnt.took(build, planned, shim.invocation.env, ms),

@@ -14,7 +14,7 @@ export function unitTrust(
     determinism: Pick<Trust['determinism'], 'isUnsteady'>
   },
   policies: readonly Policy[],
-  lentOf: (planned: PlannedAction) => Lent | undefined,
+  lentOf: (planned: PlannedAction) => Promise<Lent | undefined>,
 ): UnitTrust {
   return {
     objection(planned) {
@@ -23,8 +23,8 @@ export function unitTrust(
     },
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
-    accepted: (planned, claims, made) => trust.accepted(planned, lentOf(planned), claims, made),
+    accepted: (planned, claims, made) => trust.accepted(planned, () => lentOf(planned), claims, made),
     madeHere: (planned, made) => trust.madeHere(planned, made),
-    made: (planned, made, disputed) => trust.made(planned, lentOf(planned), { ...made, disputed }),
+    made: (planned, made, disputed) => trust.made(planned, () => lentOf(planned), { ...made, disputed }),
   }
 }
