@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { Datastore } from 'interface-datastore'
 import type { Clock } from '../base/clock.ts'
@@ -255,7 +255,7 @@ export async function openUnits(
           collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
           linking,
           collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
-          discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
+          discard: async (privateDir) => rmSync(privateDir, { recursive: true, force: true }),
           learn: async (planned, result) => {
             if (planned.shareable) causes.made(planned)
             isPrivate ??= await judge(planned)
