@@ -22,8 +22,9 @@ export function daemonProgram(): string {
 /**
  * For the process that runs a node. Bytes from the network are garbage soon after they came, and lie outside the heap: only a
  * collection gives them back. A small young generation is collected so often that full collections for their sake become rare.
+ * One thread is enough for what lives in it: while a build has all processors, waiting for others to help takes longer.
  */
-export const daemonFlags: readonly string[] = ['--max-semi-space-size=2']
+export const daemonFlags: readonly string[] = ['--max-semi-space-size=2', '--no-parallel-scavenge']
 
 const startDeadlineMs = 15_000
 const pollMs = 50

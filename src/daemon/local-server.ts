@@ -1,6 +1,7 @@
+import { existsSync, rmSync } from 'node:fs'
 import { chmod, lstat, mkdir, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { codeOf, errorTable, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { checkOwnSocket } from '../base/private-path.ts'
@@ -20,6 +21,8 @@ export interface LocalServerNeeds {
 
 /** Who has not said hello by then is not one of ours. */
 const helloMs = 5000
+/** Left beside the socket by a shim that has waited in vain; the others do not even ask while it is there. */
+const hangMark = 'hung'
 /** unix(7): `sun_path` holds 108 bytes with its end. */
 const maxSocketPath = 107
 
@@ -53,6 +56,7 @@ export class LocalServer {
     await checkOwnSocket(this.#path)
     await makePrivate(dirname(this.#path))
     await rm(this.#path, { force: true })
+    this.#live()
     const server = createServer((socket) => this.#accept(socket))
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
@@ -70,6 +74,17 @@ export class LocalServer {
     for (const socket of this.#sockets) socket.destroy()
     await closed
     await rm(this.#path, { force: true })
+    this.#live()
+  }
+
+  /** Whatever a shim had to wait for, the event loop turns. */
+  #live(): void {
+    const mark = join(dirname(this.#path), hangMark)
+    try {
+      if (existsSync(mark)) rmSync(mark, { force: true })
+    } catch (error) {
+      this.#needs.log.warn('builds go without this node', { code: codeOf(error), mark })
+    }
   }
 
   #accept(socket: Socket): void {
@@ -82,6 +97,8 @@ export class LocalServer {
     socket.once('close', () => {
       clearTimeout(late)
       this.#sockets.delete(socket)
+      // Who gave up has left its mark before it closed.
+      this.#live()
     })
     socket.on('data', (chunk) => {
       if (client.turnedAway) return

@@ -41,7 +41,7 @@ export interface CompiledHere {
 export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Promise<ReadSet | Unshareable> {
   const { planned, place, privateDir, productsDir = privateDir, depInfo, since } = compiled
   const build = declaredBuild(planned)
-  const events = await observations(privateDir)
+  const events = observations(privateDir)
   if (events === 'incomplete') return 'unobserved'
   if (events !== undefined) {
     const selected = selectReads(events, scopeOf(planned, place.env, productsDir))
@@ -92,9 +92,9 @@ function declaredBuild({ build }: PlannedAction): DeclaredTree | undefined {
   return build && { dir: rootToken('build'), files: build.tree.files }
 }
 
-async function observations(privateDir: string): Promise<Observation[] | 'incomplete' | undefined> {
+function observations(privateDir: string): Observation[] | 'incomplete' | undefined {
   try {
-    const { attached, complete, events } = await readObservations(join(privateDir, observationFile))
+    const { attached, complete, events } = readObservations(join(privateDir, observationFile))
     if (!attached) return undefined
     return complete ? events : 'incomplete'
   } catch (error) {

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { Datastore } from 'interface-datastore'
 import type { Clock } from '../base/clock.ts'
@@ -16,7 +16,7 @@ import type { Root } from '../plan/roots.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
 import { Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
-import { placeOf } from '../recall/evidence.ts'
+import { firstDifference, placeOf } from '../recall/evidence.ts'
 import { mayAskOthers, readPolicy } from '../recall/policy.ts'
 import type { Recall } from '../recall/recall.ts'
 import type { BlockStore } from '../store/blocks.ts'
@@ -177,6 +177,11 @@ export async function openUnits(
       let roots: readonly Root[] = []
       const judge = (planned: Planned): Promise<boolean> =>
         privateUnits.judge(planned, shim.invocation, (path) => reach.sourceOf(path))
+      const placeHere: CompileNeeds['placeOf'] = (planned, variables) =>
+        placeOf(planned, variables, {
+          view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
+          tree: (dir) => treeAt(trees, dir),
+        })
       return await blocks.leasing(() =>
         compile(shim, {
           over,
@@ -206,23 +211,27 @@ export async function openUnits(
               await recall.remember(result, reads, claims)
             },
           },
-          trust: unitTrust(trust, policies, (planned) =>
-            isLent && !privateUnits.hasKey(hexOf(planned.key)) ? works.lentOf(planned) : undefined,
-          ),
+          trust: unitTrust(trust, policies, async (planned, reads) => {
+            if (!isLent || privateUnits.hasKey(hexOf(planned.key))) return undefined
+            const known = works.lentOf(planned)
+            if (known !== undefined) return known
+            const lent = await works.lend(planned)
+            if (lent?.inputs.packages.some((tree) => privateUnits.isAmong(tree))) return undefined
+            // Somebody may have edited it since it was compiled, and would then have everybody blamed for what comes out.
+            const difference = await firstDifference(reads, placeHere(planned, shim.invocation.env))
+            return difference === undefined ? lent : undefined
+          }),
           market,
           earlyWord,
-          placeOf: (planned, variables) =>
-            placeOf(planned, variables, {
-              view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
-              tree: (dir) => treeAt(trees, dir),
-            }),
+          placeOf: placeHere,
           work: async (planned) => {
-            const work = await works.of(planned, build, isPrivate !== false)
+            const isAlone = isPrivate !== false || !mesh.peers().some((peer) => peer.connected)
+            const work = await works.of(planned, build, isAlone)
             const packages = works.lentOf(planned)?.inputs.packages ?? []
             isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
             if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
             const task = learnt.known(work.task, build, planned, shim.invocation.env)
-            const lent = planned.usesMacros && task.mayGoAway ? await lentObserver() : undefined
+            const lent = planned.usesMacros && task.mayGoAway && !isAlone ? await lentObserver() : undefined
             return { ...work, task: lent === undefined ? task : { ...task, observer: lent } }
           },
           took: (planned, ms) => learnt.took(build, planned, shim.invocation.env, ms),
@@ -252,7 +261,7 @@ export async function openUnits(
           collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
           linking,
           collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
-          discard: (privateDir) => rm(privateDir, { recursive: true, force: true }),
+          discard: async (privateDir) => rmSync(privateDir, { recursive: true, force: true }),
           learn: async (planned, result) => {
             if (planned.shareable) causes.made(planned)
             isPrivate ??= await judge(planned)

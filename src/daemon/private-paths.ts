@@ -1,6 +1,6 @@
-import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs'
+import { lstatSync, readFileSync, realpathSync, type Stats, statSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { dirname, join, sep } from 'node:path'
+import { basename, dirname, join, sep } from 'node:path'
 import { parse } from 'smol-toml'
 import { z } from 'zod'
 import { codeOf } from '../base/errors.ts'
@@ -43,18 +43,55 @@ export class PrivatePaths {
 
   /** Whether a file or directory belongs to a private package or lies in a private workspace. It need not exist. */
   has(path: string): boolean {
-    const from = real(path)
+    return this.glance()(path)
+  }
+
+  /** `has` for many paths at once: of what is above them each directory is looked at once. Not to be kept. */
+  glance(): (path: string) => boolean {
+    const manifests = new Map<string, Manifest | undefined>()
+    const manifestIn = (dir: string): Manifest | undefined => {
+      if (!manifests.has(dir)) manifests.set(dir, this.#manifest(dir))
+      return manifests.get(dir)
+    }
+    const judged = new Map<string, boolean>()
+    const isPrivate = (dir: string): boolean => {
+      const known = judged.get(dir)
+      if (known !== undefined) return known
+      // Packages that name each other as their workspace cannot be understood.
+      judged.set(dir, true)
+      const found = this.#isPrivate(dir, manifestIn, has)
+      judged.set(dir, found)
+      return found
+    }
+    const realDirectories = new Map<string, string>()
+    const realOf = (dir: string): string => {
+      const known = realDirectories.get(dir) ?? real(dir)
+      realDirectories.set(dir, known)
+      return known
+    }
+    const has = (path: string): boolean => {
+      const entry = entryAt(path)
+      if (entry === 'link' || entry === 'directory') return isPrivate(realOf(path))
+      const directory = realOf(dirname(path))
+      // The file itself can be what somebody calls a workspace.
+      return this.#workspaces.includes(join(directory, basename(path))) || isPrivate(directory)
+    }
+    return has
+  }
+
+  /** @param from links resolved */
+  #isPrivate(from: string, manifestIn: (dir: string) => Manifest | undefined, has: (path: string) => boolean): boolean {
     if (this.#workspaces.some((root) => from === root || from.startsWith(`${root}${sep}`))) return true
     let isOwned = false
     for (let dir = from; ; dir = dirname(dir)) {
-      const manifest = this.#manifest(dir)
+      const manifest = manifestIn(dir)
       if (manifest?.workspace?.private) return true
       // The nearest package is the one that it belongs to.
       if (manifest?.package !== undefined && !isOwned) {
         isOwned = true
         const { name, workspace } = manifest.package
         if (manifest.package.private || this.#packages.has(name)) return true
-        if (workspace !== undefined && this.has(join(dir, workspace))) return true
+        if (workspace !== undefined && join(dir, workspace, '.') !== dir && has(join(dir, workspace))) return true
       }
       if (dirname(dir) === dir) return false
     }
@@ -117,10 +154,21 @@ function statOf(path: string): Stats | undefined {
   }
 }
 
+function entryAt(path: string): 'directory' | 'link' | 'other' {
+  try {
+    const stat = lstatSync(path, { throwIfNoEntry: false })
+    if (stat?.isSymbolicLink()) return 'link'
+    return stat?.isDirectory() ? 'directory' : 'other'
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return 'other'
+  }
+}
+
 /** Links resolved, as far as it exists. */
 function real(path: string): string {
   try {
-    return realpathSync(path)
+    return realpathSync.native(path)
   } catch (error) {
     if (codeOf(error) === undefined) throw error
     return dirname(path) === path

@@ -117,14 +117,14 @@ export class PrivateUnits {
     workspace: string | undefined,
     sourceOf: (path: string) => { dir: string } | undefined,
   ): Promise<boolean> {
-    const { paths } = this.#needs
+    const isWithin = this.#needs.paths.glance()
     for (const { cid, path } of planned.shareable ? planned.dependencies : (planned.reaches ?? [])) {
       if (this.hasBlock(cid)) return true
       // A library is known by the metadata beside it.
       const source = sourceOf(path) ?? sourceOf(path.replace(/\.rlib$/, '.rmeta'))
       const dirs = source === undefined ? await this.#beside.of(path, workspace) : [source.dir]
       if (dirs === undefined) return true
-      if (!dirs.some((dir) => paths.has(dir))) continue
+      if (!dirs.some(isWithin)) continue
       await this.#mark('block', hexOf(cid))
       return true
     }
@@ -134,13 +134,14 @@ export class PrivateUnits {
     for (const dir of planned.dependencyDirs) {
       for (const beside of await this.#beside.within(dir, workspace)) for (const each of beside ?? []) dirs.add(each)
     }
-    return [...dirs].some((dir) => paths.has(dir))
+    return [...dirs].some(isWithin)
   }
 
   /** To be called before a result is kept: settles whether it is private, by what it was made from. */
   async keeping(result: Result, { reads }: ReadSet, isPrivate: boolean, roots: readonly Root[]): Promise<void> {
     const key = hexOf(result.action)
-    const looked = reads.some(([, name]) => name !== '' && this.#needs.paths.has(placeRoots(name, roots)))
+    const isWithin = this.#needs.paths.glance()
+    const looked = reads.some(([, name]) => name !== '' && isWithin(placeRoots(name, roots)))
     const blocks = [...result.outputs.map(({ cid }) => cid), cidOf(encodeResult(result).bytes, dagCborCodec)].map(hexOf)
     if (isPrivate || looked) {
       for (const block of blocks) await this.#mark('block', block)

@@ -56,6 +56,9 @@ interface Gift {
   result: CID
 }
 
+/** Finds out what lenders would be asked for, which takes a look at all that a unit is made from. */
+type LooksUpLent = () => Promise<Lent | undefined>
+
 interface Doubtful {
   /** And what each was made from, if that is known. */
   claims: ReadonlyMap<SignedClaim, ReadSet | undefined>
@@ -150,7 +153,7 @@ export class Trust {
    */
   async accepted(
     planned: PlannedAction,
-    lent: Lent | undefined,
+    lent: Lent | undefined | LooksUpLent,
     [claim]: readonly SignedClaim[],
     { result, looked }: Accepted,
   ): Promise<void> {
@@ -170,7 +173,7 @@ export class Trust {
    */
   async made(
     planned: PlannedAction,
-    lent: Lent | undefined,
+    lent: Lent | undefined | LooksUpLent,
     { result, reads, disputed }: { result: Result; reads: ReadSet; disputed: readonly Disputed[] },
   ): Promise<SignedClaim[]> {
     const name = packageOf(planned)
@@ -225,7 +228,12 @@ export class Trust {
     return this.standings.view(peerId)
   }
 
-  async #audit(whole: PlannedAction, lent: Lent | undefined, { claims, own, gift }: Doubtful): Promise<void> {
+  async #audit(
+    whole: PlannedAction,
+    about: Lent | undefined | LooksUpLent,
+    { claims, own, gift }: Doubtful,
+  ): Promise<void> {
+    const lent = typeof about === 'function' ? await about() : about
     // What no lender could compile cannot be run in the sandbox here either; nor a whole of which lenders do a part. A library is no such
     // whole, even where its linker is no part of what lenders are asked for: the same files come out.
     if (lent === undefined || lent.planned.notAway !== undefined) return

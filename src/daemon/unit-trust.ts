@@ -1,3 +1,4 @@
+import type { ReadSet } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { packageOf } from '../recall/judge.ts'
 import { mayAskOthers, type Policy, takesAnyWord } from '../recall/policy.ts'
@@ -7,14 +8,14 @@ import type { Trust } from './trust.ts'
 /**
  * What is done for one unit as its workspace would have it.
  * @param lentOf what lenders may have of it; undefined when nothing of it may leave: then it is not run again either, because
- *   what an audit reads is within the reach of others
+ *   what an audit reads is within the reach of others. Told what the compile looked at: inputs that were looked at later than that must be the same
  */
 export function unitTrust(
   trust: Pick<Trust, 'lent' | 'accepted' | 'made' | 'madeHere'> & {
     determinism: Pick<Trust['determinism'], 'isUnsteady'>
   },
   policies: readonly Policy[],
-  lentOf: (planned: PlannedAction) => Lent | undefined,
+  lentOf: (planned: PlannedAction, reads: ReadSet) => Promise<Lent | undefined>,
 ): UnitTrust {
   return {
     objection(planned) {
@@ -23,8 +24,8 @@ export function unitTrust(
     },
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
-    accepted: (planned, claims, made) => trust.accepted(planned, lentOf(planned), claims, made),
+    accepted: (planned, claims, made) => trust.accepted(planned, () => lentOf(planned, made.looked), claims, made),
     madeHere: (planned, made) => trust.madeHere(planned, made),
-    made: (planned, made, disputed) => trust.made(planned, lentOf(planned), { ...made, disputed }),
+    made: (planned, made, disputed) => trust.made(planned, () => lentOf(planned, made.reads), { ...made, disputed }),
   }
 }

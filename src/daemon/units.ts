@@ -122,6 +122,12 @@ export function stayingTask(build: Uint8Array): Task {
   return { ...unknown, build, expectedMs: 0, rank, mayGoAway: false }
 }
 
+/** The same for a unit of which nobody was told what it is made from: nobody else can compile it, and it waits its turn like those. */
+export function taskAlone({ notAway }: PlannedAction, build: Uint8Array): Task {
+  const staying = { ...stayingTask(build), expectedMs: leastMs }
+  return notAway === undefined ? { ...staying, rank: 0, mayGoAway: true } : staying
+}
+
 /** The same for a unit that others may compile, if nothing in it speaks against that. */
 export function taskOf(planned: PlannedAction, lent: LentInputs, build: Uint8Array): Task {
   let sourceBytes = 0

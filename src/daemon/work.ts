@@ -9,10 +9,10 @@ import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { Trees } from '../plan/trees.ts'
-import { digestOf } from '../wire/cid.ts'
+import { digestOf, hexOf } from '../wire/cid.ts'
 import type { Lent, Work } from './compile-needs.ts'
 import type { ThinArchives } from './thin-archives.ts'
-import { stayingTask, taskOf } from './units.ts'
+import { stayingTask, taskAlone, taskOf } from './units.ts'
 
 /** What units that were not recalled are made from, each looked at once. */
 export class Works {
@@ -25,20 +25,35 @@ export class Works {
     this.#thin = thin
   }
 
-  /** @param isPrivate nothing of it is for others, so that nothing is made for them */
-  async of(planned: PlannedAction, build: Uint8Array, isPrivate: boolean): Promise<Work> {
-    let lent: Lent
-    try {
-      lent = isPrivate ? { planned, inputs: await lentInputs(planned, this.#trees) } : await this.#lentOf(planned)
-    } catch (error) {
-      if (codeOf(error) === undefined) throw error
-      // Too much, or gone: the unit stays here, and rustc will say what is wrong.
-      return { key: randomUUID(), shared: undefined, task: stayingTask(build), lent: planned }
+  /**
+   * @param isAlone nothing of it is for others, or there are none: then it is not looked at what they would need, which is all that
+   *   its package and those it uses consist of
+   */
+  async of(planned: PlannedAction, build: Uint8Array, isAlone: boolean): Promise<Work> {
+    if (isAlone) {
+      const key = `${hexOf(planned.key)} ${planned.source.dir}`
+      return { key, shared: undefined, task: taskAlone(planned, build), lent: planned }
     }
-    this.#lent.set(planned, lent)
+    const lent = await this.lend(planned)
+    // Too much, or gone: the unit stays here, and rustc will say what is wrong.
+    if (lent === undefined) return { key: randomUUID(), shared: undefined, task: stayingTask(build), lent: planned }
     const shared = workKey(digestOf(planned.key), digestOf(lent.inputs.own.cid))
     const task = taskOf(lent.planned, lent.inputs, build)
     return { key: Buffer.from(shared).toString('hex'), shared, task, lent: lent.planned }
+  }
+
+  /** What others would be given of a unit, looked at if it was not yet; undefined when that cannot be told. */
+  async lend(planned: PlannedAction): Promise<Lent | undefined> {
+    const known = this.#lent.get(planned)
+    if (known !== undefined) return known
+    try {
+      const lent = await this.#lentOf(planned)
+      this.#lent.set(planned, lent)
+      return lent
+    } catch (error) {
+      if (codeOf(error) === undefined) throw error
+      return undefined
+    }
   }
 
   /** Of a unit that is linked, what others can do is an action of its own. */
@@ -54,7 +69,7 @@ export class Works {
     return { planned, inputs: await lentInputs(planned, this.#trees) }
   }
 
-  /** @returns what `of` found */
+  /** What `of` or `lend` found. */
   lentOf(planned: PlannedAction): Lent | undefined {
     return this.#lent.get(planned)
   }

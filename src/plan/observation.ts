@@ -1,4 +1,5 @@
-import { open } from 'node:fs/promises'
+import { isUtf8 } from 'node:buffer'
+import { closeSync, openSync, readSync } from 'node:fs'
 
 /** The file that the observer writes, beside the outputs of a compile. */
 export const observationFile = '.shoal-reads'
@@ -60,17 +61,21 @@ export function decodeObservations(bytes: Uint8Array): Observations {
 }
 
 /**
- * Decodes what a file holds, and reads no more of it than was written.
+ * Decodes what a file holds, and reads no more of it than was written. On the event loop: it was written a moment ago, and is some
+ * hundred kilobytes as a rule.
  * @throws the file system's error when it cannot be read
  */
-export async function readObservations(path: string): Promise<Observations> {
-  await using file = await open(path)
-  const head = Buffer.alloc(header.bytes)
-  const { bytesRead } = await file.read(head, 0, head.length, 0)
-  const used = bytesRead === head.length ? head.readBigUInt64LE(header.cursor) : 0n
-  const bytes = Buffer.alloc(areaStart + Math.min(Number(used), maxArea))
-  const read = await file.read(bytes, 0, bytes.length, 0)
-  return decodeObservations(bytes.subarray(0, read.bytesRead))
+export function readObservations(path: string): Observations {
+  const file = openSync(path, 'r')
+  try {
+    const head = Buffer.alloc(header.bytes)
+    const isWhole = readSync(file, head, 0, head.length, 0) === head.length
+    const used = isWhole ? head.readBigUInt64LE(header.cursor) : 0n
+    const bytes = Buffer.alloc(areaStart + Math.min(Number(used), maxArea))
+    return decodeObservations(bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0)))
+  } finally {
+    closeSync(file)
+  }
 }
 
 function decodeRecords(view: DataView, end: number): { complete: boolean; events: Observation[] } {
@@ -85,7 +90,7 @@ function decodeRecords(view: DataView, end: number): { complete: boolean; events
     if (total === 0 || !possible) break
     const event = decodeEvent(view, at, length)
     if (event === undefined) readable = false
-    else events.set(JSON.stringify(event), event)
+    else events.set(`${event.kind} ${event.errno} ${event.macro} ${event.path}`, event)
     at += total
   }
   return { complete: readable && at === end, events: [...events.values()] }
@@ -101,6 +106,5 @@ function decodeEvent(view: DataView, at: number, length: number): Observation | 
 
 /** Undefined for what is no UTF-8: such a name cannot be written into a trace. */
 function textOf(bytes: Uint8Array): string | undefined {
-  const text = Buffer.from(bytes).toString('utf8')
-  return Buffer.from(text, 'utf8').equals(bytes) ? text : undefined
+  return isUtf8(bytes) ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8') : undefined
 }

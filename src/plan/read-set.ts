@@ -67,7 +67,9 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
   const crates: string[] = []
   const temporary: string[] = []
   let problem: SelectedReads['problem']
+  /** Beside the products. */
   const isMade = (path: string): boolean => {
+    if (made.size === 0) return false
     for (let at = path; at !== '/' && at !== '.'; at = dirname(at)) if (made.has(at)) return true
     return false
   }
@@ -100,9 +102,9 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
     if (kind === 'write') {
       if (errno !== 0) continue
       if (isOwnWrite(plain, scope)) {
+        if (scope.products.some((dir) => isWithin(plain, dir))) continue
         made.add(plain)
-        const isProduct = scope.products.some((dir) => isWithin(plain, dir))
-        if (!isProduct && !scope.temporary.includes(plain)) temporary.push(plain)
+        if (!scope.temporary.includes(plain)) temporary.push(plain)
       } else problem ??= 'writes-elsewhere'
       continue
     }

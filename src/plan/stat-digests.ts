@@ -30,13 +30,16 @@ const saveAfterMs = 180_000
 /** Starts after which a digest that nobody asked for is forgotten. */
 const maxUnused = 8
 
+/** What `signatureOf` makes a text of: comparing numbers takes a fraction of that. */
+type Stamp = Pick<BigIntStats, 'dev' | 'ino' | 'size' | 'mtimeNs' | 'ctimeNs'>
+
 interface Known {
-  signature: string
+  stamp: Stamp
   digest: FileDigest
   /** It was still fresh when its digest was taken: good for now, but not to be written down. */
   fresh: boolean
   /** Of a file that this node wrote itself: its identity and how many names it had. */
-  own?: { identity: string; names: bigint }
+  own?: { names: bigint }
 }
 
 export interface KeptDigestsInit {
@@ -104,8 +107,8 @@ export class StatDigests {
   prime(path: string, cid: CID, identity?: string): void {
     const stat = look(path)
     if (stat === undefined || (identity !== undefined && identityOf(stat) !== identity)) return
-    const own = { identity: identityOf(stat), names: stat.nlink }
-    this.#set(path, { signature: signatureOf(stat), digest: { cid, size: Number(stat.size) }, fresh: true, own })
+    const own = { names: stat.nlink }
+    this.#set(path, { stamp: stampOf(stat), digest: { cid, size: Number(stat.size) }, fresh: true, own })
   }
 
   /**
@@ -113,13 +116,12 @@ export class StatDigests {
    */
   async digest(path: string): Promise<FileDigest> {
     const stat = statSync(path, { bigint: true })
-    const signature = signatureOf(stat)
     const known = this.#remembered(path, stat)
     if (known !== undefined) return known
     const digest = await read(path, Number(stat.size))
     const ageMs = Date.now() - Number(stat.ctimeMs)
     if (ageMs >= this.#freshMs && digest.size === Number(stat.size)) {
-      this.#set(path, { signature, digest, fresh: false })
+      this.#set(path, { stamp: stampOf(stat), digest, fresh: false })
       this.#saveLater()
     }
     return digest
@@ -132,11 +134,10 @@ export class StatDigests {
 
   #remembered(path: string, stat: BigIntStats): FileDigest | undefined {
     const known = this.#known.get(path)
-    const signature = signatureOf(stat)
     if (known !== undefined) {
-      if (known.signature === signature) return known.digest
-      if (known.own === undefined || !gotAnotherName(known.own, stat)) return undefined
-      this.#set(path, { ...known, signature, own: { ...known.own, names: stat.nlink } })
+      if (isSame(known.stamp, stat) && known.stamp.ctimeNs === stat.ctimeNs) return known.digest
+      if (known.own === undefined || !gotAnotherName(known.own, known.stamp, stat)) return undefined
+      this.#set(path, { ...known, stamp: stampOf(stat), own: { names: stat.nlink } })
       return known.digest
     }
     const at = this.#kept?.entries.get(path)
@@ -145,9 +146,9 @@ export class StatDigests {
     entries.delete(path)
     if (entries.size === 0) this.#kept = undefined
     // Used or wrong: either way the file on disk is to change, but that alone is no reason to write it.
-    if (signatureAt(bytes, at) !== signature) return undefined
-    const digest = { cid: cidFromDigest(digestAt(bytes, at)), size: Number(signature.split(':')[2]) }
-    this.#set(path, { signature, digest, fresh: false })
+    if (signatureAt(bytes, at) !== signatureOf(stat)) return undefined
+    const digest = { cid: cidFromDigest(digestAt(bytes, at)), size: Number(stat.size) }
+    this.#set(path, { stamp: stampOf(stat), digest, fresh: false })
     return digest
   }
 
@@ -188,8 +189,8 @@ export class StatDigests {
       if (unused >= maxUnused) continue
       yield { path, signature: signatureAt(kept.bytes, at), digest: digestAt(kept.bytes, at), unused: unused + 1 }
     }
-    for (const [path, { signature, digest, fresh }] of this.#known) {
-      if (!fresh) yield { path, signature, digest: digestOf(digest.cid), unused: 0 }
+    for (const [path, { stamp, digest, fresh }] of this.#known) {
+      if (!fresh) yield { path, signature: signatureOf(stamp), digest: digestOf(digest.cid), unused: 0 }
     }
   }
 }
@@ -210,9 +211,16 @@ export function identityOf(stat: BigIntStats): string {
 }
 
 /** cargo links the libraries of a workspace to a second place: that sets the time of the last change, and changes nothing. */
-function gotAnotherName({ identity, names }: NonNullable<Known['own']>, stat: BigIntStats): boolean {
-  return stat.nlink !== names && identity === identityOf(stat)
+function gotAnotherName({ names }: NonNullable<Known['own']>, stamp: Stamp, stat: BigIntStats): boolean {
+  return stat.nlink !== names && isSame(stamp, stat)
 }
+
+/** As `identityOf` tells it. */
+const isSame = (a: Stamp, b: Stamp): boolean =>
+  a.mtimeNs === b.mtimeNs && a.ino === b.ino && a.size === b.size && a.dev === b.dev
+
+/** The rest of what `stat` says is not kept. */
+const stampOf = ({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): Stamp => ({ dev, ino, size, mtimeNs, ctimeNs })
 
 async function read(path: string, size: number): Promise<FileDigest> {
   if (size <= streamAbove) {

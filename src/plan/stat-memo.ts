@@ -103,7 +103,7 @@ export class StatMemo {
 }
 
 /** What tells a file apart from its earlier self without reading it. */
-export function signatureOf(stat: BigIntStats): string {
+export function signatureOf(stat: Pick<BigIntStats, 'dev' | 'ino' | 'size' | 'mtimeNs' | 'ctimeNs'>): string {
   return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`
 }
 

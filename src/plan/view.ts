@@ -16,8 +16,11 @@ export interface View {
   see(kind: Exclude<ReadKind, 'environ' | 'bound' | 'tree'>, path: string): Promise<Seen> | Seen
   /** What lies at a path, and whether it changed after the wall-clock time `since` (ms); undefined for devices and the like. */
   what(path: string, since: number): { kind: 'file' | 'dir' | 'absent'; changed: boolean } | undefined
-  /** Whether a directory on the way was renamed after `since`: then something else may have been there before. */
-  moved?(path: string, since: number): boolean
+  /**
+   * Whether a directory on the way to one of the paths was renamed after `since`: then something else may have been there before. To be
+   * asked when all else was looked at.
+   */
+  moved?(paths: Iterable<string>, since: number): boolean
 }
 
 /** This machine. */
@@ -35,10 +38,14 @@ export class LocalView implements View {
   }
 
   /** A rename changes the time of the directory itself, and not that of its entries. */
-  moved(path: string, since: number): boolean {
-    for (let at = dirname(path); at !== dirname(at); at = dirname(at)) {
-      const stat = statAt(at)
-      if (stat !== undefined && stat.ctimeMs >= since && stat.mtimeMs < since) return true
+  moved(paths: Iterable<string>, since: number): boolean {
+    const looked = new Set<string>()
+    for (const path of paths) {
+      for (let at = dirname(path); !looked.has(at) && at !== dirname(at); at = dirname(at)) {
+        looked.add(at)
+        const stat = statAt(at)
+        if (stat !== undefined && stat.ctimeMs >= since && stat.mtimeMs < since) return true
+      }
     }
     return false
   }

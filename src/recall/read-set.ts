@@ -63,6 +63,7 @@ export async function readSetOf(observed: ObservedCompile, place: Place): Promis
     if (some === 'changed') return 'source-changed'
     for (const read of some) named.set(`${read[0]} ${read[1]}`, read)
   }
+  if (place.view.moved?.(pathsOf(selected.looks), since)) return 'source-changed'
   const reads = [...named.values()]
   if (!seesAll(depInfo, reads, observed.build, place)) return 'unobserved'
   if (observed.readsEnvironment) reads.push(['environ', '', environmentDigest(place)])
@@ -112,6 +113,7 @@ export async function inputReads(
 ): Promise<InputReads | Unshareable> {
   const reads: Read[] = []
   const trees: DeclaredTree[] = []
+  const looked = [...paths]
   for (const path of paths) {
     const name = nameRoots(path, place.roots)
     const what = place.view.what(path, since)
@@ -143,9 +145,10 @@ export async function inputReads(
     const path = placeRoots(isRooted(file) ? file : `${place.action.cwd}/${file}`, place.roots)
     const some = await readsOf({ kind: 'file', path }, place, since)
     if (some === 'changed') return 'source-changed'
+    looked.push(path)
     reads.push(...some)
   }
-  return { reads, trees }
+  return place.view.moved?.(looked, since) ? 'source-changed' : { reads, trees }
 }
 
 /** The other file in which the module of a source may lie: with both there, rustc refuses to choose. */
@@ -190,6 +193,12 @@ function knowsItsPlace({ variables }: SelectedReads, { env, roots }: Place): boo
   })
 }
 
+/** Where something was looked at that can be other than what it is now. */
+function pathsOf(looks: readonly Look[]): string[] {
+  const seen = looks.map(({ kind, path, otherwise }) => (kind === 'program' ? otherwise : { kind, path }))
+  return seen.flatMap((look) => (look === undefined || look.kind === 'link' ? [] : look.path))
+}
+
 async function readsOf(look: Look, place: Place, since: number): Promise<Read[] | 'changed'> {
   const { path } = look
   let { kind } = look
@@ -202,7 +211,6 @@ async function readsOf(look: Look, place: Place, since: number): Promise<Read[] 
     // What was absent and is there now, or the other way round, came or went meanwhile.
     if ((kind === 'absent') !== (what.kind === 'absent')) return 'changed'
     if (what.changed && (what.kind === 'file' || kind === 'list')) return 'changed'
-    if (place.view.moved?.(path, since)) return 'changed'
     if (kind === 'stat') kind = what.kind
   }
   const seen = await place.view.see(kind, path)

@@ -15,6 +15,7 @@ use crate::deliver::{deliver, State};
 use crate::frames::{
     self, bytes_in, delivery_in, framed, link_in, order_in, path_of, put, MAX_FRAME,
 };
+use crate::hang::{self, Wait};
 use crate::jobserver::{self, Jobserver};
 use crate::link::link;
 use crate::run::{Order, Outcome};
@@ -115,12 +116,20 @@ pub enum Verdict {
 
 pub struct Daemon {
     stream: UnixStream,
+    socket: PathBuf,
 }
 
 impl Daemon {
     pub fn connect(socket: &Path) -> Option<Daemon> {
-        let stream = connect_within(socket, SEND)?;
-        Some(Daemon { stream })
+        let wait = Wait::of(SEND);
+        let Some(stream) = connect_within(socket, SEND) else {
+            if wait.is_over() {
+                hang::mark(socket);
+            }
+            return None;
+        };
+        let socket = socket.to_path_buf();
+        Some(Daemon { stream, socket })
     }
 
     /// Asks and obeys until there is a verdict; None on any trouble.
@@ -153,7 +162,10 @@ impl Daemon {
         // Together, so that the daemon is woken once.
         let mut first = framed(HELLO, &hello)?;
         first.extend(framed(COMPILE, &frames::compile(call, jobs.is_some()))?);
-        self.stream.write_all(&first).ok()?;
+        let wait = Wait::of(SEND);
+        if self.stream.write_all(&first).is_err() {
+            return self.gone(&wait);
+        }
         if self.frame(FIRST_FRAME)? != (WELCOME, VERSION.to_be_bytes().to_vec()) {
             return None;
         }
@@ -225,16 +237,28 @@ impl Daemon {
     /// Waits until the daemon has what it wants of the outputs: with the end of this process cargo may end, and with it
     /// the target directory or the machine's uptime.
     pub fn linger(&mut self) {
-        let _ = self.frame(LINGER);
+        let _ = self.frame_until(Instant::now() + LINGER);
     }
 
     fn send(&mut self, kind: u8, body: &[u8]) -> Option<()> {
         self.stream.write_all(&framed(kind, body)?).ok()
     }
 
-    /// The next whole frame, if it comes within `wait`.
-    fn frame(&mut self, wait: Duration) -> Option<(u8, Vec<u8>)> {
-        let until = Instant::now() + wait;
+    /// Nothing came of it; others are told if that took as long as it could.
+    fn gone<T>(&self, wait: &Wait) -> Option<T> {
+        if wait.is_over() {
+            hang::mark(&self.socket);
+        }
+        None
+    }
+
+    /// The next whole frame, if it comes in time.
+    fn frame(&mut self, most: Duration) -> Option<(u8, Vec<u8>)> {
+        let wait = Wait::of(most);
+        self.frame_until(wait.until()).or_else(|| self.gone(&wait))
+    }
+
+    fn frame_until(&mut self, until: Instant) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 5];
         self.fill(&mut head, until)?;
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;

@@ -8,6 +8,7 @@ mod connect;
 mod daemon;
 mod deliver;
 mod frames;
+mod hang;
 mod jobserver;
 mod link;
 mod observe;
@@ -47,8 +48,9 @@ fn main() {
         exec(&argv)
     };
     let announce = daemon::read_announce(&socket);
-    let mut daemon = Daemon::connect(&socket);
-    if announce.is_none() && daemon.is_none() {
+    let hangs = hang::is_marked(&socket);
+    let mut daemon = (!hangs).then(|| Daemon::connect(&socket)).flatten();
+    if announce.is_none() && daemon.is_none() && !hangs {
         exec(&argv);
     }
     call.remaps = call.remaps_after(announce.unwrap_or_default());

@@ -22,6 +22,9 @@ export type Checked =
   | { kind: 'unreadable'; why: string }
   | { kind: 'wrong'; why: string }
 
+/** Room for the chunks of one file after the other. */
+export const newChunk = (): Buffer => Buffer.allocUnsafeSlow(chunkBytes)
+
 /** sha2-256; long input is hashed in slices so that the event loop keeps turning. */
 export async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
   if (bytes.length <= 4 * chunkBytes) return hash('sha256', bytes, 'buffer')
@@ -143,14 +146,15 @@ function compared(found: Uint8Array, digest: Uint8Array, bytes: Uint8Array, stat
 /**
  * Hashes an open file from its start, in chunks; `each` is done with a chunk before the next is read. Stops early once
  * more than `expectedBytes` were read: such a file is growing.
+ * @param buffer what the chunks lie in
  */
 export async function hashFile(
   file: FileHandle,
   expectedBytes: number,
   each: (chunk: Uint8Array) => Promise<void>,
+  buffer: Uint8Array = newChunk(),
 ): Promise<{ digest: Uint8Array; size: number }> {
   const hasher = createHash('sha256')
-  const buffer = Buffer.allocUnsafeSlow(chunkBytes)
   let size = 0
   while (size <= expectedBytes) {
     const { bytesRead } = await file.read(buffer, 0, buffer.length, size)

@@ -2,7 +2,7 @@ import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
 import { cidFromDigest, hexOf, rawCodec } from '../wire/cid.ts'
 import type { BlockDisk } from './disk.ts'
-import { chunkBytes, sha256 } from './files.ts'
+import { chunkBytes, newChunk, sha256 } from './files.ts'
 import { IncomingFile } from './large.ts'
 import type { Leases } from './leases.ts'
 import type { KeyedQueues } from './queues.ts'
@@ -24,6 +24,8 @@ interface IntakeNeeds {
 /** The ways into a store: when there is room, a temporary file, and a name once the content is known to be what it says. */
 export class Intake {
   readonly #needs: IntakeNeeds
+  /** Of the last large file: memory outside the heap is given back late, and taken anew page by page. */
+  #spare: Buffer | undefined
 
   constructor(needs: IntakeNeeds) {
     this.#needs = needs
@@ -71,14 +73,18 @@ export class Intake {
 
   async #stream(source: SourceFile, watch?: (chunk: Uint8Array) => void): Promise<CID> {
     let cid: CID | undefined
+    const buffer = this.#spare ?? newChunk()
+    this.#spare = undefined
     await this.#needs.space.admit(source.size, async () => {
       let digest: Uint8Array = new Uint8Array()
       const temp = await this.#needs.disk.writeTemp(async (file) => {
-        digest = await source.copyTo(file, watch)
+        digest = await source.copyTo(file, buffer, watch)
       })
       cid = cidFromDigest(digest)
       await this.#name(temp, cid, source.size)
     })
+    // Not after a failure: nobody knows whether the system still writes from it.
+    this.#spare = buffer
     if (cid === undefined) throw new ShoalError('ERR_INTERNAL', 'a block was let in and not written')
     return cid
   }

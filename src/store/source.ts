@@ -49,19 +49,20 @@ export class SourceFile {
 
   /**
    * Copies all of it, hashing on the way; `watch` sees each chunk for as long as it does not return. Copying a second time
-   * shows it only what it has not seen yet.
+   * shows it only what it has not seen yet. The chunks lie in `buffer`.
    * @throws ShoalError ERR_OUTPUT when it changes meanwhile
    */
-  async copyTo(target: FileHandle, watch?: (chunk: Uint8Array) => void): Promise<Uint8Array> {
+  async copyTo(target: FileHandle, buffer: Uint8Array, watch?: (chunk: Uint8Array) => void): Promise<Uint8Array> {
     let copied = 0
-    const { digest, size } = await hashFile(this.#file, this.size, (chunk) => {
+    const each = (chunk: Uint8Array): Promise<void> => {
       const written = target.writeFile(chunk)
       const unseen = chunk.subarray(Math.max(0, this.#watched - copied))
       copied += chunk.length
       this.#watched = Math.max(this.#watched, copied)
       if (unseen.length > 0) watch?.(unseen)
       return written
-    })
+    }
+    const { digest, size } = await hashFile(this.#file, this.size, each, buffer)
     await this.#checkUnchanged(size)
     return digest
   }

@@ -12,6 +12,7 @@ const maxEntryBytes = 1 << 21
 const prefix = '/traces/'
 /** Bytes of traces that stay in memory. */
 const maxCachedBytes = 4 << 20
+const maxAbsent = 4096
 
 const entrySchema = z.array(z.instanceof(Uint8Array)).max(maxTraces)
 
@@ -39,14 +40,21 @@ export interface TraceStore {
 export function createTraceStore({ datastore, log }: { datastore: Datastore; log: Logger }): TraceStore {
   const queues = new KeyedQueues()
   const cached = new RecentEntries()
+  /** Looked for in vain; whoever makes a unit asks several times whether somebody else has. */
+  const absent = new Set<string>()
   let changes = 0
   let known: Promise<number> | undefined
 
   const read = async (keyHex: string): Promise<Uint8Array[] | undefined> => {
     const recent = cached.get(keyHex)
     if (recent !== undefined) return recent
+    if (absent.has(keyHex)) return undefined
     const before = changes
     const found = await load(keyHex)
+    if (found === undefined && changes === before) {
+      if (absent.size >= maxAbsent) absent.clear()
+      absent.add(keyHex)
+    }
     // What was read while something was written may be out of date.
     if (found !== undefined && found.length > 0 && changes === before) cached.set(keyHex, found)
     return found
@@ -65,6 +73,7 @@ export function createTraceStore({ datastore, log }: { datastore: Datastore; log
 
   const write = async (keyHex: string, traces: readonly Uint8Array[], wasThere: boolean): Promise<void> => {
     cached.delete(keyHex)
+    absent.delete(keyHex)
     changes++
     try {
       if (traces.length > 0) await datastore.put(keyOf(keyHex), encodeCbor(traces).bytes)

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
 import { ShoalError } from '../base/errors.ts'
@@ -9,7 +9,7 @@ const sha256Code = 0x12
 
 /** CIDv1 over sha2-256, the only kind of name that Shoal gives to bytes. */
 export function cidOf(bytes: Uint8Array, codec: number = rawCodec): CID {
-  return cidFromDigest(createHash('sha256').update(bytes).digest(), codec)
+  return cidFromDigest(hash('sha256', bytes, 'buffer'), codec)
 }
 
 /** `digest` is the 32 bytes of a finished sha2-256. */

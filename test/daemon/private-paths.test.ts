@@ -33,22 +33,34 @@ symlinkSync(join(dir, 'configured'), join(dir, 'other-name'))
 const paths = new PrivatePaths({ workspaces: [join(dir, 'other-name')], packages: ['listed'] })
 const has = (path: string): boolean => paths.has(join(dir, path))
 
+write('self/Cargo.toml', `${packageOf('self', 'workspace = "."\n')}[workspace]\n`)
+write('round/one/Cargo.toml', packageOf('one', 'workspace = "../two"\n'))
+write('round/two/Cargo.toml', packageOf('two', 'workspace = "../one"\n'))
+symlinkSync(join(dir, 'ws/hidden/Cargo.toml'), join(dir, 'ws/open/linked.toml'))
+
+const hidden = [
+  ...['ws/hidden', 'ws/hidden/src/not/there.rs', 'ws/listed/src', 'ws/outer/src/lib.rs', 'closed', 'closed/member/src'],
+  ...['aside', 'configured', 'configured/any/src/lib.rs', 'other-name/any', 'link/member', 'broken', 'odd'],
+  'ws/open/linked.toml',
+  'round/one',
+]
+const open = [
+  ...['ws', 'ws/open/src/lib.rs', 'ws/open/Cargo.toml', 'ws/outer/inner/src', 'configured-not', '.', 'nowhere/at/all'],
+  ...['self', 'self/src/lib.rs', 'ws/open/Cargo.toml/below/a/file'],
+]
+
 test('what lies in a private package or workspace is private, by whatever way', () => {
-  for (const path of [
-    ...[
-      'ws/hidden',
-      'ws/hidden/src/not/there.rs',
-      'ws/listed/src',
-      'ws/outer/src/lib.rs',
-      'closed',
-      'closed/member/src',
-    ],
-    ...['aside', 'configured', 'configured/any/src/lib.rs', 'other-name/any', 'link/member', 'broken', 'odd'],
-  ]) {
-    assert.ok(has(path), path)
-  }
-  for (const path of ['ws', 'ws/open/src/lib.rs', 'ws/outer/inner/src', 'configured-not', '.', 'nowhere/at/all']) {
-    assert.ok(!has(path), path)
+  for (const path of hidden) assert.ok(has(path), path)
+  for (const path of open) assert.ok(!has(path), path)
+})
+
+test('many paths looked at together come to the same, in whatever order', () => {
+  for (const order of [[...hidden, ...open], [...open, ...hidden], [...hidden, ...open].reverse()]) {
+    const isPrivate = paths.glance()
+    assert.deepEqual(
+      order.filter((path) => isPrivate(join(dir, path))),
+      order.filter((path) => hidden.includes(path)),
+    )
   }
 })
 

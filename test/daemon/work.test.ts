@@ -38,3 +38,29 @@ test('no library that a private unit is linked with is made ready for others', a
   await works.of({ ...linked }, build, false)
   assert.deepEqual(thinned, ['libp-1.rlib'])
 })
+
+test('of a unit that nobody else can compile now only what is known anyway is looked at', async (t) => {
+  const dir = await temporaryDirectory(t)
+  const unit: PlannedAction = { ...planned, source: { root: 'workspace', path: '', dir: join(dir, 'a') } }
+  const works = new Works(new Trees(new StatDigests()), { of: async () => assert.fail('made ready for others') })
+  const build = new Uint8Array(16)
+  const work = await works.of(unit, build, true)
+  assert.deepEqual(
+    [work.shared, work.lent, work.task.mayGoAway, works.lentOf(unit)],
+    [undefined, unit, true, undefined],
+  )
+  // The same action from other sources is other work.
+  const elsewhere: PlannedAction = { ...unit, source: { ...unit.source, dir: join(dir, 'b') } }
+  assert.notEqual((await works.of(elsewhere, build, true)).key, work.key)
+  assert.equal((await works.of({ ...unit }, build, true)).key, work.key)
+  // Asked for later, it is looked at after all; here it is gone.
+  assert.equal(await works.lend(unit), undefined)
+  await mkdir(join(dir, 'b/src'), { recursive: true })
+  await writeFile(join(dir, 'b/src/lib.rs'), 'pub fn b() {}\n')
+  const lent = await works.lend(elsewhere)
+  assert.deepEqual(
+    lent?.inputs.own.tree.files.map(({ path }) => path),
+    ['src/lib.rs'],
+  )
+  assert.equal(works.lentOf(elsewhere), lent)
+})

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, readFile, rm } from 'node:fs/promises'
+import { access, chmod, mkdir, readFile, rm, stat, utimes } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
@@ -220,6 +220,8 @@ describe('a compile that the daemon leaves alone ends as with remap flags alone'
       for (const [name, act] of cases) {
         const out = await bench.write(`target/${ends.length}/x`, '').then(dirname)
         await rm(join(out, 'x'))
+        // A silent one can have come to its end while others had their turn.
+        await rm(bench.hangMark, { force: true })
         const { ended } = bench.start(bench.lib('src/lib.rs', out))
         const peer = await daemon.accept()
         await peer.expect('hello')
@@ -259,10 +261,30 @@ describe('a compile that the daemon leaves alone ends as with remap flags alone'
       const plain = await bench.expected(bench.lib())
       await bench.announce()
       assert.deepEqual(await bench.start(bench.lib()).ended, plain.ended)
+      await access(bench.hangMark)
     } finally {
       for (const socket of crowd) socket.destroy()
       hung.kill('SIGKILL')
     }
+  })
+
+  test('when the daemon hangs, only once', async () => {
+    const daemon = await bench.listen()
+    await bench.write('src/lib.rs', source)
+    const plain = await bench.expected(bench.lib())
+    assert.deepEqual(await bench.start(bench.lib()).ended, plain.ended)
+    assert.deepEqual(await bench.start(bench.lib()).ended, plain.ended)
+    assert.equal(daemon.accepted, 1)
+    await daemon.accept()
+    const past = new Date(Date.now() - 11 * 60_000)
+    await utimes(bench.hangMark, past, past)
+    const again = bench.start(bench.lib())
+    const awake = await daemon.accept()
+    await awake.expect('hello')
+    awake.send({ type: 'refuse', reason: 'awake' })
+    assert.deepEqual(await again.ended, plain.ended)
+    // Of a shim that was answered there is no complaint.
+    assert.equal((await stat(bench.hangMark)).mtimeMs, past.getTime())
   })
 
   test('when somebody else could listen there: nothing is said', async () => {

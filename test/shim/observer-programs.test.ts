@@ -87,7 +87,7 @@ describe('programs that are started', onlyWhereItRuns, () => {
     const file = await watch.newFile()
     const script = 'mv "$SHOAL_OBSERVE" "$SHOAL_OBSERVE-moved"; exec /bin/true'
     assert.equal(run('/bin/sh', ['-c', script], { env: watch.env(file) }).code, 0)
-    const { attached, complete, events } = await readObservations(`${file}-moved`)
+    const { attached, complete, events } = readObservations(`${file}-moved`)
     assert.deepEqual([attached, complete], [true, false])
     assert.equal(events.filter(({ kind }) => kind === 'attach').length, 2)
   })
@@ -223,7 +223,7 @@ describe('the file', onlyWhereItRuns, () => {
       return spawn('/bin/sh', ['-c', script], { env: watch.env(file), stdio: 'ignore' })
     })
     await Promise.all(children.map((child) => once(child, 'exit')))
-    const { complete, events } = await readObservations(file)
+    const { complete, events } = readObservations(file)
     assert.equal(complete, true)
     const paths = events.filter(({ kind }) => kind === 'stat').map(({ path }) => path)
     for (let index = 0; index < 4; index += 1)
@@ -240,7 +240,7 @@ describe('the file', onlyWhereItRuns, () => {
     await waits(child)
     child.kill('SIGKILL')
     await once(child, 'exit')
-    const killed = await readObservations(file)
+    const killed = readObservations(file)
     assert.ok(killed.complete && killed.events.map(shown).includes('open 0 /etc/passwd'))
 
     const failed = await watch.observe(watch.probe, ['abort', '/etc/passwd'])
@@ -279,7 +279,7 @@ describe('the file', onlyWhereItRuns, () => {
       const variables = Object.entries(watch.env(file)).flatMap((pair) => ['--setenv', ...pair])
       const ended = run('bwrap', ['--dev-bind', '/', '/', '--tmpfs', '/proc', ...variables, watch.probe, ...call])
       assert.deepEqual([ended.code, ended.stdout, ended.stderr], [0, '1 0\n', ''])
-      const { complete, events } = await readObservations(file)
+      const { complete, events } = readObservations(file)
       assert.deepEqual([complete, events[0]?.kind, events[0]?.path], [true, 'attach', watch.probe])
       assert.ok(events.map(shown).includes(expected))
     }
@@ -288,7 +288,7 @@ describe('the file', onlyWhereItRuns, () => {
   test('holds what was written before it is cut off, if it is read', async () => {
     const ran = await watch.observe(watch.probe, ['stat', '/'])
     await truncate(ran.file, 65600 + 24)
-    assert.equal((await readObservations(ran.file)).complete, false)
+    assert.equal(readObservations(ran.file).complete, false)
   })
 })
 

@@ -106,7 +106,7 @@ describe('what a compile reads', onlyWhereItRuns, () => {
       const ended = run('strace', [...options, ...passed, ...compile], { cwd: at, env })
       assert.deepEqual([ended.code, ended.stderr], [0, ''])
 
-      const { complete, events } = await readObservations(file)
+      const { complete, events } = readObservations(file)
       assert.equal(complete, true)
       const known = new Set(events.map(({ path }) => path))
       const traced = tracedPaths(await readFile(trace, 'utf8'), at, file)

@@ -78,7 +78,9 @@ export class Bench {
   async reset(): Promise<void> {
     await Promise.all(this.#daemons.splice(0).map((daemon) => daemon.close()))
     await Promise.all(
-      [this.socket, this.announcement, this.workspace].map((path) => rm(path, { recursive: true, force: true })),
+      [this.socket, this.announcement, this.hangMark, this.workspace].map((path) =>
+        rm(path, { recursive: true, force: true }),
+      ),
     )
     await mkdir(this.out, { recursive: true })
   }
@@ -90,6 +92,11 @@ export class Bench {
 
   get announcement(): string {
     return join(dirname(this.socket), 'announce')
+  }
+
+  /** Left by a shim that waited in vain. */
+  get hangMark(): string {
+    return join(dirname(this.socket), 'hung')
   }
 
   async announce(...lines: string[]): Promise<void> {

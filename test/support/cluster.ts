@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { ask } from '../../src/cli/client.ts'
+import { daemonFlags } from '../../src/cli/daemon-program.ts'
 import { keepPrograms, keepToolchains, keptPrograms, knownToolchains } from './programs.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -117,7 +118,7 @@ export class TestNode {
 
   async start(): Promise<void> {
     const env = { ...this.env, ...this.daemonEnv }
-    const [program = '', ...args] = [...this.launcher, process.execPath, this.program]
+    const [program = '', ...args] = [...this.launcher, process.execPath, ...daemonFlags, this.program]
     const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.daemon = child
     const keep = (text: string): void => {

@@ -88,7 +88,7 @@ export class Watch {
   async observe(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
     const file = await this.newFile(options.bytes)
     const ended = run(program, args, { ...options, env: this.env(file, options.env) })
-    return { ...ended, file, ...(await readObservations(file)) }
+    return { ...ended, file, ...readObservations(file) }
   }
 }
 
