@@ -129,12 +129,12 @@ class Ben {
     )
   }
 
-  static async start(t: TestContext, { maxBytes = 1 << 30, dir = '' } = {}): Promise<Ben> {
+  static async start(t: TestContext, { maxBytes = 1 << 30, dir = '', isReady = true } = {}): Promise<Ben> {
     const home = dir || (await tempDir(t))
     const store = await openStore(t, dir === '' ? { dir: join(home, 'store') } : {})
     const memo = await StatMemo.open(join(home, 'memo'), () => Date.now())
     const ben = new Ben(home, store, new Toolchains({ memo, clock: new ManualClock() }), maxBytes)
-    await ben.supply.start([])
+    if (isReady) await ben.supply.start([])
     return ben
   }
 
@@ -148,6 +148,10 @@ class Ben {
   /** Ada builds with these; resolves when nothing is being fetched. */
   async hears(...digests: string[]): Promise<Record<string, unknown>> {
     this.hear(...digests)
+    return await this.settled()
+  }
+
+  async settled(): Promise<Record<string, unknown>> {
     while (this.supply.view().fetching !== null) await new Promise((resolve) => setImmediate(resolve))
     return this.supply.view()
   }
@@ -281,6 +285,32 @@ test('many who build with it have it fetched once, and a node that stops waits f
   assert.deepEqual(pick(ben.supply.view(), 'fetching', 'fetched', 'failed'), [null, 0, 0])
   await ben.hears(one.digest)
   assert.deepEqual(ben.asked, [one.digest])
+})
+
+test('what is heard of before the node is ready, or while another one is fetched, is fetched then', async (t) => {
+  const ben = await Ben.start(t, { isReady: false })
+  const [one, two, three] = [made('one'), made('two'), made('three')]
+  ben.offer(one, two, three)
+  ben.hear(one.digest, two.digest)
+  await ben.settled()
+  assert.deepEqual(ben.asked, [])
+  await ben.supply.start([])
+  // The one that is used most comes first.
+  assert.equal(ben.supply.view().fetching, one.digest)
+  ben.hear(three.digest)
+  assert.deepEqual(pick(await ben.settled(), 'fetched', 'failed'), [3, 0])
+  assert.deepEqual([...ben.lending.keys()], [one.digest, three.digest, two.digest])
+})
+
+test('of many that members build with, the ones heard of last are remembered', async (t) => {
+  const ben = await Ben.start(t, { isReady: false })
+  const many = Array.from({ length: 20 }, (_, at) => made(`${at}`))
+  ben.offer(...many)
+  for (const { digest } of many) ben.hear(digest)
+  await ben.supply.start([])
+  await ben.settled()
+  const latest = many.slice(-8).map(({ digest }) => digest)
+  assert.deepEqual([...ben.lending.keys()], latest.reverse())
 })
 
 test('without a sandbox, room or mains nothing is fetched', async (t) => {
