@@ -116,7 +116,7 @@ export async function openUnits(
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
   const earlyWord = new EarlyWord(clock)
-  const works = new Works(trees, new ThinArchives(blocks, digests))
+  const works = new Works(trees, new ThinArchives(blocks, digests), staysHere)
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** For lenders that have no Rust, and so have not built one. */
   const lentObserver = async (): Promise<Task['observer']> => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile, symlink } from 'node:fs/promises'
+import { readdir, readFile, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { whileBusy, writeFiles } from '../support/busy.ts'
@@ -35,12 +35,21 @@ pub fn sum<T: std::iter::Sum<T>>(all: Vec<T>) -> T { all.into_iter().sum() }
 fn main() { println!("{}", base::sum(vec![base::seven(), MADE])) }
 `,
   'app/tests/adds.rs': '#[test] fn adds() { assert_eq!(base::sum(vec![base::seven(), 1]), 8) }\n',
+  // With the path of the program in it.
+  'app/tests/runs.rs': `#[test] fn runs() {
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_app")).output().unwrap();
+    assert_eq!(program.stdout, b"42\\n");
+}
+`,
 }
 const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
 const args = ['build', '--offline', '--workspace', '--all-targets']
 
 const rowOf = ({ crate, kind, outcome, reason, fallback }: UnitRow): string =>
   `${crate} ${kind} ${outcome} ${reason} ${fallback ?? ''}`
+
+/** Those that are the same wherever the workspace lies. */
+const anywhere = (rows: readonly string[]): string[] => rows.filter((row) => !row.startsWith('runs '))
 
 /** Name → bytes of all that the compiler and the linker made. */
 async function made(dir: string): Promise<Map<string, Buffer>> {
@@ -58,19 +67,22 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
   const cluster = await Cluster.start(['ada', 'ben'])
   const ada = cluster.node('ada')
   try {
-    const [plain, built] = [join(cluster.dir, 'plain/w'), join(cluster.dir, 'built/w')]
-    await writeFiles(plain, files)
+    const built = join(cluster.dir, 'built/w')
     await writeFiles(built, files)
     const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
-    const direct = await capture('cargo', args, { cwd: plain, env })
+    const direct = await capture('cargo', args, { cwd: built, env })
     assert.equal(direct.code, 0, direct.stderr)
+    const expected = await made(built)
+    await rm(join(built, 'target'), { recursive: true })
     const ran = await whileBusy(ada, join(cluster.dir, 'busy'), 2, () => ada.cargo(built, ...args, '-j8'))
     assert.equal(ran.code, 0, ran.stderr)
     const { units } = await lastReport(ada)
     const rows = units.map(rowOf)
     const away = new Set(units.filter(({ outcome }) => outcome === 'compiled-mesh').map(({ kind }) => kind))
     assert.deepEqual([...away].sort(), ['bin', 'build-script', 'cdylib', 'lib', 'proc-macro', 'test'], rows.join('\n'))
-    const [expected, actual] = [await made(plain), await made(built)]
+    const bound = units.find(({ crate }) => crate === 'runs')
+    assert.deepEqual([bound?.outcome, bound?.reason], ['compiled-mesh', 'path-bound'])
+    const actual = await made(built)
     assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort())
     assert.deepEqual(
       [...expected].filter(([name, bytes]) => !actual.get(name)?.equals(bytes)).map(([name]) => name),
@@ -83,8 +95,12 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     const second = await ada.cargo(again, ...args)
     assert.equal(second.code, 0, second.stderr)
     const recalled = (await lastReport(ada)).units.map(rowOf)
+    assert.ok(
+      recalled.some((row) => /^runs test compiled-/.test(row)),
+      recalled.join('\n'),
+    )
     assert.deepEqual(
-      recalled.filter((row) => !row.includes(' recalled-here ')),
+      anywhere(recalled).filter((row) => !row.includes(' recalled-here ')),
       [],
       `what the linker read is known: ${[...recalled, 'after', ...rows].join('\n')}`,
     )
@@ -103,7 +119,7 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     assert.equal(otherwise.code, 0, otherwise.stderr)
     const linked = (await lastReport(ben)).units.map(rowOf)
     assert.deepEqual(
-      linked.filter((row) => !row.includes(' recalled-here ')),
+      anywhere(linked).filter((row) => !row.includes(' recalled-here ')),
       [],
       `only linked anew, by whoever lent: ${linked.join('\n')}`,
     )
