@@ -63,7 +63,7 @@ export async function wholeOf(
   needs: LinkNeeds & Pick<CompileNeeds, 'staysHere'>,
 ): Promise<Linked> {
   const { planned, lent, result, reads } = codegen
-  if (linkedOutputs(planned.args).size === 0) return { result: { ...result, action: planned.key }, reads }
+  if (lent.key.equals(planned.key)) return { result, reads }
   try {
     const whole = await linkHere(codegen, shim, needs)
     // Made with paths of this place, whether they show in it or not.
