@@ -130,6 +130,10 @@ export class Unit {
     const linked = this.#staysHere === undefined ? await this.#linkKept(task) : undefined
     if (linked !== undefined) return linked
     if (this.isAnnounced) return await this.#afterFailure(letGo)
+    if (lent.notAway !== undefined && this.#planned.notAway === undefined) {
+      // A library that it needs was replaced all the while.
+      this.#needs.log.info('unit not offered', { crate: this.#planned.crate, reason: lent.notAway })
+    }
     if (task.mayGoAway) this.#refused ??= this.#needs.trust.objectionToLending(this.#planned)
     const isLendable = task.mayGoAway && this.#refused === undefined && this.#staysHere === undefined
     const mayGoAway = isLendable && (await this.#offerInputs())
