@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile, rm, symlink } from 'node:fs/promises'
+import { rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { whileBusy, writeFiles } from '../support/busy.ts'
 import { Cluster, capture, lastReport, type UnitRow } from '../support/cluster.ts'
+import { madeIn } from '../support/made.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 
 const manifest = (name: string, rest = ''): string =>
   `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
 
 const files = {
-  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["macros", "base", "c", "app"]\n',
+  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["macros", "base", "c", "d", "app"]\n',
   'macros/Cargo.toml': manifest('macros', '[lib]\nproc-macro = true\n'),
   'macros/src/lib.rs': `use proc_macro::TokenStream;
 #[proc_macro] pub fn seven(_: TokenStream) -> TokenStream { "7".parse().unwrap() }
@@ -25,6 +26,9 @@ pub fn sum<T: std::iter::Sum<T>>(all: Vec<T>) -> T { all.into_iter().sum() }
     '[lib]\ncrate-type = ["cdylib", "staticlib"]\n[dependencies]\nbase = { path = "../base" }\n',
   ),
   'c/src/lib.rs': '#[no_mangle] pub extern "C" fn seven() -> u32 { base::seven() }\n',
+  'd/Cargo.toml': manifest('d', '[lib]\ncrate-type = ["dylib"]\n[dependencies]\nbase = { path = "../base" }\n'),
+  'd/src/lib.rs': 'pub fn doubled() -> u32 { base::sum(vec![base::seven(), base::seven()]) }\n',
+  'app/examples/shows.rs': 'fn main() { println!("{}", base::sum(vec![base::seven(), 2])) }\n',
   'app/Cargo.toml': manifest('app', 'build = "build.rs"\n[dependencies]\nbase = { path = "../base" }\n'),
   'app/build.rs': `fn main() {
     let out = std::env::var("OUT_DIR").unwrap();
@@ -51,18 +55,6 @@ const rowOf = ({ crate, kind, outcome, reason, fallback }: UnitRow): string =>
 /** Those that are the same wherever the workspace lies. */
 const anywhere = (rows: readonly string[]): string[] => rows.filter((row) => !row.startsWith('runs '))
 
-/** Name → bytes of all that the compiler and the linker made. */
-async function made(dir: string): Promise<Map<string, Buffer>> {
-  const found = new Map<string, Buffer>()
-  for (const entry of await readdir(join(dir, 'target/debug'), { recursive: true, withFileTypes: true })) {
-    const isOutput = entry.isFile() && /(^|\/)(deps|build\/[^/]+)$/.test(entry.parentPath) && !/\.d$/.test(entry.name)
-    const path = join(entry.parentPath, entry.name)
-    if (isOutput && !/^(output|stderr|root-output|invoked\.timestamp)$/.test(entry.name))
-      found.set(path.slice(dir.length), await readFile(path))
-  }
-  return found
-}
-
 test('what is linked is compiled away and linked here, with the bytes of a compile here', async () => {
   const cluster = await Cluster.start(['ada', 'ben'])
   const ada = cluster.node('ada')
@@ -72,17 +64,29 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
     const direct = await capture('cargo', args, { cwd: built, env })
     assert.equal(direct.code, 0, direct.stderr)
-    const expected = await made(built)
+    const expected = await madeIn(built)
     await rm(join(built, 'target'), { recursive: true })
     const ran = await whileBusy(ada, join(cluster.dir, 'busy'), 2, () => ada.cargo(built, ...args, '-j8'))
     assert.equal(ran.code, 0, ran.stderr)
     const { units } = await lastReport(ada)
     const rows = units.map(rowOf)
-    const away = new Set(units.filter(({ outcome }) => outcome === 'compiled-mesh').map(({ kind }) => kind))
-    assert.deepEqual([...away].sort(), ['bin', 'build-script', 'cdylib', 'lib', 'proc-macro', 'test'], rows.join('\n'))
+    const away = units.filter(({ outcome }) => outcome === 'compiled-mesh')
+    const log = cluster.nodes.flatMap(
+      (node) => node.log.match(/^.*(?:unit (?:came|ended|does|not offered)|not used).*$/gm) ?? [],
+    )
+    assert.deepEqual(
+      [...new Set(away.map(({ kind }) => kind))].sort(),
+      ['bin', 'build-script', 'cdylib', 'dylib', 'lib', 'proc-macro', 'test'],
+      [...rows, ...log].join('\n'),
+    )
+    for (const name of ['app', 'shows', 'adds', 'runs'])
+      assert.ok(
+        away.some(({ crate }) => crate === name),
+        [name, ...rows, ...log].join('\n'),
+      )
     const bound = units.find(({ crate }) => crate === 'runs')
     assert.deepEqual([bound?.outcome, bound?.reason], ['compiled-mesh', 'path-bound'])
-    const actual = await made(built)
+    const actual = await madeIn(built)
     assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort())
     assert.deepEqual(
       [...expected].filter(([name, bytes]) => !actual.get(name)?.equals(bytes)).map(([name]) => name),

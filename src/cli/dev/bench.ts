@@ -3,7 +3,7 @@ import { run } from './tools.ts'
 // `npm run bench -- loop` measures editing and rebuilding, `store` small blocks on disk, `blocks` blocks between nodes, `slow-link`
 // what compressing them gains, `who-has` what it costs to know who has what, `join` how long three machines take from nothing to a
 // build across them, `kick` how fast somebody is shut out, `reconnect` how fast members meet again, `lend` what guests cost their host,
-// `audits` whether anybody is accused who is honest;
+// `kinds` how much of a build others can take over, `audits` whether anybody is accused who is honest;
 // anything else building from nothing.
 const sections: Readonly<Record<string, string>> = {
   loop: 'loop',
@@ -16,6 +16,7 @@ const sections: Readonly<Record<string, string>> = {
   kick: 'kick',
   reconnect: 'reconnect',
   lend: 'lend',
+  kinds: 'kinds',
 }
 const [first = '', ...rest] = process.argv.slice(2)
 const section = sections[first]
