@@ -60,6 +60,7 @@ export class Lender {
   readonly #executor: Executor
   readonly #rustupHome: string
   readonly #observer: string
+  readonly #recorder: string
   readonly #ready = new Map<string, Toolchain>()
   /** Compiles that run, by toolchain. */
   readonly #running = new Map<string, number>()
@@ -71,6 +72,7 @@ export class Lender {
     this.#needs = needs
     this.#rustupHome = init.rustupHome
     this.#observer = init.observer
+    this.#recorder = init.recorder
     this.#toolchains = new Toolchains({ memo, clock: needs.clock })
     this.#executor = new Executor(needs, {
       workDir: join(init.cacheDir, 'guests'),
@@ -263,6 +265,7 @@ export class Lender {
       speedPermille: 1000,
       memoryFreeMib: Math.floor(freemem() / MiB),
       onBattery: this.#owner.onBattery,
+      links: existsSync(this.#recorder),
       room: this.#owner.room,
     }
   }
@@ -276,6 +279,7 @@ export const noTerms: LendTerms = {
   speedPermille: 1000,
   memoryFreeMib: 0,
   onBattery: false,
+  links: false,
   room: 0,
 }
 

@@ -9,6 +9,7 @@ import { type LinkCommand, linkCommand } from '../plan/link-command.ts'
 import { copyObject, copyVersionScript, type LinkObjects, readLinkObjects } from '../plan/link-objects.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
+import { hasProgramPaths } from '../plan/program-paths.ts'
 import { bindTo, type Place } from '../recall/evidence.ts'
 import type { Unshareable } from '../recall/read-set.ts'
 import type { Recalled } from '../recall/recall.ts'
@@ -62,9 +63,12 @@ export async function wholeOf(
   needs: LinkNeeds & Pick<CompileNeeds, 'staysHere'>,
 ): Promise<Linked> {
   const { planned, lent, result, reads } = codegen
-  if (linkedOutputs(planned.args).size === 0) return { result: { ...result, action: planned.key }, reads }
+  if (lent.key.equals(planned.key)) return { result, reads }
   try {
-    return await linkHere(codegen, shim, needs)
+    const whole = await linkHere(codegen, shim, needs)
+    // Made with paths of this place, whether they show in it or not.
+    const isPlaced = hasProgramPaths(planned) && !hasProgramPaths(lent)
+    return isPlaced && typeof whole.reads !== 'string' ? { ...whole, reads: bindTo(whole.reads, codegen.place) } : whole
   } catch (error) {
     if (!shim.signal.aborted) needs.staysHere.add(lent.key, 'linker')
     throw error

@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { Datastore } from 'interface-datastore'
 import type { Clock } from '../base/clock.ts'
@@ -35,6 +34,7 @@ import { EarlyWord } from './early-word.ts'
 import { EditedUnits } from './edited.ts'
 import type { Given } from './given.ts'
 import { Learnt } from './learnt.ts'
+import { Leftovers } from './leftovers.ts'
 import type { Lender } from './lender.ts'
 import { bootId, type Machine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
@@ -115,8 +115,9 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
+  const leftovers = new Leftovers({ clock, log: log.child('compile') })
   const earlyWord = new EarlyWord(clock)
-  const works = new Works(trees, new ThinArchives(blocks, digests))
+  const works = new Works(trees, new ThinArchives(blocks, digests), staysHere)
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** For lenders that have no Rust, and so have not built one. */
   const lentObserver = async (): Promise<Task['observer']> => {
@@ -261,7 +262,7 @@ export async function openUnits(
           collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
           linking,
           collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
-          discard: async (privateDir) => rmSync(privateDir, { recursive: true, force: true }),
+          discard: (privateDir) => leftovers.discard(privateDir),
           learn: async (planned, result) => {
             if (planned.shareable) causes.made(planned)
             isPrivate ??= await judge(planned)

@@ -43,6 +43,8 @@ export interface ToolchainSupplyInit {
 }
 
 const maxProviders = 8
+/** Toolchains that members build with and that are not here yet; of more, those heard of longest ago are forgotten. */
+const maxWishes = 8
 /** What one file may take: beyond what the slowest link needs. */
 const leastFetchMs = 60_000
 const leastBytesPerMs = 250
@@ -60,6 +62,8 @@ export class ToolchainSupply {
   readonly #stop = new AbortController()
   readonly #retries: Retries
   readonly #counts = { served: 0, fetched: 0, failed: 0, removed: 0 }
+  /** Digest (hex) → the member that builds with it, the one heard of last at the end. */
+  readonly #wishes = new Map<string, string>()
   #isReady = false
   #fetching: { digest: string; ended: Promise<void> } | undefined
 
@@ -86,6 +90,7 @@ export class ToolchainSupply {
       else if (this.#needs.lender.isolates && this.#init.lends) await this.#adopt(shelved)
     }
     this.#isReady = true
+    this.#fetchNext()
   }
 
   async stop(): Promise<void> {
@@ -115,17 +120,37 @@ export class ToolchainSupply {
     return { ...this.#counts, fetching: this.#fetching?.digest ?? null, ...this.#needs.shelf.stats }
   }
 
-  /** A member builds with these. At most one is fetched: it says so again every few seconds. */
+  /**
+   * A member builds with these. A short build says so once, perhaps while this node still looks at its sandbox, so what cannot
+   * be fetched at once is remembered.
+   */
   #wanted(peer: string, toolchains: readonly Uint8Array[]): void {
-    const { lender, machine, shelf } = this.#needs
-    const busy = !this.#isReady || this.#fetching !== undefined || this.#stop.signal.aborted
-    if (busy || !this.#init.lends || !lender.isolates || shelf.stats.maxBytes === 0) return
-    for (const bytes of toolchains) {
+    if (!this.#init.lends || this.#stop.signal.aborted || this.#needs.shelf.stats.maxBytes === 0) return
+    // The first is the one that is used most; it is to be the last to be forgotten and the first to be fetched.
+    for (const bytes of toolchains.slice(0, maxWishes).reverse()) {
+      if (bytes.length !== 32) continue
       const digest = Buffer.from(bytes).toString('hex')
-      if (bytes.length !== 32 || lender.has(digest) || !this.#retries.mayTry(digest)) continue
-      if (machine.onBattery()) return
+      this.#wishes.delete(digest)
+      this.#wishes.set(digest, peer)
+    }
+    for (const oldest of this.#wishes.keys()) {
+      if (this.#wishes.size <= maxWishes) break
+      this.#wishes.delete(oldest)
+    }
+    this.#fetchNext()
+  }
+
+  /** One at a time. What fails is fetched when a member says once more that it builds with it. */
+  #fetchNext(): void {
+    const { lender, machine } = this.#needs
+    if (!this.#isReady || this.#fetching !== undefined || this.#stop.signal.aborted) return
+    if (!lender.isolates || machine.onBattery()) return
+    for (const [digest, peer] of [...this.#wishes].reverse()) {
+      this.#wishes.delete(digest)
+      if (lender.has(digest) || !this.#retries.mayTry(digest)) continue
       const ended = this.#fetch(digest, peer).finally(() => {
         this.#fetching = undefined
+        this.#fetchNext()
       })
       this.#fetching = { digest, ended }
       return

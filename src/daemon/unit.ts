@@ -6,7 +6,6 @@ import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
 import { peerIdOf } from '../mesh/members.ts'
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
-import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { answers, bindTo, isBound, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
@@ -93,8 +92,8 @@ export class Unit {
     return this.end('recalled-mesh', theirs.holders[0] ?? '')
   }
 
-  /** False: try the next way. @param isNew whether it is to be kept under this key. Default: if it came from others */
-  async #deliver(recalled: Recalled, isNew = recalled.holders.length > 0): Promise<boolean> {
+  /** False: try the next way. */
+  async #deliver(recalled: Recalled): Promise<boolean> {
     const { result, reads, holders, claims } = recalled
     try {
       if (holders.length > 0 || !(await this.#delivery.atOnce(result))) await this.#deliverAsItComes(recalled)
@@ -103,7 +102,7 @@ export class Unit {
       return false
     }
     await this.#afterwards(async () => {
-      if (isNew) await this.#accept(result, reads, claims)
+      if (holders.length > 0) await this.#accept(result, reads, claims)
       else await this.#needs.delivered(this.#planned, result, undefined)
     })
     await this.#afterwards(() => this.#done(result))
@@ -131,6 +130,10 @@ export class Unit {
     const linked = this.#staysHere === undefined ? await this.#linkKept(task) : undefined
     if (linked !== undefined) return linked
     if (this.isAnnounced) return await this.#afterFailure(letGo)
+    if (lent.notAway !== undefined && this.#planned.notAway === undefined) {
+      // A library that it needs was replaced all the while.
+      this.#needs.log.info('unit not offered', { crate: this.#planned.crate, reason: lent.notAway })
+    }
     if (task.mayGoAway) this.#refused ??= this.#needs.trust.objectionToLending(this.#planned)
     const isLendable = task.mayGoAway && this.#refused === undefined && this.#staysHere === undefined
     const mayGoAway = isLendable && (await this.#offerInputs())
@@ -269,11 +272,7 @@ export class Unit {
     const { signal } = this.#shim
     const asked = mayGoAway && this.#refused === undefined ? { expectedMs, signal, work: undefined } : undefined
     const kept = await keptPart(this.#lent, this.#place, asked, this.#needs.recall)
-    if (kept === undefined) return undefined
-    // A library is whole already.
-    const isWhole = linkedOutputs(this.#planned.args).size === 0
-    const whole = { ...kept, result: { ...kept.result, action: this.#planned.key } }
-    if (!(await (isWhole ? this.#deliver(whole, true) : this.#linkOf(kept)))) return undefined
+    if (kept === undefined || !(await this.#linkOf(kept))) return undefined
     const [holder] = kept.holders
     return holder === undefined ? this.end('recalled-here', 'here') : this.end('recalled-mesh', holder)
   }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { codeOf } from '../base/errors.ts'
 import type { Market, Task } from '../market/driver.ts'
+import { links } from '../plan/classify.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { LentInputs } from '../plan/lent-inputs.ts'
 import type { PlannedAction } from '../plan/plan.ts'
@@ -140,6 +141,7 @@ export function taskOf(planned: PlannedAction, lent: LentInputs, build: Uint8Arr
     toolchain: planned.action.toolchain,
     host: planned.toolchain.host,
     target: planned.action.target,
+    links: links(planned.args),
     expectedMs,
     // As long as it is not known what waits for it (`learnt.ts`): in the order in which cargo asked, which puts units with many
     // dependents first. The longest first would be worse: it keeps the small crates waiting that everything else is built upon.

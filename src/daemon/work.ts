@@ -3,14 +3,16 @@ import { closeSync, fstatSync, openSync, writeSync } from 'node:fs'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { workKey } from '../mesh/claims.ts'
-import { codegenOf, hasLinkerPart } from '../plan/codegen.ts'
+import { codegenOf } from '../plan/codegen.ts'
 import { lentInputs } from '../plan/lent-inputs.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
+import { hasProgramPaths, spellsProgramPaths, withProgramPaths } from '../plan/program-paths.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { Trees } from '../plan/trees.ts'
 import { digestOf, hexOf } from '../wire/cid.ts'
 import type { Lent, Work } from './compile-needs.ts'
+import type { StaysHere } from './stays-here.ts'
 import type { ThinArchives } from './thin-archives.ts'
 import { stayingTask, taskAlone, taskOf } from './units.ts'
 
@@ -18,11 +20,13 @@ import { stayingTask, taskAlone, taskOf } from './units.ts'
 export class Works {
   readonly #trees: Trees
   readonly #thin: Pick<ThinArchives, 'of'>
+  readonly #staysHere: Pick<StaysHere, 'reason'>
   readonly #lent = new WeakMap<PlannedAction, Lent>()
 
-  constructor(trees: Trees, thin: Pick<ThinArchives, 'of'>) {
+  constructor(trees: Trees, thin: Pick<ThinArchives, 'of'>, staysHere: Pick<StaysHere, 'reason'>) {
     this.#trees = trees
     this.#thin = thin
+    this.#staysHere = staysHere
   }
 
   /**
@@ -60,13 +64,20 @@ export class Works {
   async #lentOf(whole: PlannedAction): Promise<Lent> {
     const linked = linkedOutputs(whole.args)
     let planned = whole
-    if (whole.notAway === undefined && hasLinkerPart(whole, linked)) {
+    if (whole.notAway === undefined && linked.size > 0) {
       // An archive for other languages holds its dependencies, whole.
-      const isWhole = linked.size === 0 || whole.args.crateTypes.includes('staticlib')
+      const isWhole = whole.args.crateTypes.includes('staticlib')
       const codegen = await codegenOf(whole, linked, async (each) => (isWhole ? each : await this.#thin.of(each)))
-      planned = codegen ?? { ...whole, notAway: 'dependency-unknown' }
+      planned = codegen === undefined ? { ...whole, notAway: 'dependency-unknown' } : await this.#placed(codegen)
     }
     return { planned, inputs: await lentInputs(planned, this.#trees) }
+  }
+
+  /** A test with the path of a program in it is made for this place, where it is known to be one: nobody could use it elsewhere. */
+  async #placed(codegen: PlannedAction): Promise<PlannedAction> {
+    if (!hasProgramPaths(codegen)) return codegen
+    const isKnown = this.#staysHere.reason(codegen.key) !== undefined
+    return isKnown || (await spellsProgramPaths(codegen)) ? withProgramPaths(codegen) : codegen
   }
 
   /** What `of` or `lend` found. */

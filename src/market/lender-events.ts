@@ -14,6 +14,8 @@ export interface LendTerms {
   speedPermille: number
   memoryFreeMib: number
   onBattery: boolean
+  /** Whether there is something here that takes the place of a linker. */
+  links: boolean
   /** Guests that the owner of this machine leaves room for now. Fewer than there are: the latest are given back. */
   room: number
 }

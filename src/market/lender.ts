@@ -35,6 +35,7 @@ const closed: LendTerms = {
   speedPermille: 1000,
   memoryFreeMib: 0,
   onBattery: false,
+  links: false,
   room: 0,
 }
 
@@ -324,7 +325,7 @@ export class Lender {
   }
 
   #changeTerms(terms: LendTerms): void {
-    const told = (of: LendTerms): string => [of.tier, of.host, of.onBattery, ...of.toolchains].join(' ')
+    const told = (of: LendTerms): string => [of.tier, of.host, of.onBattery, of.links, ...of.toolchains].join(' ')
     if (told(terms) !== told(this.#terms)) this.#termsVersion += 1
     this.#terms = terms
   }
@@ -349,6 +350,7 @@ export class Lender {
       host: terms.host,
       tier: this.#lends ? terms.tier : Tier.NONE,
       onBattery: terms.onBattery,
+      links: terms.links,
       ttlMs: timing.offerTtl,
     }
   }

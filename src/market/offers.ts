@@ -11,6 +11,7 @@ interface Lender {
   total: number
   host: string
   tier: Tier
+  links: boolean
   toolchains: ReadonlySet<string>
   expiresAt: number
 }
@@ -24,7 +25,7 @@ export interface OfferView {
   toolchains: string[]
 }
 
-type Needs = Pick<Task, 'toolchain' | 'host'>
+type Needs = Pick<Task, 'toolchain' | 'host' | 'links'>
 
 /** The offers of connected peers, as tokens: one is used up when a reservation is sent on it. */
 export class OfferBook {
@@ -59,6 +60,7 @@ export class OfferBook {
       total: lends ? total : 0,
       host: offer.host.slice(0, marketLimits.triple),
       tier: lends ? offer.tier : Tier.NONE,
+      links: offer.links,
       toolchains: new Set(offer.toolchains.slice(0, marketLimits.toolchains).map(toHex)),
       expiresAt: now + Math.min(offer.ttlMs, timing.offerTtlMax),
     })
@@ -89,7 +91,8 @@ export class OfferBook {
   /** Whether the peer has what the task needs, as far as it ever told. */
   suits(peer: string, needs: Needs): boolean {
     const lender = this.#lenders.get(peer)
-    return lender ? lender.toolchains.has(needs.toolchain) && lender.host === needs.host : false
+    if (!lender || (needs.links === true && !lender.links)) return false
+    return lender.toolchains.has(needs.toolchain) && lender.host === needs.host
   }
 
   /** Whether anybody whom `allowed` lets pass currently lends what the task needs, busy or not. */

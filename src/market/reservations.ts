@@ -125,7 +125,7 @@ export class Reservations {
 
 /** Tasks of one class can be taken by the same lenders. */
 function classOf(task: Task): string {
-  return `${task.toolchain} ${task.host} ${task.target}`
+  return `${task.toolchain} ${task.host} ${task.target}${task.links === true ? ' links' : ''}`
 }
 
 /** @param units those that the lender may get, the next one first */

@@ -12,6 +12,8 @@ export interface Task {
   expectedMs: number
   /** Expected milliseconds from the start of this unit to the end of the build: the largest goes first. */
   rank: number
+  /** Whether it is linked: only a lender with something that takes a linker's place can do its part of that. */
+  links?: boolean
   /** False: only a slot here will do. */
   mayGoAway: boolean
   /** Canonical dag-cbor of the action, and the CID of the input manifest. Unused when it may not go away. */

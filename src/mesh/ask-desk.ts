@@ -136,10 +136,7 @@ export class AskDesk {
     } catch (error) {
       const { code, message } = toShoalError(error, 'ERR_DECODE')
       log.debug('somebody who asked was refused', { peer: remotePeer.toString(), address, code, message })
-      if (talk.isOpen) {
-        talk.send(encodeAskRefusal(code))
-        await talk.gone(farewellMs)
-      }
+      await talk.leave(encodeAskRefusal(code), farewellMs)
       throw error
     } finally {
       talk.end()

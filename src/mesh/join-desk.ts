@@ -81,10 +81,7 @@ export class JoinDesk {
     } catch (error) {
       const { code, message } = toShoalError(error, 'ERR_DECODE')
       log.info('a newcomer was refused', { peer: remotePeer.toString(), code, message })
-      if (talk.isOpen) {
-        talk.send(encodeRefusal(code))
-        await talk.gone(farewellMs)
-      }
+      await talk.leave(encodeRefusal(code), farewellMs)
       throw error
     } finally {
       talk.end()

@@ -60,10 +60,7 @@ async function serve(
   } catch (error) {
     const { code, message } = toShoalError(error, 'ERR_DECODE')
     log.info('somebody who asked what the mesh is was refused', { peer, code, message })
-    if (talk.isOpen) {
-      talk.send(encodeRefusal(code))
-      await talk.gone(farewellMs)
-    }
+    await talk.leave(encodeRefusal(code), farewellMs)
     throw error
   } finally {
     talk.end()

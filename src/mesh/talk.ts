@@ -77,6 +77,13 @@ export class Talk {
     }
   }
 
+  /** Says why nothing more comes, unless it is over already, and waits as `gone` does. @throws ShoalError as `send` */
+  async leave(word: Uint8Array, ms: number): Promise<void> {
+    if (!this.isOpen) return
+    this.send(word)
+    await this.gone(ms)
+  }
+
   /** Waits until the other side has gone, or `ms` are over: what was sent last has arrived by then. */
   async gone(ms: number): Promise<void> {
     const cancel = this.#clock.after(ms, this.#onLate)

@@ -1,6 +1,7 @@
 import type { CID } from 'multiformats/cid'
 import { type Action, encodeAction } from './action.ts'
 import type { Dependency } from './dependencies.ts'
+import { isForTheLinker } from './normalise.ts'
 import type { PlannedAction } from './plan.ts'
 
 /** What the program is called that a lender's rustc takes for a linker, as `shim/record.rs` knows it. */
@@ -12,17 +13,10 @@ export const linkArgsPlace = '--shoal-link-args'
 /** The file that a lender gives in place of a linked one: what a linker needs to make it. */
 export const objectsName = (name: string): string => `${name}.objects`
 
-/** Codegen options that say which linker runs and what else it is told: nothing in them changes what it is given. */
-const linkerOptions = new Set(['linker', 'link-arg', 'link-args'])
-
-/** Whether others are asked for something else than the unit's own action. */
-export const hasLinkerPart = ({ args }: Pick<PlannedAction, 'args'>, linked: ReadonlySet<string>): boolean =>
-  linked.size > 0 || [...args.codegen.keys()].some((key) => linkerOptions.has(key))
-
 /**
  * The part of a unit that others can do: everything up to the linker. An action of its own, the same for builders whose
  * linkers differ.
- * @param linked names of the outputs that a linker makes; a library has none, but may have been told of a linker
+ * @param linked names of the outputs that a linker makes
  * @param thin of a library, what of it a compiler looks at; undefined where that cannot be told
  * @returns undefined when something that it needs cannot be lent
  */
@@ -57,7 +51,7 @@ function withoutLinker(argv: readonly string[]): string[] {
   const kept: string[] = []
   for (let at = 0; at < argv.length; at++) {
     const [argument = '', value = ''] = [argv[at], argv[at + 1]]
-    if (argument === '-C' && linkerOptions.has(value.replace(/=.*/s, ''))) at++
+    if (argument === '-C' && isForTheLinker(value)) at++
     else kept.push(argument)
   }
   return kept

@@ -8,6 +8,11 @@ import type { RustcArgs } from './rustc-args.ts'
 
 /** Options that shape what a terminal shows and nothing else. */
 const forTheTerminal = new Set(['diagnostic-width', 'color'])
+/** Codegen options that say which linker runs and what else it is told: nothing in them changes what it is given. */
+const forTheLinker = new Set(['linker', 'link-arg', 'link-args'])
+
+/** Whether a codegen option, as it is written after `-C`, matters to a linker alone. */
+export const isForTheLinker = (option: string): boolean => forTheLinker.has(option.replace(/=.*/s, ''))
 
 export interface NormaliseContext {
   roots: readonly Root[]
@@ -17,7 +22,7 @@ export interface NormaliseContext {
 
 /**
  * rustc's arguments as they are on every machine: roots by name, externs and dependency directories under the root `deps`,
- * options for the terminal and the incremental directory left out.
+ * options for the terminal, the incremental directory and, where no linker runs, what is for a linker left out.
  * @returns the arguments, or the reason why they cannot be named
  */
 export function normaliseArgs(args: RustcArgs, { roots, processor }: NormaliseContext): string[] | Reason {
@@ -28,9 +33,12 @@ export function normaliseArgs(args: RustcArgs, { roots, processor }: NormaliseCo
   }
   const deps = rootToken('deps')
   const keepsSearchPaths = bundlesOrLinks(args)
+  const hasLinker = links(args)
   let dependencies = false
   for (const { name, value } of args.options) {
     if (forTheTerminal.has(name) || (name === 'C' && value?.startsWith('incremental='))) continue
+    // cargo tells libraries of it too.
+    if (!hasLinker && name === 'C' && isForTheLinker(value ?? '')) continue
     if (value === undefined) {
       push(name)
       continue

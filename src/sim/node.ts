@@ -27,6 +27,7 @@ const usualTerms = {
   speedPermille: 1000,
   memoryFreeMib: 8192,
   onBattery: false,
+  links: false,
   room: Number.MAX_SAFE_INTEGER,
 } as const
 

@@ -4,17 +4,25 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { links, reasonNotAway, unitKind } from '../../src/plan/classify.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
-import { writeFiles } from '../support/busy.ts'
+import { whileBusy, writeFiles } from '../support/busy.ts'
 import { Cluster, capture, lastReport, type UnitRow } from '../support/cluster.ts'
+import { madeIn } from '../support/made.ts'
+import { writeRemapWrapper } from '../support/plain.ts'
 
 /**
  * How much of the processor time of a build from nothing others can take over, by kind of unit, and how much they did: the
- * rest of a unit that is linked is its linker here. `npm run bench -- kinds [--tests N]`. The time is that of plain cargo.
+ * rest of a unit that is linked is its linker here. `npm run bench -- kinds [--only WORD] [--tests N] [--compare]`, where WORD is in
+ * the title of what is built. The time is that of plain cargo.
+ * With `--compare` nothing is compiled here that others can do, and every byte is held against what rustc makes by itself.
  */
 const argument = (name: string, otherwise: number): number => {
   const at = process.argv.indexOf(`--${name}`)
   return at < 0 ? otherwise : Number(process.argv[at + 1])
 }
+const only = process.argv[process.argv.indexOf('--only') + 1 || process.argv.length] ?? ''
+const compares = process.argv.includes('--compare')
+/** After so long what nobody else takes is made here. */
+const busyMs = 300_000
 const example = fileURLToPath(new URL('../../examples/workspace', import.meta.url))
 const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
@@ -29,12 +37,14 @@ fi
 case " $* " in *" --crate-name ___ "*) exec "$@" ;; *" --crate-name "*) ;; *) exec "$@" ;; esac
 [ -n "$CARGO_CFG_TARGET_ARCH" ] && exec "$@"
 export KINDS_UNIT="$KINDS_DIR/$$"
-printf '%s\\0' "\${@:2}" > "$KINDS_UNIT.argv"
+printf '%s\\0' "$CARGO_PKG_NAME@$CARGO_PKG_VERSION" "\${@:2}" > "$KINDS_UNIT.argv"
 { time "$@" -C linker="\${0%/*}/cc" 2>&3; } 3>&2 2> "$KINDS_UNIT.cpu"
 `
 
 interface Unit {
   name: string
+  /** `name@version` */
+  package: string
   kind: string
   /** Seconds of processor time; of these, of its linker. */
   cpu: number
@@ -62,11 +72,12 @@ async function plain(dir: string, work: string, cargo: string[]): Promise<Unit[]
   const units: Unit[] = []
   for (const file of (await readdir(notes)).filter((name) => name.endsWith('.argv'))) {
     const path = join(notes, file.replace(/\.argv$/, ''))
-    const argv = (await readFile(`${path}.argv`, 'utf8')).split('\0').slice(0, -1)
+    const [from = '', ...argv] = (await readFile(`${path}.argv`, 'utf8')).split('\0').slice(0, -1)
     const args = parseRustcArgs(argv)
     const link = links(args) ? await seconds(`${path}.link`) : 0
     const reason = reasonNotAway(args, undefined, args.target ?? host)
-    units.push({ name: args.crateName, kind: unitKind(args), cpu: await seconds(`${path}.cpu`), link, reason })
+    const cpu = await seconds(`${path}.cpu`)
+    units.push({ name: args.crateName, package: from, kind: unitKind(args), cpu, link, reason })
   }
   return units
 }
@@ -74,9 +85,30 @@ async function plain(dir: string, work: string, cargo: string[]): Promise<Unit[]
 /** The same build on a node with two others. */
 async function shared(cluster: Cluster, dir: string, cargo: string[]): Promise<UnitRow[]> {
   const node = cluster.node('ada')
-  const ran = await node.cargo(dir, ...cargo, '-j16')
-  if (ran.code !== 0) throw new Error(ran.stderr)
-  return (await lastReport(node)).units
+  const build = async (): Promise<UnitRow[]> => {
+    const ran = await node.cargo(dir, ...cargo, '-j16')
+    if (ran.code !== 0) throw new Error(ran.stderr)
+    return (await lastReport(node)).units
+  }
+  if (!compares) return await build()
+  const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
+  const direct = await capture('cargo', cargo, { cwd: dir, env })
+  if (direct.code !== 0) throw new Error(direct.stderr)
+  const expected = await madeIn(dir)
+  await rm(join(dir, 'target'), { recursive: true })
+  const rows = await whileBusy(node, `${dir}-busy`, 2, build, busyMs)
+  const actual = await madeIn(dir)
+  const names = [...new Set([...expected.keys(), ...actual.keys()])]
+  const different = names.filter((name) => !actual.get(name)?.equals(expected.get(name) ?? Buffer.of()))
+  say(
+    `\n${names.length} files that compiler and linker made, ${different.length} of them other than those of rustc alone`,
+  )
+  for (const name of different) say(`  ${name}`)
+  for (const { crate, kind, outcome, reason, fallback } of rows) {
+    if (outcome !== 'compiled-mesh') say(`  not lent: ${[crate, kind, outcome, reason, fallback ?? ''].join(' ')}`)
+  }
+  if (different.length > 0) process.exitCode = 1
+  return rows
 }
 
 /** Reasons for which a unit was made here, or will be next time: not "a slot was free". */
@@ -84,7 +116,8 @@ const stays = (rows: readonly UnitRow[]): string | undefined =>
   rows.find(({ outcome, reason }) => outcome !== 'compiled-mesh' && reason !== '')?.reason
 
 function report(title: string, units: readonly Unit[], rows: readonly UnitRow[]): void {
-  const rowsOf = (unit: Unit): UnitRow[] => rows.filter(({ crate, kind }) => crate === unit.name && kind === unit.kind)
+  const rowsOf = (unit: Unit): UnitRow[] =>
+    rows.filter((row) => row.crate === unit.name && row.kind === unit.kind && row.package === unit.package)
   const sum = (some: readonly Unit[], of: (unit: Unit) => number): number =>
     some.reduce((all, unit) => all + of(unit), 0)
   const code = (unit: Unit): number => unit.cpu - unit.link
@@ -150,29 +183,45 @@ function manyTests(count: number): Record<string, string> {
   }
 }
 
-const work = await mkdtemp(join(tmpdir(), 'shoal-kinds-'))
-const cluster = await Cluster.start(['ada', 'ben', 'cyd'])
-try {
-  say(`${availableParallelism()} processors shared by three nodes; ${host}`)
-  const all = ['build', '--offline', '--workspace', '--all-targets']
-  const [direct, meshed] = [
-    await cluster.checkout('workspace', 'direct'),
-    await cluster.checkout('workspace', 'meshed'),
-  ]
-  await capture('cargo', ['fetch', '--locked', '--quiet'], { cwd: example })
-  report(
-    'examples/workspace, all targets',
-    await plain(direct, join(work, 'a'), all),
-    await shared(cluster, meshed, all),
-  )
+interface Subject {
+  title: string
+  cargo: string[]
+  /** A workspace of its own, that nobody has built. */
+  checkout(cluster: Cluster, name: string): Promise<string>
+}
 
-  const count = argument('tests', 30)
-  const tests = ['test', '--offline', '--no-run']
-  const [alone, together] = [join(cluster.dir, 'many-direct'), join(cluster.dir, 'many-meshed')]
-  for (const dir of [alone, together]) await writeFiles(dir, manyTests(count))
-  const rows = await shared(cluster, together, tests)
-  report(`${count} programs of tests`, await plain(alone, join(work, 'b'), tests), rows)
-} finally {
-  await cluster.close()
-  await rm(work, { recursive: true, force: true })
+const workspace = async (cluster: Cluster, name: string): Promise<string> => await cluster.checkout('workspace', name)
+const count = argument('tests', 30)
+const subjects: readonly Subject[] = [
+  {
+    title: 'examples/workspace, all targets',
+    cargo: ['build', '--offline', '--workspace', '--all-targets'],
+    checkout: workspace,
+  },
+  { title: 'examples/workspace, cargo build', cargo: ['build', '--offline', '--workspace'], checkout: workspace },
+  {
+    title: `${count} programs of tests`,
+    cargo: ['test', '--offline', '--no-run'],
+    checkout: async (cluster, name) => {
+      await writeFiles(join(cluster.dir, name), manyTests(count))
+      return join(cluster.dir, name)
+    },
+  },
+]
+
+say(`${availableParallelism()} processors shared by three nodes; ${host}`)
+await capture('cargo', ['fetch', '--locked', '--quiet'], { cwd: example })
+for (const { title, cargo, checkout } of subjects.filter((subject) => subject.title.includes(only))) {
+  const work = await mkdtemp(join(tmpdir(), 'shoal-kinds-'))
+  const cluster = await Cluster.start(['ada', 'ben', 'cyd'])
+  try {
+    const units = await plain(await checkout(cluster, 'direct'), work, cargo)
+    report(title, units, await shared(cluster, await checkout(cluster, 'meshed'), cargo))
+    for (const { name, log } of cluster.nodes) {
+      for (const [line] of log.matchAll(/^.*lent unit (?:ended|does not).*$/gm)) say(`  ${name}: ${line.slice(0, 400)}`)
+    }
+  } finally {
+    await cluster.close()
+    await rm(work, { recursive: true, force: true })
+  }
 }

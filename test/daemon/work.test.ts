@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { StaysHere } from '../../src/daemon/stays-here.ts'
 import { Works } from '../../src/daemon/work.ts'
 import type { PlannedAction } from '../../src/plan/plan.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
@@ -31,7 +32,7 @@ test('no library that a private unit is linked with is made ready for others', a
       return { cid: content('thin'), size: 1, path }
     },
   }
-  const works = new Works(new Trees(new StatDigests()), thin)
+  const works = new Works(new Trees(new StatDigests()), thin, new StaysHere())
   const build = new Uint8Array(16)
   const work = await works.of(linked, build, true)
   assert.deepEqual([thinned, work.lent], [[], linked])
@@ -42,7 +43,11 @@ test('no library that a private unit is linked with is made ready for others', a
 test('of a unit that nobody else can compile now only what is known anyway is looked at', async (t) => {
   const dir = await temporaryDirectory(t)
   const unit: PlannedAction = { ...planned, source: { root: 'workspace', path: '', dir: join(dir, 'a') } }
-  const works = new Works(new Trees(new StatDigests()), { of: async () => assert.fail('made ready for others') })
+  const works = new Works(
+    new Trees(new StatDigests()),
+    { of: async () => assert.fail('made ready for others') },
+    new StaysHere(),
+  )
   const build = new Uint8Array(16)
   const work = await works.of(unit, build, true)
   assert.deepEqual(
@@ -63,4 +68,42 @@ test('of a unit that nobody else can compile now only what is known anyway is lo
     ['src/lib.rs'],
   )
   assert.equal(works.lentOf(elsewhere), lent)
+})
+
+test('a test goes away with the paths of programs that it has in it, and by the names of their roots otherwise', async (t) => {
+  const dir = await temporaryDirectory(t)
+  await mkdir(join(dir, 'tests'))
+  await writeFile(join(dir, 'Cargo.toml'), '[package]\nname = "x"\n')
+  const source = join(dir, 'tests/t.rs')
+  await writeFile(source, 'runs!();\n')
+  const named = ['CARGO_BIN_EXE_x', '\0target\0/debug/x'] as const
+  const env: [string, string][] = [[...named], ['OUT_DIR', '\0build\0']]
+  const roots = [
+    { name: 'workspace', path: dir },
+    { name: 'target', path: '/home/ada/target' },
+  ] as const
+  const whole: PlannedAction = {
+    ...planned,
+    kind: 'test',
+    args: parseRustcArgs(['--crate-name', 't', 'tests/t.rs', '--test', '--emit=dep-info,link', '--out-dir', dir]),
+    action: { ...planned.action, cwd: '\0workspace\0', env, outputs: [['t', 'link']] },
+    roots: [...roots],
+    source: { root: 'workspace', path: '', dir },
+    dependencies: [],
+  }
+  const staysHere = new StaysHere()
+  const works = new Works(new Trees(new StatDigests()), { of: async () => undefined }, staysHere)
+  const lentOf = async (): Promise<PlannedAction> => (await works.of({ ...whole }, new Uint8Array(16), false)).lent
+  const first = await lentOf()
+  assert.deepEqual(first.action.env[0], named)
+
+  // It came back: the path is in it, by way of a macro.
+  staysHere.add(first.key, 'unobserved')
+  const placed = [['CARGO_BIN_EXE_x', '/home/ada/target/debug/x'], env[1]]
+  assert.deepEqual((await lentOf()).action.env, placed)
+  assert.notDeepEqual((await lentOf()).key, first.key)
+
+  await writeFile(source, 'const PROGRAM: &str = env!("CARGO_BIN_EXE_x");\n')
+  const other = new Works(new Trees(new StatDigests()), { of: async () => undefined }, new StaysHere())
+  assert.deepEqual((await other.of(whole, new Uint8Array(16), false)).lent.action.env, placed)
 })

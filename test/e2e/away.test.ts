@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ask } from '../../src/cli/client.ts'
+import { whileBusy, writeFiles } from '../support/busy.ts'
 import { artifacts, Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 
@@ -62,34 +60,6 @@ fn file(path: &str) -> String { std::fs::read_to_string(path).unwrap_or("none".i
     'fn main() { print!("{}", [plain::WORDS, owner::WORDS, outsider::WORDS, moody::WORDS, climber::WORDS, placed::WORDS].join(", ")); }\n',
 }
 
-const usesHold = '[dependencies]\nhold = { path = "../hold" }\n'
-/** Units that take every slot of a node for as long as the test wants: nothing else can be compiled there. */
-const busy = {
-  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["hold", "first", "held"]\n',
-  'hold/Cargo.toml': manifest('hold', '[lib]\nproc-macro = true\n'),
-  'hold/src/lib.rs': `use proc_macro::TokenStream;
-#[proc_macro] pub fn hold(name: TokenStream) -> TokenStream {
-    let dir = std::env::var("HOLD_DIR").unwrap();
-    std::fs::write(format!("{dir}/{name}"), "").unwrap();
-    while !std::path::Path::new(&format!("{dir}/go")).exists() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    TokenStream::new()
-}
-`,
-  'first/Cargo.toml': manifest('first', usesHold),
-  'first/src/lib.rs': '',
-  'held/Cargo.toml': manifest('held', usesHold),
-}
-const held = ['one', 'two']
-
-async function write(dir: string, contents: Record<string, string>): Promise<void> {
-  for (const [path, content] of Object.entries(contents)) {
-    await mkdir(dirname(join(dir, path)), { recursive: true })
-    await writeFile(join(dir, path), content)
-  }
-}
-
 interface StatusRow {
   units: { here: number; away: number; waiting: number }
 }
@@ -110,36 +80,8 @@ describe('what a compile away looked at', () => {
   before(async () => {
     cluster = await Cluster.start(['ada', 'ben'])
     ada = cluster.node('ada')
-    await write(join(cluster.dir, 'busy'), busy)
-    for (const name of held) await hold(name)
-    const ran = await ada.cargo(join(cluster.dir, 'busy'), 'build', '--offline', '-p', 'first')
-    assert.equal(ran.code, 0, ran.stderr)
   })
   after(() => cluster.close())
-
-  const hold = (name: string): Promise<void> =>
-    write(join(cluster.dir, 'busy'), {
-      [`held/src/bin/${name}.rs`]: `hold::hold!(${name}); fn main() {} // ${holds}\n`,
-    })
-
-  /** Runs `work` while no slot of Ada's is free; `release` frees them. */
-  async function whileBusy<T>(work: (release: () => Promise<void>) => Promise<T>): Promise<T> {
-    const signals = join(cluster.dir, `hold-${holds++}`)
-    await mkdir(signals)
-    for (const name of held) await hold(name)
-    const env = { ...(await ada.cargoEnv()), HOLD_DIR: signals }
-    const options = { cwd: join(cluster.dir, 'busy'), env, stdio: 'ignore' } as const
-    const holding: ChildProcess = spawn('cargo', ['build', '--offline', '-j4', '--bins'], options)
-    const ended = once(holding, 'close')
-    const release = (): Promise<void> => writeFile(join(signals, 'go'), '')
-    try {
-      await until('every slot is taken', () => held.every((name) => existsSync(join(signals, name))))
-      return await work(release)
-    } finally {
-      await release()
-      assert.deepEqual(await ended, [0, null])
-    }
-  }
 
   async function cargo(dir: string, extra: NodeJS.ProcessEnv, ...args: string[]): Promise<void> {
     const ran = await capture('cargo', ['build', '--offline', '-j4', ...args], {
@@ -159,7 +101,7 @@ describe('what a compile away looked at', () => {
     { env = {}, stuck = [], refused = 0 }: { env?: NodeJS.ProcessEnv; stuck?: string[]; refused?: number } = {},
   ): Promise<Map<string, UnitRow>> {
     await cargo(dir, env, '-p', 'first')
-    await whileBusy(async (release) => {
+    await whileBusy(ada, join(cluster.dir, `busy-${holds++}`), 2, async (release) => {
       const before = ada.log.length
       let over = false
       const building = cargo(dir, env, ...libs.flatMap((name) => ['-p', name])).finally(() => {
@@ -190,7 +132,7 @@ describe('what a compile away looked at', () => {
   /** The same sources through plain cargo, elsewhere: the bytes that must come out. */
   async function assertPlain(dir: string, name: string, env: NodeJS.ProcessEnv): Promise<void> {
     const plainDir = join(cluster.dir, name, 'plain')
-    await write(plainDir, { ...files, 'outside.txt': 'out there', '../beside.txt': 'even further' })
+    await writeFiles(plainDir, { ...files, 'outside.txt': 'out there', '../beside.txt': 'even further' })
     const plainEnv = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
     const ran = await capture('cargo', ['build', '--offline'], { cwd: plainDir, env: { ...plainEnv, ...env } })
     assert.equal(ran.code, 0, ran.stderr)
@@ -210,7 +152,7 @@ describe('what a compile away looked at', () => {
   test('is held against what is here: what it missed is compiled here, what it was given is taken', async () => {
     const dir = join(cluster.dir, 'first/ws')
     const env = { MOOD: 'cheerful' }
-    await write(dir, { ...files, 'outside.txt': 'out there', '../beside.txt': 'even further' })
+    await writeFiles(dir, { ...files, 'outside.txt': 'out there', '../beside.txt': 'even further' })
     assert.deepEqual(outcomes(await build(dir, { env, stuck, refused: 4 })), [
       ['plain', 'compiled-mesh', '', ''],
       ['owner', 'compiled-mesh', '', ''],
@@ -226,7 +168,7 @@ describe('what a compile away looked at', () => {
   test('keeps such a unit here when its sources change', async () => {
     const dir = join(cluster.dir, 'first/ws')
     const edited = Object.entries(files).filter(([path]) => path.endsWith('src/lib.rs') && !path.startsWith('macros'))
-    await write(dir, Object.fromEntries(edited.map(([path, content]) => [path, `${content}// Edited.\n`])))
+    await writeFiles(dir, Object.fromEntries(edited.map(([path, content]) => [path, `${content}// Edited.\n`])))
     await rm(join(dir, 'target'), { recursive: true })
     const env = { MOOD: 'cheerful' }
     const units = outcomes(await build(dir, { env, stuck }))
@@ -244,11 +186,11 @@ describe('what a compile away looked at', () => {
 
   test('is remembered with the result: what changes is compiled again, what changes back is recalled', async () => {
     const dir = join(cluster.dir, 'second/ws')
-    await write(dir, { ...files, 'owner/words.txt': 'second' })
+    await writeFiles(dir, { ...files, 'owner/words.txt': 'second' })
     const [owner, outsider, moody] = ['owner', 'outsider', 'moody'].map((name) => `${name}/src/lib.rs`)
     // Sources of their own, so that nothing of the first checkout can be recalled; the same actions as there.
     for (const path of [owner, outsider, moody]) {
-      await write(dir, { [path ?? '']: `${files[path as keyof typeof files]}// Second.\n` })
+      await writeFiles(dir, { [path ?? '']: `${files[path as keyof typeof files]}// Second.\n` })
     }
     const first = await build(dir, { stuck })
     assert.equal(first.get('owner')?.outcome, 'compiled-mesh')
@@ -265,13 +207,13 @@ describe('what a compile away looked at', () => {
       [{}, { MOOD: 'set' }, 'moody', 'plain, third 2 hint false, came, set, none, placed'],
     ]
     for (const [change, env, crate, expected] of changes) {
-      await write(dir, change)
+      await writeFiles(dir, change)
       await rm(join(dir, 'target'), { recursive: true })
       assert.equal(await says(dir, env), expected)
       const unit = (await lastReport(ada)).units.find((each) => each.crate === crate)
       assert.match(unit?.outcome ?? '', /^compiled/, crate)
     }
-    await write(dir, { 'owner/words.txt': 'second' })
+    await writeFiles(dir, { 'owner/words.txt': 'second' })
     for (const path of ['owner/data/two', 'owner/hint.txt', 'outside.txt']) await rm(join(dir, path))
     await rm(join(dir, 'target'), { recursive: true })
     assert.equal(await says(dir), 'plain, second 1 none false, none, unset, none, placed')
@@ -284,7 +226,11 @@ describe('what a compile away looked at', () => {
     const dir = join(cluster.dir, 'third/ws')
     const own = await ada.cargo(join(cluster.dir, 'second/ws'), 'build', '--offline')
     assert.equal(own.code, 0)
-    await write(dir, { ...files, 'owner/words.txt': 'second', 'owner/src/lib.rs': 'macros::own!();\n// Second.\n' })
+    await writeFiles(dir, {
+      ...files,
+      'owner/words.txt': 'second',
+      'owner/src/lib.rs': 'macros::own!();\n// Second.\n',
+    })
     await ada.stop()
     const ran = await ben.cargo(dir, 'build', '--offline', '-p', 'owner')
     await ada.start()

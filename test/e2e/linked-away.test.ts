@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile, symlink } from 'node:fs/promises'
+import { rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { whileBusy, writeFiles } from '../support/busy.ts'
 import { Cluster, capture, lastReport, type UnitRow } from '../support/cluster.ts'
+import { madeIn } from '../support/made.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 
 const manifest = (name: string, rest = ''): string =>
   `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
 
 const files = {
-  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["macros", "base", "c", "app"]\n',
+  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["macros", "base", "c", "d", "app"]\n',
   'macros/Cargo.toml': manifest('macros', '[lib]\nproc-macro = true\n'),
   'macros/src/lib.rs': `use proc_macro::TokenStream;
 #[proc_macro] pub fn seven(_: TokenStream) -> TokenStream { "7".parse().unwrap() }
@@ -25,6 +26,9 @@ pub fn sum<T: std::iter::Sum<T>>(all: Vec<T>) -> T { all.into_iter().sum() }
     '[lib]\ncrate-type = ["cdylib", "staticlib"]\n[dependencies]\nbase = { path = "../base" }\n',
   ),
   'c/src/lib.rs': '#[no_mangle] pub extern "C" fn seven() -> u32 { base::seven() }\n',
+  'd/Cargo.toml': manifest('d', '[lib]\ncrate-type = ["dylib"]\n[dependencies]\nbase = { path = "../base" }\n'),
+  'd/src/lib.rs': 'pub fn doubled() -> u32 { base::sum(vec![base::seven(), base::seven()]) }\n',
+  'app/examples/shows.rs': 'fn main() { println!("{}", base::sum(vec![base::seven(), 2])) }\n',
   'app/Cargo.toml': manifest('app', 'build = "build.rs"\n[dependencies]\nbase = { path = "../base" }\n'),
   'app/build.rs': `fn main() {
     let out = std::env::var("OUT_DIR").unwrap();
@@ -35,6 +39,12 @@ pub fn sum<T: std::iter::Sum<T>>(all: Vec<T>) -> T { all.into_iter().sum() }
 fn main() { println!("{}", base::sum(vec![base::seven(), MADE])) }
 `,
   'app/tests/adds.rs': '#[test] fn adds() { assert_eq!(base::sum(vec![base::seven(), 1]), 8) }\n',
+  // With the path of the program in it.
+  'app/tests/runs.rs': `#[test] fn runs() {
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_app")).output().unwrap();
+    assert_eq!(program.stdout, b"42\\n");
+}
+`,
 }
 const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
 const args = ['build', '--offline', '--workspace', '--all-targets']
@@ -42,35 +52,41 @@ const args = ['build', '--offline', '--workspace', '--all-targets']
 const rowOf = ({ crate, kind, outcome, reason, fallback }: UnitRow): string =>
   `${crate} ${kind} ${outcome} ${reason} ${fallback ?? ''}`
 
-/** Name → bytes of all that the compiler and the linker made. */
-async function made(dir: string): Promise<Map<string, Buffer>> {
-  const found = new Map<string, Buffer>()
-  for (const entry of await readdir(join(dir, 'target/debug'), { recursive: true, withFileTypes: true })) {
-    const isOutput = entry.isFile() && /(^|\/)(deps|build\/[^/]+)$/.test(entry.parentPath) && !/\.d$/.test(entry.name)
-    const path = join(entry.parentPath, entry.name)
-    if (isOutput && !/^(output|stderr|root-output|invoked\.timestamp)$/.test(entry.name))
-      found.set(path.slice(dir.length), await readFile(path))
-  }
-  return found
-}
+/** Those that are the same wherever the workspace lies. */
+const anywhere = (rows: readonly string[]): string[] => rows.filter((row) => !row.startsWith('runs '))
 
 test('what is linked is compiled away and linked here, with the bytes of a compile here', async () => {
   const cluster = await Cluster.start(['ada', 'ben'])
   const ada = cluster.node('ada')
   try {
-    const [plain, built] = [join(cluster.dir, 'plain/w'), join(cluster.dir, 'built/w')]
-    await writeFiles(plain, files)
+    const built = join(cluster.dir, 'built/w')
     await writeFiles(built, files)
     const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
-    const direct = await capture('cargo', args, { cwd: plain, env })
+    const direct = await capture('cargo', args, { cwd: built, env })
     assert.equal(direct.code, 0, direct.stderr)
+    const expected = await madeIn(built)
+    await rm(join(built, 'target'), { recursive: true })
     const ran = await whileBusy(ada, join(cluster.dir, 'busy'), 2, () => ada.cargo(built, ...args, '-j8'))
     assert.equal(ran.code, 0, ran.stderr)
     const { units } = await lastReport(ada)
     const rows = units.map(rowOf)
-    const away = new Set(units.filter(({ outcome }) => outcome === 'compiled-mesh').map(({ kind }) => kind))
-    assert.deepEqual([...away].sort(), ['bin', 'build-script', 'cdylib', 'lib', 'proc-macro', 'test'], rows.join('\n'))
-    const [expected, actual] = [await made(plain), await made(built)]
+    const away = units.filter(({ outcome }) => outcome === 'compiled-mesh')
+    const log = cluster.nodes.flatMap(
+      (node) => node.log.match(/^.*(?:unit (?:came|ended|does|not offered)|not used).*$/gm) ?? [],
+    )
+    assert.deepEqual(
+      [...new Set(away.map(({ kind }) => kind))].sort(),
+      ['bin', 'build-script', 'cdylib', 'dylib', 'lib', 'proc-macro', 'test'],
+      [...rows, ...log].join('\n'),
+    )
+    for (const name of ['app', 'shows', 'adds', 'runs'])
+      assert.ok(
+        away.some(({ crate }) => crate === name),
+        [name, ...rows, ...log].join('\n'),
+      )
+    const bound = units.find(({ crate }) => crate === 'runs')
+    assert.deepEqual([bound?.outcome, bound?.reason], ['compiled-mesh', 'path-bound'])
+    const actual = await madeIn(built)
     assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort())
     assert.deepEqual(
       [...expected].filter(([name, bytes]) => !actual.get(name)?.equals(bytes)).map(([name]) => name),
@@ -83,8 +99,12 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     const second = await ada.cargo(again, ...args)
     assert.equal(second.code, 0, second.stderr)
     const recalled = (await lastReport(ada)).units.map(rowOf)
+    assert.ok(
+      recalled.some((row) => /^runs test compiled-/.test(row)),
+      recalled.join('\n'),
+    )
     assert.deepEqual(
-      recalled.filter((row) => !row.includes(' recalled-here ')),
+      anywhere(recalled).filter((row) => !row.includes(' recalled-here ')),
       [],
       `what the linker read is known: ${[...recalled, 'after', ...rows].join('\n')}`,
     )
@@ -103,7 +123,7 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     assert.equal(otherwise.code, 0, otherwise.stderr)
     const linked = (await lastReport(ben)).units.map(rowOf)
     assert.deepEqual(
-      linked.filter((row) => !row.includes(' recalled-here ')),
+      anywhere(linked).filter((row) => !row.includes(' recalled-here ')),
       [],
       `only linked anew, by whoever lent: ${linked.join('\n')}`,
     )

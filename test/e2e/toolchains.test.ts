@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { writeFiles } from '../support/busy.ts'
 import { artifacts, Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 
@@ -26,6 +27,38 @@ async function until(node: TestNode, holds: (row: ToolchainsRow) => boolean): Pr
   }
   throw new Error(`never: ${JSON.stringify(await toolchainsOf(node))}\n${node.log}`)
 }
+
+const manifest = (name: string, rest: string): string =>
+  `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
+const libs = Array.from({ length: 8 }, (_, n) => `lib${n}`)
+/** Takes a compiler some time. */
+const work = (n: number): string => `pub fn f${n}(mut words: Vec<String>) -> std::collections::BTreeMap<String, usize> {
+    words.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
+    words.into_iter().enumerate().map(|(at, word)| (format!("{word}-{at}"), at * ${n})).collect()
+}
+`
+
+/** Libraries that use a macro, which reads a file. @param salt what makes them new to everybody */
+const workspace = (salt: string): Record<string, string> => ({
+  'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["makes", ${libs.map((name) => `"${name}"`)}]\n`,
+  'makes/Cargo.toml': manifest('makes', '[lib]\nproc-macro = true\n'),
+  'makes/src/lib.rs': `use proc_macro::TokenStream;
+#[proc_macro] pub fn words(name: TokenStream) -> TokenStream {
+    let words = std::fs::read_to_string(format!("{name}/words.txt")).unwrap();
+    format!("pub const WORDS: &str = {words:?};").parse().unwrap()
+}
+`,
+  ...Object.fromEntries(
+    libs.flatMap((name) => [
+      [`${name}/Cargo.toml`, manifest(name, '[dependencies]\nmakes = { path = "../makes" }\n')],
+      [
+        `${name}/src/lib.rs`,
+        `makes::words!(${name});\n${Array.from({ length: 3 }, (_, n) => work(n)).join('')}// ${salt}\n`,
+      ],
+      [`${name}/words.txt`, name],
+    ]),
+  ),
+})
 
 const names = ['stable', 'nightly'] as const
 const installed = (await capture('rustup', ['toolchain', 'list'])).stdout
@@ -67,8 +100,16 @@ describe('a node without any Rust lends', { skip }, () => {
     await build(dir, name)
   }
 
-  async function plainArtifacts(name: string): Promise<Map<string, Buffer>> {
-    const dir = await cluster.checkout('offline', `plain-${name}`)
+  /** Small builds until Ben has heard of the toolchain; then waits until he has as many of them as are expected. */
+  async function untilFetched(name: string, count: number): Promise<ToolchainsRow> {
+    const heard = ({ fetched, fetching }: ToolchainsRow): boolean => fetched >= count || fetching !== null
+    for (let builds = 0; builds < 20 && !heard(await toolchainsOf(ben)); builds++) await buildSmall(name)
+    return await until(ben, ({ fetched }) => fetched === count)
+  }
+
+  async function plainArtifacts(name: string, files: Readonly<Record<string, string>>): Promise<Map<string, Buffer>> {
+    const dir = join(cluster.dir, `plain-${name}`)
+    await writeFiles(dir, files)
     const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
     const ran = await capture('cargo', [`+${name}`, 'build', '--offline'], { cwd: dir, env })
     assert.equal(ran.code, 0, ran.stderr)
@@ -76,59 +117,32 @@ describe('a node without any Rust lends', { skip }, () => {
   }
 
   /** Builds a workspace from nothing, and compares what came of it with what plain rustc makes. */
-  async function lentBy(name: string): Promise<UnitRow[]> {
-    const dir = await cluster.checkout('offline', `ws-${name}`)
+  async function lentBy(name: string): Promise<{ dir: string; away: UnitRow[] }> {
+    const dir = join(cluster.dir, `ws-${name}`)
+    const files = workspace(`${++made}`)
+    await writeFiles(dir, files)
     const units = await build(dir, name)
-    const expected = await plainArtifacts(name)
+    const expected = await plainArtifacts(name, files)
     const actual = await artifacts(join(dir, 'target'))
     assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort())
     for (const [file, bytes] of expected) assert.ok(actual.get(file)?.equals(bytes), file)
-    return units.filter(({ outcome }) => outcome === 'compiled-mesh')
+    return { dir, away: units.filter(({ outcome }) => outcome === 'compiled-mesh') }
   }
 
   test('with the toolchain that a member builds with, fetched from there', async (t) => {
     await until(ada, ({ served }) => served >= 2)
     assert.deepEqual([(await toolchainsOf(ben)).served, ben.log.includes('toolchain is being fetched')], [0, false])
-    await buildSmall('stable')
     const from = Date.now()
-    await buildSmall('stable')
-    const { bytes, kept } = await until(ben, ({ fetched }) => fetched === 1)
+    const { bytes, kept } = await untilFetched('stable', 1)
     assert.equal(kept, 1)
     t.diagnostic(`${bytes} bytes, ${Date.now() - from} ms`)
-    const away = await lentBy('stable')
-    t.diagnostic(`${away.length} units compiled by ben`)
-    assert.ok(away.length > 0)
   })
 
   test('units that use macros too, watched by the builder’s own observer', async (t) => {
-    const dir = join(cluster.dir, 'macros')
-    const libs = Array.from({ length: 8 }, (_, n) => `lib${n}`)
-    const manifest = (name: string, rest: string): string =>
-      `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
-    const files = {
-      'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["makes", ${libs.map((name) => `"${name}"`)}]\n`,
-      'makes/Cargo.toml': manifest('makes', '[lib]\nproc-macro = true\n'),
-      'makes/src/lib.rs': `use proc_macro::TokenStream;
-#[proc_macro] pub fn words(name: TokenStream) -> TokenStream {
-    let words = std::fs::read_to_string(format!("{name}/words.txt")).unwrap();
-    format!("pub const WORDS: &str = {words:?};").parse().unwrap()
-}
-`,
-      ...Object.fromEntries(
-        libs.flatMap((name) => [
-          [`${name}/Cargo.toml`, manifest(name, '[dependencies]\nmakes = { path = "../makes" }\n')],
-          [`${name}/src/lib.rs`, `makes::words!(${name});\n`],
-          [`${name}/words.txt`, name],
-        ]),
-      ),
-    }
-    for (const [path, content] of Object.entries(files)) {
-      await mkdir(dirname(join(dir, path)), { recursive: true })
-      await writeFile(join(dir, path), content)
-    }
-    const away = (await build(dir, 'stable')).filter(({ outcome }) => outcome === 'compiled-mesh')
+    const { dir, away } = await lentBy('stable')
     t.diagnostic(`${away.length} units compiled by ben`)
-    assert.ok(away.some(({ crate }) => libs.includes(crate)))
+    assert.ok(away.length > 0)
+    for (const { crate } of away) assert.ok(libs.includes(crate), crate)
     // What they read is known: when it changes, they are made anew.
     for (const { crate } of away) await writeFile(join(dir, crate, 'words.txt'), 'changed')
     await rm(join(dir, 'target'), { recursive: true })
@@ -137,10 +151,8 @@ describe('a node without any Rust lends', { skip }, () => {
   })
 
   test('and with another beside it', async (t) => {
-    await buildSmall('nightly')
-    await buildSmall('nightly')
-    await until(ben, ({ fetched }) => fetched === 2)
-    const away = await lentBy('nightly')
+    await untilFetched('nightly', 2)
+    const { away } = await lentBy('nightly')
     t.diagnostic(`${away.length} units compiled by ben`)
     assert.ok(away.length > 0)
   })
@@ -152,10 +164,8 @@ describe('a node without any Rust lends', { skip }, () => {
     assert.deepEqual([row.fetched, row.failed, row.kept], [0, 0, 2])
     assert.equal((await readdir(join(ben.home, 'cache/toolchains'))).length, 2)
     await ada.waitForPeers(1)
-    const dir = await cluster.checkout('offline', 'again')
-    for (const crate of await readdir(join(dir, 'crates'))) {
-      await writeFile(join(dir, 'crates', crate, 'src/lib.rs'), '// Edited.\n', { flag: 'a' })
-    }
+    const dir = join(cluster.dir, 'again')
+    await writeFiles(dir, workspace(`${++made}`))
     const units = await build(dir, 'stable')
     assert.ok(
       units.some(({ outcome }) => outcome === 'compiled-mesh'),

@@ -23,6 +23,7 @@ export const terms: LendTerms = {
   speedPermille: 1000,
   memoryFreeMib: 4096,
   onBattery: false,
+  links: false,
   room: Number.MAX_SAFE_INTEGER,
 }
 

@@ -101,8 +101,8 @@ test('a damaged address book is an empty one', async (t) => {
   }
 })
 
-const pongTo = (nonce: bigint): Uint8Array =>
-  encodeFrame(toBinary(ControlFrameSchema, create(ControlFrameSchema, { body: { case: 'pong', value: { nonce } } })))
+const frameOf = (kind: 'ping' | 'pong', nonce: bigint): Uint8Array =>
+  encodeFrame(toBinary(ControlFrameSchema, create(ControlFrameSchema, { body: { case: kind, value: { nonce } } })))
 
 /** A mesh node that opens the control stream, and a member that greets on it and answers pings until it is told to fall silent. */
 async function withAnswerer(t: TestContext) {
@@ -115,22 +115,34 @@ async function withAnswerer(t: TestContext) {
   const rogue = await makeHost(t, node.membership, higher)
   const said = { silent: false, pings: 0 }
   const carriers: string[] = []
+  let answered = (): void => undefined
+  let say: (frame: Uint8Array) => void = () => undefined
+  /** Resolves when the node has read all that it was answered so far. */
+  const heardOut = async (): Promise<void> => {
+    const answer = new Promise<void>((resolve) => {
+      answered = resolve
+    })
+    say(frameOf('ping', 1n))
+    await answer
+  }
   await rogue.handle(controlProtocol, (stream, connection) => {
     carriers.push(connection.id)
     const reader = new FrameReader({ smallBytes: 65_536, of: () => 65_536 }, (frame) => {
       const { body } = fromBinary(ControlFrameSchema, frame)
+      if (body.case === 'pong') answered()
       if (body.case !== 'ping') return
       said.pings += 1
-      if (!said.silent) stream.send(pongTo(body.value.nonce))
+      if (!said.silent) stream.send(frameOf('pong', body.value.nonce))
     })
     stream.addEventListener('message', (event: StreamMessageEvent) => reader.push(event.data))
+    say = (frame) => void stream.send(frame)
     // A hello of version 1.
     stream.send(encodeFrame(Uint8Array.of(10, 4, 8, 1, 16, 1)))
   })
   const move = (): void => {
     addresses = [{ address: '192.0.2.2' }]
   }
-  return { node, rogue, clock, said, carriers, move }
+  return { node, rogue, clock, said, carriers, move, heardOut }
 }
 
 /** Lets real input and output happen until something is so. */
@@ -155,7 +167,7 @@ test('after a change of the network, a connection that gives no sign of life is 
 })
 
 test('one that answers stays', async (t) => {
-  const { node, rogue, clock, said, move } = await withAnswerer(t)
+  const { node, rogue, clock, said, move, heardOut } = await withAnswerer(t)
   const up = peerEvent(node.mesh, rogue.peerId.toString(), true)
   const connection = await dial(rogue, node.mesh)
   await up
@@ -164,7 +176,7 @@ test('one that answers stays', async (t) => {
   // The change is seen.
   clock.advance(1000)
   await until(() => said.pings > 1)
-  await rogue.services.ping.ping(connection.remotePeer)
+  await heardOut()
   await clock.pass(8000)
   assert.equal(connection.status, 'open')
 })
@@ -190,16 +202,21 @@ test('a member that dials again is met on the new connection when the old one is
 })
 
 test('of two connections to one peer, the one without the control stream is closed', async (t) => {
-  const { node, rogue, clock, carriers } = await withAnswerer(t)
+  const { node, rogue, clock, said, carriers, heardOut } = await withAnswerer(t)
   const up = peerEvent(node.mesh, rogue.peerId.toString(), true)
   const first = await dial(rogue, node.mesh)
   await up
+  await until(() => said.pings > 0)
+  const before = said.pings
   const addresses = node.mesh.addresses().map((address) => multiaddr(address))
   const second = await rogue.dial(addresses, { force: true })
   assert.equal(rogue.getConnections().length, 2)
-  const closed = new Promise((resolve) => second.addEventListener('close', resolve))
-  await clock.pass(30_000)
-  await closed
+  // The node has noticed, and asked the first whether it is alive. No time may pass before it knows that.
+  await until(() => said.pings > before)
+  while (second.status === 'open') {
+    await heardOut()
+    await clock.pass(1000)
+  }
   assert.equal(first.status, 'open')
   assert.deepEqual(carriers, [first.id])
 })

@@ -67,7 +67,17 @@ test('the incremental directory is left out, every other codegen option is kept 
   assert.deepEqual(endOf('-C', 'opt-level=3', '-Copt-level=1', '-g', '-Z', 'threads=2'), [
     ...['-C', 'opt-level=3', '-C', 'opt-level=1', '-g', '-Z', 'threads=2'],
   ])
-  assert.deepEqual(endOf('-C', 'linker=/home/a/ws/ld'), ['-C', 'linker=\0workspace\0/ld'])
+})
+
+test('what is for a linker is left out where none runs', () => {
+  const told = ['-C', 'linker=/home/a/ws/ld', '-Clink_arg=-la_b', '-C', 'link-args=-lc -ld']
+  assert.deepEqual(endOf(...told), [])
+  assert.deepEqual(normalised(unitArgs(['bin'], 'metadata', ...told)), normalised(unitArgs(['bin'], 'metadata')))
+  for (const type of ['bin', 'proc-macro', 'cdylib']) {
+    const argv = normalised(unitArgs([type], 'dep-info,link', ...told)).slice(0, -1)
+    const kept = ['-C', 'linker=\0workspace\0/ld', '-C', 'link-arg=-la_b', '-C', 'link-args=-lc -ld']
+    assert.deepEqual(argv.slice(-kept.length), kept)
+  }
 })
 
 test('this very processor is called by its name; without one there is no action', () => {
@@ -82,7 +92,7 @@ test('this very processor is called by its name; without one there is no action'
 
 test('rustc takes underscores for hyphens in the names of -C and -Z, and there only', () => {
   assert.deepEqual(endOf('-C', 'target_cpu=native'), ['-C', 'target-cpu=native:c0ffee'])
-  assert.deepEqual(endOf('--codegen=link_arg=-la_b'), ['-C', 'link-arg=-la_b'])
+  assert.deepEqual(endOf('--codegen=opt_level=s'), ['-C', 'opt-level=s'])
   assert.deepEqual(endOf('-Zunstable_options'), ['-Z', 'unstable-options'])
   assert.deepEqual(endOf('--cfg', 'a_b="c_d"'), ['--cfg', 'a_b="c_d"'])
 })

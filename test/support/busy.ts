@@ -37,10 +37,19 @@ export async function writeFiles(dir: string, contents: Readonly<Record<string, 
 }
 
 /** A unit that nobody else takes waits for a slot: then a test is to fail by what it finds, not by its time. */
-const mostMs = 90_000
+const usualMs = 90_000
 
-/** Keeps the slots of a node, of which there are `slots`, busy while `work` runs, or for as long as that should take. */
-export async function whileBusy<T>(node: TestNode, dir: string, slots: number, work: () => Promise<T>): Promise<T> {
+/**
+ * Keeps the slots of a node, of which there are `slots`, busy while `work` runs, until it releases them, or for as long as that should take.
+ * @param dir new each time
+ */
+export async function whileBusy<T>(
+  node: TestNode,
+  dir: string,
+  slots: number,
+  work: (release: () => Promise<void>) => Promise<T>,
+  mostMs = usualMs,
+): Promise<T> {
   const names = Array.from({ length: slots }, (_, at) => `held${at}`)
   await writeFiles(dir, files)
   for (const name of names) {
@@ -59,7 +68,7 @@ export async function whileBusy<T>(node: TestNode, dir: string, slots: number, w
       if (tries > 12_000) throw new Error('the slots never became busy')
       await delay(5)
     }
-    return await work()
+    return await work(go)
   } finally {
     clearTimeout(timer)
     await go()

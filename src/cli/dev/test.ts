@@ -7,14 +7,16 @@ import { root, run, runSteps } from './tools.ts'
 const chosen = process.argv.slice(2)
 const failed = chosen.length > 0 ? [] : await runSteps(checks)
 const all = globSync('test/**/*.test.ts', { cwd: root }).sort()
+/** Some of these are about who answers in time, and some take whatever they can get of this machine. */
+const isAlone = (file: string): boolean => /^test\/(execute|market|mesh)\//.test(file)
 const isBuild = (file: string): boolean => file.startsWith('test/e2e/')
-// Builds wait for each other's units half of the time, so they share the processors. All others run one by one: some are about
-// who answers in time, and some take whatever they can get of this machine.
+// Most of a test is its start, and builds wait for each other's units half of the time: so they share the processors.
 const rounds =
   chosen.length > 0
     ? [{ files: chosen, atOnce: 1 }]
     : [
-        { files: all.filter((file) => !isBuild(file)), atOnce: 1 },
+        { files: all.filter((file) => !isBuild(file) && !isAlone(file)), atOnce: availableParallelism() },
+        { files: all.filter(isAlone), atOnce: 1 },
         { files: all.filter(isBuild), atOnce: availableParallelism() },
       ]
 // No single test may hang the whole run; the longest builds a workspace on three nodes.
