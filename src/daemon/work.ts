@@ -14,11 +14,15 @@ import type { Lent, Work } from './compile-needs.ts'
 import type { ThinArchives } from './thin-archives.ts'
 import { stayingTask, taskAlone, taskOf } from './units.ts'
 
+const maxFirstDirs = 4096
+
 /** What units that were not recalled are made from, each looked at once. */
 export class Works {
   readonly #trees: Trees
   readonly #thin: Pick<ThinArchives, 'of'>
   readonly #lent = new WeakMap<PlannedAction, Lent>()
+  /** By action key (hex): the package of the first unit that nobody else could compile. */
+  readonly #firstDirs = new Map<string, string>()
 
   constructor(trees: Trees, thin: Pick<ThinArchives, 'of'>) {
     this.#trees = trees
@@ -31,8 +35,7 @@ export class Works {
    */
   async of(planned: PlannedAction, build: Uint8Array, isAlone: boolean): Promise<Work> {
     if (isAlone) {
-      const key = `${hexOf(planned.key)} ${planned.source.dir}`
-      return { key, shared: undefined, task: taskAlone(planned, build), lent: planned }
+      return { key: await this.#keyAlone(planned), shared: undefined, task: taskAlone(planned, build), lent: planned }
     }
     const lent = await this.lend(planned)
     // Too much, or gone: the unit stays here, and rustc will say what is wrong.
@@ -40,6 +43,21 @@ export class Works {
     const shared = workKey(digestOf(planned.key), digestOf(lent.inputs.own.cid))
     const task = taskOf(lent.planned, lent.inputs, build)
     return { key: Buffer.from(shared).toString('hex'), shared, task, lent: lent.planned }
+  }
+
+  /** The package is looked at only when the same action was asked for elsewhere: two checkouts that are built at once. */
+  async #keyAlone({ key, source: { dir } }: PlannedAction): Promise<string> {
+    const action = hexOf(key)
+    const first = this.#firstDirs.get(action) ?? dir
+    this.#firstDirs.set(action, first)
+    for (const oldest of this.#firstDirs.keys()) {
+      if (this.#firstDirs.size <= maxFirstDirs) break
+      this.#firstDirs.delete(oldest)
+    }
+    if (first === dir) return `${action} ${dir}`
+    const [there, here] = [await treeAt(this.#trees, first), await treeAt(this.#trees, dir)]
+    if (there === undefined) this.#firstDirs.set(action, dir)
+    return `${action} ${there !== undefined && here?.equals(there) ? first : dir}`
   }
 
   /** What others would be given of a unit, looked at if it was not yet; undefined when that cannot be told. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { cp, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Works } from '../../src/daemon/work.ts'
@@ -63,4 +63,11 @@ test('of a unit that nobody else can compile now only what is known anyway is lo
     ['src/lib.rs'],
   )
   assert.equal(works.lentOf(elsewhere), lent)
+  // Two checkouts of the same sources are the same work, until one of them is edited.
+  const keyOf = async (each: PlannedAction): Promise<string> => (await works.of(each, build, true)).key
+  await cp(join(dir, 'b'), join(dir, 'c'), { recursive: true })
+  const copy: PlannedAction = { ...unit, source: { ...unit.source, dir: join(dir, 'c') } }
+  assert.equal(await keyOf(copy), await keyOf(elsewhere))
+  await writeFile(join(dir, 'c/src/lib.rs'), 'pub fn c() {}\n')
+  assert.notEqual(await keyOf(copy), await keyOf(elsewhere))
 })
