@@ -14,15 +14,11 @@ import type { Lent, Work } from './compile-needs.ts'
 import type { ThinArchives } from './thin-archives.ts'
 import { stayingTask, taskAlone, taskOf } from './units.ts'
 
-const maxFirstDirs = 4096
-
 /** What units that were not recalled are made from, each looked at once. */
 export class Works {
   readonly #trees: Trees
   readonly #thin: Pick<ThinArchives, 'of'>
   readonly #lent = new WeakMap<PlannedAction, Lent>()
-  /** By action key (hex): the package of the first unit that nobody else could compile. */
-  readonly #firstDirs = new Map<string, string>()
 
   constructor(trees: Trees, thin: Pick<ThinArchives, 'of'>) {
     this.#trees = trees
@@ -45,19 +41,11 @@ export class Works {
     return { key: Buffer.from(shared).toString('hex'), shared, task, lent: lent.planned }
   }
 
-  /** The package is looked at only when the same action was asked for elsewhere: two checkouts that are built at once. */
-  async #keyAlone({ key, source: { dir } }: PlannedAction): Promise<string> {
-    const action = hexOf(key)
-    const first = this.#firstDirs.get(action) ?? dir
-    this.#firstDirs.set(action, first)
-    for (const oldest of this.#firstDirs.keys()) {
-      if (this.#firstDirs.size <= maxFirstDirs) break
-      this.#firstDirs.delete(oldest)
-    }
-    if (first === dir) return `${action} ${dir}`
-    const [there, here] = [await treeAt(this.#trees, first), await treeAt(this.#trees, dir)]
-    if (there === undefined) this.#firstDirs.set(action, dir)
-    return `${action} ${there !== undefined && here?.equals(there) ? first : dir}`
+  /** Packages from outside lie in one place for all builds; of people's own there can be several checkouts that are built at once. */
+  async #keyAlone({ key, source: { root, dir } }: PlannedAction): Promise<string> {
+    const isShared = root === 'registry' || root === 'git'
+    const tree = isShared ? dir : await treeAt(this.#trees, dir)
+    return `${hexOf(key)} ${tree ?? randomUUID()}`
   }
 
   /** What others would be given of a unit, looked at if it was not yet; undefined when that cannot be told. */

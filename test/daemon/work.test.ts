@@ -41,7 +41,7 @@ test('no library that a private unit is linked with is made ready for others', a
 
 test('of a unit that nobody else can compile now only what is known anyway is looked at', async (t) => {
   const dir = await temporaryDirectory(t)
-  const unit: PlannedAction = { ...planned, source: { root: 'workspace', path: '', dir: join(dir, 'a') } }
+  const unit: PlannedAction = { ...planned, source: { root: 'registry', path: 'a', dir: join(dir, 'a') } }
   const works = new Works(new Trees(new StatDigests()), { of: async () => assert.fail('made ready for others') })
   const build = new Uint8Array(16)
   const work = await works.of(unit, build, true)
@@ -50,7 +50,7 @@ test('of a unit that nobody else can compile now only what is known anyway is lo
     [undefined, unit, true, undefined],
   )
   // The same action from other sources is other work.
-  const elsewhere: PlannedAction = { ...unit, source: { ...unit.source, dir: join(dir, 'b') } }
+  const elsewhere: PlannedAction = { ...unit, source: { root: 'workspace', path: '', dir: join(dir, 'b') } }
   assert.notEqual((await works.of(elsewhere, build, true)).key, work.key)
   assert.equal((await works.of({ ...unit }, build, true)).key, work.key)
   // Asked for later, it is looked at after all; here it is gone.
@@ -66,7 +66,7 @@ test('of a unit that nobody else can compile now only what is known anyway is lo
   // Two checkouts of the same sources are the same work, until one of them is edited.
   const keyOf = async (each: PlannedAction): Promise<string> => (await works.of(each, build, true)).key
   await cp(join(dir, 'b'), join(dir, 'c'), { recursive: true })
-  const copy: PlannedAction = { ...unit, source: { ...unit.source, dir: join(dir, 'c') } }
+  const copy: PlannedAction = { ...elsewhere, source: { ...elsewhere.source, dir: join(dir, 'c') } }
   assert.equal(await keyOf(copy), await keyOf(elsewhere))
   await writeFile(join(dir, 'c/src/lib.rs'), 'pub fn c() {}\n')
   assert.notEqual(await keyOf(copy), await keyOf(elsewhere))
