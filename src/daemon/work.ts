@@ -35,8 +35,7 @@ export class Works {
    */
   async of(planned: PlannedAction, build: Uint8Array, isAlone: boolean): Promise<Work> {
     if (isAlone) {
-      const key = `${hexOf(planned.key)} ${planned.source.dir}`
-      return { key, shared: undefined, task: taskAlone(planned, build), lent: planned }
+      return { key: await this.#keyAlone(planned), shared: undefined, task: taskAlone(planned, build), lent: planned }
     }
     const lent = await this.lend(planned)
     // Too much, or gone: the unit stays here, and rustc will say what is wrong.
@@ -44,6 +43,13 @@ export class Works {
     const shared = workKey(digestOf(planned.key), digestOf(lent.inputs.own.cid))
     const task = taskOf(lent.planned, lent.inputs, build)
     return { key: Buffer.from(shared).toString('hex'), shared, task, lent: lent.planned }
+  }
+
+  /** Packages from outside lie in one place for all builds; of people's own there can be several checkouts that are built at once. */
+  async #keyAlone({ key, source: { root, dir } }: PlannedAction): Promise<string> {
+    const isShared = root === 'registry' || root === 'git'
+    const tree = isShared ? dir : await treeAt(this.#trees, dir)
+    return `${hexOf(key)} ${tree ?? randomUUID()}`
   }
 
   /** What others would be given of a unit, looked at if it was not yet; undefined when that cannot be told. */

@@ -2,7 +2,6 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { daemonFlags } from '../../src/cli/daemon-program.ts'
 import { Cluster, capture, cratesIoReachable, lastReport, type TestNode } from '../support/cluster.ts'
 
 /**
@@ -78,11 +77,7 @@ interface Run extends Cost {
 }
 
 async function measure(): Promise<void> {
-  const flags = [
-    process.env.NODE_OPTIONS ?? '',
-    ...daemonFlags,
-    ...(profile === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(profile)}`]),
-  ]
+  const flags = profile === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(profile)}`]
   if (profile !== '') await mkdir(profile, { recursive: true })
   const cluster = await Cluster.start(['one'], undefined, () => ({ NODE_OPTIONS: flags.join(' ') }))
   try {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { cp, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { StaysHere } from '../../src/daemon/stays-here.ts'
@@ -42,7 +42,7 @@ test('no library that a private unit is linked with is made ready for others', a
 
 test('of a unit that nobody else can compile now only what is known anyway is looked at', async (t) => {
   const dir = await temporaryDirectory(t)
-  const unit: PlannedAction = { ...planned, source: { root: 'workspace', path: '', dir: join(dir, 'a') } }
+  const unit: PlannedAction = { ...planned, source: { root: 'registry', path: 'a', dir: join(dir, 'a') } }
   const works = new Works(
     new Trees(new StatDigests()),
     { of: async () => assert.fail('made ready for others') },
@@ -55,7 +55,7 @@ test('of a unit that nobody else can compile now only what is known anyway is lo
     [undefined, unit, true, undefined],
   )
   // The same action from other sources is other work.
-  const elsewhere: PlannedAction = { ...unit, source: { ...unit.source, dir: join(dir, 'b') } }
+  const elsewhere: PlannedAction = { ...unit, source: { root: 'workspace', path: '', dir: join(dir, 'b') } }
   assert.notEqual((await works.of(elsewhere, build, true)).key, work.key)
   assert.equal((await works.of({ ...unit }, build, true)).key, work.key)
   // Asked for later, it is looked at after all; here it is gone.
@@ -68,6 +68,13 @@ test('of a unit that nobody else can compile now only what is known anyway is lo
     ['src/lib.rs'],
   )
   assert.equal(works.lentOf(elsewhere), lent)
+  // Two checkouts of the same sources are the same work, until one of them is edited.
+  const keyOf = async (each: PlannedAction): Promise<string> => (await works.of(each, build, true)).key
+  await cp(join(dir, 'b'), join(dir, 'c'), { recursive: true })
+  const copy: PlannedAction = { ...elsewhere, source: { ...elsewhere.source, dir: join(dir, 'c') } }
+  assert.equal(await keyOf(copy), await keyOf(elsewhere))
+  await writeFile(join(dir, 'c/src/lib.rs'), 'pub fn c() {}\n')
+  assert.notEqual(await keyOf(copy), await keyOf(elsewhere))
 })
 
 test('a test goes away with the paths of programs that it has in it, and by the names of their roots otherwise', async (t) => {
