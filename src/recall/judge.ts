@@ -3,7 +3,7 @@ import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
 import { type Members, peerIdOf } from '../mesh/members.ts'
-import { personOf } from '../mesh/people.ts'
+import { peopleBehind } from '../mesh/people.ts'
 import { hex, sameBytes } from '../mesh/statement.ts'
 import type { ReadSet, Result, Trace } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
@@ -109,10 +109,10 @@ export class Judge {
   /** The one behind a claim that counts. */
   witness({ body: { signer } }: SignedClaim): Witness {
     const { members } = this.#needs
-    if (sameBytes(signer, members.key)) return { person: hex(signer), name: '', isCi: false, isSelf: true }
+    if (sameBytes(signer, members.key)) return { people: new Set([hex(signer)]), name: '', isCi: false, isSelf: true }
     const { name, roles } = members.roster.verify(signer, members.now)
-    const person = personOf(members.roster, signer, members.now)
-    return { person, name, isCi: roles.includes('ci'), isSelf: false }
+    const people = peopleBehind(members.roster, signer, members.now)
+    return { people, name, isCi: roles.includes('ci'), isSelf: false }
   }
 
   /** Claims kept here that count, of an action (hex). */
