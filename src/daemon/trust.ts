@@ -17,7 +17,7 @@ import type { Disputed } from '../recall/recall.ts'
 import { isAbout, type SignedClaim, subjectOf, unwatched } from '../recall/signed-claim.ts'
 import type { TraceStore } from '../store/traces.ts'
 import { hexOf } from '../wire/cid.ts'
-import { Audits, isToBeAudited } from './audits.ts'
+import { Audits, type Guests, isToBeAudited } from './audits.ts'
 import type { Accepted, Lent } from './compile-needs.ts'
 import { Determinism } from './determinism.ts'
 import type { Given } from './given.ts'
@@ -39,6 +39,7 @@ export interface TrustNeeds {
   machine: Machine
   /** No cargo is at work and no unit in flight here. */
   isQuiet(): boolean
+  guests: Guests
   trouble(error: ShoalError): void
   /** Runs an action in the sandbox with inputs that are in the store; undefined when that cannot be done. */
   rerun(action: Uint8Array, inputs: CID, signal: AbortSignal): Promise<Rerun | undefined>

@@ -48,6 +48,7 @@ class Desk {
         log: silentLogger,
         machine: { cores: 2, busyCores: () => 0, onBattery: () => false, freeMemoryBytes: () => 2 ** 40 },
         isQuiet: () => true,
+        guests: { areAll: () => true, hold: () => undefined },
         trouble: ({ code }) => desk.troubles.push(code),
         rerun: async () => desk.rerun(),
         keepInputs: async () => undefined,

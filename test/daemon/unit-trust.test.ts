@@ -29,6 +29,7 @@ test('what nothing may leave of is not put within the reach of others to be run 
       log: silentLogger,
       machine: { cores: 2, busyCores: () => 0, onBattery: () => false, freeMemoryBytes: () => 2 ** 40 },
       isQuiet: () => false,
+      guests: { areAll: () => true, hold: () => undefined },
       trouble: () => undefined,
       rerun: async () => undefined,
       keepInputs: async () => {
