@@ -31,7 +31,6 @@ import { Causes } from './causes.ts'
 import { collectLinked, collectResult } from './collect.ts'
 import { compile } from './compile.ts'
 import type { CompileNeeds } from './compile-needs.ts'
-import { EarlyWord } from './early-word.ts'
 import { EditedUnits } from './edited.ts'
 import type { Given } from './given.ts'
 import { Learnt } from './learnt.ts'
@@ -115,7 +114,6 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
-  const earlyWord = new EarlyWord(clock)
   const works = new Works(trees, new ThinArchives(blocks, digests))
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** For lenders that have no Rust, and so have not built one. */
@@ -210,7 +208,6 @@ export async function openUnits(
             isLent && !privateUnits.hasKey(hexOf(planned.key)) ? works.lentOf(planned) : undefined,
           ),
           market,
-          earlyWord,
           placeOf: (planned, variables) =>
             placeOf(planned, variables, {
               view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),

@@ -17,9 +17,10 @@ import type { Disputed } from '../recall/recall.ts'
 import { isAbout, type SignedClaim, subjectOf, unwatched } from '../recall/signed-claim.ts'
 import type { TraceStore } from '../store/traces.ts'
 import { hexOf } from '../wire/cid.ts'
-import { Audits, type Guests, isToBeAudited } from './audits.ts'
-import type { Accepted, Lent } from './compile-needs.ts'
+import { type Audit, Audits, type Guests, isToBeAudited } from './audits.ts'
+import type { Accepted, BrokenWord, Lent } from './compile-needs.ts'
 import { Determinism } from './determinism.ts'
+import { EarlyWord } from './early-word.ts'
 import type { Given } from './given.ts'
 import type { Machine } from './machine.ts'
 import { Standings, type StandingView } from './standing.ts'
@@ -76,13 +77,14 @@ export class Trust {
   readonly standings: Standings
   readonly determinism: Determinism
   readonly unexplained: Unexplained
+  readonly earlyWord: EarlyWord
   readonly #needs: TrustNeeds
   readonly #sampling: { share: number; first: number }
 
   private constructor(
     needs: TrustNeeds,
     { trust }: TrustInit,
-    parts: { standings: Standings; determinism: Determinism; unexplained: Unexplained },
+    parts: { standings: Standings; determinism: Determinism; unexplained: Unexplained; earlyWord: EarlyWord },
   ) {
     const { members, log } = needs
     this.#needs = needs
@@ -90,6 +92,7 @@ export class Trust {
     this.standings = parts.standings
     this.determinism = parts.determinism
     this.unexplained = parts.unexplained
+    this.earlyWord = parts.earlyWord
     this.judge = new Judge({
       members,
       store: new ClaimStore({ datastore: needs.claims ?? needs.datastore, log }),
@@ -104,11 +107,13 @@ export class Trust {
 
   static async open(needs: TrustNeeds, init: TrustInit): Promise<Trust> {
     const parts = { standings: await Standings.open(needs), determinism: await Determinism.open(needs) }
-    return new Trust(needs, init, { ...parts, unexplained: await Unexplained.open(needs) })
+    const words = { unexplained: await Unexplained.open(needs), earlyWord: await EarlyWord.open(needs) }
+    return new Trust(needs, init, { ...parts, ...words })
   }
 
   async stop(): Promise<void> {
     await this.audits.stop()
+    await this.earlyWord.saved()
   }
 
   /**
@@ -219,6 +224,45 @@ export class Trust {
     const { cid } = encodeResult(result)
     const about = { package: packageOf({ action }), tier, at: this.#needs.clock.wall() }
     return await this.judge.sign({ ...result, cid }, reads, about)
+  }
+
+  /**
+   * Metadata of a lender was announced to cargo, and then not what belongs to it came. What it announced is made again when there is time for
+   * that: so who was honest and only lost is believed again, and who was not never.
+   * @param lent as for `accepted`
+   */
+  brokeEarlyWord(lent: Lent | undefined, { peer, metadata, isProven }: BrokenWord): void {
+    this.earlyWord.broke(peer, isProven)
+    if (isProven || lent === undefined || lent.planned.notAway !== undefined) return
+    const { planned, inputs } = lent
+    const announced = metadata.multihash.digest
+    const came: Uint8Array[] = []
+    const audit: Audit = {
+      key: `early ${hexOf(planned.key)}`,
+      crate: planned.crate,
+      case: async () => {
+        came.length = 0
+        return { claims: [], own: { outputs: announced, reads: unwatched }, usesMacros: planned.usesMacros }
+      },
+      rerun: async (signal) => {
+        const rerun = await this.#needs.rerun(planned.actionBytes, inputs.inputs.cid, signal)
+        if (rerun?.metadata === undefined) return undefined
+        came.push(rerun.metadata.multihash.digest)
+        return { outputs: rerun.metadata.multihash.digest, reads: undefined }
+      },
+      settle: async (verdict) => {
+        const [first, second] = came
+        if (verdict.kind === 'agreed') this.earlyWord.kept(peer)
+        if (verdict.kind !== 'unsteady' || first === undefined || second === undefined) return
+        if (!sameBytes(first, second)) return
+        this.earlyWord.broke(peer, true)
+        if (await this.unexplained.note(peer, packageOf(planned))) await this.standings.unexplained(peer)
+      },
+    }
+    this.#needs
+      .keepInputs(planned, inputs)
+      .then(() => this.audits.add(audit))
+      .catch((error: unknown) => this.#needs.log.info('not tried', { code: toShoalError(error).code }))
   }
 
   /** For `peers`. */

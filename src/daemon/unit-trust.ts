@@ -10,7 +10,8 @@ import type { Trust } from './trust.ts'
  *   what an audit reads is within the reach of others
  */
 export function unitTrust(
-  trust: Pick<Trust, 'lent' | 'accepted' | 'made' | 'madeHere'> & {
+  trust: Pick<Trust, 'lent' | 'accepted' | 'made' | 'madeHere' | 'brokeEarlyWord'> & {
+    earlyWord: Pick<Trust['earlyWord'], 'isTaken'>
     determinism: Pick<Trust['determinism'], 'isUnsteady'>
   },
   policies: readonly Policy[],
@@ -23,6 +24,8 @@ export function unitTrust(
     },
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
+    takesEarly: (peer) => trust.earlyWord.isTaken(peer),
+    brokeEarlyWord: (planned, broken) => trust.brokeEarlyWord(lentOf(planned), broken),
     accepted: (planned, claims, made) => trust.accepted(planned, lentOf(planned), claims, made),
     madeHere: (planned, made) => trust.madeHere(planned, made),
     made: (planned, made, disputed) => trust.made(planned, lentOf(planned), { ...made, disputed }),

@@ -191,7 +191,7 @@ export class Unit {
 
   async #announceEarly(metadata: EarlyMetadata, signal: AbortSignal): Promise<void> {
     const { peer, name, cid, size, depInfo } = metadata
-    if (!this.#needs.earlyWord.isTaken(peer)) return
+    if (!this.#needs.trust.takesEarly(peer)) return
     try {
       const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
       if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
@@ -208,8 +208,8 @@ export class Unit {
   }
 
   #brokeEarlyWord(isProven: boolean): void {
-    const peer = this.#announcedBy
-    if (peer !== undefined && this.isAnnounced) this.#needs.earlyWord.broke(peer, isProven)
+    const [peer, metadata] = [this.#announcedBy, this.#delivery.announcedMetadata]
+    if (peer !== undefined && metadata) this.#needs.trust.brokeEarlyWord(this.#planned, { peer, metadata, isProven })
   }
 
   async #acceptFromAway({ peer, result: bytes, trace, claim: word }: Placement & { kind: 'away' }): Promise<void> {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { basename } from 'node:path'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { ShoalError } from '../../src/base/errors.ts'
@@ -11,6 +13,7 @@ import type { ShimLink } from '../../src/daemon/shim-link.ts'
 import { StaysHere } from '../../src/daemon/stays-here.ts'
 import { stayingTask } from '../../src/daemon/units.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
+import { openIndexDb } from '../../src/store/index-db.ts'
 import { ManualClock } from '../mesh/fixture.ts'
 import { content, placeIn, planned, result } from '../recall/support.ts'
 import { Court, peerOf } from '../recall/words.ts'
@@ -41,6 +44,8 @@ class Desk {
       objectionToLending: () => undefined,
       lent: unexpected,
       accepted: async () => undefined,
+      takesEarly: unexpected,
+      brokeEarlyWord: unexpected,
       madeHere: async () => undefined,
       made: async () => [],
     },
@@ -48,7 +53,6 @@ class Desk {
       place: async () => ({ kind: 'here', reason: 'must-stay', returned: undefined, release: () => undefined }),
       fault: unexpected,
     },
-    earlyWord: { isTaken: unexpected, broke: unexpected },
     work: async () => ({ key: 'work', shared: undefined, task: stayingTask(new Uint8Array(16)), lent: planned }),
     claim: unexpected,
     staying: unexpected,
@@ -204,9 +208,15 @@ test('whose word a result stands on is written down before it is kept, and it is
   }
 })
 
-test('who was lost after its metadata was announced is not believed early for an hour, and then never; who lied, never', async () => {
+test('who was lost after its metadata was announced is not believed early for an hour, and then never; who lied, never', async (t) => {
   const clock = new ManualClock()
-  const earlyWord = new EarlyWord(clock)
+  const dir = await mkdtemp(join(tmpdir(), 'shoal-early-'))
+  const { datastore, close } = await openIndexDb({ dir, log: silentLogger })
+  t.after(async () => {
+    await close()
+    await rm(dir, { recursive: true, force: true })
+  })
+  let earlyWord = await EarlyWord.open({ datastore, clock, log: silentLogger })
   const [metadata] = result.outputs
   assert.ok(metadata)
   const { name, cid, size } = metadata
@@ -222,7 +232,14 @@ test('who was lost after its metadata was announced is not believed early for an
     }
     await compile(shim, {
       ...desk.needs,
-      earlyWord,
+      trust: {
+        ...desk.needs.trust,
+        takesEarly: (who) => earlyWord.isTaken(who),
+        brokeEarlyWord: (_planned, broken) => {
+          assert.ok(broken.metadata.equals(cid))
+          earlyWord.broke(broken.peer, broken.isProven)
+        },
+      },
       staying: () => stayingTask(new Uint8Array(16)),
       prepare: async () => true,
       declaredReads: async () => ({ reads: [], env: [] }),
@@ -250,4 +267,12 @@ test('who was lost after its metadata was announced is not believed early for an
   assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [true, false])
   clock.advance(36_000_000)
   assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [false, false])
+  // Whatever is started anew.
+  await earlyWord.saved()
+  earlyWord = await EarlyWord.open({ datastore, clock, log: silentLogger })
+  assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [false, false])
+  // What was announced came out here all the same: the first time again after a pause, as if it had been lost once.
+  earlyWord.kept('ann')
+  earlyWord.kept('bob')
+  assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [true, false])
 })

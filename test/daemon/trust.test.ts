@@ -351,3 +351,30 @@ test('a lender has to put its own name to what it delivers', async (t) => {
   await desk.trust.judge.store.add([by(ann, of.giving('else')), by(max, of.giving('else'))])
   await assert.rejects(lent(ivy, another.bytes), { code: 'ERR_DISPUTED' }, 'somebody says otherwise')
 })
+
+test('of a lender that was lost after its metadata was announced it is found out whether that was right', async (t) => {
+  const desk = await Desk.open(t)
+  const { ann, ivy } = desk.court.mesh
+  const of = unit('serde')
+  const announced = { metadata: content('right'), isProven: false }
+  const lose = async (by: Person, out: readonly string[]) => {
+    let runs = 0
+    desk.rerun = () => ({ ...comesOut(''), metadata: content(out[runs++ % out.length] ?? '') })
+    desk.trust.brokeEarlyWord({ planned: of.planned, inputs }, { ...announced, peer: peerOf(by) })
+    assert.equal(desk.trust.earlyWord.isTaken(peerOf(by)), false)
+    await turn()
+    await desk.rest()
+    return desk.trust.earlyWord.isTaken(peerOf(by))
+  }
+  // Honest, as often as it likes.
+  for (let time = 0; time < 3; time += 1) assert.equal(await lose(ann, ['right']), true)
+  // What comes out differently each time says nothing of anybody: it has to wait.
+  assert.equal(await lose(ann, ['this', 'that']), false)
+  desk.clock.advance(3_600_000)
+  assert.equal(desk.trust.earlyWord.isTaken(peerOf(ann)), true)
+  assert.equal(desk.trust.view(peerOf(ann)), undefined)
+  assert.equal(await lose(ivy, ['other']), false)
+  desk.clock.advance(36_000_000)
+  assert.equal(desk.trust.earlyWord.isTaken(peerOf(ivy)), false)
+  assert.equal(desk.trust.view(peerOf(ivy))?.unexplained, 1)
+})
