@@ -87,6 +87,18 @@ export interface UnitTrust {
   brokeEarlyWord(planned: PlannedAction, broken: BrokenWord): void
   /** A result of others, or one that was made of what they did, was delivered. */
   accepted(planned: PlannedAction, claims: readonly SignedClaim[], made: Accepted): Promise<void>
+  /** Who is behind a claim; undefined for this node itself. */
+  giver(claim: SignedClaim): string | undefined
+  /**
+   * Whose word a unit is that was made here of a part of it.
+   * @param claims about the part, or about all of it
+   * @returns this node's own when it has made the part as well, else these
+   */
+  whole(
+    planned: PlannedAction,
+    claims: readonly SignedClaim[],
+    made: { result: Result; reads: ReadSet },
+  ): Promise<readonly SignedClaim[]>
   /** It was compiled here, and holds for this place only: keeps in mind that it is this node's own. */
   madeHere(planned: PlannedAction, made: { result: Result; reads: ReadSet }): Promise<void>
   /**
@@ -112,6 +124,8 @@ export interface CompileNeeds extends DeliverNeeds {
       place: Place,
       options: { expectedMs: number; signal: AbortSignal; work: Uint8Array | undefined },
     ): Promise<Recalled | Refused | undefined>
+    /** Whose word is behind what is kept here. */
+    whose(planned: PlannedAction, kept: Recalled): Promise<SignedClaim[]>
     remember(result: Result, reads: ReadSet, claims: readonly SignedClaim[]): Promise<void>
   }
   trust: UnitTrust

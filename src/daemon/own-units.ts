@@ -197,6 +197,7 @@ export async function openUnits(
           },
           recall: {
             own: (planned, place) => recall.own(planned, place, policies),
+            whose: (planned, kept) => recall.whose(planned, kept),
             mesh: async (planned, place, options) =>
               isPrivate === false ? await recall.mesh(planned, place, { ...options, policies }) : undefined,
             remember: async (result, reads, claims) => {

@@ -11,7 +11,7 @@ import type { LentInputs } from '../plan/lent-inputs.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { ClaimStore } from '../recall/claim-store.ts'
-import { readTrace } from '../recall/evidence.ts'
+import { isBound, readTrace } from '../recall/evidence.ts'
 import { contradict, Judge, type JudgeNeeds, packageOf } from '../recall/judge.ts'
 import type { Disputed } from '../recall/recall.ts'
 import { isAbout, type SignedClaim, subjectOf, unwatched } from '../recall/signed-claim.ts'
@@ -160,7 +160,7 @@ export class Trust {
     [claim]: readonly SignedClaim[],
     { result, looked }: Accepted,
   ): Promise<void> {
-    if (claim === undefined || this.judge.isOwn(claim)) return
+    if (claim === undefined || this.judge.isOurs(claim)) return
     const signer = peerIdOf(claim.body.signer)
     this.standings.accepted(signer)
     const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0, lies: [] }
@@ -196,6 +196,25 @@ export class Trust {
       await this.#audit(planned, lent, { claims: against, own: { outputs, reads }, gift: undefined })
     }
     return [claim]
+  }
+
+  /** Who is behind a claim; undefined for this node itself. */
+  giver(claim: SignedClaim): string | undefined {
+    return this.judge.isOurs(claim) ? undefined : peerIdOf(claim.body.signer)
+  }
+
+  /** Of a unit that was linked here of objects that this node has made as well: its word on the whole. Else the claims as they are. */
+  async whole(
+    planned: PlannedAction,
+    lent: Lent | undefined,
+    claims: readonly SignedClaim[],
+    made: { result: Result; reads: ReadSet },
+  ): Promise<readonly SignedClaim[]> {
+    const [about] = claims
+    if (about === undefined || about.body.action.equals(planned.key) || !this.judge.isOurs(about)) return claims
+    if (!isBound(made.reads)) return await this.made(planned, lent, { ...made, disputed: [] })
+    await this.madeHere(planned, made)
+    return []
   }
 
   /** This node has compiled something itself that holds for one place: its word on it, which nobody else is given. */

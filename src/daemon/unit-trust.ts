@@ -10,7 +10,7 @@ import type { Trust } from './trust.ts'
  *   what an audit reads is within the reach of others
  */
 export function unitTrust(
-  trust: Pick<Trust, 'lent' | 'accepted' | 'made' | 'madeHere' | 'brokeEarlyWord'> & {
+  trust: Pick<Trust, 'lent' | 'accepted' | 'giver' | 'whole' | 'made' | 'madeHere' | 'brokeEarlyWord'> & {
     earlyWord: Pick<Trust['earlyWord'], 'isTaken'>
     determinism: Pick<Trust['determinism'], 'isUnsteady'>
   },
@@ -27,6 +27,8 @@ export function unitTrust(
     takesEarly: (peer) => trust.earlyWord.isTaken(peer),
     brokeEarlyWord: (planned, broken) => trust.brokeEarlyWord(lentOf(planned), broken),
     accepted: (planned, claims, made) => trust.accepted(planned, lentOf(planned), claims, made),
+    giver: (claim) => trust.giver(claim),
+    whole: (planned, claims, made) => trust.whole(planned, lentOf(planned), claims, made),
     madeHere: (planned, made) => trust.madeHere(planned, made),
     made: (planned, made, disputed) => trust.made(planned, lentOf(planned), { ...made, disputed }),
   }

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
-import { peerIdOf } from '../mesh/members.ts'
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
@@ -255,9 +254,9 @@ export class Unit {
   ): Promise<void> {
     const [about] = claims
     try {
-      if (about !== undefined) await this.#needs.delivered(this.#planned, result, peerIdOf(about.body.signer))
+      if (about !== undefined) await this.#needs.delivered(this.#planned, result, this.#needs.trust.giver(about))
       if (typeof reads === 'string') this.#reason = reads
-      else await this.#remember(result, reads, claims)
+      else await this.#remember(result, reads, await this.#needs.trust.whole(this.#planned, claims, { result, reads }))
     } finally {
       if (typeof looked !== 'string') await this.#needs.trust.accepted(this.#planned, claims, { result, looked })
     }

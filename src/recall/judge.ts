@@ -23,7 +23,7 @@ import {
 } from './signed-claim.ts'
 
 export interface JudgeNeeds {
-  members: Pick<Members, 'genesis' | 'key' | 'now' | 'objectionTo' | 'roster' | 'signer'>
+  members: Pick<Members, 'formerKeys' | 'genesis' | 'key' | 'now' | 'objectionTo' | 'roster' | 'signer'>
   store: ClaimStore
   /** Whether a member has been caught: nothing that it says is used. */
   isLiar(peerId: string): boolean
@@ -156,15 +156,23 @@ export class Judge {
     return kept.filter((other) => contradict(other, claim) && this.#isBelieved(other))
   }
 
-  /** This node's own claims about an action, whatever became of the package: what it has computed itself is always good for itself. */
+  /**
+   * This node's own claims about an action, whatever became of the package: what it has computed itself is always good for itself, also
+   * under a key that it had before. Those of others that say the same under such a key are not let in: it is a member's no more.
+   */
   async ownOf({ key }: Pick<PlannedAction, 'key'>): Promise<SignedClaim[]> {
-    return (await this.store.of(hexOf(key))).filter((claim) => this.isOwn(claim) && isWatched(claim))
+    return (await this.store.of(hexOf(key))).filter((claim) => this.isOurs(claim) && isWatched(claim))
+  }
+
+  /** Whether it is this node's word, under the key that it has or one that it had. */
+  isOurs(claim: SignedClaim): boolean {
+    return this.isOwn(claim) || this.#needs.members.formerKeys.some((key) => sameBytes(key, claim.body.signer))
   }
 
   /** Keeps claims as they came: those that count outlast those that do not, and this node's own outlast both. @throws ShoalError ERR_STORE */
   async keep(claims: readonly SignedClaim[]): Promise<void> {
     await this.store.add(claims, (claim) => {
-      if (this.isOwn(claim)) return 'own'
+      if (this.isOurs(claim)) return 'own'
       return isWatched(claim) && this.counts(claim) ? 'counting' : 'idle'
     })
   }

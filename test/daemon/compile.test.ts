@@ -12,6 +12,7 @@ import { EarlyWord } from '../../src/daemon/early-word.ts'
 import type { ShimLink } from '../../src/daemon/shim-link.ts'
 import { StaysHere } from '../../src/daemon/stays-here.ts'
 import { stayingTask } from '../../src/daemon/units.ts'
+import { peerIdOf } from '../../src/mesh/members.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { ManualClock } from '../mesh/fixture.ts'
@@ -35,6 +36,7 @@ class Desk {
       own: async () =>
         this.kept ? { result, reads: { reads: [], env: [] }, holders: [], claims: [] } : { difference: undefined },
       mesh: async () => undefined,
+      whose: unexpected,
       remember: async () => {
         this.kept = true
       },
@@ -44,6 +46,8 @@ class Desk {
       objectionToLending: () => undefined,
       lent: unexpected,
       accepted: async () => undefined,
+      giver: ({ body }) => peerIdOf(body.signer),
+      whole: async (_planned, claims) => claims,
       takesEarly: unexpected,
       brokeEarlyWord: unexpected,
       madeHere: async () => undefined,
@@ -195,6 +199,7 @@ test('whose word a result stands on is written down before it is kept, and it is
       recall: {
         own: async () => ({ difference: undefined }),
         mesh: async () => ({ result, reads, holders: ['holder'], claims }),
+        whose: unexpected,
         remember: async () => {
           steps.push('kept')
           if (fails) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
