@@ -255,6 +255,7 @@ export async function openUnits(
             if (planned.shareable) causes.made(planned)
             isPrivate ??= await judge(planned)
             if (isPrivate) await privateUnits.made(planned, shim.invocation, digests)
+            else if (result !== undefined) await privateUnits.given(planned, result)
             await reach.learn(planned, result, shim.invocation)
           },
           causes: (planned, ended) => causes.of(planned, ended),
