@@ -31,8 +31,9 @@ export function peopleBehind(roster: Roster, key: Uint8Array, now: number): Read
 
 /** Where somebody comes from who does not stand for itself. */
 function originsOf(roster: Roster, key: Uint8Array, now: number): Uint8Array[] {
-  return testimonies(roster, key, now).flatMap(({ body: { invitedBy, issuer, follows } }) => {
-    const said = [invitedBy, issuer].filter((above) => !sameBytes(above, key) && !isAdministrator(roster, above, now))
+  return testimonies(roster, key, now).flatMap((certificate) => {
+    const { invitedBy, issuer, follows } = certificate.body
+    const said = [invitedBy, issuer].filter((by) => !sameBytes(by, key) && !isVouching(roster, certificate, by, now))
     return follows === undefined ? said : [follows.key, ...said]
   })
 }
@@ -46,7 +47,24 @@ function testimonies(roster: Roster, key: Uint8Array, now: number): Certificate[
 
 /** Of these certificates those that the root or an administrator has issued. */
 export function byAdministrators(roster: Roster, all: readonly Certificate[], now: number): Certificate[] {
-  return all.filter(({ body }) => isAdministrator(roster, body.issuer, now))
+  return all.filter((certificate) => isVouching(roster, certificate, certificate.body.issuer, now))
+}
+
+/** Whether a key is an administrator's, or was that of one who signed for this certificate and has not been shut out since. */
+function isVouching(roster: Roster, { chain }: Certificate, key: Uint8Array, now: number): boolean {
+  if (isAdministrator(roster, key, now)) return true
+  const signed = chain.some(({ body }) => body.roles.includes('admin') && sameBytes(body.subject, key))
+  return signed && !isShutOut(roster, key)
+}
+
+function isShutOut(roster: Roster, key: Uint8Array): boolean {
+  try {
+    roster.checkKey(key)
+    return false
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return true
+  }
 }
 
 function known(roster: Roster, key: Uint8Array, now: number): Certificate[] {
@@ -74,9 +92,9 @@ function inviterOf(roster: Roster, key: Uint8Array, now: number, steps: number):
   const [first, ...more] = testimonies(roster, key, now)
   if (first === undefined) return undefined
   const { invite, issuer, invitedBy, follows } = first.body
-  if (isAdministrator(roster, issuer, now)) {
-    const said = [invitedBy, ...more.map(({ body }) => body.invitedBy)]
-    return said.find((by) => !isAdministrator(roster, by, now)) ?? invitedBy
+  if (isVouching(roster, first, issuer, now)) {
+    const others = [first, ...more].find((each) => !isVouching(roster, each, each.body.invitedBy, now))
+    return others?.body.invitedBy ?? invitedBy
   }
   const before = follows === undefined || steps === 0 ? undefined : inviterOf(roster, follows.key, now, steps - 1)
   return before ?? (invite === null ? undefined : roster.inviterOf(invite, key)) ?? issuer
@@ -91,7 +109,8 @@ export function checkMayReissue(roster: Roster, issuer: Issuer, key: Uint8Array,
   const { certificate } = issuer
   if (certificate === undefined || mayGrant(certificate.body.roles, 'admin')) return
   const inviter = provenInviter(roster, key, now)
-  if (isAdministrator(roster, inviter, now) || isOfLine(roster, certificate.body.subject, inviter, now)) return
+  const isPerson = testimonies(roster, key, now).some((each) => isVouching(roster, each, inviter, now))
+  if (isPerson || isOfLine(roster, certificate.body.subject, inviter, now)) return
   throw new ShoalError('ERR_ROLE', 'only who has let it in, or an administrator, can sign for this member again')
 }
 

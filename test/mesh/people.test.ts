@@ -170,6 +170,25 @@ test('whom an administrator has let in stays a person when the administrator has
   assert.equal(convinces(roster, 3, [bob, tim, next]), true)
 })
 
+test('whom an administrator has let in stays a person when the administrator has been away for too long, unless it was kicked', () => {
+  const o = office()
+  const away = o.hire(o.ann, 10, trusted)
+  const later = start + 20 * day
+  const [bob, tim] = [o.hire(away, 8, plain, later, 'bob'), o.hire(away, 9, plain, later, 'tim')]
+  const roster = o.roster(o.ann, o.ivy, away)
+  for (const { certificate } of [bob, tim]) roster.add(certificate.bytes, later)
+  roster.add(again(roster, o.ivy, o.ann, later).bytes, later)
+  const end = start + lifetimeMs + 2 * day
+  assert.throws(() => roster.verify(away.key.publicKey, end))
+  assert.equal(convinces(roster, 2, [bob, tim], end), true)
+  const ivy = { ...o.ivy, certificate: roster.certificateOf(o.ivy.key.publicKey, end) }
+  checkMayReissue(roster, ivy, bob.key.publicKey, end)
+  const kicked = revoke(o.ann, { kind: 'key', key: away.key.publicKey }, 'kicked', end)
+  roster.add(kicked.bytes, end)
+  assert.equal(convinces(roster, 2, [bob, tim], end), false)
+  assert.throws(() => checkMayReissue(roster, ivy, bob.key.publicKey, end), { code: 'ERR_ROLE' })
+})
+
 test('whom an inviter has let in is signed for again by the key that follows it', () => {
   const o = office()
   const next = follow(o, o.ann, o.ivy, 82, 'ivy')
