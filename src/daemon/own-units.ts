@@ -50,6 +50,8 @@ import { Turns } from './turns.ts'
 import { unitTrust } from './unit-trust.ts'
 import { stayingTask, Units } from './units.ts'
 import { Warmer } from './warm.ts'
+import { findBubblewrap } from './warm-run.ts'
+import { WholeAgain } from './whole-run.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
 import { WorkspaceTrust } from './workspace-trust.ts'
 
@@ -114,6 +116,10 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
+  const again = new WholeAgain(
+    { digests, trees, toolchains, bubblewrap: () => findBubblewrap(env) },
+    { scratchDir: join(paths.cache, 'again') },
+  )
   const works = new Works(trees, new ThinArchives(blocks, digests))
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** For lenders that have no Rust, and so have not built one. */
@@ -205,8 +211,11 @@ export async function openUnits(
               await recall.remember(result, reads, claims)
             },
           },
-          trust: unitTrust(trust, policies, (planned) =>
-            isLent && !privateUnits.hasKey(hexOf(planned.key)) ? works.lentOf(planned) : undefined,
+          trust: unitTrust(
+            trust,
+            policies,
+            (planned) => (isLent && !privateUnits.hasKey(hexOf(planned.key)) ? works.lentOf(planned) : undefined),
+            (planned) => again.of(planned, shim.invocation),
           ),
           market,
           placeOf: (planned, variables) =>

@@ -17,11 +17,13 @@ import type { Disputed } from '../recall/recall.ts'
 import { isAbout, type SignedClaim, subjectOf, unwatched } from '../recall/signed-claim.ts'
 import type { TraceStore } from '../store/traces.ts'
 import { hexOf } from '../wire/cid.ts'
-import { type Audit, Audits, type Guests, isToBeAudited } from './audits.ts'
+import { Audits, type Guests, isToBeAudited } from './audits.ts'
 import type { Accepted, BrokenWord, Lent } from './compile-needs.ts'
 import { Determinism } from './determinism.ts'
+import { earlyAudit } from './early-audit.ts'
 import { EarlyWord } from './early-word.ts'
 import type { Given } from './given.ts'
+import { linkedAudit, type MakeAgain } from './linked-audit.ts'
 import type { Machine } from './machine.ts'
 import { Standings, type StandingView } from './standing.ts'
 import { Unexplained } from './unexplained.ts'
@@ -153,12 +155,14 @@ export class Trust {
    * @param lent what lenders are asked for of it; undefined when that is nothing
    * @param claims the first is the one about just this, or about what was lent of it
    * @param made as it was kept, and what those who claim it looked at
+   * @param makeAgain for what is linked as a whole; undefined when nothing of it may be tried
    */
   async accepted(
     planned: PlannedAction,
     lent: Lent | undefined,
     [claim]: readonly SignedClaim[],
     { result, looked }: Accepted,
+    makeAgain?: MakeAgain,
   ): Promise<void> {
     if (claim === undefined || this.judge.isOurs(claim)) return
     const signer = peerIdOf(claim.body.signer)
@@ -167,7 +171,9 @@ export class Trust {
     const doubts = standing.unexplained + standing.lies.length
     if (!isToBeAudited({ agreed: standing.agreed, doubts }, this.#sampling, this.#needs.random)) return
     const gift = { key: hexOf(planned.key), result: encodeResult(result).cid }
-    await this.#audit(planned, lent, { claims: new Map([[claim, looked]]), own: undefined, gift })
+    if (claim.body.action.equals(planned.key) && linkedOutputs(planned.args).size > 0) {
+      if (makeAgain !== undefined) this.#tryLinked(planned, { claim, looked, gift }, makeAgain)
+    } else await this.#audit(planned, lent, { claims: new Map([[claim, looked]]), own: undefined, gift })
   }
 
   /**
@@ -254,30 +260,14 @@ export class Trust {
     this.earlyWord.broke(peer, isProven)
     if (isProven || lent === undefined || lent.planned.notAway !== undefined) return
     const { planned, inputs } = lent
-    const announced = metadata.multihash.digest
-    const came: Uint8Array[] = []
-    const audit: Audit = {
-      key: `early ${hexOf(planned.key)}`,
-      crate: planned.crate,
-      case: async () => {
-        came.length = 0
-        return { claims: [], own: { outputs: announced, reads: unwatched }, usesMacros: planned.usesMacros }
-      },
-      rerun: async (signal) => {
-        const rerun = await this.#needs.rerun(planned.actionBytes, inputs.inputs.cid, signal)
-        if (rerun?.metadata === undefined) return undefined
-        came.push(rerun.metadata.multihash.digest)
-        return { outputs: rerun.metadata.multihash.digest, reads: undefined }
-      },
-      settle: async (verdict) => {
-        const [first, second] = came
-        if (verdict.kind === 'agreed') this.earlyWord.kept(peer)
-        if (verdict.kind !== 'unsteady' || first === undefined || second === undefined) return
-        if (!sameBytes(first, second)) return
+    const audit = earlyAudit(lent, metadata, {
+      rerun: (signal) => this.#needs.rerun(planned.actionBytes, inputs.inputs.cid, signal),
+      kept: () => this.earlyWord.kept(peer),
+      broken: async () => {
         this.earlyWord.broke(peer, true)
         if (await this.unexplained.note(peer, packageOf(planned))) await this.standings.unexplained(peer)
       },
-    }
+    })
     this.#needs
       .keepInputs(planned, inputs)
       .then(() => this.audits.add(audit))
@@ -312,6 +302,25 @@ export class Trust {
       rerun: (signal) => this.#needs.rerun(actionBytes, inputs.inputs.cid, signal),
       settle: (verdict) => this.#settle(planned, { claims: [...claims.keys()], gift }, verdict),
     })
+  }
+
+  #tryLinked(
+    planned: PlannedAction,
+    { claim, looked, gift }: { claim: SignedClaim; looked: ReadSet; gift: Gift },
+    makeAgain: MakeAgain,
+  ): void {
+    const peer = peerIdOf(claim.body.signer)
+    const settle = async ({ kind }: Verdict): Promise<void> => {
+      if (kind === 'agreed') await this.standings.agreed(peer)
+      if (kind === 'unsteady' || kind === 'disagreed') await this.#drop(gift)
+      if (kind !== 'disagreed') return
+      await this.standings.doubt(subjectOf(claim))
+      // All of them as one: what two linkers make of the same can differ for good.
+      if (await this.unexplained.note(peer, linkedElsewhere)) await this.standings.unexplained(peer)
+    }
+    const isWorthTrying = (one: SignedClaim): boolean => this.judge.isWorthTrying(one)
+    const word = { key: hexOf(planned.key), crate: planned.crate, claim, reads: looked }
+    this.audits.add(linkedAudit(word, { makeAgain, isWorthTrying, settle }))
   }
 
   async #readsOf(claim: SignedClaim): Promise<ReadSet | undefined> {
@@ -379,6 +388,9 @@ export class Trust {
     }
   }
 }
+
+/** Stands for the packages of all units that were linked elsewhere and came out differently here. */
+const linkedElsewhere = 'linked elsewhere'
 
 /** What is put into place on the word of a claim about all of it. */
 const giftOf = ({ body }: SignedClaim): Gift => ({ key: hexOf(body.action), result: body.result })

@@ -2,6 +2,7 @@ import type { PlannedAction } from '../plan/plan.ts'
 import { packageOf } from '../recall/judge.ts'
 import { mayAskOthers, type Policy, takesAnyWord } from '../recall/policy.ts'
 import type { Lent, UnitTrust } from './compile-needs.ts'
+import type { MakeAgain } from './linked-audit.ts'
 import type { Trust } from './trust.ts'
 
 /**
@@ -16,6 +17,7 @@ export function unitTrust(
   },
   policies: readonly Policy[],
   lentOf: (planned: PlannedAction) => Lent | undefined,
+  makeAgain: (planned: PlannedAction) => MakeAgain,
 ): UnitTrust {
   return {
     objection(planned) {
@@ -26,7 +28,7 @@ export function unitTrust(
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
     takesEarly: (peer) => trust.earlyWord.isTaken(peer),
     brokeEarlyWord: (planned, broken) => trust.brokeEarlyWord(lentOf(planned), broken),
-    accepted: (planned, claims, made) => trust.accepted(planned, lentOf(planned), claims, made),
+    accepted: (planned, claims, made) => trust.accepted(planned, lentOf(planned), claims, made, makeAgain(planned)),
     giver: (claim) => trust.giver(claim),
     whole: (planned, claims, made) => trust.whole(planned, lentOf(planned), claims, made),
     madeHere: (planned, made) => trust.madeHere(planned, made),

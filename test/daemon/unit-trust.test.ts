@@ -48,7 +48,12 @@ test('what nothing may leave of is not put within the reach of others to be run 
     [false, 0],
     [true, 2],
   ] as const) {
-    const { accepted, made } = unitTrust(trust, [{ kind: 'team' }], () => (may ? lent : undefined))
+    const { accepted, made } = unitTrust(
+      trust,
+      [{ kind: 'team' }],
+      () => (may ? lent : undefined),
+      () => async () => undefined,
+    )
     await accepted(planned, [claim], { result, looked: reads })
     await made(planned, { result, reads }, disputed)
     assert.equal(offered, expected)
