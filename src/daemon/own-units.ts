@@ -116,7 +116,7 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
-  const again = new WholeAgain(
+  const again = await WholeAgain.open(
     { digests, trees, toolchains, bubblewrap: () => findBubblewrap(env) },
     { scratchDir: join(paths.cache, 'again') },
   )

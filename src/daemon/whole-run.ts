@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import { collectHere, withoutIdentity } from '../execute/collector.ts'
@@ -105,9 +106,15 @@ export class WholeAgain {
   readonly #scratchDir: string
   #bubblewrap: Promise<string | undefined> | undefined
 
-  constructor(needs: WholeAgainNeeds, { scratchDir }: { scratchDir: string }) {
+  private constructor(needs: WholeAgainNeeds, scratchDir: string) {
     this.#needs = needs
     this.#scratchDir = scratchDir
+  }
+
+  /** @param init scratchDir: nobody else's; what a node that was killed has left there goes */
+  static async open(needs: WholeAgainNeeds, { scratchDir }: { scratchDir: string }): Promise<WholeAgain> {
+    await rm(scratchDir, { recursive: true, force: true, maxRetries: 5 })
+    return new WholeAgain(needs, scratchDir)
   }
 
   of(planned: PlannedAction, invocation: Invocation): MakeAgain {
