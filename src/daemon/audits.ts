@@ -19,12 +19,26 @@ export interface AuditsNeeds extends RestNeeds {
   clock: Clock
   random: Random
   log: Logger
+  guests: Guests
+}
+
+/** Tasks of others that run here. */
+export interface Guests {
+  /** But for them the machine is quiet. */
+  areAll(): boolean
+  /** Whether no more of them come; those that are there run to their end. */
+  hold(isHeld: boolean): void
 }
 
 export interface AuditsInit {
   /** How long the machine has to be at rest first. Default: 3,000. */
   quietMs?: number
 }
+
+/** Whoever has a task here at all times would have nothing tried: when an audit has waited for so long, no more of them come … */
+const patienceMs = 5 * 60_000
+/** … until one was run, and for no longer than this before it begins. */
+const mostHeldMs = 60_000
 
 const maxWaiting = 512
 const maxAttempts = 5
@@ -42,6 +56,9 @@ export class Audits {
   #running: { abort: AbortController; ended: Promise<void> } | undefined
   #cancelLook: (() => void) | undefined
   #stopped = false
+  /** Since then none was run, though one waits. */
+  #idleSince = 0
+  #heldSince: number | undefined
   readonly #counts = { run: 0, agreed: 0, unsteady: 0, disagreed: 0, open: 0 }
 
   constructor(needs: AuditsNeeds, { quietMs = 3000 }: AuditsInit = {}) {
@@ -60,7 +77,10 @@ export class Audits {
    */
   add(audit: Audit): void {
     if (this.#stopped) return
-    if (this.#waiting.size === 0) this.#came = 0
+    if (this.#waiting.size === 0) {
+      this.#came = 0
+      if (this.#running === undefined) this.#idleSince = this.#needs.clock.now()
+    }
     if (!this.#waiting.delete(audit.key)) this.#came += 1
     if (this.#waiting.size >= maxWaiting) {
       const at = Math.floor(this.#needs.random() * this.#came)
@@ -76,6 +96,7 @@ export class Audits {
   giveWay(): void {
     this.#rest.broken()
     this.#running?.abort.abort()
+    this.#letGo()
   }
 
   async stop(): Promise<void> {
@@ -84,6 +105,26 @@ export class Audits {
     this.#waiting.clear()
     this.#running?.abort.abort()
     await this.#running?.ended
+    this.#letGo()
+  }
+
+  /** Makes room for one of those that wait, when others leave none. */
+  #makeRoom(): void {
+    const { clock, guests } = this.#needs
+    const now = clock.now()
+    if (this.#heldSince !== undefined) {
+      if (now - this.#heldSince >= mostHeldMs) this.#letGo()
+    } else if (now - this.#idleSince >= patienceMs && guests.areAll()) {
+      this.#heldSince = now
+      guests.hold(true)
+    }
+  }
+
+  #letGo(): void {
+    this.#idleSince = this.#needs.clock.now()
+    if (this.#heldSince === undefined) return
+    this.#heldSince = undefined
+    this.#needs.guests.hold(false)
   }
 
   #lookAfter(ms: number): void {
@@ -100,6 +141,8 @@ export class Audits {
     if (this.#stopped || this.#running !== undefined) return
     const state = this.#rest.look()
     if (state !== 'at-rest') {
+      if (state === 'busy') this.#makeRoom()
+      else this.#letGo()
       this.#lookAfter(state === 'scarce' ? scarceMs : lookMs)
       return
     }
@@ -119,6 +162,7 @@ export class Audits {
       abort,
       ended: ended.then(() => {
         this.#running = undefined
+        this.#letGo()
         this.#lookAfter(0)
       }),
     }

@@ -15,7 +15,6 @@ import type { SignedClaim } from '../recall/signed-claim.ts'
 import type { Ended } from './causes.ts'
 import type { Collected, CollectedLinks } from './collect.ts'
 import type { DeliverNeeds } from './deliver.ts'
-import type { EarlyWord } from './early-word.ts'
 import type { EditedUnits } from './edited.ts'
 import type { Ran } from './shim-link.ts'
 import type { StaysHere } from './stays-here.ts'
@@ -63,6 +62,14 @@ export interface Lent {
   inputs: LentInputs
 }
 
+/** Metadata that a lender has announced. */
+export interface BrokenWord {
+  peer: string
+  metadata: CID
+  /** Something else came. */
+  isProven: boolean
+}
+
 export interface UnitTrust {
   /** Why nothing that others have computed, or say that they have, is used for it. */
   objection(planned: PlannedAction): Reason | undefined
@@ -74,8 +81,24 @@ export interface UnitTrust {
    * @throws ShoalError ERR_CLAIM, ERR_DISPUTED
    */
   lent(planned: PlannedAction, peer: string, claim: Uint8Array, trace: ReadSet & { result: CID }): Promise<SignedClaim>
+  /** Whether the metadata that a peer announces is handed on before the rest of a unit is there. */
+  takesEarly(peer: string): boolean
+  /** A lender's metadata was announced to cargo, and its result did not come. */
+  brokeEarlyWord(planned: PlannedAction, broken: BrokenWord): void
   /** A result of others, or one that was made of what they did, was delivered. */
   accepted(planned: PlannedAction, claims: readonly SignedClaim[], made: Accepted): Promise<void>
+  /** Who is behind a claim; undefined for this node itself. */
+  giver(claim: SignedClaim): string | undefined
+  /**
+   * Whose word a unit is that was made here of a part of it.
+   * @param claims about the part, or about all of it
+   * @returns this node's own when it has made the part as well, else these
+   */
+  whole(
+    planned: PlannedAction,
+    claims: readonly SignedClaim[],
+    made: { result: Result; reads: ReadSet },
+  ): Promise<readonly SignedClaim[]>
   /** It was compiled here, and holds for this place only: keeps in mind that it is this node's own. */
   madeHere(planned: PlannedAction, made: { result: Result; reads: ReadSet }): Promise<void>
   /**
@@ -101,12 +124,12 @@ export interface CompileNeeds extends DeliverNeeds {
       place: Place,
       options: { expectedMs: number; signal: AbortSignal; work: Uint8Array | undefined },
     ): Promise<Recalled | Refused | undefined>
+    /** Whose word is behind what is kept here. */
+    whose(planned: PlannedAction, kept: Recalled): Promise<SignedClaim[]>
     remember(result: Result, reads: ReadSet, claims: readonly SignedClaim[]): Promise<void>
   }
   trust: UnitTrust
   market: Pick<Market, 'place' | 'fault'>
-  /** Whose metadata is announced before the rest of a unit is there. */
-  earlyWord: Pick<EarlyWord, 'isTaken' | 'broke'>
   /** Looks at everything that the unit is made from. */
   work(planned: PlannedAction): Promise<Work>
   /** A compile of the unit took so long, here or elsewhere; wall milliseconds. */

@@ -66,6 +66,7 @@ export class Lender {
   readonly #running = new Map<string, number>()
   readonly #covered = new Map<string, ReadonlySet<string>>()
   #terms: LendTerms = { ...noTerms }
+  #isHeld = false
   #owner: OwnerLeaves = { room: Number.MAX_SAFE_INTEGER, onBattery: false, reason: '' }
 
   private constructor(needs: LenderNeeds, init: LenderInit, memo: StatMemo) {
@@ -175,6 +176,12 @@ export class Lender {
     this.#terms = this.#newTerms()
   }
 
+  /** Whether no more guests come; those that are there stay. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld
+    this.#terms = this.#newTerms()
+  }
+
   /** The toolchain behind an invocation; undefined when it cannot be identified. */
   async toolchain(invocation: Invocation, target: string | undefined): Promise<ToolchainId | undefined> {
     const { rustc, env, cwd } = invocation
@@ -261,7 +268,7 @@ export class Lender {
     return {
       tier: tiers[this.#executor.tier],
       host: first?.host ?? '',
-      toolchains: [...this.#ready.keys()],
+      toolchains: this.#isHeld ? [] : [...this.#ready.keys()],
       speedPermille: 1000,
       memoryFreeMib: Math.floor(freemem() / MiB),
       onBattery: this.#owner.onBattery,

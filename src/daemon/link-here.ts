@@ -43,15 +43,15 @@ export interface Linked {
   reads: ReadSet | Unshareable
 }
 
-/** The part of a unit that others would do, where somebody has done it. @param asked undefined: nobody else is asked */
+/** The part of a unit that others would do, where somebody has done it, and whose word that is. @param asked undefined: nobody else is asked */
 export async function keptPart(
   lent: PlannedAction,
   place: Place,
   asked: Parameters<CompileNeeds['recall']['mesh']>[2] | undefined,
-  recall: Pick<CompileNeeds['recall'], 'own' | 'mesh'>,
+  recall: Pick<CompileNeeds['recall'], 'own' | 'mesh' | 'whose'>,
 ): Promise<Recalled | undefined> {
   const own = await recall.own(lent, place)
-  if ('result' in own) return own
+  if ('result' in own) return { ...own, claims: await recall.whose(lent, own) }
   const theirs = asked === undefined ? undefined : await recall.mesh(lent, place, asked)
   return theirs === undefined || 'refused' in theirs ? undefined : theirs
 }

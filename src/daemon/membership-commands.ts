@@ -2,10 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { ShoalError } from '../base/errors.ts'
 import { type Grant, invite, keyCalled, kickMember, leaveMesh, memberCalled, promote } from '../mesh/administer.ts'
 import type { PendingView } from '../mesh/approvals.ts'
+import { meshKeyOf } from '../mesh/genesis.ts'
 import { makeNextIdentity } from '../mesh/identity.ts'
 import { type Members, signingKeyOf } from '../mesh/members.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { readShortCode } from '../mesh/short-code.ts'
+import { handOver } from '../mesh/succession.ts'
+import { certifySuccessor } from '../mesh/successor.ts'
 
 interface Kicked {
   name: string
@@ -88,8 +91,10 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       const next = await makeNextIdentity(stateDir)
       const key = signingKeyOf(next)
       if (!isMember(members, next.peerId)) {
-        if (members.signsForItself) await members.certifySuccessor(members.key, key.publicKey)
-        else if (!mesh.askToSucceed(key)) {
+        if (members.signsForItself) {
+          const follows = handOver(meshKeyOf(members.genesis), members.signer, key.publicKey)
+          await certifySuccessor(members, key.publicKey, follows)
+        } else if (!mesh.askToSucceed(key)) {
           throw new ShoalError('ERR_PEER_LOST', 'nobody who could certify a new key is connected', {
             hint: 'Nothing has changed. Try again when an administrator of the mesh is there.',
           })

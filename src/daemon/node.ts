@@ -21,6 +21,7 @@ import { systemProcesses } from '../watch/processes.ts'
 import { Sessions } from '../watch/sessions.ts'
 import { Traffic } from '../watch/traffic.ts'
 import { removeAnnouncement, writeAnnouncement } from './announce.ts'
+import type { Guests } from './audits.ts'
 import { cacheCare, refetch } from './cache-care.ts'
 import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
@@ -156,10 +157,17 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   )
   const supply: Supply = new Supply({ blocks, mesh, onFetched: (bytes) => traffic.note({ what: 'fetched', bytes }) })
   const machine = init.machine ?? systemMachine(process.platform)
-  const isQuiet = (): boolean => {
-    const { slots, units: own } = market.stats()
-    const idle = slots.lent === 0 && own.waiting + own.here + own.away === 0
-    return idle && sessions.list().every(({ over }) => over)
+  const isOwnerIdle = (): boolean => {
+    const { waiting, here, away } = market.stats().units
+    return waiting + here + away === 0 && sessions.list().every(({ over }) => over)
+  }
+  const isQuiet = (): boolean => market.stats().slots.lent === 0 && isOwnerIdle()
+  const guests: Guests = {
+    areAll: isOwnerIdle,
+    hold(isHeld) {
+      lender.hold(isHeld)
+      market.refresh()
+    },
   }
   const trust: Trust = await Trust.open(
     {
@@ -172,6 +180,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       log: log.child('trust'),
       machine,
       isQuiet,
+      guests,
       trouble,
       rerun: (action, inputs, signal) => blocks.leasing(() => rerun({ action, inputs }, signal, { ...running, log })),
       keepInputs: (planned, inputs) => supply.offerInputs(planned, inputs),

@@ -30,7 +30,6 @@ import { Causes } from './causes.ts'
 import { collectLinked, collectResult } from './collect.ts'
 import { compile } from './compile.ts'
 import type { CompileNeeds } from './compile-needs.ts'
-import { EarlyWord } from './early-word.ts'
 import { EditedUnits } from './edited.ts'
 import type { Given } from './given.ts'
 import { Learnt } from './learnt.ts'
@@ -51,6 +50,8 @@ import { Turns } from './turns.ts'
 import { unitTrust } from './unit-trust.ts'
 import { stayingTask, Units } from './units.ts'
 import { Warmer } from './warm.ts'
+import { findBubblewrap } from './warm-run.ts'
+import { WholeAgain } from './whole-run.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
 import { WorkspaceTrust } from './workspace-trust.ts'
 
@@ -116,7 +117,10 @@ export async function openUnits(
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
   const leftovers = new Leftovers({ clock, log: log.child('compile') })
-  const earlyWord = new EarlyWord(clock)
+  const again = await WholeAgain.open(
+    { digests, trees, toolchains, bubblewrap: () => findBubblewrap(env) },
+    { scratchDir: join(paths.cache, 'again') },
+  )
   const works = new Works(trees, new ThinArchives(blocks, digests), staysHere)
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** For lenders that have no Rust, and so have not built one. */
@@ -205,6 +209,7 @@ export async function openUnits(
           },
           recall: {
             own: (planned, place) => recall.own(planned, place, policies),
+            whose: (planned, kept) => recall.whose(planned, kept),
             mesh: async (planned, place, options) =>
               isPrivate === false ? await recall.mesh(planned, place, { ...options, policies }) : undefined,
             remember: async (result, reads, claims) => {
@@ -212,18 +217,22 @@ export async function openUnits(
               await recall.remember(result, reads, claims)
             },
           },
-          trust: unitTrust(trust, policies, async (planned, reads) => {
-            if (!isLent || privateUnits.hasKey(hexOf(planned.key))) return undefined
-            const known = works.lentOf(planned)
-            if (known !== undefined) return known
-            const lent = await works.lend(planned)
-            if (lent?.inputs.packages.some((tree) => privateUnits.isAmong(tree))) return undefined
-            // Somebody may have edited it since it was compiled, and would then have everybody blamed for what comes out.
-            const difference = await firstDifference(reads, placeHere(planned, shim.invocation.env))
-            return difference === undefined ? lent : undefined
-          }),
+          trust: unitTrust(
+            trust,
+            policies,
+            async (planned, reads) => {
+              if (!isLent || privateUnits.hasKey(hexOf(planned.key))) return undefined
+              const known = works.lentOf(planned)
+              if (known !== undefined || reads === undefined) return known
+              const lent = await works.lend(planned)
+              if (lent?.inputs.packages.some((tree) => privateUnits.isAmong(tree))) return undefined
+              // Somebody may have edited it since it was compiled, and would then have everybody blamed for what comes out.
+              const difference = await firstDifference(reads, placeHere(planned, shim.invocation.env))
+              return difference === undefined ? lent : undefined
+            },
+            (planned) => again.of(planned, shim.invocation),
+          ),
           market,
-          earlyWord,
           placeOf: placeHere,
           work: async (planned) => {
             const isAlone = isPrivate !== false || !mesh.peers().some((peer) => peer.connected)
@@ -267,6 +276,7 @@ export async function openUnits(
             if (planned.shareable) causes.made(planned)
             isPrivate ??= await judge(planned)
             if (isPrivate) await privateUnits.made(planned, shim.invocation, digests)
+            else if (result !== undefined) await privateUnits.given(planned, result)
             await reach.learn(planned, result, shim.invocation)
           },
           causes: (planned, ended) => causes.of(planned, ended),

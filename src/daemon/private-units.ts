@@ -15,6 +15,7 @@ import { placeRoots, type Root } from '../plan/roots.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { DigestedTree } from '../plan/trees.ts'
 import { cidOf, dagCborCodec, hexOf } from '../wire/cid.ts'
+import { Origins } from './origins.ts'
 import type { PrivatePaths } from './private-paths.ts'
 import { SourcesBeside } from './sources-beside.ts'
 
@@ -45,18 +46,20 @@ export class PrivateUnits {
     package: new Map(),
   }
 
+  readonly #origins: Origins
   readonly #beside = new SourcesBeside()
 
   /** Generated directories and secrets: whether there is one in it. */
   readonly #searched = new Map<string, boolean>()
 
-  private constructor(needs: PrivateUnitsNeeds) {
+  private constructor(needs: PrivateUnitsNeeds, origins: Origins) {
     this.#needs = needs
+    this.#origins = origins
   }
 
-  /** @throws the errors of the datastore */
+  /** What was kept of packages that have become private meanwhile is private from the start. @throws the errors of the datastore */
   static async open(needs: PrivateUnitsNeeds): Promise<PrivateUnits> {
-    const units = new PrivateUnits(needs)
+    const units = new PrivateUnits(needs, await Origins.open(needs.datastore))
     const found: [Kind, string, number][] = []
     for await (const { key, value } of needs.datastore.query({ prefix })) {
       const [kind, name] = key.toString().slice(prefix.length).split('/')
@@ -64,7 +67,24 @@ export class PrivateUnits {
       if (known !== undefined && name !== undefined) found.push([known, name, Number(Buffer.from(value).toString())])
     }
     for (const [kind, name, at] of found.sort((a, b) => a[2] - b[2])) units.#marks[kind].set(name, at)
+    const now = units.#origins.dirs().filter((dir) => needs.paths.has(dir))
+    for await (const _ of units.#takeBack(now));
     return units
+  }
+
+  /** A unit that is not private has this result, which others may have from now on. @throws the errors of the datastore */
+  async given(planned: Planned, result: Result): Promise<void> {
+    if (planned.shareable) await this.#origins.note(planned, result)
+  }
+
+  /** Takes back what was kept and given to others of these directories, before they were private, and what was made from that. */
+  async *#takeBack(dirs: readonly string[]): AsyncGenerator<string, void, void> {
+    for (const { key, blocks } of this.#origins.from(dirs)) {
+      for (const block of blocks) await this.#mark('block', block)
+      await this.#mark('key', key)
+      await this.#origins.forget(key)
+      yield key
+    }
   }
 
   /** What is kept of an action key (hex) is for this node alone. */
@@ -103,7 +123,10 @@ export class PrivateUnits {
       else await this.#unmark('package', name)
     }
     const told = planned.shareable && planned.build !== undefined && (await this.#tellsSecret(planned.build, env))
-    const isPrivate = uses || told || paths.has(dir) || this.#marks.package.has(name)
+    const isPlaced = paths.has(dir)
+    const dirs = planned.shareable ? [dir, planned.source.dir] : [dir]
+    if (isPlaced) for await (const key of this.#takeBack(dirs)) this.#needs.onChange(key)
+    const isPrivate = uses || told || isPlaced || this.#marks.package.has(name)
     if (planned.shareable && isPrivate) await this.#markKey(hexOf(planned.key))
     return isPrivate || (planned.shareable && this.hasKey(hexOf(planned.key)))
   }

@@ -30,7 +30,8 @@ export async function rerun(
     const usesEnviron = (library: CID): Promise<boolean> => needs.usesEnviron(library)
     const reads = observed && (await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron }))
     const known = typeof reads === 'string' ? undefined : reads
-    return { outputs: outputsDigest(result), reads: known, sources: sourcesOf(depInfo, { action }) }
+    const metadata = result.outputs.find(({ kind }) => kind === 'metadata')?.cid
+    return { outputs: outputsDigest(result), reads: known, sources: sourcesOf(depInfo, { action }), metadata }
   } catch (error) {
     signal.throwIfAborted()
     if (codeOf(error) === undefined) throw error

@@ -1,53 +1,27 @@
-import type { Datastore } from 'interface-datastore'
 import type { CID } from 'multiformats/cid'
-import type { Clock, Random } from '../base/clock.ts'
 import type { Config } from '../base/config.ts'
-import { type ShoalError, ShoalError as Trouble, toShoalError } from '../base/errors.ts'
-import type { Logger } from '../base/log.ts'
+import { ShoalError, toShoalError } from '../base/errors.ts'
 import { peerIdOf } from '../mesh/members.ts'
 import { sameBytes } from '../mesh/statement.ts'
 import { encodeResult, type ReadSet, type Result } from '../plan/action.ts'
-import type { LentInputs } from '../plan/lent-inputs.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { ClaimStore } from '../recall/claim-store.ts'
-import { readTrace } from '../recall/evidence.ts'
-import { contradict, Judge, type JudgeNeeds, packageOf } from '../recall/judge.ts'
+import { isBound, readTrace } from '../recall/evidence.ts'
+import { contradict, Judge, packageOf } from '../recall/judge.ts'
 import type { Disputed } from '../recall/recall.ts'
 import { isAbout, type SignedClaim, subjectOf, unwatched } from '../recall/signed-claim.ts'
-import type { TraceStore } from '../store/traces.ts'
 import { hexOf } from '../wire/cid.ts'
 import { Audits, isToBeAudited } from './audits.ts'
-import type { Accepted, Lent } from './compile-needs.ts'
+import type { Accepted, BrokenWord, Lent } from './compile-needs.ts'
 import { Determinism } from './determinism.ts'
-import type { Given } from './given.ts'
-import type { Machine } from './machine.ts'
+import { earlyAudit } from './early-audit.ts'
+import { EarlyWord } from './early-word.ts'
+import { linkedAudit, type MakeAgain } from './linked-audit.ts'
 import { Standings, type StandingView } from './standing.ts'
+import type { TrustNeeds } from './trust-needs.ts'
 import { Unexplained } from './unexplained.ts'
-import type { Case, Rerun, Verdict } from './verdict.ts'
-
-export interface TrustNeeds {
-  /** For what was found out about members and packages. */
-  datastore: Datastore
-  /** For claims. Default: the same. */
-  claims?: Datastore
-  members: JudgeNeeds['members']
-  traces: Pick<TraceStore, 'traces'>
-  clock: Clock
-  random: Random
-  log: Logger
-  machine: Machine
-  /** No cargo is at work and no unit in flight here. */
-  isQuiet(): boolean
-  trouble(error: ShoalError): void
-  /** Runs an action in the sandbox with inputs that are in the store; undefined when that cannot be done. */
-  rerun(action: Uint8Array, inputs: CID, signal: AbortSignal): Promise<Rerun | undefined>
-  /** Keeps what a compile reads within reach. */
-  keepInputs(planned: PlannedAction, inputs: LentInputs): Promise<void>
-  /** Drops all that a member ever gave. */
-  purge(peerId: string): Promise<unknown>
-  given(): Pick<Given, 'drop'>
-}
+import type { Case, Verdict } from './verdict.ts'
 
 /** What was put into target directories on others' word. */
 interface Gift {
@@ -78,13 +52,14 @@ export class Trust {
   readonly standings: Standings
   readonly determinism: Determinism
   readonly unexplained: Unexplained
+  readonly earlyWord: EarlyWord
   readonly #needs: TrustNeeds
   readonly #sampling: { share: number; first: number }
 
   private constructor(
     needs: TrustNeeds,
     { trust }: TrustInit,
-    parts: { standings: Standings; determinism: Determinism; unexplained: Unexplained },
+    parts: { standings: Standings; determinism: Determinism; unexplained: Unexplained; earlyWord: EarlyWord },
   ) {
     const { members, log } = needs
     this.#needs = needs
@@ -92,6 +67,7 @@ export class Trust {
     this.standings = parts.standings
     this.determinism = parts.determinism
     this.unexplained = parts.unexplained
+    this.earlyWord = parts.earlyWord
     this.judge = new Judge({
       members,
       store: new ClaimStore({ datastore: needs.claims ?? needs.datastore, log }),
@@ -106,11 +82,13 @@ export class Trust {
 
   static async open(needs: TrustNeeds, init: TrustInit): Promise<Trust> {
     const parts = { standings: await Standings.open(needs), determinism: await Determinism.open(needs) }
-    return new Trust(needs, init, { ...parts, unexplained: await Unexplained.open(needs) })
+    const words = { unexplained: await Unexplained.open(needs), earlyWord: await EarlyWord.open(needs) }
+    return new Trust(needs, init, { ...parts, ...words })
   }
 
   async stop(): Promise<void> {
     await this.audits.stop()
+    await this.earlyWord.saved()
   }
 
   /**
@@ -131,16 +109,16 @@ export class Trust {
       (reads) => claim !== undefined && isAbout(claim, { ...reads, result, action: planned.key }),
     )
     if (!isTheirs || !isMeant) {
-      throw new Trouble('ERR_CLAIM', 'the lender has not put its name to it')
+      throw new ShoalError('ERR_CLAIM', 'the lender has not put its name to it')
     }
     if (!this.judge.counts(claim)) {
       // With a macro that asks for the day this can happen to anybody.
-      throw new Trouble('ERR_DISPUTED', 'something else came out here than this lender has said before')
+      throw new ShoalError('ERR_DISPUTED', 'something else came out here than this lender has said before')
     }
     const kept = await this.judge.keptOf(planned)
     if (kept.some((other) => contradict(other, claim))) {
       await this.judge.keep([claim])
-      throw new Trouble('ERR_DISPUTED', 'somebody says that something else comes out')
+      throw new ShoalError('ERR_DISPUTED', 'somebody says that something else comes out')
     }
     return claim
   }
@@ -150,21 +128,25 @@ export class Trust {
    * @param lent what lenders are asked for of it; undefined when that is nothing
    * @param claims the first is the one about just this, or about what was lent of it
    * @param made as it was kept, and what those who claim it looked at
+   * @param makeAgain for what is linked as a whole; undefined when nothing of it may be tried
    */
   async accepted(
     planned: PlannedAction,
     lent: Lent | undefined | LooksUpLent,
     [claim]: readonly SignedClaim[],
     { result, looked }: Accepted,
+    makeAgain?: MakeAgain,
   ): Promise<void> {
-    if (claim === undefined || this.judge.isOwn(claim)) return
+    if (claim === undefined || this.judge.isOurs(claim)) return
     const signer = peerIdOf(claim.body.signer)
     this.standings.accepted(signer)
     const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0, lies: [] }
     const doubts = standing.unexplained + standing.lies.length
     if (!isToBeAudited({ agreed: standing.agreed, doubts }, this.#sampling, this.#needs.random)) return
     const gift = { key: hexOf(planned.key), result: encodeResult(result).cid }
-    await this.#audit(planned, lent, { claims: new Map([[claim, looked]]), own: undefined, gift })
+    if (claim.body.action.equals(planned.key) && linkedOutputs(planned.args).size > 0) {
+      if (makeAgain !== undefined) this.#tryLinked(planned, { claim, looked, gift }, makeAgain)
+    } else await this.#audit(planned, lent, { claims: new Map([[claim, looked]]), own: undefined, gift })
   }
 
   /**
@@ -195,6 +177,25 @@ export class Trust {
     return [claim]
   }
 
+  /** Who is behind a claim; undefined for this node itself. */
+  giver(claim: SignedClaim): string | undefined {
+    return this.judge.isOurs(claim) ? undefined : peerIdOf(claim.body.signer)
+  }
+
+  /** Of a unit that was linked here of objects that this node has made as well: its word on the whole. Else the claims as they are. */
+  async whole(
+    planned: PlannedAction,
+    lent: LooksUpLent,
+    claims: readonly SignedClaim[],
+    made: { result: Result; reads: ReadSet },
+  ): Promise<readonly SignedClaim[]> {
+    const [about] = claims
+    if (about === undefined || about.body.action.equals(planned.key) || !this.judge.isOurs(about)) return claims
+    if (!isBound(made.reads)) return await this.made(planned, lent, { ...made, disputed: [] })
+    await this.madeHere(planned, made)
+    return []
+  }
+
   /** This node has compiled something itself that holds for one place: its word on it, which nobody else is given. */
   async madeHere(planned: PlannedAction, made: { result: Result; reads: ReadSet }): Promise<void> {
     await this.#signOwn(planned, made)
@@ -221,6 +222,36 @@ export class Trust {
     const { cid } = encodeResult(result)
     const about = { package: packageOf({ action }), tier, at: this.#needs.clock.wall() }
     return await this.judge.sign({ ...result, cid }, reads, about)
+  }
+
+  /**
+   * Metadata of a lender was announced to cargo, and then not what belongs to it came. What it announced is made again when there is time for
+   * that: so who was honest and only lost is believed again, and who was not never.
+   * @param lent as for `accepted`
+   */
+  brokeEarlyWord(lent: LooksUpLent, broken: BrokenWord): void {
+    this.earlyWord.broke(broken.peer, broken.isProven)
+    if (broken.isProven) return
+    this.#tryEarly(lent, broken).catch((error: unknown) => {
+      this.#needs.log.info('not tried', { code: toShoalError(error).code })
+    })
+  }
+
+  async #tryEarly(looksUp: LooksUpLent, { peer, metadata }: BrokenWord): Promise<void> {
+    const lent = await looksUp()
+    if (lent === undefined || lent.planned.notAway !== undefined) return
+    const { planned, inputs } = lent
+    await this.#needs.keepInputs(planned, inputs)
+    this.audits.add(
+      earlyAudit(lent, metadata, {
+        rerun: (signal) => this.#needs.rerun(planned.actionBytes, inputs.inputs.cid, signal),
+        kept: () => this.earlyWord.kept(peer),
+        broken: async () => {
+          this.earlyWord.broke(peer, true)
+          if (await this.unexplained.note(peer, packageOf(planned))) await this.standings.unexplained(peer)
+        },
+      }),
+    )
   }
 
   /** For `peers`. */
@@ -256,6 +287,25 @@ export class Trust {
       rerun: (signal) => this.#needs.rerun(actionBytes, inputs.inputs.cid, signal),
       settle: (verdict) => this.#settle(planned, { claims: [...claims.keys()], gift }, verdict),
     })
+  }
+
+  #tryLinked(
+    planned: PlannedAction,
+    { claim, looked, gift }: { claim: SignedClaim; looked: ReadSet; gift: Gift },
+    makeAgain: MakeAgain,
+  ): void {
+    const peer = peerIdOf(claim.body.signer)
+    const settle = async ({ kind }: Verdict): Promise<void> => {
+      if (kind === 'agreed') await this.standings.agreed(peer)
+      if (kind === 'unsteady' || kind === 'disagreed') await this.#drop(gift)
+      if (kind !== 'disagreed') return
+      await this.standings.doubt(subjectOf(claim))
+      // All of them as one: what two linkers make of the same can differ for good.
+      if (await this.unexplained.note(peer, linkedElsewhere)) await this.standings.unexplained(peer)
+    }
+    const isWorthTrying = (one: SignedClaim): boolean => this.judge.isWorthTrying(one)
+    const word = { key: hexOf(planned.key), crate: planned.crate, claim, reads: looked }
+    this.audits.add(linkedAudit(word, { makeAgain, isWorthTrying, settle }))
   }
 
   async #readsOf(claim: SignedClaim): Promise<ReadSet | undefined> {
@@ -315,7 +365,7 @@ export class Trust {
     const lie = { package: name, action: hexOf(body.action), at: this.#needs.clock.wall() }
     this.#needs.log.info('a member has given something else than comes out here', { peer, package: name })
     if (!(await this.standings.lied(peer, lie))) return
-    this.#needs.trouble(new Trouble('ERR_LIAR', `${peer} has given something else for ${name} than comes out here`))
+    this.#needs.trouble(new ShoalError('ERR_LIAR', `${peer} has given something else for ${name} than comes out here`))
     try {
       await this.#needs.purge(peer)
     } catch (error) {
@@ -323,6 +373,9 @@ export class Trust {
     }
   }
 }
+
+/** Stands for the packages of all units that were linked elsewhere and came out differently here. */
+const linkedElsewhere = 'linked elsewhere'
 
 /** What is put into place on the word of a claim about all of it. */
 const giftOf = ({ body }: SignedClaim): Gift => ({ key: hexOf(body.action), result: body.result })

@@ -3,6 +3,7 @@ import type { PlannedAction } from '../plan/plan.ts'
 import { packageOf } from '../recall/judge.ts'
 import { mayAskOthers, type Policy, takesAnyWord } from '../recall/policy.ts'
 import type { Lent, UnitTrust } from './compile-needs.ts'
+import type { MakeAgain } from './linked-audit.ts'
 import type { Trust } from './trust.ts'
 
 /**
@@ -11,11 +12,13 @@ import type { Trust } from './trust.ts'
  *   what an audit reads is within the reach of others. Told what the compile looked at: inputs that were looked at later than that must be the same
  */
 export function unitTrust(
-  trust: Pick<Trust, 'lent' | 'accepted' | 'made' | 'madeHere'> & {
+  trust: Pick<Trust, 'lent' | 'accepted' | 'giver' | 'whole' | 'made' | 'madeHere' | 'brokeEarlyWord'> & {
+    earlyWord: Pick<Trust['earlyWord'], 'isTaken'>
     determinism: Pick<Trust['determinism'], 'isUnsteady'>
   },
   policies: readonly Policy[],
-  lentOf: (planned: PlannedAction, reads: ReadSet) => Promise<Lent | undefined>,
+  lentOf: (planned: PlannedAction, reads: ReadSet | undefined) => Promise<Lent | undefined>,
+  makeAgain: (planned: PlannedAction) => MakeAgain,
 ): UnitTrust {
   return {
     objection(planned) {
@@ -24,7 +27,13 @@ export function unitTrust(
     },
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
-    accepted: (planned, claims, made) => trust.accepted(planned, () => lentOf(planned, made.looked), claims, made),
+    takesEarly: (peer) => trust.earlyWord.isTaken(peer),
+    // It was away, so what lenders have of it is known.
+    brokeEarlyWord: (planned, broken) => trust.brokeEarlyWord(() => lentOf(planned, undefined), broken),
+    accepted: (planned, claims, made) =>
+      trust.accepted(planned, () => lentOf(planned, made.looked), claims, made, makeAgain(planned)),
+    giver: (claim) => trust.giver(claim),
+    whole: (planned, claims, made) => trust.whole(planned, () => lentOf(planned, made.reads), claims, made),
     madeHere: (planned, made) => trust.madeHere(planned, made),
     made: (planned, made, disputed) => trust.made(planned, () => lentOf(planned, made.reads), { ...made, disputed }),
   }

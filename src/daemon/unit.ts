@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { EarlyMetadata, Placement, Task } from '../market/driver.ts'
-import { peerIdOf } from '../mesh/members.ts'
 import { decodeResult, type ReadSet, type Result } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import type { PlannedAction } from '../plan/plan.ts'
@@ -194,7 +193,7 @@ export class Unit {
 
   async #announceEarly(metadata: EarlyMetadata, signal: AbortSignal): Promise<void> {
     const { peer, name, cid, size, depInfo } = metadata
-    if (!this.#needs.earlyWord.isTaken(peer)) return
+    if (!this.#needs.trust.takesEarly(peer)) return
     try {
       const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
       if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
@@ -211,8 +210,8 @@ export class Unit {
   }
 
   #brokeEarlyWord(isProven: boolean): void {
-    const peer = this.#announcedBy
-    if (peer !== undefined && this.isAnnounced) this.#needs.earlyWord.broke(peer, isProven)
+    const [peer, metadata] = [this.#announcedBy, this.#delivery.announcedMetadata]
+    if (peer !== undefined && metadata) this.#needs.trust.brokeEarlyWord(this.#planned, { peer, metadata, isProven })
   }
 
   async #acceptFromAway({ peer, result: bytes, trace, claim: word }: Placement & { kind: 'away' }): Promise<void> {
@@ -258,9 +257,9 @@ export class Unit {
   ): Promise<void> {
     const [about] = claims
     try {
-      if (about !== undefined) await this.#needs.delivered(this.#planned, result, peerIdOf(about.body.signer))
+      if (about !== undefined) await this.#needs.delivered(this.#planned, result, this.#needs.trust.giver(about))
       if (typeof reads === 'string') this.#reason = reads
-      else await this.#remember(result, reads, claims)
+      else await this.#remember(result, reads, await this.#needs.trust.whole(this.#planned, claims, { result, reads }))
     } finally {
       if (typeof looked !== 'string') await this.#needs.trust.accepted(this.#planned, claims, { result, looked })
     }

@@ -1,3 +1,4 @@
+import type { CID } from 'multiformats/cid'
 import { sameBytes } from '../mesh/statement.ts'
 import type { Read, ReadSet } from '../plan/action.ts'
 import { namesFile } from '../recall/read-set.ts'
@@ -11,6 +12,8 @@ export interface Rerun {
   reads: ReadSet | undefined
   /** The files that rustc says it read, roots by name. Default: none. */
   sources?: readonly string[]
+  /** The metadata among the outputs; absent where there is none. */
+  metadata?: CID | undefined
 }
 
 /** Claims about one action, and what this node can hold against them. */

@@ -68,6 +68,37 @@ export async function runWarm(unit: WarmRun, init: WarmRunInit): Promise<boolean
   }
 }
 
+/**
+ * Runs a compile of which all but what lies in `scratch` is only read, at the lowest priority.
+ * @param init dirs: made before it begins; the temporary directory is one in `scratch` too
+ * @returns what `take` makes of it while `scratch` is there; undefined when it did not succeed
+ */
+export async function runBeside<T>(
+  { driver, rustc, cwd, argv, remaps, env }: Invocation,
+  { scratch, bubblewrap, signal, dirs }: WarmRunInit & { dirs: readonly string[] },
+  take: () => Promise<T>,
+): Promise<T | undefined> {
+  const temporary = join(scratch, 'tmp')
+  try {
+    for (const dir of [...dirs, temporary]) await mkdir(dir, { recursive: true })
+    const flags = remaps.map(({ from, to }) => `--remap-path-prefix=${from}=${to}`)
+    const program = [...(driver === undefined ? [rustc] : [driver, rustc]), ...flags, ...argv]
+    const mounts = ['--bind', scratch, scratch, '--chdir', cwd, '--']
+    const command = bubblewrap === undefined ? program : [bubblewrap, ...asItIs, ...mounts, ...program]
+    if (signal.aborted) return undefined
+    const [nice, ...options] = nicest
+    const child = spawn(nice, [...options, ...command], {
+      cwd,
+      env: { ...environmentOf(env), TMPDIR: temporary },
+      stdio: 'ignore',
+      detached: true,
+    })
+    return (await endOf(child, signal)) && !signal.aborted ? await take() : undefined
+  } finally {
+    await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
 async function commandOf(unit: WarmRun, init: WarmRunInit, out: string): Promise<string[]> {
   const { driver, rustc, cwd, argv, remaps } = unit.invocation
   const flags = remaps.map(({ from, to }) => `--remap-path-prefix=${from}=${to}`)

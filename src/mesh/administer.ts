@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { type Certificate, type Issuer, issueCertificate, mayGrant, type Role, roleOrder } from './certificate.ts'
+import { type Certificate, type Issuer, mayGrant, type Role, renew, roleOrder } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
 import { kick } from './kick.ts'
 import type { Members } from './members.ts'
 import { keyOf, serial } from './members.ts'
+import { checkMayReissue, provenInviter } from './people.ts'
 import { leave, type Revocation } from './revocation.ts'
 import type { MemberView } from './roster.ts'
 import { sameBytes } from './statement.ts'
@@ -144,11 +145,13 @@ export async function promote(members: Members, member: MemberView, grant: Grant
   if (more.every((role) => member.roles.includes(role))) {
     throw new ShoalError('ERR_USAGE', `${member.name} is ${grant} already`)
   }
-  const { key: subject, name, invitedBy } = member
+  const { roster, now } = members
+  const certificate = roster.certificateOf(member.key, now)
   const roles = [...member.roles, ...more]
-  const { invite: used } = members.roster.certificateOf(subject, members.now).body
-  const init = { subject, name, roles, invite: used, invitedBy, serial: serial() }
-  await members.say([issueCertificate(members.highestIssuer(), init, members.now)])
+  const named = { ...certificate, body: { ...certificate.body, name: member.name, roles } }
+  checkMayReissue(roster, members.highestIssuer(), member.key, now)
+  const inviter = provenInviter(roster, member.key, now)
+  await members.say([renew(named, members.highestIssuer(), now, serial(), inviter)])
 }
 
 /** Says in advance, and in words, what every other member would refuse. @throws ShoalError ERR_ROLE */

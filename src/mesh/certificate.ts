@@ -20,6 +20,7 @@ import {
   signStatement,
   timeSchema,
 } from './statement.ts'
+import { checkFollows, type Follows, followsSchema } from './succession.ts'
 
 /** From the least to the most powerful; certificates list them in this order. */
 export const roleOrder = ['member', 'lender', 'ci', 'inviter', 'admin'] as const
@@ -47,10 +48,12 @@ export interface CertificateBody {
   by: Uint8Array | null
   /** The invitation that was used, through all renewals; null when there was none. */
   invite: Uint8Array | null
-  /** Who let the member in, through all renewals; for people, never for decisions. */
+  /** Who let the member in, as the issuer says, which is proof only of an administrator: see `people.ts`. */
   invitedBy: Uint8Array
   /** 16 random bytes. */
   serial: Uint8Array
+  /** The key that the member had before, through all renewals; absent when this is its first. */
+  follows?: Follows | undefined
 }
 
 export type SignedCertificate = Signed<CertificateBody>
@@ -81,6 +84,7 @@ export const certificateSchema: z.ZodType<CertificateBody> = z.strictObject({
   invite: bytesOf(inviteIdBytes).nullable(),
   invitedBy: keySchema,
   serial: bytesOf(16),
+  follows: followsSchema.optional(),
 })
 
 /** Who signs: the root key itself, or a member's key with its certificate. */
@@ -117,11 +121,13 @@ export interface CertificateInit {
   invitedBy?: Uint8Array
   /** 16 random bytes. */
   serial: Uint8Array
+  /** Default: none. */
+  follows?: Follows | undefined
 }
 
 /**
  * Issues a certificate that is valid from `now` on.
- * @throws ShoalError ERR_ROLE, ERR_CHAIN_LENGTH, ERR_EXPIRED or ERR_NOT_YET_VALID when the others would refuse it.
+ * @throws ShoalError ERR_ROLE, ERR_CHAIN_LENGTH, ERR_EXPIRED, ERR_NOT_YET_VALID or ERR_SIGNATURE when the others would refuse it.
  */
 export function issueCertificate(issuer: Issuer, init: CertificateInit, now: number): Certificate {
   const { root } = issuer.genesis.body
@@ -137,7 +143,9 @@ export function issueCertificate(issuer: Issuer, init: CertificateInit, now: num
     invite: init.invite ?? null,
     invitedBy: init.invitedBy ?? issuer.key.publicKey,
     serial: init.serial,
+    ...(init.follows === undefined ? {} : { follows: init.follows }),
   }
+  checkFollows(body.mesh, body.subject, body.follows)
   const certificate = signStatement('certificate', body, issuer.key, chainOf(issuer))
   checkCertificate(decodeStatement(certificate.bytes, certificateShape), issuer.genesis)
   return certificate
@@ -149,13 +157,20 @@ export function needsRenewal(certificate: SignedCertificate, now: number): boole
 }
 
 /**
- * The same subject, name, roles and invitation, valid from `now` on.
+ * The same subject, name, roles, invitation and key before, valid from `now` on.
+ * @param invitedBy who has let the member in, as far as the issuer can prove it. Default: what the certificate says
  * @throws ShoalError ERR_EXPIRED for a certificate that is over; ERR_ROLE when the issuer may not grant what it says.
  */
-export function renew(certificate: SignedCertificate, issuer: Issuer, now: number, serial: Uint8Array): Certificate {
+export function renew(
+  certificate: SignedCertificate,
+  issuer: Issuer,
+  now: number,
+  serial: Uint8Array,
+  invitedBy = certificate.body.invitedBy,
+): Certificate {
   checkTime(certificate.body, now)
-  const { subject, name, roles, invite, invitedBy } = certificate.body
-  return issueCertificate(issuer, { subject, name, roles, invite, invitedBy, serial }, now)
+  const { subject, name, roles, invite, follows } = certificate.body
+  return issueCertificate(issuer, { subject, name, roles, invite, invitedBy, serial, follows }, now)
 }
 
 export const certificateShape = { type: 'certificate', body: certificateSchema, link: certificateSchema } as const
@@ -217,16 +232,18 @@ export function authorityOf(
 }
 
 /**
- * The signatures of a statement and of its chain. They cost the most, so they come last.
+ * The signatures of a statement and of its chain, with those of keys that went before. They cost the most, so they come last.
  * @param known of certificates that were verified before; what is verified now is added
  * @throws ShoalError ERR_SIGNATURE
  */
 export function checkSignatures(statement: Statement<Issued, CertificateBody>, known: Set<string> = new Set()): void {
   checkSignature(statement.type, statement, statement.body.issuer)
+  if (isCertificate(statement)) checkFollows(statement.body.mesh, statement.body.subject, statement.body.follows)
   for (const link of statement.chain) {
     const name = hex(link.id) + hex(link.sig)
     if (known.has(name)) continue
     checkSignature('certificate', link, link.body.issuer)
+    checkFollows(link.body.mesh, link.body.subject, link.body.follows)
     known.add(name)
   }
 }
@@ -263,12 +280,19 @@ function checkGrant(
   if (ancestors.some((key) => sameBytes(key, body.subject))) {
     throw new ShoalError('ERR_ROLE', 'a key cannot vouch for itself')
   }
+  if (body.follows !== undefined && sameBytes(body.follows.key, body.subject)) {
+    throw new ShoalError('ERR_ROLE', 'a key cannot follow itself')
+  }
   const refused = body.roles.find((role) => !mayGrant(issuer.roles, role))
   if (refused !== undefined) throw new ShoalError('ERR_ROLE', `the issuer may not make a ${refused}`)
   if (issuer.depth >= maxChain) throw new ShoalError('ERR_CHAIN_LENGTH', `more than ${maxChain} certificates in a row`)
   const longest = issuer.isRoot && body.roles.includes('admin') ? adminLifetimeMs : lifetimeMs
   const lifetime = body.notAfter - body.notBefore
   if (lifetime <= 0 || lifetime > longest) throw new ShoalError('ERR_ROLE', 'the issuer may not grant it for so long')
+}
+
+function isCertificate(statement: Statement<Issued, CertificateBody>): statement is Certificate {
+  return statement.type === 'certificate'
 }
 
 function day(time: number): string {

@@ -1,7 +1,8 @@
 import { encode } from '@ipld/dag-cbor'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, renew, type SignedCertificate } from './certificate.ts'
-import { isLeave, maxKeep, type Revocation, revoke } from './revocation.ts'
+import { provenInviter } from './people.ts'
+import { isLeave, type Revocation, revoke, roomToKeep } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
 
@@ -64,15 +65,16 @@ function* saved(
   const isOwn = ({ body }: Certificate): boolean =>
     sameBytes(body.subject, key) || sameBytes(body.subject, issuer.key.publicKey)
   const members = roster.certificates(now).filter((member) => !isOwn(member))
+  const room = roomToKeep(issuer)
   for (const [name, id] of mostNeeded(
     members.flatMap((member) => [member, ...member.chain]),
     key,
   )) {
-    if (keep.size < maxKeep) keep.set(name, id)
+    if (keep.size < room) keep.set(name, id)
   }
   for (const member of members) {
     if ([member, ...member.chain].every((link) => !isFrom(link, key) || keep.has(hex(link.id)))) continue
-    const renewed = renewedBy(issuer, member, now, random(16))
+    const renewed = renewedBy(roster, issuer, member, now, random(16))
     if (renewed === undefined) continue
     // The kicked key can have let in more than this one may renew.
     if (!roster.hasRoomFor(renewed)) break
@@ -83,9 +85,15 @@ function* saved(
   for (const { body } of again) if (!isLeave(body)) yield revoke(issuer, body.target, body.reason, now)
 }
 
-function renewedBy(issuer: Issuer, member: Certificate, now: number, serial: Uint8Array): Certificate | undefined {
+function renewedBy(
+  roster: Roster,
+  issuer: Issuer,
+  member: Certificate,
+  now: number,
+  serial: Uint8Array,
+): Certificate | undefined {
   try {
-    return renew(member, issuer, now, serial)
+    return renew(member, issuer, now, serial, provenInviter(roster, member.body.subject, now))
   } catch (error) {
     // The issuer is too far from the root, or stands on this member itself.
     if (error instanceof ShoalError) return undefined

@@ -16,8 +16,9 @@ import {
 import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
-import type { Identity } from './identity.ts'
+import { type Identity, loadFormerKeys } from './identity.ts'
 import { Listeners } from './listeners.ts'
+import { byAdministrators, checkMayReissue, provenInviter } from './people.ts'
 import { loadRootKey } from './root-key.ts'
 import type { MemberView, Roster } from './roster.ts'
 import { loadRoster, saveRoster } from './roster-file.ts'
@@ -33,6 +34,8 @@ const serialBytes = 16
 /** Who belongs to the mesh, as this node knows it, and what this node may do about it. Kept in `STATE/roster`. */
 export class Members {
   readonly roster: Roster
+  /** The keys that this node had before. */
+  readonly formerKeys: readonly Uint8Array[]
   readonly #needs: MembersNeeds
   readonly #stateDir: string
   readonly #key: SigningKey
@@ -49,13 +52,14 @@ export class Members {
   private constructor(
     needs: MembersNeeds,
     stateDir: string,
-    keys: { own: SigningKey; root?: SigningKey },
+    keys: { own: SigningKey; former: Uint8Array[]; root?: SigningKey },
     roster: Roster,
   ) {
     this.#needs = needs
     this.#stateDir = stateDir
     this.#key = keys.own
     this.#root = keys.root
+    this.formerKeys = keys.former
     this.roster = roster
     this.#latest = roster.latestOf(keys.own.publicKey)
     this.#changes = new Listeners(needs.log)
@@ -75,7 +79,8 @@ export class Members {
     }
     const root = await loadRootKey(stateDir)
     const isRoot = root !== undefined && sameBytes(root.publicKey, roster.genesis.body.root)
-    const keys = { own: signingKeyOf(identity), ...(isRoot ? { root } : {}) }
+    const former = await loadFormerKeys(stateDir)
+    const keys = { own: signingKeyOf(identity), former, ...(isRoot ? { root } : {}) }
     return new Members(needs, stateDir, keys, roster)
   }
 
@@ -217,9 +222,22 @@ export class Members {
     return this.roster.verify(this.key, this.now).name
   }
 
-  /** Whether half of the time is over of every certificate that gives this node its rights. @throws as `Roster.verify` */
-  isDue(): boolean {
-    return isDue(this.roster.certificatesOf(this.key, this.now), this.now)
+  /**
+   * Whether half of the time is over of every certificate that gives this node its rights. To an administrator only those count that
+   * administrators have issued: by theirs others know where this node comes from.
+   * @throws as `Roster.verify`
+   */
+  isDue(toAdministrator: boolean): boolean {
+    return this.#isDue(this.key, toAdministrator)
+  }
+
+  #isDue(key: Uint8Array, toAdministrator: boolean): boolean {
+    const all = this.roster.certificatesOf(key, this.now)
+    const power = powerOf(all[0].body.roles)
+    const counted = toAdministrator ? byAdministrators(this.roster, all, this.now) : all
+    return counted.every(
+      (certificate) => powerOf(certificate.body.roles) < power || needsRenewal(certificate, this.now),
+    )
   }
 
   /** Gives this node a certificate with new dates if half of its time is over, or all of it, and the root key is here. */
@@ -230,8 +248,8 @@ export class Members {
     if (objection === undefined) {
       if (this.#mayRenew(this.key, issuer)) await this.#reissue(this.key, this.name, issuer)
     } else if (this.#latest !== undefined) {
-      const { subject, name, roles, invite, invitedBy } = this.#latest.body
-      const init = { subject, name, roles, invite, invitedBy, serial: serial() }
+      const { subject, name, roles, invite, invitedBy, follows } = this.#latest.body
+      const init = { subject, name, roles, invite, invitedBy, follows, serial: serial() }
       await this.say([issueCertificate(issuer, init, this.now)])
     }
   }
@@ -263,26 +281,16 @@ export class Members {
   #mayRenew(key: Uint8Array, issuer: Issuer): boolean {
     const all = this.roster.certificatesOf(key, this.now)
     const isRoots = issuer.certificate === undefined && mayGrant(all[0].body.roles, 'member')
-    return isRoots ? all[0].chain.length > 0 || needsRenewal(all[0], this.now) : isDue(all, this.now)
+    if (isRoots) return all[0].chain.length > 0 || needsRenewal(all[0], this.now)
+    return this.#isDue(key, issuer.certificate === undefined || mayGrant(issuer.certificate.body.roles, 'admin'))
   }
 
+  /** @throws ShoalError as `checkMayReissue` and `renew` */
   async #reissue(key: Uint8Array, name: string, issuer: Issuer): Promise<void> {
+    checkMayReissue(this.roster, issuer, key, this.now)
     const certificate = this.roster.certificateOf(key, this.now)
-    await this.say([renew({ ...certificate, body: { ...certificate.body, name } }, issuer, this.now, serial())])
-  }
-
-  /**
-   * Lets a member's new key take over its name and roles; the old one stays for as long as nobody shuts it out.
-   * @throws ShoalError ERR_ROLE when this node may not grant them, ERR_REVOKED, ERR_NOT_MEMBER; ERR_LIMIT for a key that is one of a member
-   */
-  async certifySuccessor(old: Uint8Array, next: Uint8Array): Promise<void> {
-    const { name, roles, invitedBy } = this.roster.certificateOf(old, this.now).body
-    this.roster.checkKey(next)
-    if (this.#objectionTo(next) === undefined) throw new ShoalError('ERR_LIMIT', 'the new key is known already')
-    // Its invitation was used by the old key: another subject that bears it would be void.
-    const init = { subject: next, name, roles, invitedBy, serial: serial() }
-    const issuer = sameBytes(old, this.key) ? this.highestIssuer() : this.issuer()
-    await this.say([issueCertificate(issuer, init, this.now)])
+    const named = { ...certificate, body: { ...certificate.body, name } }
+    await this.say([renew(named, issuer, this.now, serial(), provenInviter(this.roster, key, this.now))])
   }
 
   /** Waits until everything is on the disk. */
@@ -333,11 +341,6 @@ export class Members {
     this.#saving = queued.catch(() => undefined)
     return queued
   }
-}
-
-function isDue(all: readonly [Certificate, ...Certificate[]], now: number): boolean {
-  const power = powerOf(all[0].body.roles)
-  return all.every((certificate) => powerOf(certificate.body.roles) < power || needsRenewal(certificate, now))
 }
 
 /** A libp2p key as one that signs statements. */

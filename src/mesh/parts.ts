@@ -123,7 +123,7 @@ export function createParts(
         else if (body.case === 'renewalRequest') renewal.onRequest(peerId, body.value.name)
         else if (body.case === 'approvalRequest') void approvals.onRequest(peerId, body.value)
         else if (body.case === 'approvalAnswer') approvals.onAnswer(peerId, body.value)
-        else if (body.case === 'rekeyRequest') renewal.onRekey(peerId, body.value.key, body.value.proof)
+        else if (body.case === 'rekeyRequest') renewal.onRekey(peerId, body.value)
         // It is not known which of two is behind the key, so neither is trusted with work.
         else if (body.case !== 'offer' || !members.cloned().has(peerId)) events.onFrame(peerId, body)
       },

@@ -7,7 +7,7 @@ import { isSignedBy, type SigningKey } from './ed25519.ts'
 import { type Identity, loadIdentity, loadNextIdentity, nextKeyFile, takeNextIdentity } from './identity.ts'
 import { linksFrom } from './kick.ts'
 import { signingKeyOf } from './members.ts'
-import { maxKeep, type Revocation, revoke } from './revocation.ts'
+import { type Revocation, revoke, roomToKeep } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { loadRoster, saveRoster } from './roster-file.ts'
 
@@ -34,7 +34,7 @@ function retire(roster: Roster, issuer: Required<Issuer>, now: number): Revocati
   const key = issuer.key.publicKey
   const shutOut = revoke(issuer, { kind: 'key', key }, 'rekeyed', now)
   const keep = linksFrom(roster, key, now)
-  if (!issuer.certificate.body.roles.includes('inviter') || keep.length > maxKeep) return [shutOut]
+  if (!issuer.certificate.body.roles.includes('inviter') || keep.length > roomToKeep(issuer)) return [shutOut]
   return [shutOut, revoke(issuer, { kind: 'issuer', key, keep }, 'rekeyed', now)]
 }
 

@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../base/clock.ts'
 import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import type { RekeyRequest } from '../wire/generated/control_pb.ts'
 import { mayGrant } from './certificate.ts'
 import type { ControlMessage } from './control.ts'
 import type { SigningKey } from './ed25519.ts'
@@ -8,6 +9,8 @@ import { meshKeyOf } from './genesis.ts'
 import { keyOf, type Members } from './members.ts'
 import { checkSuccessor, proveSuccessor } from './rekey.ts'
 import { maxChain, nameSchema, sameBytes } from './statement.ts'
+import { handOver } from './succession.ts'
+import { certifySuccessor, endBefore, mayBeRenewedBy } from './successor.ts'
 
 export interface RenewalNeeds {
   clock: Clock
@@ -60,7 +63,19 @@ export class Renewal {
   onUp(peerId: string): void {
     // Of many that come together one is enough.
     const isAsked = this.#needs.clock.now() - this.#askedAt < patienceMs
-    if (!isAsked && this.#isDue() && this.#mayHelp(peerId, this.#deepest())) this.#ask(peerId, '')
+    if (!isAsked && this.#isDue(this.#isAdministrator(peerId)) && this.#mayHelp(peerId, this.#deepest()))
+      this.#ask(peerId, '')
+    this.#endBefore(peerId)
+  }
+
+  /** A key that is in use ends the one before it. */
+  #endBefore(peerId: string): void {
+    const { members, log } = this.#needs
+    if (members.objectionToSelf() !== undefined || members.objectionTo(peerId) !== undefined) return
+    endBefore(members, keyOf(peerId)).catch((error: unknown) => {
+      const { code, message } = toShoalError(error)
+      log.warn('the key that a member had before was not shut out', { peer: peerId, code, message })
+    })
   }
 
   /** Asks a connected member that may for a certificate with another name; false when there is none. */
@@ -79,6 +94,7 @@ export class Renewal {
     if (this.#served.size >= maxRemembered) this.#served.clear()
     this.#served.set(kind, now)
     if (name !== '' && (!nameSchema.safeParse(name).success || !this.#mayName(peerId, now))) return
+    this.#endBefore(peerId)
     members.renewMember(keyOf(peerId), name).catch((error: unknown) => {
       const { code, message } = toShoalError(error)
       log.debug('a certificate was not renewed', { peer: peerId, code, message })
@@ -90,12 +106,14 @@ export class Renewal {
     const [helper] = this.#helpers(this.#deepest())
     if (helper === undefined) return false
     const { members, send } = this.#needs
-    const proof = proveSuccessor(meshKeyOf(members.genesis), members.key, next)
-    return send(helper, { case: 'rekeyRequest', value: { key: next.publicKey, proof } })
+    const mesh = meshKeyOf(members.genesis)
+    const proof = proveSuccessor(mesh, members.key, next)
+    const { sig: consent } = handOver(mesh, members.signer, next.publicKey)
+    return send(helper, { case: 'rekeyRequest', value: { key: next.publicKey, proof, consent } })
   }
 
   /** A member wants another key to follow its own. Of two that it names, as two machines with one key would, the first one holds. */
-  onRekey(peerId: string, key: Uint8Array, proof: Uint8Array): void {
+  onRekey(peerId: string, { key, proof, consent }: Pick<RekeyRequest, 'key' | 'proof' | 'consent'>): void {
     const { log, members } = this.#needs
     const first = this.#successors.get(peerId)
     if (first !== undefined) {
@@ -107,7 +125,7 @@ export class Renewal {
       checkSuccessor(meshKeyOf(members.genesis), old, key, proof)
       if (this.#successors.size >= maxRemembered) this.#successors.clear()
       this.#successors.set(peerId, key)
-      members.certifySuccessor(old, key).catch((error: unknown) => {
+      certifySuccessor(members, key, { key: old, sig: consent }).catch((error: unknown) => {
         this.#successors.delete(peerId)
         this.#refused(peerId, error)
       })
@@ -128,8 +146,10 @@ export class Renewal {
       const { code, message } = toShoalError(error)
       this.#needs.log.warn('the own certificate was not renewed', { code, message })
     }
-    if (!this.#isDue()) return
-    const [helper] = this.#helpers(this.#deepest())
+    if (!this.#isDue(true)) return
+    const helpers = this.#helpers(this.#deepest())
+    const helper =
+      helpers.find((peerId) => this.#isAdministrator(peerId)) ?? (this.#isDue(false) ? helpers[0] : undefined)
     if (helper !== undefined) this.#ask(helper, '')
   }
 
@@ -143,10 +163,15 @@ export class Renewal {
     return count <= maxNames
   }
 
-  #isDue(): boolean {
+  #isDue(toAdministrator: boolean): boolean {
     const { members } = this.#needs
     // Shut out, or too late: nobody can renew it any more.
-    return members.objectionToSelf() === undefined && members.isDue()
+    return members.objectionToSelf() === undefined && members.isDue(toAdministrator)
+  }
+
+  #isAdministrator(peerId: string): boolean {
+    const { members } = this.#needs
+    return members.objectionTo(peerId) === undefined && members.member(peerId).roles.includes('admin')
   }
 
   /**
@@ -175,7 +200,8 @@ export class Renewal {
     const { members } = this.#needs
     if (members.objectionToSelf() !== undefined || members.objectionTo(peerId) !== undefined) return false
     const { roles } = members.member(peerId)
-    return members.depthOf(peerId) < deepest && members.own().body.roles.every((role) => mayGrant(roles, role))
+    const mayGrantAll = members.own().body.roles.every((role) => mayGrant(roles, role))
+    return mayGrantAll && members.depthOf(peerId) < deepest && mayBeRenewedBy(members, peerId)
   }
 
   /** Without an administrator that the root has signed for nobody can make inviters, and in the end nobody renews anybody. */

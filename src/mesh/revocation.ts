@@ -17,14 +17,17 @@ import {
   decodeStatement,
   idBytes,
   keySchema,
+  maxStatementBytes,
   type Statement,
   sameBytes,
   signStatement,
   timeSchema,
 } from './statement.ts'
 
-/** As many as fit beside the longest chain into 2 KiB. */
+/** As many as fit beside the longest chain into 2 KiB, where nobody in it had another key before: see `roomToKeep`. */
 export const maxKeep = 12
+/** What one more costs: its length and itself. */
+const keptBytes = idBytes + 2
 const reasons = ['kicked', 'left', 'burned', 'rekeyed'] as const
 
 /** What is over. */
@@ -76,6 +79,14 @@ export function revoke(issuer: Issuer, target: Target, reason: RevocationBody['r
   const revocation = signStatement('revocation', body, issuer.key, chainOf(issuer))
   checkRevocation(decodeStatement(revocation.bytes, revocationShape), issuer.genesis)
   return revocation
+}
+
+/** How many ids fit into what `issuer` says of another: fewer than twelve beside certificates with long names of keys that follow others. */
+export function roomToKeep(issuer: Issuer): number {
+  const target: Target = { kind: 'issuer', key: issuer.key.publicKey, keep: [] }
+  const body: RevocationBody = { ...issuedBy(issuer), target, reason: 'rekeyed', at: Number.MAX_SAFE_INTEGER }
+  const { length } = signStatement('revocation', body, issuer.key, chainOf(issuer)).bytes
+  return Math.min(maxKeep, Math.floor((maxStatementBytes - length) / keptBytes))
 }
 
 /** A member takes itself out. Whom it let in stays. */

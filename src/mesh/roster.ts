@@ -191,6 +191,15 @@ export class Roster {
     return known
   }
 
+  /** Who made an invitation, if it is known that `subject` has used it. */
+  inviterOf(invite: Uint8Array, subject: Uint8Array): Uint8Array | undefined {
+    const isUsed = ({ kind, statement }: Entry): boolean =>
+      kind === 'redemption' &&
+      sameBytes(statement.body.subject, subject) &&
+      sameBytes(inviteIdOf(statement.body.verifier), invite)
+    return [...this.#entries.values()].some(isUsed) ? this.#look().invites.get(hex(invite))?.body.issuer : undefined
+  }
+
   /** That keys of members are in use by two nodes each, the newest word on each first. */
   clones(now: number): Clone[] {
     this.#drop(now)

@@ -3,7 +3,7 @@ import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
 import { type Members, peerIdOf } from '../mesh/members.ts'
-import { personOf } from '../mesh/people.ts'
+import { peopleBehind } from '../mesh/people.ts'
 import { hex, sameBytes } from '../mesh/statement.ts'
 import type { ReadSet, Result, Trace } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
@@ -23,7 +23,7 @@ import {
 } from './signed-claim.ts'
 
 export interface JudgeNeeds {
-  members: Pick<Members, 'genesis' | 'key' | 'now' | 'objectionTo' | 'roster' | 'signer'>
+  members: Pick<Members, 'formerKeys' | 'genesis' | 'key' | 'now' | 'objectionTo' | 'roster' | 'signer'>
   store: ClaimStore
   /** Whether a member has been caught: nothing that it says is used. */
   isLiar(peerId: string): boolean
@@ -109,10 +109,10 @@ export class Judge {
   /** The one behind a claim that counts. */
   witness({ body: { signer } }: SignedClaim): Witness {
     const { members } = this.#needs
-    if (sameBytes(signer, members.key)) return { person: hex(signer), name: '', isCi: false, isSelf: true }
+    if (sameBytes(signer, members.key)) return { people: new Set([hex(signer)]), name: '', isCi: false, isSelf: true }
     const { name, roles } = members.roster.verify(signer, members.now)
-    const person = personOf(members.roster, signer, members.now)
-    return { person, name, isCi: roles.includes('ci'), isSelf: false }
+    const people = peopleBehind(members.roster, signer, members.now)
+    return { people, name, isCi: roles.includes('ci'), isSelf: false }
   }
 
   /** Claims kept here that count, of an action (hex). */
@@ -156,15 +156,23 @@ export class Judge {
     return kept.filter((other) => contradict(other, claim) && this.#isBelieved(other))
   }
 
-  /** This node's own claims about an action, whatever became of the package: what it has computed itself is always good for itself. */
+  /**
+   * This node's own claims about an action, whatever became of the package: what it has computed itself is always good for itself, also
+   * under a key that it had before. Those of others that say the same under such a key are not let in: it is a member's no more.
+   */
   async ownOf({ key }: Pick<PlannedAction, 'key'>): Promise<SignedClaim[]> {
-    return (await this.store.of(hexOf(key))).filter((claim) => this.isOwn(claim) && isWatched(claim))
+    return (await this.store.of(hexOf(key))).filter((claim) => this.isOurs(claim) && isWatched(claim))
+  }
+
+  /** Whether it is this node's word, under the key that it has or one that it had. */
+  isOurs(claim: SignedClaim): boolean {
+    return this.isOwn(claim) || this.#needs.members.formerKeys.some((key) => sameBytes(key, claim.body.signer))
   }
 
   /** Keeps claims as they came: those that count outlast those that do not, and this node's own outlast both. @throws ShoalError ERR_STORE */
   async keep(claims: readonly SignedClaim[]): Promise<void> {
     await this.store.add(claims, (claim) => {
-      if (this.isOwn(claim)) return 'own'
+      if (this.isOurs(claim)) return 'own'
       return isWatched(claim) && this.counts(claim) ? 'counting' : 'idle'
     })
   }

@@ -26,8 +26,8 @@ export function readPolicy(text: string): Policy | undefined {
 
 /** A member whose word on a result counts. */
 export interface Witness {
-  /** Equal for machines that may be one person's. */
-  person: string
+  /** Who may be behind it; machines that have one of these in common may be one person's. */
+  people: ReadonlySet<string>
   /** What it is called in the mesh. */
   name: string
   isCi: boolean
@@ -38,12 +38,25 @@ export interface Witness {
 /** Whether every one of these policies has a result of a unit used, given who says the same of it. */
 export function allows(policies: readonly Policy[], kind: UnitKind, witnesses: readonly Witness[]): boolean {
   if (witnesses.some(({ isSelf }) => isSelf)) return true
-  // A machine that was given another key keeps its name for as long as both are members.
-  const people = Math.min(
-    new Set(witnesses.map(({ person }) => person)).size,
-    new Set(witnesses.map(({ name }) => name)).size,
-  )
+  const people = peopleAmong(witnesses)
   return people > 0 && policies.every((policy) => allowsOne(policy, kind, people, witnesses))
+}
+
+/**
+ * How many different people there are at least: so many have nobody in common who could be behind two of them, and no name, which a machine
+ * that was given another key keeps.
+ */
+function peopleAmong(witnesses: readonly Witness[]): number {
+  const taken = new Set<string>()
+  let count = 0
+  // The least doubtful first: they leave the most room for others.
+  for (const { people, name } of witnesses.toSorted((a, b) => a.people.size - b.people.size)) {
+    const names = [...people, `called ${name}`]
+    if (names.some((one) => taken.has(one))) continue
+    for (const one of names) taken.add(one)
+    count += 1
+  }
+  return count
 }
 
 function allowsOne(policy: Policy, kind: UnitKind, people: number, witnesses: readonly Witness[]): boolean {

@@ -216,6 +216,13 @@ export class Recall {
     return [...found.values()]
   }
 
+  /** Whose word is behind a result that is kept here: this node's own, else that of others. */
+  async whose({ key }: Pick<PlannedAction, 'key'>, { result, reads }: Recalled): Promise<SignedClaim[]> {
+    const trace: Trace = { v: 2, action: key, ...reads, result: encodeResult(result).cid }
+    const own = (await this.#needs.judge.ownOf({ key })).filter((claim) => this.#needs.judge.isAbout(claim, trace))
+    return own.length > 0 ? own : await this.#needs.judge.about(trace)
+  }
+
   async #isOwn(trace: Trace, planned: PlannedAction): Promise<boolean> {
     return (await this.#needs.judge.ownOf(planned)).some((claim) => this.#needs.judge.isAbout(claim, trace))
   }

@@ -17,12 +17,23 @@ class Machine {
   begun = 0
   aborted = 0
   hangs = false
+  /** Somebody's task runs here, and another one comes as soon as it is over. */
+  hasGuests = false
+  isHeld = false
+  readonly holds: boolean[] = []
   readonly audits = new Audits({
     clock: this.clock,
     random: seededRandom(3),
     log: silentLogger,
     machine: { cores: 2, busyCores: () => 0, onBattery: () => this.battery, freeMemoryBytes: () => 2 ** 40 },
-    isQuiet: () => this.isQuiet,
+    isQuiet: () => this.isQuiet && !(this.hasGuests && !this.isHeld),
+    guests: {
+      areAll: () => this.isQuiet,
+      hold: (isHeld) => {
+        this.isHeld = isHeld
+        this.holds.push(isHeld)
+      },
+    },
   })
 
   audit(key: string): Audit {
@@ -86,6 +97,44 @@ test('what runs gives way to a build, and is run again later', async () => {
   machine.hangs = false
   await machine.pass(5000)
   assert.deepEqual(machine.settled, ['agreed'])
+})
+
+test('who has a task here at all times keeps none from being run: for each there is room after a while', async () => {
+  const machine = new Machine()
+  machine.hasGuests = true
+  for (const key of ['a', 'b']) machine.audits.add(machine.audit(key))
+  await machine.pass(290_000)
+  assert.deepEqual([machine.begun, machine.holds], [0, []])
+  await machine.pass(20_000)
+  assert.deepEqual([machine.settled, machine.holds], [['agreed'], [true, false]])
+  await machine.pass(290_000)
+  assert.equal(machine.begun, 1)
+  await machine.pass(20_000)
+  assert.deepEqual([machine.settled.length, machine.isHeld], [2, false])
+  // Where nothing waits nobody is kept away.
+  await machine.pass(600_000)
+  assert.equal(machine.holds.length, 4)
+})
+
+test('others are kept away for a minute at most, and not while the owner is at work', async () => {
+  const machine = new Machine()
+  machine.isQuiet = false
+  machine.audits.add(machine.audit('a'))
+  await machine.pass(600_000)
+  assert.deepEqual(machine.holds, [])
+  // A guest that does not end.
+  Object.defineProperty(machine, 'isHeld', { get: () => false, set: () => undefined })
+  machine.isQuiet = true
+  machine.hasGuests = true
+  await machine.pass(1000)
+  assert.deepEqual(machine.holds, [true])
+  await machine.pass(70_000)
+  assert.deepEqual(machine.holds, [true, false])
+  await machine.pass(300_000)
+  assert.deepEqual(machine.holds, [true, false, true])
+  machine.audits.giveWay()
+  assert.deepEqual(machine.holds, [true, false, true, false])
+  assert.equal(machine.begun, 0)
 })
 
 test('of too many each has the same chance to be tried, also the first ones', async () => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { basename } from 'node:path'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
 import { describe, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { ShoalError } from '../../src/base/errors.ts'
@@ -10,7 +12,9 @@ import { EarlyWord } from '../../src/daemon/early-word.ts'
 import type { ShimLink } from '../../src/daemon/shim-link.ts'
 import { StaysHere } from '../../src/daemon/stays-here.ts'
 import { stayingTask } from '../../src/daemon/units.ts'
+import { peerIdOf } from '../../src/mesh/members.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
+import { openIndexDb } from '../../src/store/index-db.ts'
 import { ManualClock } from '../mesh/fixture.ts'
 import { content, placeIn, planned, result } from '../recall/support.ts'
 import { Court, peerOf } from '../recall/words.ts'
@@ -32,6 +36,7 @@ class Desk {
       own: async () =>
         this.kept ? { result, reads: { reads: [], env: [] }, holders: [], claims: [] } : { difference: undefined },
       mesh: async () => undefined,
+      whose: unexpected,
       remember: async () => {
         this.kept = true
       },
@@ -41,6 +46,10 @@ class Desk {
       objectionToLending: () => undefined,
       lent: unexpected,
       accepted: async () => undefined,
+      giver: ({ body }) => peerIdOf(body.signer),
+      whole: async (_planned, claims) => claims,
+      takesEarly: unexpected,
+      brokeEarlyWord: unexpected,
       madeHere: async () => undefined,
       made: async () => [],
     },
@@ -48,7 +57,6 @@ class Desk {
       place: async () => ({ kind: 'here', reason: 'must-stay', returned: undefined, release: () => undefined }),
       fault: unexpected,
     },
-    earlyWord: { isTaken: unexpected, broke: unexpected },
     work: async () => ({ key: 'work', shared: undefined, task: stayingTask(new Uint8Array(16)), lent: planned }),
     claim: unexpected,
     staying: unexpected,
@@ -187,6 +195,7 @@ test('whose word a result stands on is written down before it is kept, and it is
       recall: {
         own: async () => ({ difference: undefined }),
         mesh: async () => ({ result, reads, holders: ['holder'], claims }),
+        whose: unexpected,
         remember: async () => {
           steps.push('kept')
           if (fails) throw new ShoalError('ERR_LIMIT', 'made from too much to be named')
@@ -200,9 +209,15 @@ test('whose word a result stands on is written down before it is kept, and it is
   }
 })
 
-test('who was lost after its metadata was announced is not believed early for an hour, and then never; who lied, never', async () => {
+test('who was lost after its metadata was announced is not believed early for an hour, and then never; who lied, never', async (t) => {
   const clock = new ManualClock()
-  const earlyWord = new EarlyWord(clock)
+  const dir = await mkdtemp(join(tmpdir(), 'shoal-early-'))
+  const { datastore, close } = await openIndexDb({ dir, log: silentLogger })
+  t.after(async () => {
+    await close()
+    await rm(dir, { recursive: true, force: true })
+  })
+  let earlyWord = await EarlyWord.open({ datastore, clock, log: silentLogger })
   const [metadata] = result.outputs
   assert.ok(metadata)
   const { name, cid, size } = metadata
@@ -218,7 +233,14 @@ test('who was lost after its metadata was announced is not believed early for an
     }
     await compile(shim, {
       ...desk.needs,
-      earlyWord,
+      trust: {
+        ...desk.needs.trust,
+        takesEarly: (who) => earlyWord.isTaken(who),
+        brokeEarlyWord: (_planned, broken) => {
+          assert.ok(broken.metadata.equals(cid))
+          earlyWord.broke(broken.peer, broken.isProven)
+        },
+      },
       staying: () => stayingTask(new Uint8Array(16)),
       prepare: async () => true,
       declaredReads: async () => ({ reads: [], env: [] }),
@@ -246,4 +268,12 @@ test('who was lost after its metadata was announced is not believed early for an
   assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [true, false])
   clock.advance(36_000_000)
   assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [false, false])
+  // Whatever is started anew.
+  await earlyWord.saved()
+  earlyWord = await EarlyWord.open({ datastore, clock, log: silentLogger })
+  assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [false, false])
+  // What was announced came out here all the same: the first time again after a pause, as if it had been lost once.
+  earlyWord.kept('ann')
+  earlyWord.kept('bob')
+  assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [true, false])
 })

@@ -7,8 +7,9 @@ import { PrivatePaths } from '../../src/daemon/private-paths.ts'
 import { PrivateUnits } from '../../src/daemon/private-units.ts'
 import type { PlannedAction } from '../../src/plan/plan.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
+import { cidOf, dagCborCodec, hexOf } from '../../src/wire/cid.ts'
 import { afterwards, ManualClock, temporaryDirectory } from '../mesh/fixture.ts'
-import { content, planned } from '../recall/support.ts'
+import { content, planned, result } from '../recall/support.ts'
 
 /** A node that has just started, and a workspace with a private package that cargo says is fresh. */
 async function setUp(t: TestContext) {
@@ -75,4 +76,59 @@ test('where it is not known what a dependency reaches, nothing private lies besi
   await depInfo('p-1', 'p/src/lib.rs')
   assert.equal(await judge([library('libo-1.rmeta')]), false)
   assert.equal(await judge([library('libo-1.rmeta')], unknown), true)
+})
+
+test('what was kept and given of a package before it was private is taken back, with all that was made from it', async (t) => {
+  const dir = await temporaryDirectory(t)
+  const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log: silentLogger })
+  afterwards(t, close)
+  const manifest = async (name: string, isPrivate: boolean): Promise<void> => {
+    await mkdir(join(dir, name), { recursive: true })
+    const mark = isPrivate ? '[package.metadata.shoal]\nprivate = true\n' : ''
+    await writeFile(join(dir, name, 'Cargo.toml'), `[package]\nname = "${name}"\n${mark}`)
+  }
+  for (const name of ['base', 'uses', 'top', 'other']) await manifest(name, false)
+  const gone: string[] = []
+  const open = () =>
+    PrivateUnits.open({
+      datastore,
+      clock: new ManualClock(),
+      paths: new PrivatePaths({ workspaces: [], packages: [] }),
+      onChange: (key) => gone.push(key),
+    })
+  const unit = (name: string, dependencies: string[] = [], root: 'workspace' | 'registry' = 'workspace') => ({
+    planned: {
+      ...planned,
+      key: cidOf(Buffer.from(name), dagCborCodec),
+      source: { root, path: name, dir: join(dir, name) },
+      dependencies: dependencies.map((of) => ({ name: of, path: join(dir, of), cid: content(of), size: 1 })),
+    },
+    result: { ...result, outputs: result.outputs.map((output) => ({ ...output, cid: content(name) })) },
+  })
+  // The one that uses it was complete first, as cargo has it.
+  const all = [
+    unit('uses', ['base']),
+    unit('base'),
+    unit('top', ['uses']),
+    unit('other'),
+    unit('far', ['base'], 'registry'),
+  ]
+  const units = await open()
+  for (const each of all) await units.given(each.planned, each.result)
+  const taken = (of: PrivateUnits) => all.map(({ planned: { key } }) => of.hasKey(hexOf(key)))
+  assert.deepEqual(taken(await open()), [false, false, false, false, false])
+  await manifest('base', true)
+  // Once the node starts …
+  const after = await open()
+  assert.deepEqual(taken(after), [true, true, true, false, false])
+  for (const [at, name] of ['uses', 'base', 'top', 'other'].entries())
+    assert.equal(after.hasBlock(content(name)), at < 3)
+  assert.deepEqual(gone, [])
+  // … or its next unit is asked for.
+  const env = new Map([['CARGO_MANIFEST_DIR', join(dir, 'base')]])
+  const { planned: changed } = unit('base')
+  const next = { ...changed, key: cidOf(Buffer.from('other sources'), dagCborCodec) }
+  assert.equal(await units.judge(next, { env, cwd: dir, remaps: [] }, () => undefined), true)
+  assert.deepEqual(taken(units), [true, true, true, false, false])
+  assert.equal(gone.length, 4)
 })

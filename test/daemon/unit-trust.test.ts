@@ -29,6 +29,7 @@ test('what nothing may leave of is not put within the reach of others to be run 
       log: silentLogger,
       machine: { cores: 2, busyCores: () => 0, onBattery: () => false, freeMemoryBytes: () => 2 ** 40 },
       isQuiet: () => false,
+      guests: { areAll: () => true, hold: () => undefined },
       trouble: () => undefined,
       rerun: async () => undefined,
       keepInputs: async () => {
@@ -47,7 +48,12 @@ test('what nothing may leave of is not put within the reach of others to be run 
     [false, 0],
     [true, 2],
   ] as const) {
-    const { accepted, made } = unitTrust(trust, [{ kind: 'team' }], async () => (may ? lent : undefined))
+    const { accepted, made } = unitTrust(
+      trust,
+      [{ kind: 'team' }],
+      async () => (may ? lent : undefined),
+      () => async () => undefined,
+    )
     await accepted(planned, [claim], { result, looked: reads })
     await made(planned, { result, reads }, disputed)
     assert.equal(offered, expected)

@@ -12,6 +12,7 @@ import {
   encodeSign,
   encodeState,
 } from '../../src/mesh/ask-messages.ts'
+import { issueCertificate } from '../../src/mesh/certificate.ts'
 import { reportClone } from '../../src/mesh/clone.ts'
 import { decodeGenesis, meshKeyOf } from '../../src/mesh/genesis.ts'
 import { decodeHello, decodeVerdict, encodeHello, encodeVerdict } from '../../src/mesh/hello.ts'
@@ -35,6 +36,7 @@ import { redeem } from '../../src/mesh/redeem.ts'
 import { decodeClaim, decodeRestored, encodeClaim, encodeRestored, proveRoot } from '../../src/mesh/restore-messages.ts'
 import { leave, revoke } from '../../src/mesh/revocation.ts'
 import { checkEntry, decodeEntry } from '../../src/mesh/roster-entry.ts'
+import { handOver } from '../../src/mesh/succession.ts'
 import { keyOf, office, plain, serialOf, start } from './office.ts'
 
 /** Something that reads what anybody can send. */
@@ -71,7 +73,11 @@ function exchanged(): { statements: Uint8Array[]; proof: Uint8Array } {
   const proof = proveInvite({ secret, mesh, subject: remote, inviter: ivy.key.publicKey, channel })
   const request = { proof, remote, channel, name: 'new', serial: serialOf(2) }
   const { certificate, redemption } = redeem({ book, issuer: ivy }, request, start)
-  const all = [ann.certificate, max.certificate, invite, certificate, redemption]
+  const fresh = keyOf(21).publicKey
+  const { subject: _, ...same } = max.certificate.body
+  const next = { ...same, subject: fresh, invite: null, serial: serialOf(3), follows: handOver(mesh, max.key, fresh) }
+  const successor = issueCertificate(ann, next, start)
+  const all = [ann.certificate, max.certificate, invite, certificate, redemption, successor]
   const target = { key: ivy.key.publicKey, keep: [max.certificate.id] }
   const voided = revoke(ann, { kind: 'issuer', ...target }, 'kicked', start)
   const ends = [leave(max, start), voided, reportClone(max, remote, start)]

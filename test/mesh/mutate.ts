@@ -76,6 +76,7 @@ export function changeFields(bytes: Bytes, other: Bytes, random: Random): Bytes 
       else if (typeof value === 'string') body[name] = `${value}x`
       else if (value instanceof Uint8Array) body[name] = flipBits(value, random)
       else if (Array.isArray(value)) body[name] = [...value, pick(random, ['admin', 'inviter', 'ci', 'member'])]
+      else if (isFields(value) && random() < 0.7) value[pick(random, Object.keys(value))] = foreign.sig
       else body[name] = {}
       break
     }
@@ -180,6 +181,9 @@ function later(sig: Bytes): Bytes {
   const s = BigInt(`0x${Buffer.from(sig.subarray(32)).reverse().toString('hex')}`) + order
   return Buffer.concat([sig.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex').reverse()])
 }
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && Object.keys(value).length > 0
 
 function withoutUndefined(envelope: Envelope): Envelope {
   for (const { body } of [envelope, ...envelope.chain]) {

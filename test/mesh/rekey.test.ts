@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
 import { issueCertificate } from '../../src/mesh/certificate.ts'
-import { loadIdentity, loadNextIdentity, makeNextIdentity } from '../../src/mesh/identity.ts'
+import { loadFormerKeys, loadIdentity, loadNextIdentity, makeNextIdentity } from '../../src/mesh/identity.ts'
 import { Members, peerIdOf, serial, signingKeyOf } from '../../src/mesh/members.ts'
 import { checkSuccessor, finishRekey, proveSuccessor } from '../../src/mesh/rekey.ts'
 import { loadRoster } from '../../src/mesh/roster-file.ts'
@@ -72,6 +72,33 @@ test('a new key follows the old one, with its name and roles; the old one is out
   assert.throws(() => members.admit(stolen.bytes, stolen.body.subject), { code: 'ERR_REVOKED' })
 })
 
+test('who goes on with the old key is shut out as soon as the new one is in use', { timeout: 60_000 }, async (t) => {
+  const { membership, boss, ivy, stateDir } = await office(t)
+  await connect(boss, ivy)
+  const next = await makeNextIdentity(stateDir)
+  const known = certified(ivy, next.peerId)
+  ivy.mesh.askToSucceed(signingKeyOf(next))
+  await known
+  await ivy.mesh.members.saved()
+  // Both keys are a member's until then: the node has to be started with the new one.
+  assert.equal(boss.mesh.members.objectionTo(ivy.mesh.peerId), undefined)
+  const elsewhere = await temporaryDirectory(t)
+  await copyFile(join(stateDir, 'roster'), join(elsewhere, 'roster'))
+  await copyFile(join(stateDir, 'identity.key.next'), join(elsewhere, 'identity.key'))
+  const second = await makeMesh(t, { ...membership }, { stateDir: elsewhere })
+  assert.equal(second.mesh.peerId, next.peerId)
+  const out = new Promise<void>((resolve) => {
+    const { members } = second.mesh
+    members.onChange(() => {
+      if (members.objectionTo(ivy.mesh.peerId)?.code === 'ERR_REVOKED') resolve()
+    })
+  })
+  await connect(boss, second)
+  await out
+  assert.equal(boss.mesh.members.objectionTo(ivy.mesh.peerId)?.code, 'ERR_REVOKED')
+  assert.equal(boss.mesh.members.objectionTo(next.peerId), undefined)
+})
+
 test('of two machines with one key the first gets another, and the second is told nothing', {
   timeout: 60_000,
 }, async (t) => {
@@ -112,6 +139,7 @@ test('whatever is interrupted, one of the two keys is always that of a member, a
   await finish(stateDir)
   assert.equal((await loadIdentity(stateDir)).peerId, next.peerId)
   assert.ok(await isMember())
+  assert.deepEqual(await loadFormerKeys(stateDir), [signingKeyOf(old).publicKey])
   // Taken, and stopped before the draft was removed.
   await copyFile(join(stateDir, 'identity.key'), join(stateDir, 'identity.key.next'))
   await finish(stateDir)

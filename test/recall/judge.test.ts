@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { personOf } from '../../src/mesh/people.ts'
+import { peopleBehind } from '../../src/mesh/people.ts'
 import { hex } from '../../src/mesh/statement.ts'
 import { encodeResult, type ReadSet, type Result, type Trace } from '../../src/plan/action.ts'
 import { contradict } from '../../src/recall/judge.ts'
@@ -180,7 +180,7 @@ test('machines that somebody has let in count as that person, unless it is an ad
   const third = mesh.hire(mesh.ann, 21, plain)
   const admin = mesh.hire(mesh.ann, 22, trusted)
   for (const { certificate } of [second, third, admin]) roster.add(certificate.bytes, start)
-  const person = ({ key }: typeof second) => personOf(roster, key.publicKey, start)
+  const person = ({ key }: typeof second) => [...peopleBehind(roster, key.publicKey, start)].join()
   const ivy = hex(mesh.ivy.key.publicKey)
   assert.deepEqual([mesh.ivy, mesh.max, second].map(person), [ivy, ivy, ivy])
   assert.equal(new Set([mesh.ann, mesh.ivy, third, admin].map(person)).size, 4)

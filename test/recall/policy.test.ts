@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { allows, mayAskOthers, peopleWanted, readPolicy, takesAnyWord, type Witness } from '../../src/recall/policy.ts'
 
 const who = (person: string, change: Partial<Witness> = {}): Witness => ({
-  person,
+  people: new Set([person]),
   name: person,
   isCi: false,
   isSelf: false,

@@ -62,6 +62,25 @@ test('a policy that wants more than one word refuses until there are enough', as
   }
 })
 
+test('what a node has computed under a key that it had before is its own under every policy, and no word for others', async () => {
+  const policies: Policy[] = [{ kind: 'own' }, { kind: 'quorum', people: 3 }, { kind: 'ci' }]
+  const old = court.mesh.hire(court.mesh.ann, 91, ['member'])
+  const claim = court.claim(old, result, reads)
+  const kept = node()
+  for (const output of result.outputs) kept.blocks.set(hexOf(output.cid), metadata)
+  await kept.recall.remember(result, reads, [claim])
+  assert.ok(!('result' in (await kept.recall.own(planned, place, policies))))
+  kept.formerKeys.push(old.key.publicKey)
+  const found = await kept.recall.own(planned, place, policies)
+  assert.ok('result' in found)
+  assert.deepEqual(await kept.recall.whose(planned, found), [claim])
+  assert.deepEqual(await kept.recall.holdings([digestOf(planned.key)]), [])
+  // Somebody who has the old key as well can sign with it, and nobody listens.
+  const asking = node([holding([claim])])
+  asking.formerKeys.push(old.key.publicKey)
+  assert.equal(await asking.recall.mesh(planned, place, options), undefined)
+})
+
 test('of two that say different things neither is used, whoever they are, and both are remembered', async () => {
   const { ann, ivy } = court.mesh
   const words = [court.claim(ann, result, reads), court.claim(ivy, changed, reads)]

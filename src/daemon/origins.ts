@@ -1,0 +1,127 @@
+import { type Datastore, Key } from 'interface-datastore'
+import type { CID } from 'multiformats/cid'
+import { z } from 'zod'
+import { codeOf } from '../base/errors.ts'
+import { encodeResult, type Result } from '../plan/action.ts'
+import type { PlannedAction } from '../plan/plan.ts'
+import { decodeCbor, encodeCbor } from '../wire/cbor.ts'
+import { hexOf } from '../wire/cid.ts'
+
+const prefix = '/origin/'
+/** What was noted first is forgotten first. */
+const maxKnown = 1 << 15
+/** Blocks that are named of one action key: of its last results. */
+const maxMade = 64
+const maxUses = 1024
+const maxRecordBytes = 128 * 1024
+
+const digest = z.string().length(64)
+const recordSchema = z.strictObject({
+  v: z.literal(1),
+  /** Of the package, absolute. */
+  dir: z.string().max(8192),
+  /** Hex: results and their outputs. */
+  made: z.array(digest).max(maxMade),
+  /** Hex: libraries that it was made from. */
+  uses: z.array(digest).max(maxUses),
+})
+type Origin = z.output<typeof recordSchema>
+
+/** What becomes private together. */
+export interface Kept {
+  /** Hex. */
+  key: string
+  blocks: readonly string[]
+}
+
+/**
+ * From which package each result comes that is kept and given to others, and which others were made from it: so that all of it can be taken
+ * back when the package becomes private. Of packages of this machine only; those of registries are everybody's.
+ */
+export class Origins {
+  readonly #datastore: Datastore
+  readonly #known = new Map<string, Origin>()
+  /** Block (hex) → action keys that were made from it. */
+  readonly #users = new Map<string, Set<string>>()
+  readonly #dirs = new Map<string, Set<string>>()
+
+  private constructor(datastore: Datastore) {
+    this.#datastore = datastore
+  }
+
+  /** `datastore` may be shared: only keys below `/origin/` are used. @throws the errors of the datastore */
+  static async open(datastore: Datastore): Promise<Origins> {
+    const origins = new Origins(datastore)
+    for await (const { key, value } of datastore.query({ prefix })) {
+      try {
+        origins.#learn(key.toString().slice(prefix.length), decodeCbor(value, recordSchema, maxRecordBytes))
+      } catch (error) {
+        if (codeOf(error) !== 'ERR_DECODE') throw error
+        await datastore.delete(key)
+      }
+    }
+    return origins
+  }
+
+  /** A unit has this result, which others may have. Costs two look-ups when that is known. @throws the errors of the datastore */
+  async note({ key, source, dependencies }: PlannedAction, result: Result): Promise<void> {
+    const dir = source.dir
+    const name = hexOf(key)
+    const before = this.#known.get(name)
+    const [first] = result.outputs
+    if (before !== undefined && before.dir === dir && (first === undefined || before.made.includes(hexOf(first.cid))))
+      return
+    if (source.root === 'registry' || source.root === 'git') return
+    const cids: CID[] = [encodeResult(result).cid, ...result.outputs.map(({ cid }) => cid)]
+    const made = [...new Set([...cids.map(hexOf), ...(before?.made ?? [])])].slice(0, maxMade)
+    const libraries = dependencies.map(({ cid }) => hexOf(cid))
+    const uses = [...new Set([...libraries, ...(before?.uses ?? [])])].slice(0, maxUses)
+    const origin: Origin = { v: 1, dir, made, uses }
+    this.#learn(name, origin)
+    await this.#datastore.put(keyOf(name), encodeCbor(origin).bytes)
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= maxKnown) break
+      await this.forget(oldest)
+    }
+  }
+
+  /** Directories of packages of which something is kept. */
+  dirs(): string[] {
+    return [...this.#dirs.keys()]
+  }
+
+  /** Everything that came from these directories, and what was made from that, and so on. */
+  from(dirs: readonly string[]): Kept[] {
+    const keys = new Set(dirs.flatMap((dir) => [...(this.#dirs.get(dir) ?? [])]))
+    // A set that grows while it is gone through.
+    for (const key of keys) {
+      for (const block of this.#known.get(key)?.made ?? [])
+        for (const user of this.#users.get(block) ?? []) keys.add(user)
+    }
+    return [...keys].map((key) => ({ key, blocks: this.#known.get(key)?.made ?? [] }))
+  }
+
+  async forget(key: string): Promise<void> {
+    const origin = this.#known.get(key)
+    if (origin === undefined) return
+    this.#known.delete(key)
+    this.#dirs.get(origin.dir)?.delete(key)
+    if (this.#dirs.get(origin.dir)?.size === 0) this.#dirs.delete(origin.dir)
+    for (const block of origin.uses) {
+      this.#users.get(block)?.delete(key)
+      if (this.#users.get(block)?.size === 0) this.#users.delete(block)
+    }
+    await this.#datastore.delete(keyOf(key))
+  }
+
+  #learn(key: string, origin: Origin): void {
+    const before = this.#known.get(key)
+    if (before !== undefined) this.#dirs.get(before.dir)?.delete(key)
+    this.#known.delete(key)
+    this.#known.set(key, origin)
+    this.#dirs.set(origin.dir, (this.#dirs.get(origin.dir) ?? new Set()).add(key))
+    for (const block of origin.uses) this.#users.set(block, (this.#users.get(block) ?? new Set()).add(key))
+  }
+}
+
+const keyOf = (name: string): Key => new Key(prefix + name, false)

@@ -1,0 +1,60 @@
+import { codeOf, ShoalError } from '../base/errors.ts'
+import { issueCertificate } from './certificate.ts'
+import { keyOf, type Members, peerIdOf, serial } from './members.ts'
+import { checkMayReissue, provenInviter } from './people.ts'
+import { revoke } from './revocation.ts'
+import { hex, sameBytes } from './statement.ts'
+import type { Follows } from './succession.ts'
+
+/**
+ * Whether a member may sign for this node again: who has let it in, or an administrator; for whom an administrator has let in, everybody.
+ * @throws ShoalError as `Roster.verify`
+ */
+export function mayBeRenewedBy(members: Members, peerId: string): boolean {
+  const { genesis, now, roster, signer } = members
+  const certificate = roster.certificateOf(keyOf(peerId), now)
+  try {
+    checkMayReissue(roster, { genesis, key: signer, certificate }, members.key, now)
+    return true
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_ROLE') throw error
+    return false
+  }
+}
+
+/**
+ * Lets a member's new key take over its name and roles. The old one is over as soon as the new one is in use.
+ * @param follows that the old key says so
+ * @throws ShoalError ERR_ROLE when this node may not grant them, ERR_REVOKED, ERR_NOT_MEMBER; ERR_SIGNATURE unless the old key has said
+ *   so; ERR_LIMIT for a key that is one of a member
+ */
+export async function certifySuccessor(members: Members, next: Uint8Array, follows: Follows): Promise<void> {
+  const { roster, now } = members
+  const old = follows.key
+  const { name, roles } = roster.certificateOf(old, now).body
+  roster.checkKey(next)
+  if (members.objectionTo(peerIdOf(next)) === undefined)
+    throw new ShoalError('ERR_LIMIT', 'the new key is known already')
+  const issuer = sameBytes(old, members.key) ? members.highestIssuer() : members.issuer()
+  checkMayReissue(roster, issuer, old, now)
+  await endBefore(members, old)
+  // Its invitation was used by the old key: another subject that bears it would be void.
+  const init = { subject: next, name, roles, invitedBy: provenInviter(roster, old, now), follows, serial: serial() }
+  await members.say([issueCertificate(issuer, init, now)])
+}
+
+/**
+ * Shuts out the keys that a member had before and has not ended itself, now that this one is in use. Only administrators can; they do
+ * not wait for what the old key says of itself, because whoever keeps it does not say it.
+ * @throws ShoalError as `Roster.verify` and `Members.say`
+ */
+export async function endBefore(members: Members, key: Uint8Array): Promise<void> {
+  const { roster, now } = members
+  const before = roster.certificatesOf(key, now).flatMap(({ body }) => body.follows?.key ?? [])
+  const isLeft = (old: Uint8Array): boolean =>
+    roster.latestOf(old) !== undefined && members.objectionTo(peerIdOf(old))?.code !== 'ERR_REVOKED'
+  const left = new Map(before.filter(isLeft).map((old) => [hex(old), old]))
+  if (left.size === 0 || !(members.signsForItself || members.own().body.roles.includes('admin'))) return
+  const issuer = members.highestIssuer()
+  await members.say([...left.values()].map((old) => revoke(issuer, { kind: 'key', key: old }, 'rekeyed', now)))
+}

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { writeFiles } from '../support/busy.ts'
+import { Cluster, lastReport } from '../support/cluster.ts'
+import { idleDaemon } from '../support/idle.ts'
+
+const manifest = (name: string, rest = ''): string =>
+  `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
+
+const files = {
+  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["macros", "app"]\n',
+  'macros/Cargo.toml': manifest('macros', '[lib]\nproc-macro = true\n'),
+  'macros/src/lib.rs': `use proc_macro::TokenStream;
+#[proc_macro] pub fn seven(_: TokenStream) -> TokenStream { "7".parse().unwrap() }
+`,
+  'app/Cargo.toml': manifest('app', 'build = "build.rs"\n[dependencies]\nmacros = { path = "../macros" }\n'),
+  'app/build.rs': 'fn main() { println!("cargo:rerun-if-changed=build.rs") }\n',
+  'app/src/main.rs': 'fn main() { println!("{}", macros::seven!()) }\n',
+}
+
+interface Status {
+  trust: { audits: { waiting: number; run: number; agreed: number; open: number } }
+}
+
+test('what somebody else has linked is made again here when there is time, and comes out the same', async () => {
+  const trust = (share: number): string => `[lend]\nslots = 0\n[trust]\naudit-share = ${share}\n`
+  const cluster = await Cluster.start(['ada', 'ben'], (name) => trust(name === 'ada' ? 1 : 0))
+  try {
+    const [ada, ben] = [cluster.node('ada'), cluster.node('ben')]
+    await ada.stop()
+    ada.program = idleDaemon
+    await ada.start()
+    await ada.waitForPeers(1)
+    for (const node of [ben, ada]) {
+      const dir = join(cluster.dir, node.name, 'ws')
+      await writeFiles(dir, files)
+      const ran = await node.cargo(dir, 'build', '--offline')
+      assert.equal(ran.code, 0, ran.stderr)
+    }
+    const recalled = (await lastReport(ada)).units.filter(({ outcome }) => outcome === 'recalled-mesh')
+    const kinds = recalled.map(({ kind }) => kind).toSorted()
+    assert.deepEqual(kinds, ['bin', 'build-script', 'proc-macro'], ada.log)
+    let { audits } = (await ada.ask<Status>('status')).trust
+    while (audits.agreed + audits.open < kinds.length) {
+      await delay(100)
+      audits = (await ada.ask<Status>('status')).trust.audits
+      assert.ok(audits.run <= kinds.length)
+    }
+    assert.deepEqual(audits, { waiting: 0, run: 3, agreed: 3, unsteady: 0, disagreed: 0, open: 0 }, ada.log)
+  } finally {
+    await cluster.close()
+  }
+})

@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Certificate, issueCertificate, lifetimeMs, renew, roleOrder } from '../../src/mesh/certificate.ts'
+import { meshKeyOf } from '../../src/mesh/genesis.ts'
+import { createInvite, proveInvite } from '../../src/mesh/invite.ts'
+import { kick } from '../../src/mesh/kick.ts'
+import { checkMayReissue, peopleBehind, provenInviter } from '../../src/mesh/people.ts'
+import { redeem } from '../../src/mesh/redeem.ts'
+import { revoke, roomToKeep } from '../../src/mesh/revocation.ts'
+import type { Roster } from '../../src/mesh/roster.ts'
+import { hex } from '../../src/mesh/statement.ts'
+import { handOver } from '../../src/mesh/succession.ts'
+import { allows } from '../../src/recall/policy.ts'
+import { day, inviting, keyOf, type Office, office, type Person, plain, serialOf, start, trusted } from './office.ts'
+
+type Key = Pick<Person, 'key'>
+
+const namesOf = (roster: Roster, { key }: Key, now = start): string[] =>
+  [...peopleBehind(roster, key.publicKey, now)].toSorted()
+const nameOf = ({ key }: Key): string => hex(key.publicKey)
+
+/** Whether what these say alike is enough for so many people. */
+function convinces(roster: Roster, count: number, who: readonly Key[], now = start): boolean {
+  const witnesses = who.map(({ key: { publicKey } }) => {
+    const { name } = roster.verify(publicKey, now)
+    return { people: peopleBehind(roster, publicKey, now), name, isCi: false, isSelf: false }
+  })
+  return allows([{ kind: 'quorum', people: count }], 'lib', witnesses)
+}
+
+/** As `certifySuccessor` does it, under a name that may be another one. */
+function follow(
+  o: Office,
+  by: Parameters<typeof issueCertificate>[0],
+  old: Person,
+  number: number,
+  name: string,
+): Person {
+  const key = keyOf(number)
+  const { roles, invitedBy } = old.certificate.body
+  const follows = handOver(meshKeyOf(o.genesis), old.key, key.publicKey)
+  const init = { subject: key.publicKey, name, roles, invitedBy, follows, serial: serialOf(number) }
+  return { genesis: o.genesis, key, certificate: issueCertificate(by, init, start) }
+}
+
+const again = (roster: Roster, { certificate }: { certificate: Certificate }, by: Person, now: number): Certificate =>
+  renew(certificate, by, now, serialOf(900), provenInviter(roster, certificate.body.subject, now))
+
+test('a key that follows another is the same person, under whatever name, also when the other is gone', () => {
+  const o = office()
+  const bob = o.hire(o.ann, 51, plain, start, 'bob')
+  const next = follow(o, o.ann, bob, 52, 'rob')
+  const roster = o.roster(o.ann, o.ivy, bob, next)
+  assert.equal(convinces(roster, 2, [bob, next]), false)
+  assert.equal(convinces(roster, 2, [bob, o.ivy]), true)
+  assert.equal(convinces(roster, 2, [next, o.ivy]), true)
+  // A third, through the second.
+  const third = follow(o, o.ann, next, 53, 'tom')
+  roster.add(third.certificate.bytes, start)
+  assert.equal(convinces(roster, 2, [bob, next, third]), false)
+  // Two that follow one.
+  const other = follow(o, o.ann, bob, 54, 'tim')
+  roster.add(other.certificate.bytes, start)
+  assert.equal(convinces(roster, 2, [next, other]), false)
+  // A renewal hands it on; the certificate of the old key passes away.
+  const later = start + 16 * day
+  roster.add(again(roster, next, o.ann, later).bytes, later)
+  const end = start + lifetimeMs + 2 * day
+  const renewed = roster.certificateOf(next.key.publicKey, end)
+  assert.deepEqual(renewed.body.follows?.key, bob.key.publicKey)
+  assert.deepEqual(namesOf(roster, next, end), [nameOf(bob)])
+})
+
+test('nobody can be made to follow, or be followed, who has not said so', () => {
+  const o = office()
+  const [bob, key] = [o.hire(o.ann, 51, plain), keyOf(52)]
+  const mesh = meshKeyOf(o.genesis)
+  const init = { subject: key.publicKey, name: 'x', roles: plain, serial: serialOf(5) }
+  for (const follows of [
+    { ...handOver(mesh, o.ivy.key, key.publicKey), key: bob.key.publicKey },
+    handOver(mesh, bob.key, keyOf(53).publicKey),
+    handOver(serialOf(4), bob.key, key.publicKey),
+  ]) {
+    assert.throws(() => issueCertificate(o.ann, { ...init, follows }, start), { code: 'ERR_SIGNATURE' })
+  }
+  const self = handOver(mesh, key, key.publicKey)
+  assert.throws(() => issueCertificate(o.ann, { ...init, follows: self }, start), { code: 'ERR_ROLE' })
+})
+
+test('a key that was never a member’s makes nobody of the one that follows it', () => {
+  const o = office()
+  const nobody = { ...o.ivy, key: keyOf(60) }
+  const made = follow(o, o.ivy, { ...nobody, certificate: o.max.certificate }, 61, 'x')
+  const roster = o.roster(o.ann, o.ivy, o.max, made)
+  assert.equal(convinces(roster, 2, [o.ivy, made]), false)
+})
+
+test('who is made up by an inviter stays its person, whatever it writes and whoever renews it', () => {
+  const o = office()
+  const ivan = o.hire(o.ann, 7, inviting, start, 'ivan')
+  const bob = o.hire(o.ann, 8, plain, start, 'bob')
+  for (const [at, liedOf] of [o.ann, ivan, bob, o.max].entries()) {
+    const key = keyOf(70 + at)
+    const init = { subject: key.publicKey, name: `n${at}`, roles: plain, serial: serialOf(70 + at) }
+    const certificate = issueCertificate(o.ivy, { ...init, invitedBy: liedOf.key.publicKey }, start)
+    const made = { key, certificate }
+    const roster = o.roster(o.ann, o.ivy, ivan, bob, o.max)
+    roster.add(certificate.bytes, start)
+    assert.equal(convinces(roster, 2, [o.ivy, made]), false)
+    assert.equal(convinces(roster, 3, [o.ivy, made, ivan]), false)
+    // Another inviter does not sign for it, an administrator says who it is.
+    assert.throws(() => checkMayReissue(roster, ivan, key.publicKey, start), { code: 'ERR_ROLE' })
+    checkMayReissue(roster, o.ivy, key.publicKey, start)
+    checkMayReissue(roster, o.ann, key.publicKey, start)
+    roster.add(again(roster, made, o.ann, start + 1).bytes, start + 1)
+    assert.deepEqual(namesOf(roster, made, start + 1), [nameOf(o.ivy)])
+    assert.equal(convinces(roster, 2, [o.ivy, made], start + 1), false)
+    // Nor does it become one when the inviter is kicked, and those who stand on it get other certificates.
+    const book = o.roster(o.ann, o.ivy, ivan, bob)
+    book.add(certificate.bytes, start)
+    const needs = { roster: book, issuer: o.ann, random: () => serialOf(at) }
+    const said = [...kick(needs, o.ivy.key.publicKey, {}, start + 2)]
+    for (const { bytes } of said) book.add(bytes, start + 2)
+    assert.ok(namesOf(book, made, start + 2).includes(nameOf(o.ivy)))
+  }
+})
+
+test('inviters renew whom an administrator has let in, who counts as one person all the while', () => {
+  const o = office()
+  const bob = o.hire(o.ann, 8, plain, start, 'bob')
+  const roster = o.roster(o.ann, o.ivy, bob)
+  checkMayReissue(roster, o.ivy, bob.key.publicKey, start)
+  const half = start + 16 * day
+  roster.add(again(roster, bob, o.ivy, half).bytes, half)
+  assert.deepEqual(namesOf(roster, bob, half), [nameOf(bob)])
+  // As long as an administrator's word is there, another one hands it on.
+  roster.add(again(roster, bob, o.ann, half + day).bytes, half + day)
+  const end = start + lifetimeMs + 2 * day
+  assert.deepEqual(namesOf(roster, bob, end), [nameOf(bob)])
+})
+
+test('an invitation of an administrator proves itself, whoever redeems it', () => {
+  const o = office()
+  const roster = o.roster(o.ann, o.ivy)
+  const secret = serialOf(3)
+  const invite = createInvite(o.ann, { secret, roles: plain }, start)
+  roster.add(invite.bytes, start)
+  const channel = new Uint8Array(32).fill(7)
+  const key = keyOf(80)
+  const mesh = meshKeyOf(o.genesis)
+  const proof = proveInvite({ secret, mesh, subject: key.publicKey, inviter: o.ivy.key.publicKey, channel })
+  const request = { proof, remote: key.publicKey, channel, name: 'new', serial: serialOf(4) }
+  const { certificate, redemption } = redeem({ book: roster, issuer: o.ivy }, request, start)
+  roster.add(certificate.bytes, start)
+  // Without the proof that it was used anybody could name an invitation.
+  assert.deepEqual(provenInviter(roster, key.publicKey, start), o.ivy.key.publicKey)
+  roster.add(redemption.bytes, start)
+  assert.deepEqual(provenInviter(roster, key.publicKey, start), o.ann.key.publicKey)
+  roster.add(again(roster, { certificate }, o.ann, start + 1).bytes, start + 1)
+  assert.deepEqual(namesOf(roster, { key }, start + 1), [hex(key.publicKey)])
+})
+
+test('whom an administrator has let in stays a person when the administrator has another key', () => {
+  const o = office()
+  const [bob, tim] = [o.hire(o.ann, 8, plain, start, 'bob'), o.hire(o.ann, 9, plain, start, 'tim')]
+  const next = follow(o, o.root, o.ann, 81, 'ann')
+  const roster = o.roster(o.ann, bob, tim, next)
+  roster.add(revoke(o.ann, { kind: 'key', key: o.ann.key.publicKey }, 'rekeyed', start).bytes, start)
+  assert.equal(convinces(roster, 2, [bob, tim]), true)
+  assert.equal(convinces(roster, 3, [bob, tim, next]), true)
+})
+
+test('whom an administrator has let in stays a person when the administrator has been away for too long, unless it was kicked', () => {
+  const o = office()
+  const away = o.hire(o.ann, 10, trusted)
+  const later = start + 20 * day
+  const [bob, tim] = [o.hire(away, 8, plain, later, 'bob'), o.hire(away, 9, plain, later, 'tim')]
+  const roster = o.roster(o.ann, o.ivy, away)
+  for (const { certificate } of [bob, tim]) roster.add(certificate.bytes, later)
+  roster.add(again(roster, o.ivy, o.ann, later).bytes, later)
+  const end = start + lifetimeMs + 2 * day
+  assert.throws(() => roster.verify(away.key.publicKey, end))
+  assert.equal(convinces(roster, 2, [bob, tim], end), true)
+  const ivy = { ...o.ivy, certificate: roster.certificateOf(o.ivy.key.publicKey, end) }
+  checkMayReissue(roster, ivy, bob.key.publicKey, end)
+  const kicked = revoke(o.ann, { kind: 'key', key: away.key.publicKey }, 'kicked', end)
+  roster.add(kicked.bytes, end)
+  assert.equal(convinces(roster, 2, [bob, tim], end), false)
+  assert.throws(() => checkMayReissue(roster, ivy, bob.key.publicKey, end), { code: 'ERR_ROLE' })
+})
+
+test('whom an inviter has let in is signed for again by the key that follows it', () => {
+  const o = office()
+  const next = follow(o, o.ann, o.ivy, 82, 'ivy')
+  const roster = o.roster(o.ann, o.ivy, o.max, next)
+  checkMayReissue(roster, next, o.max.key.publicKey, start)
+  assert.deepEqual(namesOf(roster, o.max), namesOf(roster, next))
+})
+
+test('two who have let each other in are one person and end no search', () => {
+  const o = office()
+  const [left, right] = [keyOf(83).publicKey, keyOf(84).publicKey]
+  const roster = o.roster(o.ann, o.ivy)
+  for (const [subject, invitedBy, name] of [
+    [left, right, 'left'],
+    [right, left, 'right'],
+  ] as const) {
+    const init = { subject, invitedBy, name, roles: inviting, serial: serialOf(85) }
+    roster.add(issueCertificate(o.ann, init, start).bytes, start)
+  }
+  assert.equal(convinces(roster, 2, [{ key: keyOf(83) }, { key: keyOf(84) }]), false)
+  const admin = o.hire(o.ann, 86, trusted)
+  roster.add(admin.certificate.bytes, start)
+  assert.deepEqual(namesOf(roster, admin), [nameOf(admin)])
+})
+
+test('what is said at the end of the longest chain fits, where everybody in it had another key before', () => {
+  const o = office()
+  const name = 'x'.repeat(64)
+  const from = (by: Parameters<typeof issueCertificate>[0], number: number): Person => {
+    const [old, key] = [keyOf(number + 100), keyOf(number)]
+    const follows = handOver(meshKeyOf(o.genesis), old, key.publicKey)
+    const init = {
+      subject: key.publicKey,
+      name,
+      roles: roleOrder,
+      invite: serialOf(number).slice(8),
+      follows,
+      serial: serialOf(number),
+    }
+    return { genesis: o.genesis, key, certificate: issueCertificate(by, init, start) }
+  }
+  const second = from(from(o.root, 90), 91)
+  const third = from(second, 92)
+  const room = roomToKeep(third)
+  assert.ok(room >= 1 && room < 12, `${room}`)
+  const ids = (count: number) => Array.from({ length: count }, (_, at) => new Uint8Array(32).fill(200 - at))
+  const target = (count: number) => ({ kind: 'issuer' as const, key: third.key.publicKey, keep: ids(count) })
+  assert.ok(revoke(third, target(room), 'rekeyed', start))
+  assert.throws(() => revoke(third, target(room + 1), 'rekeyed', start), { code: 'ERR_LIMIT' })
+  assert.equal(roomToKeep(o.ivy), 12)
+  const roster = o.roster()
+  const secret = serialOf(3)
+  const invite = createInvite(second, { secret, roles: roleOrder }, start)
+  roster.add(invite.bytes, start)
+  const channel = new Uint8Array(32).fill(7)
+  const remote = keyOf(93).publicKey
+  const proof = proveInvite({
+    secret,
+    mesh: meshKeyOf(o.genesis),
+    subject: remote,
+    inviter: second.key.publicKey,
+    channel,
+  })
+  const { redemption } = redeem(
+    { book: roster, issuer: second },
+    { proof, remote, channel, name, serial: serialOf(4) },
+    start,
+  )
+  assert.equal(roster.add(redemption.bytes, start), 'added')
+})
