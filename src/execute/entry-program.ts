@@ -14,6 +14,7 @@ export type EntryArch = 'x64' | 'arm64'
 
 /** System calls by number, on x86-64 and arm64. */
 const calls = {
+  capset: [126, 91],
   execve: [59, 221],
   exit_group: [231, 94],
   prctl: [157, 167],
@@ -32,8 +33,9 @@ const refused = 125
 
 const base = 0x400000
 const [headerBytes, programHeaderBytes] = [64, 56]
-const codeOffset = headerBytes + 2 * programHeaderBytes + 16
-const limitAt = base + codeOffset - 16
+/** Before the code: a `rlimit64`, and a header and two sets of capabilities. */
+const [limitOffset, rightsOffset, codeOffset] = [176, 192, 224]
+const capabilityVersion = 0x20080522
 
 /**
  * A program, as the bytes of an ELF file, that makes a few system calls and then becomes `argv[1]`, with the arguments from there on
@@ -41,12 +43,14 @@ const limitAt = base + codeOffset - 16
  * libraries: there may be none inside, and what the environment has a loader do is meant for the guest's own program.
  */
 export function entryProgram(arch: EntryArch, { tasks, become }: Entry): Uint8Array {
-  const steps: Call[] = [['prlimit64', 0, processLimit, limitAt, 0]]
+  const steps: Call[] = [['prlimit64', 0, processLimit, base + limitOffset, 0]]
   if (become !== undefined) {
     const { user, lastCapability } = become
     for (let capability = 0; capability <= lastCapability; capability++) steps.push(['prctl', dropBounding, capability])
-    // What root may is gone with the number. Whose end is to end this process is forgotten then, and said again.
+    // What root may is gone with the number, and what it could have left to others after that. Whose end is to end this process
+    // is forgotten then, and said again.
     steps.push(['setgroups', 0, 0], ['setresgid', user, user, user], ['setresuid', user, user, user])
+    steps.push(['capset', base + rightsOffset, base + rightsOffset + 8])
     steps.push(['prctl', noNewPrivileges, 1, 0, 0, 0], ['prctl', parentDeathSignal, killSignal])
   }
   const code = arch === 'x64' ? codeX64(steps) : codeArm64(steps)
@@ -75,7 +79,8 @@ export function entryProgram(arch: EntryArch, { tasks, become }: Entry): Uint8Ar
   // The whole file, to be read and executed; and a stack that is not executable.
   segment(headerBytes, [1, 5, base, file.length, 0x10000])
   segment(headerBytes + programHeaderBytes, [0x6474e551, 6, 0, 0, 16])
-  for (const at of [0, 8]) file.writeBigUInt64LE(BigInt(tasks), limitAt - base + at)
+  for (const at of [0, 8]) file.writeBigUInt64LE(BigInt(tasks), limitOffset + at)
+  file.writeUInt32LE(capabilityVersion, rightsOffset)
   code.copy(file, codeOffset)
   return file
 }

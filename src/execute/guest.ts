@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
@@ -90,6 +90,8 @@ function start(launcher: Launcher, init: GuestInit): Guest {
   const program = [...init.program]
   if (setup.entry !== undefined) {
     const become = user === undefined ? {} : { become: { user, lastCapability: setup.lastCapability } }
+    // Nobody may write to the one that another guest had before.
+    rmSync(entry, { force: true })
     writeFileSync(entry, entryProgram(setup.entry, { tasks: limits.tasks + ownTasks, ...become }))
     chmodSync(entry, 0o555)
     options.unshift('--ro-bind', entry, entryInside)

@@ -4,7 +4,7 @@ import { release } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Clock } from '../base/clock.ts'
-import { ShoalError, toShoalError } from '../base/errors.ts'
+import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
 import type { Toolchain } from '../plan/toolchain.ts'
 import { canary, limitsCanary } from './canary.ts'
@@ -187,7 +187,15 @@ export async function tryToolchain(
 function findTool(name: string, env: Environment): string | undefined {
   const directories = (env.PATH ?? '/usr/bin:/bin').split(':').filter((directory) => directory.startsWith('/'))
   const paths = directories.map((directory) => join(directory, name))
-  return paths.find((path) => statSync(path, { throwIfNoEntry: false })?.isFile())
+  return paths.find((path) => {
+    try {
+      return statSync(path).isFile()
+    } catch (error) {
+      // Not there, or in a directory of somebody else's.
+      if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP'].includes(codeOf(error) ?? '')) return false
+      throw error
+    }
+  })
 }
 
 async function versionOf(bubblewrap: string): Promise<readonly [number, number] | undefined> {
