@@ -68,8 +68,9 @@ export async function limitsCanary(init: CanaryInit): Promise<string | undefined
       await runCanary({ ...init, dir: join(init.dir, 'canary') }, `${take}; ${takeOn}`, groupLimits)
       return 'a guest took more than its control group allows'
     } catch (error) {
-      if (!(error instanceof ShoalError) || error.code !== 'ERR_LIMIT') throw error
-      if (!error.message.includes('the kernel')) return `control groups keep no limits: ${error.message}`
+      if (!(error instanceof ShoalError)) throw error
+      if (error.code !== 'ERR_LIMIT' || !error.message.includes('the kernel'))
+        return `control groups keep no limits: ${error.message}`
     }
   }
   return undefined

@@ -106,7 +106,7 @@ export class Launchers {
     this.#init = init
   }
 
-  /** @throws ShoalError ERR_SANDBOX when it cannot be started; the errors of the file system, when a limit is refused */
+  /** @throws ShoalError ERR_SANDBOX when it cannot be started or limited; ERR_LIMIT when there are too many */
   async take(limits: GuestLimits): Promise<Launcher> {
     this.#cancelIdle?.()
     const kind = kindOf(limits)
@@ -175,21 +175,25 @@ export class Launchers {
 
   async #prepare(limits: GuestLimits): Promise<Launcher> {
     const { groups, users, background } = this.#init
-    const child = this.#spawn()
     const user = users?.take()
+    let child: ChildProcess | undefined
+    let group: GuestGroup | undefined
     try {
+      child = this.#spawn()
       await once(child, 'spawn')
-      const group = await groups?.make(limits, background)
+      group = await groups?.make(limits, background)
       const launcher = new Launcher(child, group, user, background)
       launcher.yieldSession()
       if (child.pid !== undefined) await group?.enter([child.pid])
-      if (!this.#running.has(launcher)) launcher.hold(false)
+      launcher.hold(false)
       return launcher
     } catch (error) {
-      if (child.pid !== undefined) await end(child)
+      if (child?.pid !== undefined) await end(child)
+      await group?.remove()
       if (user !== undefined) users?.giveBack(user)
-      if (child.pid !== undefined || codeOf(error) === undefined) throw error
-      throw new ShoalError('ERR_SANDBOX', `${child.spawnfile} cannot be started: ${codeOf(error)}`, { cause: error })
+      if (error instanceof ShoalError) throw error
+      const what = child?.pid === undefined ? `${child?.spawnfile} cannot be started` : 'a guest gets no control group'
+      throw new ShoalError('ERR_SANDBOX', `${what}: ${codeOf(error)}`, { cause: error })
     }
   }
 

@@ -15,6 +15,7 @@ const lastCapability = isRoot ? Number(readFileSync('/proc/sys/kernel/cap_last_c
 
 function run(entry: Entry, argv: string[], env: Record<string, string> = {}) {
   const path = join(scratch, 'entry')
+  rmSync(path, { force: true })
   writeFileSync(path, entryProgram(arch ?? 'x64', entry))
   chmodSync(path, 0o555)
   return spawnSync(path, argv, { env, encoding: 'utf8' })
