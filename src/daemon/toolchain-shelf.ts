@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
+import { makeReadable } from '../execute/guest-users.ts'
 import { removeTree } from '../execute/remove-tree.ts'
 import {
   bytesOf,
@@ -149,7 +150,7 @@ export class ToolchainShelf {
     for (const name of await readdir(this.#init.dir)) {
       if (name.endsWith(partSuffix) && join(this.#init.dir, name) !== part) await removeTree(join(this.#init.dir, name))
     }
-    for (const directory of directoriesOf(manifest)) await mkdir(join(part, 'root', directory), { recursive: true })
+    for (const directory of directoriesOf(manifest)) makeReadable(join(part, 'root', directory))
     const waiting = manifest.files[Symbol.iterator]()
     const workers = Array.from({ length: filesAtOnce }, async () => {
       for (const [path, cid, size] of waiting) {
@@ -218,6 +219,8 @@ async function writeFile(path: string, mode: number, fill: (file: FileHandle) =>
   })
   const handle = await open(path, 'wx', mode)
   try {
+    // Guests read it, whatever mask this node was started with.
+    await handle.chmod(mode)
     await fill(handle)
     await handle.sync()
   } finally {

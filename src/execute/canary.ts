@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
 import { runGuest } from './guest.ts'
+import { letRead } from './guest-users.ts'
 import { defaultLimits, type GuestLimits } from './limits.ts'
 import { removeTree } from './remove-tree.ts'
 import { prepareRuntime } from './runtime.ts'
-import { limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import { type SandboxSetup, sandboxOptions } from './sandbox.ts'
 
 export interface CanaryInit {
   dir: string
@@ -19,12 +20,10 @@ export interface CanaryInit {
   signal: AbortSignal
 }
 
-/** Nothing is wanted of it but that it is watched. */
-const watchMs = 20
 const canaryLimits: GuestLimits = { ...defaultLimits, wallMs: 30_000 }
 
-/** For two seconds: meanwhile it is taken into the control group. */
-const takeOn = 'let n = 0; setInterval(() => { if (n++ < 200) take(); else process.exit(0) }, 10)'
+/** Much more than it may. */
+const takeOn = 'for (let n = 0; n < 200; n++) take(); process.exit(0)'
 
 /** What must work inside, so that a failure of the canary itself is not taken for confinement. */
 const mustWork = ['read-input', 'write-output', 'write-tmp']
@@ -69,8 +68,9 @@ export async function limitsCanary(init: CanaryInit): Promise<string | undefined
       await runCanary({ ...init, dir: join(init.dir, 'canary') }, `${take}; ${takeOn}`, groupLimits)
       return 'a guest took more than its control group allows'
     } catch (error) {
-      if (!(error instanceof ShoalError) || error.code !== 'ERR_LIMIT') throw error
-      if (!error.message.includes('the kernel')) return `control groups keep no limits: ${error.message}`
+      if (!(error instanceof ShoalError)) throw error
+      if (error.code !== 'ERR_LIMIT' || !error.message.includes('the kernel'))
+        return `control groups keep no limits: ${error.message}`
     }
   }
   return undefined
@@ -84,26 +84,27 @@ async function runCanary(init: CanaryInit, program: string, groupLimits = canary
   await mkdir(join(dir, 'out'))
   try {
     await writeFile(join(dir, 'in/given'), 'inside')
+    for (const path of ['in', 'in/given']) letRead(join(dir, path))
     const runtime = await prepareRuntime(init.node, join(dir, 'runtime'))
     const told: Buffer[] = []
     const end = await runGuest({
-      command: limitCommand(setup, canaryLimits, 1),
-      options: sandboxOptions({
-        mounts: [...runtime.mounts, '--ro-bind', init.node, '/canary/node'],
-        readOnly: [{ from: join(dir, 'in'), to: '/canary/in' }],
-        writable: { from: join(dir, 'out'), to: '/canary/out' },
-        cwd: '/canary/in',
-        env: [],
-        tmpBytes: 1 << 20,
-        disableUserns: setup.disableUserns,
-      }),
+      options: sandboxOptions(
+        {
+          mounts: [...runtime.mounts, '--ro-bind', init.node, '/canary/node'],
+          readOnly: [{ from: join(dir, 'in'), to: '/canary/in' }],
+          writable: { from: join(dir, 'out'), to: '/canary/out' },
+          cwd: '/canary/in',
+          env: [],
+          tmpBytes: 1 << 20,
+        },
+        setup,
+      ),
       program: ['/canary/node', '-e', program],
       setup,
       optionsFile: join(dir, 'options'),
       outDir: join(dir, 'out'),
       limits: canaryLimits,
       groupLimits,
-      watchMs,
       clock,
       signal,
       onStderr: (chunk) => told.push(chunk),
@@ -159,6 +160,7 @@ attempt('link', () => fs.symlinkSync('/etc/passwd', '/canary/out/link'))
 attempt('set-user-id', () => fs.chmodSync('/canary/out/made', 0o4755))
 const starts = (program) => spawnSync(program, ['-v']).error === undefined
 found.fork = starts('/canary/node') || starts(process.execPath)
+found['be-root'] = process.getuid() === 0
 found.environment = Object.keys(process.env).some((name) => name !== 'PWD')
 const connect = (name, to) => new Promise((done) => {
   const finish = (worked) => { found[name] = worked; done() }

@@ -50,8 +50,8 @@ export interface CollectOptions {
   blocks: Blocks
   /** Of all outputs together. Default 2 GiB. */
   maxBytes?: number
-  /** Whether whoever wrote the files may want to cheat: then links of any kind are refused. */
-  hostile: boolean
+  /** The user as whom a guest wrote the files, who may want to cheat: then links of any kind are refused, and what is not that user's. */
+  guest: number | undefined
 }
 
 const defaultMaxBytes = 2 * 1024 ** 3
@@ -74,7 +74,7 @@ export async function collectOutputs(options: CollectOptions): Promise<Collectio
   try {
     for (const [name, kind] of options.outputs) {
       const most = kind === 'dep-info' ? Math.min(left, maxDepInfo) : left
-      const file = openPlain(join(options.dir, name), most, options.hostile)
+      const file = openPlain(join(options.dir, name), most, options.guest)
       opened.push({ file, name, kind })
       left -= file.size
     }
@@ -115,18 +115,18 @@ async function takeOutput(
  * @param search the directories whose paths make an output path-bound, the worst first
  */
 export function collectHere(
-  options: Omit<CollectOptions, 'needles' | 'hostile'> & { search: readonly string[] },
+  options: Omit<CollectOptions, 'needles' | 'guest'> & { search: readonly string[] },
 ): Promise<Collection> {
   const { search, ...rest } = options
   const needles = search.map((path) => Buffer.from(path))
-  return collectOutputs({ ...rest, needles, hostile: false })
+  return collectOutputs({ ...rest, needles, guest: undefined })
 }
 
 export interface TakeOptions {
   needles: readonly Needle[]
   blocks: Blocks
   maxBytes: number
-  hostile: boolean
+  guest: number | undefined
 }
 
 /**
@@ -137,7 +137,7 @@ export async function takeFile(
   path: string,
   options: TakeOptions,
 ): Promise<{ cid: CID; size: number; pathBound: boolean }> {
-  const file = openPlain(path, options.maxBytes, options.hostile)
+  const file = openPlain(path, options.maxBytes, options.guest)
   try {
     const { cid, size, found } = await store(file, options)
     return { cid, size, pathBound: found !== undefined }
@@ -153,9 +153,9 @@ export async function takeFile(
  */
 export async function takeDepInfo(
   path: string,
-  options: { roots: readonly Root[]; maxBytes: number; hostile: boolean },
+  options: { roots: readonly Root[]; maxBytes: number; guest: number | undefined },
 ): Promise<string> {
-  const file = openPlain(path, Math.min(options.maxBytes, maxDepInfo), options.hostile)
+  const file = openPlain(path, Math.min(options.maxBytes, maxDepInfo), options.guest)
   try {
     return await readDepInfo(file, options.roots)
   } finally {
@@ -169,16 +169,16 @@ async function readDepInfo(file: PlainFile, roots: readonly Root[]): Promise<str
 
 async function store(
   file: PlainFile,
-  { needles, blocks, hostile }: Pick<TakeOptions, 'needles' | 'blocks' | 'hostile'>,
+  { needles, blocks, guest }: Pick<TakeOptions, 'needles' | 'blocks' | 'guest'>,
 ): Promise<{ cid: CID; size: number; found: Needle | undefined }> {
   const { path, size } = file
   if (size <= wholeBytes) {
     const bytes = await readWhole(file)
     const found = findNeedle(bytes, needles)
     // What must not be used need not be kept.
-    return { cid: found && hostile ? cidOf(bytes) : await blocks.put(bytes), size, found }
+    return { cid: found && guest !== undefined ? cidOf(bytes) : await blocks.put(bytes), size, found }
   }
-  if (hostile) {
+  if (guest !== undefined) {
     const { cid, found } = await scan(file, needles)
     if (found) return { cid, size, found }
     const stored = await blocks.putFile(path, { maxBytes: size })
@@ -203,15 +203,15 @@ interface PlainFile {
  * Opens a file of which only the name is known, and makes sure on the descriptor that it is what it should be. At once:
  * small steps like these are done sooner than a thread is found for them.
  */
-function openPlain(path: string, maxBytes: number, hostile: boolean): PlainFile {
+function openPlain(path: string, maxBytes: number, guest: number | undefined): PlainFile {
   const fd = openUnfollowed(path)
   try {
     const stat = fstatSync(fd, { bigint: true })
     const size = Number(stat.size)
     const mode = Number(stat.mode)
     if (!stat.isFile()) throw new ShoalError('ERR_OUTPUT', `${path} is not a regular file`)
-    const foreign = stat.nlink !== 1n || Number(stat.uid) !== process.getuid?.() || (mode & 0o6000) !== 0
-    if (hostile && foreign) throw new ShoalError('ERR_OUTPUT', `${path} is linked or privileged`)
+    const foreign = stat.nlink !== 1n || Number(stat.uid) !== guest || (mode & 0o6000) !== 0
+    if (guest !== undefined && foreign) throw new ShoalError('ERR_OUTPUT', `${path} is linked or privileged`)
     if (size > maxBytes) throw new ShoalError('ERR_LIMIT', `${path} holds ${size} bytes, at most ${maxBytes}`)
     return { path, fd, size, executable: (mode & 0o100) !== 0, identity: identityOf(stat) }
   } catch (error) {

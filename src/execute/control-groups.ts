@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { access, constants, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
-import { basename, dirname, join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { codeOf, ShoalError } from '../base/errors.ts'
-import type { GuestLimits } from './limits.ts'
+import { codeOf } from '../base/errors.ts'
+import { type GuestLimits, ownTasks } from './limits.ts'
 
 /**
  * Control groups of the kernel for guests: limits on memory and tasks that hold for all processes of a guest together and
@@ -81,48 +81,14 @@ export class GuestGroup {
     this.#name = name
   }
 
-  /** How the group's own names end. */
-  get #dirEnds(): string[] {
-    return this.#hierarchies.map(({ dir }) => `/${basename(dir)}/${this.#name}`)
-  }
-
   /** One for each hierarchy. */
   get dirs(): string[] {
     return this.#hierarchies.map(({ dir }) => join(dir, this.#name))
   }
 
-  /**
-   * Takes all processes of a guest in, and whatever they start from then on. What one starts between being listed and being
-   * taken in stays outside, so they are listed until all of them are inside.
-   * @param list all that there are
-   * @throws ShoalError ERR_LIMIT when there are new ones faster than they are taken in
-   */
-  async enterAll(list: () => Promise<readonly number[]>): Promise<void> {
-    for (let round = 0; round < maxRounds; round++) {
-      const outside: number[] = []
-      for (const pid of await list()) if (!(await this.#holds(pid))) outside.push(pid)
-      if (outside.length === 0) return
-      await this.enter(outside)
-    }
-    throw new ShoalError('ERR_LIMIT', 'tasks: it starts them faster than they can be counted')
-  }
-
-  /** True also of one that is gone. */
-  async #holds(pid: number): Promise<boolean> {
-    let groups: string
-    try {
-      groups = await readFile(`/proc/${pid}/cgroup`, 'utf8')
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return true
-      throw error
-    }
-    const inside = groups.split('\n').filter((line) => this.#dirEnds.some((end) => line.endsWith(end)))
-    return inside.length >= this.#hierarchies.length
-  }
-
   /** Takes processes in, and whatever they start from then on; those that are gone do not matter. */
   async enter(pids: readonly number[]): Promise<void> {
-    for (const dir of this.dirs) {
+    const enter = async (dir: string): Promise<void> => {
       for (const pid of pids) {
         try {
           await writeFile(join(dir, 'cgroup.procs'), `${pid}`)
@@ -131,6 +97,7 @@ export class GuestGroup {
         }
       }
     }
+    await Promise.all(this.dirs.map(enter))
   }
 
   async limit(limits: GuestLimits, background: boolean): Promise<void> {
@@ -158,8 +125,7 @@ export class GuestGroup {
         await set('memory', 'limit_in_bytes', memory)
         await ask('memory', 'memsw.limit_in_bytes', memory)
       }
-      // Bubblewrap's own two, and what becomes them.
-      await set('pids', 'max', `${limits.tasks + 4}`)
+      await set('pids', 'max', `${limits.tasks + ownTasks}`)
       if (background) await ask('cpu', 'idle', '1')
     }
   }
@@ -187,8 +153,6 @@ export class GuestGroup {
   }
 }
 
-/** Of listing and taking in; rustc and what it starts are done after two. */
-const maxRounds = 10
 const prefix = 'shoal-guests-'
 const enabling = (controllers: readonly string[]): string => controllers.map((name) => `+${name}`).join(' ')
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
@@ -8,6 +9,7 @@ import type { Action, Inputs } from '../plan/action.ts'
 import { isUnchanged, type Toolchain } from '../plan/toolchain.ts'
 import type { Blocks } from './blocks.ts'
 import { ControlGroups } from './control-groups.ts'
+import { firstUnreadable, letRead } from './guest-users.ts'
 import { InputCache } from './input-cache.ts'
 import { defaultLimits, type GuestLimits } from './limits.ts'
 import { type Probed, probe, type Tier, tryToolchain } from './probe.ts'
@@ -107,16 +109,20 @@ export class Executor {
       platform = process.platform,
       arch = process.arch,
     } = this.#init
-    const known = arch === 'x64' || arch === 'arm64'
-    if (known) {
-      await writeFile(this.#filter, seccompFilter(arch), { mode: 0o600 })
-      await writeFile(`${this.#filter}-starting`, seccompFilter(arch, { startsPrograms: true }), { mode: 0o600 })
+    const known = arch === 'x64' || arch === 'arm64' ? arch : undefined
+    if (known !== undefined) {
+      await writeFile(this.#filter, seccompFilter(known), { mode: 0o600 })
+      await writeFile(`${this.#filter}-starting`, seccompFilter(known, { startsPrograms: true }), { mode: 0o600 })
     }
     const { env, clock, log } = this.#needs
-    const filter = known ? this.#filter : undefined
     const groups = this.#groups
     const signal = new AbortController().signal
-    this.#probed = await probe({ workDir, env, platform, filter, node, background, groups, clock, signal })
+    const before = this.#probed
+    this.#probed = await probe({
+      ...{ workDir, env, platform, arch: known, filter: this.#filter },
+      ...{ node, background, groups, clock, signal },
+    })
+    if (before.tier !== 'none') await before.setup.launchers.close()
     log.info('sandbox probed', { tier: this.tier, reason: this.reason })
     return this.tier
   }
@@ -149,12 +155,17 @@ export class Executor {
     if (this.#removals.size >= maxRemovals) await Promise.race(this.#removals)
     signal.throwIfAborted()
     this.#check(toolchain)
+    const observer = options.observer ?? this.#init.observer
+    const { recorder } = this.#init
+    if (probed.setup.asRoot) {
+      for (const path of [observer, recorder]) if (path !== undefined && existsSync(path)) letRead(path)
+    }
     const outcome = await runAction({
       action,
       inputs: options.inputs,
       toolchain: mounted,
-      observer: options.observer ?? this.#init.observer,
-      recorder: this.#init.recorder,
+      observer,
+      recorder,
       blocks: this.#needs.blocks,
       cache: this.#cache,
       workDir: this.#init.workDir,
@@ -180,6 +191,7 @@ export class Executor {
   /** When no compile runs any more. */
   async stop(): Promise<void> {
     await this.idle()
+    if (this.#probed.tier !== 'none') await this.#probed.setup.launchers.close()
     if (typeof this.#groups !== 'string') await this.#groups.close()
   }
 
@@ -220,6 +232,9 @@ export class Executor {
     const { setup } = this.#usable()
     const dir = join(this.#init.workDir, 'toolchains', toolchain.digest)
     await mkdir(dir, { recursive: true, mode: 0o700 })
+    const files = toolchain.files.map(({ path }) => path)
+    const closed = setup.asRoot ? firstUnreadable(toolchain.sysroot, files) : undefined
+    if (closed !== undefined) throw new ShoalError('ERR_TOOLCHAIN', `guests are not root and cannot read ${closed}`)
     const mounted = await prepareToolchain(toolchain, join(dir, 'runtime'))
     const { clock } = this.#needs
     await tryToolchain(mounted, { dir, setup, clock, says: toolchain })

@@ -1,39 +1,41 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { setPriority } from 'node:os'
+import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import type { GuestGroup } from './control-groups.ts'
-import type { GuestLimits } from './limits.ts'
-import type { SandboxSetup } from './sandbox.ts'
+import { entryProgram } from './entry-program.ts'
+import { handOver } from './guest-users.ts'
+import { type Launcher, yieldSession } from './launchers.ts'
+import { type GuestLimits, ownTasks } from './limits.ts'
+import { launchScript, type SandboxSetup } from './sandbox.ts'
 import type { Standstill } from './standstill.ts'
 import { overLimit, processesOf } from './watchdog.ts'
 
 export interface GuestInit {
-  /** What becomes bubblewrap. */
-  command: readonly string[]
-  /** Bubblewrap's options. */
+  /** Bubblewrap's options, as `sandboxOptions` gives them. */
   options: readonly string[]
   /** The program inside and its arguments. */
   program: readonly string[]
   setup: SandboxSetup
   /** Whether the program may start others that lie inside. Default: it may not. */
   startsPrograms?: boolean
-  /** A path to be, for a moment, the file with the options. */
+  /** A path to be the file with the options; others are made whose names begin so. */
   optionsFile: string
-  /** Watched for its size. */
+  /** Becomes the guest's own, with what is in it, and is watched for its size. */
   outDir: string | undefined
   limits: GuestLimits
   /** What the kernel keeps, where it does. Default: `limits`. */
   groupLimits?: GuestLimits
-  /** How often it is looked at, and after how long it comes into its control group. Default: 200. */
+  /** How many processors its threads may keep busy, for the limit on processor time. Default: 1. */
+  processors?: number
+  /** How often it is looked at. Default: 200. */
   watchMs?: number
   clock: Clock
   signal: AbortSignal
   /** What may let it stand still. */
   standstill?: Standstill | undefined
+  /** Called before it starts, with the user whose files it makes. */
+  onUser?(user: number): void
   /** Called with standard error as it comes. */
   onStderr(chunk: Buffer): void
 }
@@ -50,8 +52,6 @@ const defaultWatchMs = 200
 const startMs = 5000
 /** The later ones are a millisecond apart. */
 const [quickLooks, maxLooks] = [30, 5000]
-/** Below everything that the owner of this machine runs, and first to go when memory runs out. */
-const [niceness, outOfMemoryScore] = [10, '900']
 
 /**
  * Runs a program in bubblewrap to its end; when this settles, nothing of it runs any more.
@@ -61,91 +61,73 @@ export async function runGuest(init: GuestInit): Promise<GuestEnd> {
   init.signal.throwIfAborted()
   await init.standstill?.pass(init.signal)
   const started = init.clock.now()
-  const child = start(init)
-  const guest = new Guest(child, init)
+  const { launchers } = init.setup
+  const launcher = await launchers.take(init.groupLimits ?? init.limits)
   try {
-    const [code] = await once(child, 'close', {})
-    const exceeded = code === 0 ? undefined : await guest.exceeded()
-    const end = guest.finish(typeof code === 'number' ? code : undefined, exceeded)
-    return { ...end, wallMs: Math.round(init.clock.now() - started) }
-  } catch (error) {
-    if (codeOf(error) !== undefined && !(error instanceof ShoalError) && child.pid === undefined) {
-      throw new ShoalError('ERR_SANDBOX', `${child.spawnfile} cannot be started: ${codeOf(error)}`, { cause: error })
+    init.signal.throwIfAborted()
+    const ended = once(launcher.child, 'close')
+    const guest = start(launcher, init)
+    try {
+      const [code] = await ended
+      const exceeded = code === 0 ? undefined : await guest.exceeded()
+      const end = guest.finish(typeof code === 'number' ? code : undefined, exceeded)
+      return { ...end, wallMs: Math.round(init.clock.now() - started) }
+    } finally {
+      await guest.gone()
     }
-    throw error
   } finally {
-    await guest.gone()
+    launchers.giveBack(launcher)
   }
 }
 
-function start(init: GuestInit): ChildProcess {
-  const [file = '', ...rest] = init.command
-  writeFileSync(init.optionsFile, `${init.options.join('\0')}\0`, { mode: 0o600 })
-  // Bubblewrap reads from where a descriptor stands: each guest needs its own.
-  const opened: number[] = []
-  const opening = (path: string): number => {
-    const fd = openSync(path, 'r')
-    opened.push(fd)
-    return fd
+function start(launcher: Launcher, init: GuestInit): Guest {
+  const { setup, outDir, optionsFile, limits, processors = 1, startsPrograms = false } = init
+  const { user } = launcher
+  const [entry, script] = [`${optionsFile}-entry`, `${optionsFile}-script`]
+  if (outDir !== undefined && user !== undefined) handOver(outDir, user)
+  init.onUser?.(user ?? process.getuid?.() ?? 0)
+  const options = [...init.options]
+  const program = [...init.program]
+  if (setup.entry !== undefined) {
+    const become = user === undefined ? {} : { become: { user, lastCapability: setup.lastCapability } }
+    // Nobody may write to the one that another guest had before.
+    rmSync(entry, { force: true })
+    writeFileSync(entry, entryProgram(setup.entry, { tasks: limits.tasks + ownTasks, ...become }))
+    chmodSync(entry, 0o555)
+    options.unshift('--ro-bind', entry, entryInside)
+    program.unshift(entryInside)
   }
-  try {
-    const descriptors = [
-      opening(init.optionsFile),
-      opening(init.startsPrograms === true ? `${init.setup.filter}-starting` : init.setup.filter),
-    ]
-    // In an empty environment: whatever bubblewrap itself were given, a guest might find in its memory or in /proc.
-    return spawn(file, [...rest, '--json-status-fd', '3', '--args', '4', '--seccomp', '5', '--', ...init.program], {
-      env: {},
-      cwd: '/',
-      detached: true,
-      stdio: [
-        'ignore',
-        'pipe',
-        'pipe',
-        'pipe',
-        ...descriptors,
-        ...covers(init.setup.inherited, () => opening('/dev/null')),
-      ],
-    })
-  } finally {
-    for (const fd of opened) closeSync(fd)
-  }
+  writeFileSync(optionsFile, `${options.join('\0')}\0`, { mode: 0o600 })
+  writeFileSync(script, launchScript({ setup, limits, processors, optionsFile, startsPrograms, program }), {
+    mode: 0o600,
+  })
+  const guest = new Guest(launcher, init)
+  launcher.launch(script)
+  return guest
 }
 
-const firstFreeFd = 6
-
-/** Puts `/dev/null` in the place of descriptors that would be handed down; the six below are in use anyway. */
-function covers(inherited: readonly number[], nothing: () => number): ('ignore' | number)[] {
-  const last = inherited.at(-1) ?? 0
-  if (last < firstFreeFd) return []
-  const fd = nothing()
-  return Array.from({ length: last - firstFreeFd + 1 }, (_, at) =>
-    inherited.includes(at + firstFreeFd) ? fd : 'ignore',
-  )
-}
+/** What a guest starts as. */
+const entryInside = '/shoal-entry'
 
 class Guest {
-  readonly #child: ChildProcess
+  readonly #launcher: Launcher
   readonly #init: GuestInit
   readonly #stdout: Buffer[] = []
   readonly #read = { stdout: 0, stderr: 0 }
   readonly #timers = new Set<() => void>()
-  readonly #yielded = new Set<number>()
-  /** From the first look on. */
-  #group: GuestGroup | undefined
+  #hasYielded = false
   #statusText = ''
-  /** Process 1 inside, as numbered outside. */
+  /** Process 1 inside, as numbered outside; of a guest of root's it is the program itself. */
   #firstPid: number | undefined
   #looking: Promise<void> = Promise.resolve()
   #failure: unknown
   #dying = false
   #over = false
 
-  constructor(child: ChildProcess, init: GuestInit) {
-    this.#child = child
+  constructor(launcher: Launcher, init: GuestInit) {
+    this.#launcher = launcher
     this.#init = init
-    if (child.pid !== undefined) yieldPrecedence(child.pid)
-    this.#yieldSession()
+    const { child } = launcher
     child.stdout?.on('data', (chunk: Buffer) => this.#receive('stdout', chunk))
     child.stderr?.on('data', (chunk: Buffer) => this.#receive('stderr', chunk))
     child.stdio[3]?.on('data', (chunk: Buffer) => this.#readStatus(chunk))
@@ -177,15 +159,14 @@ class Guest {
       await this.#ended()
     } finally {
       await this.#looking
-      await this.#group?.remove()
     }
   }
 
-  /** All that runs inside but the first process, which only waits. */
+  /** All that runs inside but a first process that only waits. */
   stand(still: boolean): void {
     if (this.#firstPid === undefined || this.#over) return
     // Those that stand still first start nothing after that.
-    const queue = childrenOf(this.#firstPid)
+    const queue = this.#init.setup.asRoot ? [this.#firstPid] : childrenOf(this.#firstPid)
     for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {
       signalTo(pid, still ? 'SIGSTOP' : 'SIGCONT')
       if (this.#init.startsPrograms === true) queue.push(...childrenOf(pid))
@@ -195,7 +176,7 @@ class Guest {
   /** What the kernel stopped it from; undefined where it does not. */
   async exceeded(): Promise<string | undefined> {
     await this.#looking
-    return await this.#group?.exceeded()
+    return await this.#launcher.group?.exceeded()
   }
 
   async #ended(): Promise<void> {
@@ -224,6 +205,7 @@ class Guest {
     if (pid === undefined || this.#firstPid !== undefined) return
     this.#firstPid = Number(pid)
     if (this.#dying) this.#killNow()
+    this.#init.setup.launchers.refill(this.#init.groupLimits ?? this.#init.limits)
   }
 
   #kill(reason: unknown): void {
@@ -236,7 +218,7 @@ class Guest {
   }
 
   #killNow(): void {
-    for (const pid of [this.#firstPid, this.#child.pid]) if (pid !== undefined) signalTo(pid, 'SIGKILL')
+    for (const pid of [this.#firstPid, this.#launcher.child.pid]) if (pid !== undefined) signalTo(pid, 'SIGKILL')
   }
 
   #watch(): void {
@@ -255,49 +237,20 @@ class Guest {
     if (this.#init.standstill?.isHeld) this.stand(true)
     const { outDir, limits } = this.#init
     try {
-      const pids = await processesOf(firstPid)
-      await this.#enter(firstPid, pids)
-      const over = await overLimit(pids, outDir, limits)
+      const over =
+        (await this.#launcher.group?.exceeded()) ?? (await overLimit(await processesOf(firstPid), outDir, limits))
       if (over !== undefined) this.#kill(new ShoalError('ERR_LIMIT', over))
     } catch (error) {
       // What cannot be watched must not run.
-      if (codeOf(error) === 'ERR_LIMIT') this.#kill(error)
-      else this.#kill(new ShoalError('ERR_SANDBOX', 'the guest cannot be watched', { cause: error }))
+      this.#kill(new ShoalError('ERR_SANDBOX', 'the guest cannot be watched', { cause: error }))
     }
   }
 
-  /**
-   * Whatever takes a process into another control group makes the kernel wait for all of its processors, some ten milliseconds: so
-   * only guests get there that last. What they have taken by then is not charged to the group, but is seen by the watch.
-   */
-  async #enter(firstPid: number, pids: readonly number[]): Promise<void> {
-    const { setup, limits, groupLimits = limits, startsPrograms } = this.#init
-    if (setup.groups === undefined || this.#over) return
-    if (this.#group === undefined) {
-      this.#group = await setup.groups.make(groupLimits, setup.background)
-      await this.#group.enter(this.#child.pid === undefined ? pids : [this.#child.pid, ...pids])
-    }
-    // At each look: one whose parent ends at the right moment is in no list of that moment.
-    if (startsPrograms === true) await this.#group.enterAll(() => processesOf(firstPid))
-  }
-
-  /**
-   * Where Linux divides the processor among sessions first (`sched_autogroup_enabled`), niceness counts within one only, and
-   * a guest has sessions of its own. The kernel takes one such wish in a tenth of a second, hence again at each watch.
-   */
+  /** Niceness counts within one session only, see `Launcher`, and what runs inside has one of its own. */
   #yieldSession(): void {
-    if (!this.#init.setup.background) return
-    for (const pid of [this.#child.pid, this.#firstPid]) {
-      if (pid === undefined || this.#yielded.has(pid)) continue
-      try {
-        writeFileSync(`/proc/${pid}/autogroup`, '19')
-        this.#yielded.add(pid)
-      } catch (error) {
-        if (codeOf(error) === 'EAGAIN') continue
-        if (!['ENOENT', 'ESRCH', 'EACCES', 'EPERM', 'EINVAL', 'EIO'].includes(codeOf(error) ?? '')) throw error
-        this.#yielded.add(pid)
-      }
-    }
+    this.#launcher.yieldSession()
+    if (!this.#launcher.yieldsSession || this.#hasYielded || this.#firstPid === undefined) return
+    this.#hasYielded = yieldSession(this.#firstPid)
   }
 
   #after(ms: number, run: () => void): void {
@@ -306,16 +259,6 @@ class Guest {
       run()
     })
     this.#timers.add(cancel)
-  }
-}
-
-/** Right after the start, so that everything started later inherits it. Both only ever ask for less. */
-function yieldPrecedence(pid: number): void {
-  try {
-    setPriority(pid, niceness)
-    writeFileSync(`/proc/${pid}/oom_score_adj`, outOfMemoryScore)
-  } catch (error) {
-    if (!['ESRCH', 'ENOENT', 'ERR_SYSTEM_ERROR'].includes(codeOf(error) ?? '')) throw error
   }
 }
 
@@ -345,11 +288,14 @@ function childrenOf(pid: number): number[] {
   return children.filter((text) => text !== '').map(Number)
 }
 
-/** Absent, or a zombie: the kernel lets the first process of a namespace become one when all others in it are gone. */
+/**
+ * Absent, or a zombie and nothing else: the kernel lets the first process of a namespace become one when all others in it are
+ * gone, but lets its first thread before the others.
+ */
 function isDead(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2)) && readdirSync(`/proc/${pid}/task`).length <= 1
   } catch (error) {
     if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return true
     throw error

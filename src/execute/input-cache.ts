@@ -6,6 +6,7 @@ import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { hexOf } from '../wire/cid.ts'
 import type { Blocks } from './blocks.ts'
+import { letRead } from './guest-users.ts'
 import { removeTree } from './remove-tree.ts'
 
 const defaultMaxBytes = 2 * 1024 ** 3
@@ -122,6 +123,7 @@ export async function write(blocks: Blocks, cid: CID, size: number, to: string):
   // A small file is written sooner than a thread is found for it.
   if (size <= maxAtOnce) writeFileSync(to, bytes, { flag: 'wx', mode: 0o444 })
   else await writeFile(to, bytes, { flag: 'wx', mode: 0o444 })
+  letRead(to)
 }
 
 const maxInMemory = 1 << 20

@@ -27,3 +27,6 @@ export const defaultLimits: GuestLimits = {
   inputBytes: 4 * 1024 ** 3,
   inputFiles: 65_536,
 }
+
+/** Bubblewrap's own two, and what becomes them. */
+export const ownTasks = 4

@@ -1,18 +1,22 @@
 import { execFile } from 'node:child_process'
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
+import { release } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Clock } from '../base/clock.ts'
-import { ShoalError, toShoalError } from '../base/errors.ts'
+import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
 import type { Toolchain } from '../plan/toolchain.ts'
 import { canary, limitsCanary } from './canary.ts'
 import type { ControlGroups } from './control-groups.ts'
 import { inheritedDescriptors } from './descriptors.ts'
+import type { EntryArch } from './entry-program.ts'
 import { runGuest } from './guest.ts'
+import { GuestUsers } from './guest-users.ts'
+import { Launchers, type LaunchersInit } from './launchers.ts'
 import { defaultLimits } from './limits.ts'
 import type { MountedToolchain } from './runtime.ts'
-import { limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import { type SandboxSetup, sandboxOptions } from './sandbox.ts'
 
 /**
  * How well this node can isolate a guest. `none`: not at all, so it lends nothing. `watched`: namespaces, the system call
@@ -30,8 +34,10 @@ export interface ProbeInit {
   /** `PATH` says where bubblewrap and prlimit are looked for. */
   env: Environment
   platform: string
-  /** File with the system call filter; undefined when there is none for this processor. */
-  filter: string | undefined
+  /** Undefined: there is no system call filter for this processor. */
+  arch: EntryArch | undefined
+  /** File with that filter. */
+  filter: string
   /** The Node.js that plays the guest. */
   node: string
   background: boolean
@@ -44,6 +50,8 @@ export interface ProbeInit {
 /** Covering them takes a table of that length. */
 const maxInherited = 4095
 const leastVersion = [0, 7] as const
+/** From there on Linux counts the threads of a user in each user namespace by itself. */
+const countsApart = [5, 14] as const
 const run = promisify(execFile)
 
 /**
@@ -52,12 +60,9 @@ const run = promisify(execFile)
 export async function probe(init: ProbeInit): Promise<Probed> {
   const none = (reason: string): Probed => ({ tier: 'none', reason })
   if (init.platform !== 'linux') return none(`no sandbox for ${init.platform}`)
-  if (init.filter === undefined) return none('no system call filter for this processor')
+  if (init.arch === undefined) return none('no system call filter for this processor')
   const bubblewrap = findTool('bwrap', init.env)
   if (bubblewrap === undefined) return none('bubblewrap is not installed')
-  const { filter } = init
-  const prlimit = findTool('prlimit', init.env)
-  const chrt = findTool('chrt', init.env)
   try {
     const inherited = inheritedDescriptors()
     if ((inherited.at(-1) ?? 0) > maxInherited)
@@ -68,15 +73,25 @@ export async function probe(init: ProbeInit): Promise<Probed> {
         `bubblewrap ${version?.join('.') ?? 'of unknown version'} is too old, ${leastVersion.join('.')} is needed`,
       )
     }
+    const users = process.getuid?.() === 0 ? GuestUsers.open() : undefined
+    // Never as root: of the files, descriptors and processes of this machine, most are root's.
+    if (typeof users === 'string') return none(`guests of root's would be root: ${users}`)
+    const launchersInit = {
+      users,
+      groups: undefined,
+      prlimit: findTool('prlimit', init.env),
+      chrt: findTool('chrt', init.env),
+      background: init.background,
+      inherited,
+      clock: init.clock,
+    }
+    const base = { bubblewrap, filter: init.filter, asRoot: users !== undefined, lastCapability: lastCapability() }
     let failed = ''
-    for (const disableUserns of compare(version, [0, 8]) >= 0 ? [true, false] : [false]) {
-      const { background } = init
-      const setup = { bubblewrap, prlimit, chrt, background, filter, disableUserns, inherited, groups: undefined }
+    for (const [disableUserns, entry] of variants(init.arch, version, base.asRoot)) {
+      const setup = { ...base, disableUserns, entry, launchers: new Launchers(launchersInit) }
       const wrong = await canary({ ...init, dir: init.workDir, setup })
-      if (wrong.length === 0) {
-        const filtered = disableUserns ? '' : 'further user namespaces are closed by the system call filter alone'
-        return await withGroups(init, setup, filtered)
-      }
+      if (wrong.length === 0) return await withGroups(init, setup, launchersInit, remarkOn(setup))
+      await setup.launchers.close()
       failed = wrong.join(', ')
     }
     return none(`the sandbox does not hold: ${failed}`)
@@ -85,15 +100,47 @@ export async function probe(init: ProbeInit): Promise<Probed> {
   }
 }
 
+/** The ways to set it up that may work, the best first. */
+function variants(
+  arch: EntryArch,
+  version: readonly [number, number],
+  asRoot: boolean,
+): [disableUserns: boolean, entry: EntryArch | undefined][] {
+  if (asRoot) return [[false, arch]]
+  const [major, minor] = release().split(/[.-]/).map(Number)
+  const entries = compare([major ?? 0, minor ?? 0], countsApart) >= 0 ? [arch, undefined] : [undefined]
+  const disabling = compare(version, [0, 8]) >= 0 ? [true, false] : [false]
+  return disabling.flatMap((disableUserns) =>
+    entries.map((entry) => [disableUserns, entry] satisfies [unknown, unknown]),
+  )
+}
+
+function remarkOn({ asRoot, disableUserns, entry }: SandboxSetup): string {
+  const remarks = []
+  if (!asRoot && !disableUserns) remarks.push('further user namespaces are closed by the system call filter alone')
+  if (entry === undefined) remarks.push('threads of a guest are not limited by itself')
+  return remarks.join('; ')
+}
+
+function lastCapability(): number {
+  return Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'latin1'))
+}
+
 /** The better tier where the kernel keeps the limits, which is tried as well. */
-async function withGroups(init: ProbeInit, setup: SandboxSetup, remark: string): Promise<Probed> {
+async function withGroups(
+  init: ProbeInit,
+  setup: SandboxSetup,
+  launchersInit: LaunchersInit,
+  remark: string,
+): Promise<Probed> {
   const watched = (why: string): Probed => {
     const reason = [`limits are kept by watching: ${why}`, remark].filter((text) => text !== '').join('; ')
     return { tier: 'watched', reason, setup }
   }
   if (typeof init.groups === 'string') return watched(init.groups)
-  const confined = { ...setup, groups: init.groups }
+  const confined = { ...setup, launchers: new Launchers({ ...launchersInit, groups: init.groups }) }
   const wrong = await limitsCanary({ ...init, dir: init.workDir, setup: confined })
+  await (wrong === undefined ? setup : confined).launchers.close()
   return wrong === undefined ? { tier: 'confined', reason: remark, setup: confined } : watched(wrong)
 }
 
@@ -109,16 +156,17 @@ export async function tryToolchain(
   const at = '/shoal-probe/toolchain'
   const told: Buffer[] = []
   const end = await runGuest({
-    command: limitCommand(init.setup, limits, 1),
-    options: sandboxOptions({
-      mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at)],
-      readOnly: [],
-      writable: undefined,
-      cwd: '/',
-      env: [],
-      tmpBytes: 1 << 20,
-      disableUserns: init.setup.disableUserns,
-    }),
+    options: sandboxOptions(
+      {
+        mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at)],
+        readOnly: [],
+        writable: undefined,
+        cwd: '/',
+        env: [],
+        tmpBytes: 1 << 20,
+      },
+      init.setup,
+    ),
     program: [`${at}/bin/rustc`, '--sysroot', at, '-vV'],
     setup: init.setup,
     optionsFile: join(init.dir, 'options'),
@@ -139,7 +187,15 @@ export async function tryToolchain(
 function findTool(name: string, env: Environment): string | undefined {
   const directories = (env.PATH ?? '/usr/bin:/bin').split(':').filter((directory) => directory.startsWith('/'))
   const paths = directories.map((directory) => join(directory, name))
-  return paths.find((path) => statSync(path, { throwIfNoEntry: false })?.isFile())
+  return paths.find((path) => {
+    try {
+      return statSync(path).isFile()
+    } catch (error) {
+      // Not there, or in a directory of somebody else's.
+      if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP'].includes(codeOf(error) ?? '')) return false
+      throw error
+    }
+  })
 }
 
 async function versionOf(bubblewrap: string): Promise<readonly [number, number] | undefined> {

@@ -24,7 +24,7 @@ import { Lines } from './lines.ts'
 import { findNeedle, type Needle } from './needles.ts'
 import { type Observed, startObserving, takeObservations } from './observed.ts'
 import type { MountedToolchain } from './runtime.ts'
-import { limitCommand, type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import { type SandboxSetup, sandboxOptions } from './sandbox.ts'
 import { stageInputs } from './stage.ts'
 import type { Standstill } from './standstill.ts'
 
@@ -105,6 +105,8 @@ class Run {
   readonly #diagnostics: Buffer[] = []
   readonly #stop = new AbortController()
   #early: Promise<EarlyMetadata> | undefined
+  /** Whose the files are that it makes. */
+  #user = -1
   /** Where the roots lie inside. */
   #roots: readonly Root[] = []
 
@@ -164,24 +166,32 @@ class Run {
     const env = action.env.map(([name, value]) => [name, place(value)] as const)
     const observing = startObserving(this.#init.observer, join(this.#dir, 'out'), this.#marker)
     return runGuest({
-      command: limitCommand(setup, limits, processors),
-      options: sandboxOptions({
-        mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at('toolchain')), ...linking.mounts],
-        readOnly: [...staged.map((root) => ({ from: join(this.#dir, 'in', root), to: at(root) })), ...observing.mounts],
-        writable: { from: join(this.#dir, 'out'), to: at('out') },
-        cwd: place(action.cwd),
-        // Without it a crash of rustc leaves a file in the working directory.
-        env: [...env, ...observing.env, ...linking.env, ['RUSTC_ICE', '0']],
-        tmpBytes: limits.tmpBytes,
-        disableUserns: setup.disableUserns,
-      }),
+      options: sandboxOptions(
+        {
+          mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at('toolchain')), ...linking.mounts],
+          readOnly: [
+            ...staged.map((root) => ({ from: join(this.#dir, 'in', root), to: at(root) })),
+            ...observing.mounts,
+          ],
+          writable: { from: join(this.#dir, 'out'), to: at('out') },
+          cwd: place(action.cwd),
+          // Without it a crash of rustc leaves a file in the working directory.
+          env: [...env, ...observing.env, ...linking.env, ['RUSTC_ICE', '0']],
+          tmpBytes: limits.tmpBytes,
+        },
+        setup,
+      ),
       program: [`${at('toolchain')}/bin/rustc`, ...argv],
       setup,
       startsPrograms: this.#admitted.links,
       optionsFile: join(this.#dir, 'options'),
       outDir: join(this.#dir, 'out'),
       limits,
+      processors,
       clock,
+      onUser: (user) => {
+        this.#user = user
+      },
       signal: AbortSignal.any([signal, this.#stop.signal]),
       standstill: this.#init.standstill,
       onStderr: (chunk) => {
@@ -219,7 +229,7 @@ class Run {
 
   async #takeMetadata(name: string): Promise<EarlyMetadata> {
     const { blocks, limits, onRmeta } = this.#init
-    const options = { needles: this.#needles, blocks, maxBytes: limits.outBytes, hostile: true }
+    const options = { needles: this.#needles, blocks, maxBytes: limits.outBytes, guest: this.#user }
     const { cid, size, pathBound } = await takeFile(join(this.#dir, 'out', name), options)
     if (pathBound) throw pathBoundError(name)
     const depInfoName = this.#admitted.depInfo
@@ -229,7 +239,7 @@ class Run {
         : await takeDepInfo(join(this.#dir, 'out', depInfoName), {
             roots: this.#roots,
             maxBytes: limits.outBytes,
-            hostile: true,
+            guest: this.#user,
           })
     if (findNeedle(Buffer.from(depInfo), this.#needles)) throw pathBoundError(depInfoName ?? name)
     const rmeta = { name, cid, size, depInfo, observed: this.#observed() }
@@ -251,7 +261,7 @@ class Run {
       roots,
       blocks,
       maxBytes: limits.outBytes,
-      hostile: true,
+      guest: this.#user,
     })
     if (pathBound !== undefined) throw pathBoundError(pathBound)
     const metadata = outputs.find((output) => output.kind === 'metadata')

@@ -5,6 +5,7 @@ import { type LoadedLibrary, loadedLibraries } from '../plan/elf.ts'
 import { exists } from '../plan/sysroot.ts'
 import { librarySource, type Toolchain } from '../plan/toolchain.ts'
 import { codegenBackends, compilerProgram, standardLibraryOf } from '../plan/toolchain-manifest.ts'
+import { letRead } from './guest-users.ts'
 import { removeTree } from './remove-tree.ts'
 
 /** What one program needs from the host to start inside an empty root, as options of bubblewrap. */
@@ -41,15 +42,16 @@ export async function prepareRuntime(
   await mkdir(join(fresh, 'proc', dirname(overcommit)), { recursive: true })
   await mkdir(join(fresh, 'lib'))
   await writeFile(join(fresh, 'proc', overcommit), '0\n')
+  for (const path of ['lib', 'proc', 'proc/sys', 'proc/sys/vm', join('proc', overcommit)]) letRead(join(fresh, path))
   const mounts = ['--ro-bind', join(dir, 'lib'), libraryDir, '--ro-bind', join(dir, 'proc'), '/proc']
-  await copyFile(await realpath(interpreter), join(fresh, 'lib', basename(interpreter)))
+  await copyReadable(interpreter, join(fresh, 'lib', basename(interpreter)))
   if (dirname(interpreter) !== libraryDir) {
     mounts.push('--symlink', join(libraryDir, basename(interpreter)), interpreter)
   }
   for (const library of libraries) {
     const copy = join(fresh, 'lib', library.name)
     if (!large(library)) {
-      await copyFile(await realpath(library.path), copy)
+      await copyReadable(library.path, copy)
       continue
     }
     await writeFile(copy, '')
@@ -58,6 +60,11 @@ export async function prepareRuntime(
   await removeTree(dir)
   await rename(fresh, dir)
   return { mounts }
+}
+
+async function copyReadable(from: string, to: string): Promise<void> {
+  await copyFile(await realpath(from), to)
+  letRead(to)
 }
 
 /** A toolchain made ready for the sandbox. */

@@ -1,4 +1,5 @@
-import type { ControlGroups } from './control-groups.ts'
+import type { EntryArch } from './entry-program.ts'
+import { type Launchers, quoted } from './launchers.ts'
 import type { GuestLimits } from './limits.ts'
 
 /** A directory of the host and where it appears inside. */
@@ -18,79 +19,93 @@ export interface SandboxInit {
   env: readonly (readonly [string, string])[]
   /** Size of the private `/tmp`, which lies in memory. */
   tmpBytes: number
-  /** Whether this bubblewrap and kernel know `--disable-userns`. */
-  disableUserns: boolean
 }
 
 /**
  * The options of bubblewrap for one guest: an empty root with nothing in it but what is mounted, no network, no other
  * namespace shared, no capability, nothing in the environment but `env`, and no `/proc`, which would tell of the host.
  */
-export function sandboxOptions(init: SandboxInit): string[] {
-  const options = [
-    '--unshare-user',
-    '--unshare-pid',
-    '--unshare-net',
-    '--unshare-ipc',
-    '--unshare-uts',
-    '--unshare-cgroup-try',
-  ]
-  if (init.disableUserns) options.push('--disable-userns')
-  options.push('--die-with-parent', '--new-session', '--cap-drop', 'ALL', '--uid', '1000', '--gid', '1000')
-  options.push('--hostname', 'shoal', '--clearenv')
+export function sandboxOptions(init: SandboxInit, { disableUserns, asRoot }: SandboxSetup): string[] {
+  const options = ['--unshare-pid', '--unshare-net', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try']
+  if (asRoot) {
+    // What bubblewrap would leave as the first process is root's: so the guest is the first one itself, and has become another
+    // user, with the three rights that this takes, before the program is started that it is to run.
+    options.push('--as-pid-1', '--cap-drop', 'ALL')
+    for (const right of ['SETUID', 'SETGID', 'SETPCAP']) options.push('--cap-add', `CAP_${right}`)
+  } else {
+    options.push('--unshare-user', '--uid', '1000', '--gid', '1000', '--cap-drop', 'ALL')
+    if (disableUserns) options.push('--disable-userns')
+  }
+  options.push('--die-with-parent', '--new-session', '--hostname', 'shoal', '--clearenv')
   for (const [name, value] of init.env) options.push('--setenv', name, value)
-  options.push(...init.mounts)
-  for (const { from, to } of init.readOnly) options.push('--ro-bind', from, to)
-  if (init.writable !== undefined) options.push('--bind', init.writable.from, init.writable.to)
-  options.push('--size', `${init.tmpBytes}`, '--tmpfs', '/tmp', '--chdir', init.cwd, '--remount-ro', '/')
+  const mounts = [...init.mounts]
+  for (const { from, to } of init.readOnly) mounts.push('--ro-bind', from, to)
+  if (init.writable !== undefined) mounts.push('--bind', init.writable.from, init.writable.to)
+  for (const dir of directoriesAbove(mounts)) options.push('--dir', dir)
+  options.push(...mounts)
+  options.push('--perms', '1777', '--size', `${init.tmpBytes}`, '--tmpfs', '/tmp')
+  options.push('--chdir', init.cwd, '--remount-ro', '/')
   return options
+}
+
+/** How many words each of them takes; the last one is where it appears inside. */
+const words: Readonly<Record<string, number>> = { '--ro-bind': 3, '--bind': 3, '--symlink': 3, '--dir': 2 }
+
+/** Above what is mounted, the upper ones first. Those that bubblewrap makes unasked, nobody but its own user may enter. */
+function directoriesAbove(mounts: readonly string[]): Set<string> {
+  const above = new Set<string>()
+  for (let at = 0; at < mounts.length; at += words[mounts[at] ?? ''] ?? mounts.length) {
+    const place = mounts[at + (words[mounts[at] ?? ''] ?? 0) - 1] ?? ''
+    for (let end = place.indexOf('/', 1); end > 0; end = place.indexOf('/', end + 1)) above.add(place.slice(0, end))
+  }
+  return above
 }
 
 /** What guests of this machine are started with. */
 export interface SandboxSetup {
   /** Absolute path. */
   bubblewrap: string
-  /** Absolute path, of util-linux; a shell's `ulimit` takes its place where it is missing. */
-  prlimit: string | undefined
-  /** File with the system call filter. */
+  /** File with the system call filter; beside it, with `-starting` in its name, that of guests that may start programs. */
   filter: string
   /** Whether this bubblewrap and kernel know `--disable-userns`. */
   disableUserns: boolean
-  /** As `inheritedDescriptors` found them: what a guest would otherwise be handed, too. */
-  inherited: readonly number[]
-  /** Undefined: limits are kept by watching alone. */
-  groups: ControlGroups | undefined
-  /** Whether guests get only what nobody else on this machine wants of processor and disk, and not just less. */
-  background: boolean
-  /** Absolute path, of util-linux; needed for `background` where there is no control group for it. */
-  chrt: string | undefined
+  /** Whether this process is root, and its guests are other users. */
+  asRoot: boolean
+  /** For which processor the first program inside is made; undefined: there is none. */
+  entry: EntryArch | undefined
+  /** Of this kernel. */
+  lastCapability: number
+  launchers: Launchers
+}
+
+export interface LaunchInit {
+  setup: SandboxSetup
+  limits: GuestLimits
+  /** How many processors the guest's threads may keep busy, for the limit on processor time. */
+  processors: number
+  /** File with the options of bubblewrap. */
+  optionsFile: string
+  startsPrograms: boolean
+  /** The program inside and its arguments. */
+  program: readonly string[]
 }
 
 /**
- * The command that sets resource limits and becomes bubblewrap. Limits that hold for one process; what a guest uses in all
- * is watched from outside.
- * @param processors how many of them its threads may keep busy, for the limit on processor time
+ * What a launcher does: it sets limits that hold for one process and becomes bubblewrap. What a guest uses in all is limited by
+ * its control group, and watched from outside.
  */
-export function limitCommand(setup: SandboxSetup, limits: GuestLimits, processors: number): string[] {
+export function launchScript(init: LaunchInit): string {
+  const { setup, limits, processors, optionsFile, startsPrograms, program } = init
   const cpuSeconds = Math.ceil((limits.wallMs / 1000) * Math.max(2, processors))
-  const fileBytes = Math.ceil(limits.outBytes)
-  if (setup.prlimit !== undefined) {
-    const set = [
-      '--core=0',
-      '--nofile=1024',
-      `--fsize=${fileBytes}`,
-      `--cpu=${cpuSeconds}`,
-      `--data=${limits.memoryBytes}`,
-      // Signals and timers that wait are counted for the user as a whole, and the owner needs some, too.
-      '--sigpending=256',
-    ]
-    return [...yielding(setup), setup.prlimit, ...set, '--', setup.bubblewrap]
-  }
-  const blocks = Math.ceil(fileBytes / 512)
+  const blocks = Math.ceil(limits.outBytes / 512)
   const kib = Math.ceil(limits.memoryBytes / 1024)
-  const script = `ulimit -c 0; ulimit -n 1024; ulimit -f ${blocks}; ulimit -t ${cpuSeconds}; ulimit -d ${kib}; ulimit -i 256 2>/dev/null; exec "$@"`
-  return [...yielding(setup), '/bin/sh', '-c', script, 'sh', setup.bubblewrap]
+  const options = ['--json-status-fd', '3', '--args', '4', '--seccomp', '5', '--', ...program]
+  const filter = startsPrograms ? `${setup.filter}-starting` : setup.filter
+  // Bubblewrap reads from where a descriptor stands: each guest has its own.
+  return [
+    'set -e',
+    `ulimit -c 0; ulimit -n 1024; ulimit -f ${blocks}; ulimit -t ${cpuSeconds}; ulimit -d ${kib}; ulimit -i 256 2>/dev/null || :`,
+    `exec ${[setup.bubblewrap, ...options].map(quoted).join(' ')} 4<${quoted(optionsFile)} 5<${quoted(filter)} </dev/null`,
+    '',
+  ].join('\n')
 }
-
-const yielding = ({ chrt, background }: SandboxSetup): string[] =>
-  chrt === undefined || !background ? [] : [chrt, '--idle', '0']

@@ -1,9 +1,9 @@
-import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { type Action, decodeTree, type Inputs, type RootName } from '../plan/action.ts'
 import type { Blocks } from './blocks.ts'
+import { makeReadable } from './guest-users.ts'
 import { type InputCache, write } from './input-cache.ts'
 
 export interface StageOptions {
@@ -106,7 +106,7 @@ function makeDirectories({ action, dir }: StageOptions, roots: RootName[], files
   for (const file of files) directories.add(dirname(join(dir, file.root, file.path)))
   const [, root, inside] = /^\0([a-z]+)\0(.*)$/.exec(action.cwd) ?? []
   if (root !== undefined && inputRoots.has(root as RootName)) directories.add(join(dir, root, inside ?? ''))
-  for (const directory of directories) mkdirSync(directory, { recursive: true })
+  for (const directory of directories) makeReadable(directory)
 }
 
 async function placeFile({ blocks, cache, dir }: StageOptions, file: StagedFile): Promise<void> {

@@ -55,7 +55,7 @@ test('without bubblewrap, or with one that is too old or broken, nothing is lent
 test('a bubblewrap that isolates nothing is found out', async () => {
   const fake = `#!/bin/sh
 [ "$1" = --version ] && echo bubblewrap 0.8.0 && exit
-while [ "$1" != -- ]; do shift; done; shift; shift
+while [ "$1" != /canary/node ]; do shift; done; shift
 echo "{ \\"child-pid\\": $$ }" >&3
 "${process.execPath}" "$@"
 echo "{ \\"exit-code\\": $? }" >&3

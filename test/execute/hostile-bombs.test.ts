@@ -60,13 +60,18 @@ const bombs: Record<string, Bomb> = {
     limits: { outBytes: 64 * MiB },
   },
   one_file: {
-    body: `let path = format!("{}/large", out()); ${file('')} loop { if std::io::Write::write_all(&mut &file, &vec![1; 4 << 20]).is_err() { forever() } }`,
+    body: `let path = format!("{}/large", out()); ${file('')} loop { std::io::Write::write_all(&mut &file, &vec![1; 4 << 20]).unwrap() }`,
     limits: { outBytes: 32 * MiB },
     refused: true,
   },
+  // Refused as often as it asks, so the kernel says that it is at its limit, or whoever looks sees it there.
   threads: {
     body: 'loop { let _ = std::thread::Builder::new().stack_size(65536).spawn(|| forever()); }',
-    limits: { tasks: 64 },
+    limits: { tasks: 64, wallMs: 2000 },
+  },
+  threads_at_once: {
+    body: 'fn more() { for _ in 0..2 { let _ = std::thread::Builder::new().stack_size(65536).spawn(more); } forever() } more(); forever()',
+    limits: { tasks: 64, wallMs: 2000 },
   },
   one_line: { body: 'eprint!("{}", "x".repeat(16 << 20)); forever()', limits: { stdioBytes: MiB } },
   // What a parser would make a hundred times as much memory of.
@@ -100,6 +105,15 @@ const macros = skip
   ? undefined
   : new Macros(lender, Object.fromEntries(Object.entries(bombs).map(([name, { body }]) => [name, body])))
 
+function threadsOf(pid: string): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length
+  } catch (error) {
+    assert.ok(['ENOENT', 'ESRCH'].includes(codeOf(error) ?? ''), String(error))
+    return 0
+  }
+}
+
 describe('a bomb', { skip }, () => {
   const largest = (): number => Math.round(process.resourceUsage().maxRSS / 1024)
 
@@ -123,6 +137,22 @@ describe('a bomb', { skip }, () => {
       t.diagnostic(`${Math.round(performance.now() - from)} ms, this process at most ${largest()} MB`)
     })
   }
+
+  test('of threads never has more of them than it may, by the kernel and not by who looks', async () => {
+    assert.ok(macros)
+    const tasks = 64
+    const bomb = macros.run('threads_at_once', { limits: { wallMs, tasks } }).catch((error: unknown) => error)
+    let [most, isOver] = [0, false]
+    bomb.finally(() => {
+      isOver = true
+    })
+    while (!isOver) {
+      const counts = guestsOf(lender.dir).map((pid) => threadsOf(pid))
+      most = Math.max(most, ...counts)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    assert.ok(most <= tasks + 4, `${most} threads`)
+  })
 
   test('harms no honest compile beside it, nor the next one', async () => {
     assert.ok(macros)

@@ -11,7 +11,7 @@ import type { GuestLimits } from '../../src/execute/limits.ts'
 import { copyObject, readLinkObjects } from '../../src/plan/link-objects.ts'
 import { buildShim } from '../../src/shim/build.ts'
 import { guestsOf } from './hostile-support.ts'
-import { Lender, okResult, type Prepared, type Unit } from './support.ts'
+import { assertStopped, Lender, okResult, type Prepared, type Unit } from './support.ts'
 
 const lender = new Lender()
 await lender.start()
@@ -125,7 +125,7 @@ extern "C" { fn fork() -> i32; fn syscall(number: i64, ...) -> i64; fn _exit(cod
       )
       const files = { 'src/lib.rs': `starts_${what}::start!(); fn main() {}` }
       const unit = await program({ crate: 'app', deps, files })
-      await assert.rejects(run(unit, linking, limits), { code: 'ERR_LIMIT', message: new RegExp(what) })
+      await assertStopped(run(unit, linking, limits), lender)
     })
   }
 

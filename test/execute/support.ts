@@ -1,9 +1,11 @@
+import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { systemClock } from '../../src/base/clock.ts'
+import { codeOf } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import type { Blocks } from '../../src/execute/blocks.ts'
 import { Executor } from '../../src/execute/executor.ts'
@@ -246,4 +248,11 @@ function writeAll(dir: string, files: Files): void {
 export function okResult(outcome: Outcome) {
   if (outcome.kind === 'ok') return outcome.result
   throw new Error(`rustc failed with ${outcome.status}: ${outcome.stderr}`)
+}
+
+/** A guest that took more than it may: it was stopped, or was refused so much that it gave up, where only the latter is seen. */
+export async function assertStopped(guest: Promise<Outcome>, { executor }: Lender): Promise<void> {
+  const end = await guest.catch((error: unknown) => error)
+  if (end instanceof Error) assert.equal(codeOf(end), 'ERR_LIMIT', end.message)
+  else assert.ok(executor.tier === 'watched' && (end as Outcome).kind === 'failed', 'it was not stopped')
 }

@@ -26,7 +26,8 @@ function sandbox(facts: SystemFacts, tried: Tried | undefined): Finding {
   if (tier !== 'none') return ok('sandbox', `holds what it was tried with, tier ${tier}${reason && `: ${reason}`}`)
   if (reason === untried) return warn('sandbox', 'is being tried', '', 'shoal doctor')
   const isCause = bubblewrap(facts).level !== 'ok' || namespaces(facts).level !== 'ok'
-  const mend = isCause ? [] : ['shoal down && shoal up']
+  const again = facts.isRoot ? ['run the node as an ordinary user'] : ['shoal down && shoal up']
+  const mend = isCause ? [] : again
   return warn('sandbox', `cannot be used: ${reason}`, lendsNothing, ...mend)
 }
 
@@ -59,11 +60,12 @@ const profile = 'bwrap-userns-restrict'
 function namespaces(facts: SystemFacts): Finding {
   const { apparmorRestricts, usernsCloneOff, maxUserNamespaces, isRoot } = facts
   const check = 'user namespaces'
+  if (isRoot) return ok(check, 'are not needed: guests of a node that is root get users of their own')
   if (maxUserNamespaces === 0) {
     const setting = "echo 'user.max_user_namespaces = 15000' | sudo tee /etc/sysctl.d/90-user-namespaces.conf"
     return warn(check, 'user.max_user_namespaces is 0', lendsNothing, setting, 'sudo sysctl --system')
   }
-  if (usernsCloneOff && !isRoot) {
+  if (usernsCloneOff) {
     const setting = "echo 'kernel.unprivileged_userns_clone = 1' | sudo tee /etc/sysctl.d/90-user-namespaces.conf"
     return warn(
       check,
@@ -73,7 +75,7 @@ function namespaces(facts: SystemFacts): Finding {
       'sudo sysctl --system',
     )
   }
-  if (!apparmorRestricts || isRoot) return ok(check, 'can be made')
+  if (!apparmorRestricts) return ok(check, 'can be made')
   // Switching the restriction off for all programs is no cure: one profile for one program is enough.
   return warn(
     check,

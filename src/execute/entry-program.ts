@@ -1,0 +1,141 @@
+/** What the first program of a guest does before it becomes the guest's own. */
+export interface Entry {
+  /** Threads and processes that its user may have from then on, in its user namespace. */
+  tasks: number
+  /** Root becomes this user and group, and nothing but that, for good. */
+  become?: {
+    user: number
+    /** The highest capability that this kernel has: `/proc/sys/kernel/cap_last_cap`. */
+    lastCapability: number
+  }
+}
+
+export type EntryArch = 'x64' | 'arm64'
+
+/** System calls by number, on x86-64 and arm64. */
+const calls = {
+  capset: [126, 91],
+  execve: [59, 221],
+  exit_group: [231, 94],
+  prctl: [157, 167],
+  prlimit64: [302, 261],
+  setgroups: [116, 159],
+  setresgid: [119, 149],
+  setresuid: [117, 147],
+} as const
+const column = { x64: 0, arm64: 1 } as const
+type Call = readonly [name: keyof typeof calls, ...args: number[]]
+
+const [dropBounding, noNewPrivileges, parentDeathSignal] = [24, 38, 1]
+const [processLimit, killSignal] = [6, 9]
+/** What the program ends with when the kernel refuses one of its calls. */
+const refused = 125
+
+const base = 0x400000
+const [headerBytes, programHeaderBytes] = [64, 56]
+/** Before the code: a `rlimit64`, and a header and two sets of capabilities. */
+const [limitOffset, rightsOffset, codeOffset] = [176, 192, 224]
+const capabilityVersion = 0x20080522
+
+/**
+ * A program, as the bytes of an ELF file, that makes a few system calls and then becomes `argv[1]`, with the arguments from there on
+ * and the environment as they are. It is for what can be set or given up inside of a sandbox only, and it has neither a loader nor
+ * libraries: there may be none inside, and what the environment has a loader do is meant for the guest's own program.
+ */
+export function entryProgram(arch: EntryArch, { tasks, become }: Entry): Uint8Array {
+  const steps: Call[] = [['prlimit64', 0, processLimit, base + limitOffset, 0]]
+  if (become !== undefined) {
+    const { user, lastCapability } = become
+    for (let capability = 0; capability <= lastCapability; capability++) steps.push(['prctl', dropBounding, capability])
+    // What root may is gone with the number, and what it could have left to others after that. Whose end is to end this process
+    // is forgotten then, and said again.
+    steps.push(['setgroups', 0, 0], ['setresgid', user, user, user], ['setresuid', user, user, user])
+    steps.push(['capset', base + rightsOffset, base + rightsOffset + 8])
+    steps.push(['prctl', noNewPrivileges, 1, 0, 0, 0], ['prctl', parentDeathSignal, killSignal])
+  }
+  const code = arch === 'x64' ? codeX64(steps) : codeArm64(steps)
+  const file = Buffer.alloc(codeOffset + code.length)
+  // Source: ELF-64 object file format, figures 2 and 6.
+  file.write('\x7fELF\x02\x01\x01', 'latin1')
+  file.writeUInt16LE(2, 16)
+  file.writeUInt16LE(arch === 'x64' ? 62 : 183, 18)
+  file.writeUInt32LE(1, 20)
+  file.writeBigUInt64LE(BigInt(base + codeOffset), 24)
+  file.writeBigUInt64LE(BigInt(headerBytes), 32)
+  for (const [at, value] of [
+    [52, headerBytes],
+    [54, programHeaderBytes],
+    [56, 2],
+    [58, 64],
+  ] as const)
+    file.writeUInt16LE(value, at)
+  const segment = (at: number, [type, flags, address, size, align]: readonly number[]): void => {
+    file.writeUInt32LE(type ?? 0, at)
+    file.writeUInt32LE(flags ?? 0, at + 4)
+    for (const place of [16, 24]) file.writeBigUInt64LE(BigInt(address ?? 0), at + place)
+    for (const place of [32, 40]) file.writeBigUInt64LE(BigInt(size ?? 0), at + place)
+    file.writeBigUInt64LE(BigInt(align ?? 0), at + 48)
+  }
+  // The whole file, to be read and executed; and a stack that is not executable.
+  segment(headerBytes, [1, 5, base, file.length, 0x10000])
+  segment(headerBytes + programHeaderBytes, [0x6474e551, 6, 0, 0, 16])
+  for (const at of [0, 8]) file.writeBigUInt64LE(BigInt(tasks), limitOffset + at)
+  file.writeUInt32LE(capabilityVersion, rightsOffset)
+  code.copy(file, codeOffset)
+  return file
+}
+
+/** Instructions are built from the last to the first: then it is known how far it is to the end, where the program gives up. */
+function codeX64(steps: readonly Call[]): Buffer {
+  // mov eax, imm32 and mov r, imm32, which clear the upper halves: rdi, rsi, rdx, r10, r8.
+  const move = [[0xbf], [0xbe], [0xba], [0x41, 0xba], [0x41, 0xb8]]
+  const word = (value: number): number[] => [...Buffer.from(Uint32Array.of(value).buffer)]
+  const call = ([name, ...args]: Call): number[] => [
+    ...args.flatMap((value, at) => [...(move[at] ?? []), ...word(value)]),
+    ...[0xb8, ...word(calls[name][column.x64])],
+    ...[0x0f, 0x05],
+  ]
+  const giveUp = call(['exit_group', refused])
+  // mov rax, [rsp]; lea rdx, [rsp + rax * 8 + 16]; lea rsi, [rsp + 16]; mov rdi, [rsi]; mov eax, execve; syscall
+  const become = [
+    ...[0x48, 0x8b, 0x04, 0x24, 0x48, 0x8d, 0x54, 0xc4, 0x10, 0x48, 0x8d, 0x74, 0x24, 0x10, 0x48, 0x8b, 0x3e],
+    ...[0xb8, ...word(calls.execve[column.x64]), 0x0f, 0x05],
+  ]
+  let code = Buffer.from([...become, ...giveUp])
+  for (const step of steps.toReversed()) {
+    // test rax, rax; jne to the end
+    const check = [0x48, 0x85, 0xc0, 0x0f, 0x85, ...word(code.length - giveUp.length)]
+    code = Buffer.concat([Buffer.from([...call(step), ...check]), code])
+  }
+  return code
+}
+
+function codeArm64(steps: readonly Call[]): Buffer {
+  // movz and movk: xN becomes a number of 32 bits.
+  const move = (register: number, value: number): number[] => [
+    0xd2800000 + (value & 0xffff) * 32 + register,
+    0xf2a00000 + (value >>> 16) * 32 + register,
+  ]
+  const supervisor = 0xd4000001
+  const call = ([name, ...args]: Call): number[] => [
+    ...args.flatMap((value, at) => move(at, value)),
+    ...move(8, calls[name][column.arm64]),
+    supervisor,
+  ]
+  const giveUp = call(['exit_group', refused])
+  // ldr x9, [sp]; add x1, sp, #16; ldr x0, [x1]; add x2, x1, x9, lsl #3; svc
+  const become = [
+    ...[0xf94003e9, 0x910043e1, 0xf9400020, 0x8b090c22],
+    ...move(8, calls.execve[column.arm64]),
+    supervisor,
+  ]
+  let code = [...become, ...giveUp]
+  for (const step of steps.toReversed()) {
+    // cbnz x0 to the end, counted in instructions from this one
+    const check = 0xb5000000 + (code.length - giveUp.length + 1) * 32
+    code = [...call(step), check, ...code]
+  }
+  const bytes = Buffer.alloc(code.length * 4)
+  for (const [at, instruction] of code.entries()) bytes.writeUInt32LE(instruction, at * 4)
+  return bytes
+}
