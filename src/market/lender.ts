@@ -2,6 +2,8 @@ import type { Random } from '../base/clock.ts'
 import { type Award, Outcome, Phase, type Reserve, Tier } from '../wire/generated/market_pb.ts'
 import { FairQueue } from './fair-queue.ts'
 import { clampU32, frame, fromHex, type MarketBody, toHex } from './frames.ts'
+import type { Reading } from './gauge.ts'
+import { bidKey, guestKey, heartbeat, isTooLong } from './guest-frames.ts'
 import type { LenderEffect, LenderInput, LendTerms } from './lender-events.ts'
 import { marketLimits, timing } from './limits.ts'
 import { Offering } from './offering.ts'
@@ -26,6 +28,8 @@ export interface LenderInit {
   /** Guests that may run here at once. */
   lendSlots: number
   random: Random
+  /** How the work on a guest's task advances; asked at each heartbeat. */
+  reading?(guest: string): Reading | undefined
 }
 
 const closed: LendTerms = {
@@ -45,6 +49,7 @@ const closed: LendTerms = {
  * Invariant: guests + bids ≤ lendSlots at any time, and each bid and each guest is left by something that is sure to come.
  */
 export class Lender {
+  readonly #reading: (guest: string) => Reading | undefined
   readonly #slots: number
   readonly #lendSlots: number
   readonly #guests = new Map<string, Guest>()
@@ -62,6 +67,7 @@ export class Lender {
   #effects: LenderEffect[] = []
 
   constructor(init: LenderInit) {
+    this.#reading = (guest) => init.reading?.(guest)
     this.#slots = init.slots
     this.#lendSlots = Math.min(init.lendSlots, init.slots)
     this.#offering = new Offering(init.random)
@@ -75,6 +81,10 @@ export class Lender {
   }
   get queued(): number {
     return this.#queue.length
+  }
+  /** Slots that nobody has and that may be lent. */
+  get room(): number {
+    return this.#room()
   }
   /** Builders that are sent offers. */
   get audience(): number {
@@ -140,6 +150,7 @@ export class Lender {
         this.#award(now, peer, body.value)
         break
       case 'gone':
+        this.#offering.returned(peer)
         this.#bids.delete(bidKey(peer, body.value.reservation))
         this.#queue.removeWhere(peer, (held) => held.reserve.reservation === body.value.reservation)
         break
@@ -164,6 +175,7 @@ export class Lender {
     const { reservation } = reserve
     // The same frame twice.
     if (this.#bids.has(bidKey(peer, reservation)) || this.#queue.has(peer, reservation)) return
+    this.#offering.asked(peer)
     const objection = this.#objection(reserve)
     if (objection !== undefined) {
       this.#decline(peer, reservation, objection)
@@ -184,6 +196,7 @@ export class Lender {
   }
 
   #decline(peer: string, reservation: bigint, reason: string): void {
+    this.#offering.declined(peer)
     this.#send(peer, frame('decline', { reservation, reason }))
   }
 
@@ -250,6 +263,7 @@ export class Lender {
 
   #release(now: number, key: string, guest: Guest, overdue: boolean): void {
     this.#guests.delete(key)
+    if (!guest.killed) this.#offering.returned(guest.peer)
     this.#effects.push({ kind: 'ended', guest: key, peer: guest.peer, lentMs: now - guest.startedAt, overdue })
   }
 
@@ -283,7 +297,7 @@ export class Lender {
       if (guest.killed && guest.killed.until <= now) this.#release(now, key, guest, true)
       if (guest.killed || guest.beatAt > now) continue
       guest.beatAt = now + guest.beatMs
-      this.#send(guest.peer, frame('progress', { task: guest.task, epoch: guest.epoch, phase: Phase.RUNNING }))
+      this.#send(guest.peer, heartbeat(guest, this.#reading(key)))
     }
   }
 
@@ -331,7 +345,7 @@ export class Lender {
 
   #offer(now: number): void {
     const free = this.#room()
-    const peers = this.#offering.due(now, `${free} ${this.#lends} ${this.#termsVersion}`)
+    const peers = this.#offering.due(now, free, `${this.#lends} ${this.#termsVersion}`)
     for (const peer of peers) this.#send(peer, frame('offer', { ...this.#offerFields(now, free), seq: ++this.#seq }))
   }
 
@@ -365,17 +379,4 @@ export class Lender {
     this.#wakeAt = at
     this.#effects.push({ kind: 'wake', at })
   }
-}
-
-/** One frame carries both. */
-function isTooLong({ result, trace }: WorkResult): boolean {
-  return result.length + trace.length > marketLimits.result || trace.length > marketLimits.trace
-}
-
-function bidKey(peer: string, reservation: bigint): string {
-  return `${peer} ${reservation}`
-}
-
-function guestKey(peer: string, task: Uint8Array, epoch: number): string {
-  return `${peer} ${toHex(task.subarray(0, 16))} ${epoch}`
 }

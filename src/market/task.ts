@@ -10,6 +10,8 @@ export interface Task {
   /** Target triple. */
   target: string
   expectedMs: number
+  /** About how much is sent to a lender and back. Default: what usually goes with as long a compile. */
+  bytes?: number
   /** Expected milliseconds from the start of this unit to the end of the build: the largest goes first. */
   rank: number
   /** False: only a slot here will do. */
@@ -31,6 +33,8 @@ export type HereReason =
   | 'must-stay'
   /** It was away and came back without a result. */
   | 'came-back'
+  /** It is still away, where it takes too long. */
+  | 'taken-back'
   /** The node stops. */
   | 'stopping'
 
