@@ -30,6 +30,8 @@ export type ReturnReason =
   /** The lender gave it up, or never got it. */
   | 'cancelled'
   | 'unsent'
+  /** What it made would be here later than what a slot here makes. */
+  | 'far'
   /** What the lender's DONE said. */
   | 'failed'
   | 'refused'

@@ -56,6 +56,8 @@ export class Builder {
       builds: this.#builds,
       links: this.#links,
       here: this.#here,
+      pace: this.#pace,
+      units: this.#units,
     })
   }
 
@@ -217,16 +219,22 @@ export class Builder {
     }
     if (attempt.leaseUntil <= now) this.#lose(now, unit, attempt, 'lease')
     else if (attempt.deadline <= now) this.#lose(now, unit, attempt, 'deadline')
-    else if (attempt.judgeAt <= now) {
-      attempt.judgeAt = now + timing.heartbeat
-      const isAlone = unit.attempts.length === 1 && !unit.late && unit.tries < marketLimits.attempts
-      if (isAlone && this.#pace.maySpend && this.#pace.isLate(attempt, unit.task.expectedMs, now)) {
-        // Whoever is first now, a slot here or another lender, has it as well.
-        unit.late = true
-        unit.returned = true
-        this.#queue.add(unit)
-      }
+    else if (attempt.judgeAt <= now) this.#judge(now, unit, attempt)
+  }
+
+  /** Of what takes too long, whoever is first now, a slot here or another lender, has it as well. */
+  #judge(now: number, unit: Unit, attempt: Attempt): void {
+    attempt.judgeAt = Math.max(attempt.awardedAt + timing.lateLeast, now + timing.heartbeat)
+    if (unit.attempts.length > 1 || unit.late || unit.tries >= marketLimits.attempts || !this.#pace.maySpend) return
+    const times = {
+      expectedMs: unit.task.expectedMs,
+      sendMs: this.#routes.sendMs(attempt.peer, unit),
+      hereMs: this.#routes.hereMs(now, unit),
     }
+    if (!this.#pace.isLate(attempt, times, now)) return
+    unit.late = true
+    unit.returned = true
+    this.#queue.add(unit)
   }
 
   #frame(now: number, peer: string, body: MarketBody): void {
@@ -267,7 +275,7 @@ export class Builder {
 
   #bid(now: number, peer: string, bid: Bid): void {
     const known = this.#reservations.answered(bid.reservation, peer, now)
-    const unit = known ? this.#routes.first(now, peer, this.#queue) : undefined
+    const unit = known ? this.#routes.next(now, peer, this.#queue) : undefined
     if (!unit) {
       if (known) this.#offers.giveBack(peer)
       if (known && this.#queue.length > 0) this.#links.refuse(peer, now)
@@ -292,18 +300,20 @@ export class Builder {
     attempt.leaseUntil = now + timing.lease
     attempt.spared = false
     this.#read(now, attempt, progress)
+    this.#judge(now, unit, attempt)
     const metadata = attempt.announced ? undefined : metadataOf(progress)
     if (!metadata) return
     attempt.announced = true
     this.#effects.push({ kind: 'metadata', id, peer, ...metadata })
   }
 
-  #read(now: number, { peer, gauge }: Attempt, { cpuMs, fetchedBytes, fetchMs }: Progress): void {
+  #read(now: number, attempt: Attempt, { cpuMs, fetchedBytes, fetchMs }: Progress | Done): void {
+    const { peer, gauge } = attempt
     const bytes = Number(fetchedBytes)
-    if (gauge.read(now, { cpuMs, fetchedBytes: bytes })) {
-      this.#links.moved(peer, bytes, fetchMs - (this.#reservations.answerMs(peer) ?? 0))
-    }
-    if (gauge.rate !== undefined) this.#pace.saw(gauge.rate)
+    const answerMs = this.#reservations.answerMs(peer) ?? 0
+    if (bytes > gauge.fetchedBytes) this.#links.moved(peer, bytes, fetchMs - answerMs)
+    gauge.read(now, { cpuMs, fetchedBytes: bytes, fetchMs })
+    this.#pace.saw(attempt, now)
   }
 
   #done(now: number, peer: string, done: Done): void {
@@ -312,10 +322,13 @@ export class Builder {
     if (!unit || !attempt) return
     this.#offers.giveBack(peer)
     unit.attempts = unit.attempts.filter((other) => other !== attempt)
-    const why = failureOf(done)
+    this.#read(now, attempt, done)
+    const isFar = !attempt.announced && this.#routes.isFar(now, peer, unit, Number(done.outputBytes))
+    const why = failureOf(done) ?? (isFar ? 'far' : undefined)
     if (why === undefined) {
       const awayMs = now - attempt.awardedAt
       this.#breakers.succeed(peer)
+      this.#links.awaits(peer, now)
       this.#pace.ended(unit.task.expectedMs, awayMs)
       this.#pace.givenUp(now, unit.attempts)
       this.#end(unit)

@@ -8,16 +8,21 @@ export interface Reading {
 }
 
 /** Over how long the rate is taken: a compile may wait for its disk for a while. */
-const leastWindowMs = 1400
+const windowMs = 1400
 const mostReadings = 8
+/** What begins before the first processor millisecond. */
+const setUpMs = 30
 
 /** How an attempt advances, from what its lender says of it. */
 export class Gauge {
   readonly #readings: { at: number; cpuMs: number; fetchedBytes: number }[]
+  readonly #since: number
   #rate: number | undefined
+  #cpuMs: number | undefined
 
   /** @param now when it was awarded */
   constructor(now: number) {
+    this.#since = now
     this.#readings = [{ at: now, cpuMs: 0, fetchedBytes: 0 }]
   }
 
@@ -25,16 +30,24 @@ export class Gauge {
   get rate(): number | undefined {
     return this.#rate
   }
+  /** Processor milliseconds so far; undefined when they are not known. */
+  get cpuMs(): number | undefined {
+    return this.#cpuMs
+  }
+  get fetchedBytes(): number {
+    return this.#readings.at(-1)?.fetchedBytes ?? 0
+  }
 
-  /** @returns whether inputs have come since it was last read */
-  read(now: number, { cpuMs, fetchedBytes }: Omit<Reading, 'fetchMs'>): boolean {
-    const before = this.#readings.at(-1)?.fetchedBytes ?? 0
-    if (cpuMs === undefined) return fetchedBytes > before
+  read(now: number, { cpuMs, fetchedBytes, fetchMs }: Reading): void {
+    if (cpuMs === undefined) return
+    const [first] = this.#readings
+    const from = this.#readings.findLast(({ at }) => now - at >= windowMs) ?? first
+    const isFetching = cpuMs === 0 && fetchedBytes > this.fetchedBytes
     this.#readings.push({ at: now, cpuMs, fetchedBytes })
-    const from = this.#readings.findLast(({ at }) => now - at >= leastWindowMs)
     if (this.#readings.length > mostReadings) this.#readings.shift()
-    const isFetching = from !== undefined && from.fetchedBytes < fetchedBytes
-    this.#rate = from === undefined || isFetching ? undefined : Math.max(0, cpuMs - from.cpuMs) / (now - from.at)
-    return fetchedBytes > before
+    this.#cpuMs = cpuMs
+    if (from === undefined || isFetching) return
+    const spentMs = now - from.at - (from.at === this.#since ? fetchMs + setUpMs : 0)
+    this.#rate = spentMs <= 0 ? undefined : Math.max(0, cpuMs - from.cpuMs) / spentMs
   }
 }

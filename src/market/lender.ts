@@ -1,9 +1,9 @@
 import type { Random } from '../base/clock.ts'
-import { type Award, Outcome, Phase, type Reserve, Tier } from '../wire/generated/market_pb.ts'
+import { type Award, Phase, type Reserve, Tier } from '../wire/generated/market_pb.ts'
 import { FairQueue } from './fair-queue.ts'
 import { clampU32, frame, fromHex, type MarketBody, toHex } from './frames.ts'
 import type { Reading } from './gauge.ts'
-import { bidKey, guestKey, heartbeat, isTooLong } from './guest-frames.ts'
+import { bidKey, doneFrame, guestKey, heartbeat } from './guest-frames.ts'
 import type { LenderEffect, LenderInput, LendTerms } from './lender-events.ts'
 import { marketLimits, timing } from './limits.ts'
 import { Offering } from './offering.ts'
@@ -254,10 +254,7 @@ export class Lender {
     if (!guest) return
     const { peer, task, epoch } = guest
     if (guest.killed?.tell) this.#send(peer, frame('cancelled', { task, epoch }))
-    else if (!guest.killed && isTooLong(result)) {
-      const message = `result of ${result.result.length} bytes, trace of ${result.trace.length}`
-      this.#send(peer, frame('done', { task, epoch, outcome: Outcome.UNUSABLE, code: 'ERR_LIMIT', message }))
-    } else if (!guest.killed) this.#send(peer, frame('done', { ...result, task, epoch }))
+    else if (!guest.killed) this.#send(peer, doneFrame(guest, result, this.#reading(key)))
     this.#release(now, key, guest, false)
   }
 

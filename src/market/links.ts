@@ -11,6 +11,8 @@ const weight = 0.5
 /** Round trips for the award, the manifest, its trees, the files and what came out, and the sandbox. */
 const roundTrips = 4
 const setUpMs = 30
+/** Somebody who never says how long a transfer took has forgotten it. */
+const awaitedForMs = 30_000
 /** What a compile leaves, mostly, and its sources: of ten published packages between 5200 and 7000 and 600 and 1800. */
 const usualBytesPerMs = 7000
 
@@ -19,13 +21,27 @@ export class Links {
   readonly #bytesPerMs = new Map<string, number>()
   readonly #refusedUntil = new Map<string, { until: number; times: number }>()
 
+  /** Lenders of unknown links whose first results are under way → since when. */
+  readonly #awaited = new Map<string, number>()
+
+  /** What it made will be fetched now: how long that takes says something about the link. */
+  awaits(peer: string, now: number): void {
+    if (!this.isKnown(peer)) this.#awaited.set(peer, now)
+  }
+
+  isAwaited(peer: string, now: number): boolean {
+    return (this.#awaited.get(peer) ?? Number.NEGATIVE_INFINITY) + awaitedForMs > now
+  }
+
   forget(peer: string): void {
+    this.#awaited.delete(peer)
     this.#bytesPerMs.delete(peer)
     this.#refusedUntil.delete(peer)
   }
 
   /** Bytes have come or gone. @param ms without the delay of a round trip */
   moved(peer: string, bytes: number, ms: number): void {
+    this.#awaited.delete(peer)
     if (bytes < leastBytes) return
     const measured = bytes / Math.max(1, ms)
     const known = this.#bytesPerMs.get(peer)
@@ -40,14 +56,14 @@ export class Links {
   }
 
   /** @param answerMs what a frame and its answer take; undefined when that is not known */
-  bytesPerMs(peer: string, answerMs = 1): number {
-    return this.#bytesPerMs.get(peer) ?? Math.min(mostBytesPerMs, windowBytes / Math.max(1, answerMs))
+  movingMs(peer: string, bytes: number, answerMs = 1): number {
+    return bytes / (this.#bytesPerMs.get(peer) ?? Math.min(mostBytesPerMs, windowBytes / Math.max(1, answerMs)))
   }
 
   /** From the award until all that came out is here, without the compile itself. */
   costMs(peer: string, task: Task, answerMs?: number): number {
     const bytes = task.bytes ?? usualBytesPerMs * task.expectedMs
-    return roundTrips * (answerMs ?? 1) + setUpMs + bytes / this.bytesPerMs(peer, answerMs)
+    return roundTrips * (answerMs ?? 1) + setUpMs + this.movingMs(peer, bytes, answerMs)
   }
 
   /** It bid, and nothing was worth sending there: it is not asked for a while, longer each time. */

@@ -14,10 +14,21 @@ const patience = 5
 /** Of all compiles, and what may be spent before there are any. */
 const [spareShare, spareMs] = [0.05, 10_000]
 
+/** A lender that was found slow is tried again after so long. */
+const slowForMs = 20_000
+/** Of the rates of one lender, the latest counts so much. */
+const weight = 0.5
+/** What is left of a compile that has taken as long as expected: this share of what it has taken. */
+const overrun = 0.25
+/** A second attempt has to be so much sooner. */
+const [soonerMs, sooner] = [200, 1.5]
+
 /** How long compiles take compared to what was expected, how busy lenders are with them, and what second attempts have cost. */
 export class Pace {
   readonly #excess: number[] = []
   readonly #rates: number[] = []
+  /** Lenders that have shown how fast they are; the rate is undefined where only results tell. */
+  readonly #lenders = new Map<string, { rate: number | undefined; at: number }>()
   #workedMs = 0
   #wastedMs = 0
 
@@ -27,14 +38,44 @@ export class Pace {
     if (expectedMs > 0) push(this.#excess, tookMs / expectedMs)
   }
 
-  /** Processor milliseconds per millisecond of an attempt, measured over a while. */
-  saw(rate: number): void {
+  /** The attempt has been read, or has ended. */
+  saw({ peer, gauge: { rate, cpuMs } }: Attempt, now: number): void {
+    const known = this.#lenders.get(peer)
+    if (rate === undefined) {
+      if (!known && cpuMs === undefined) this.#lenders.set(peer, { rate, at: now })
+      return
+    }
     push(this.#rates, rate)
+    this.#lenders.set(peer, {
+      rate: known?.rate === undefined ? rate : known.rate + weight * (rate - known.rate),
+      at: now,
+    })
+  }
+
+  forget(peer: string): void {
+    this.#lenders.delete(peer)
+  }
+
+  /** Whether anything is known of how fast this lender is. */
+  knows(peer: string, now: number): boolean {
+    const known = this.#lenders.get(peer)
+    if (!known) return false
+    return now - known.at < slowForMs || this.#share(known.rate) === 1
+  }
+
+  /** How fast it is compared to others; 1 unless it is known to be slow. */
+  speed(peer: string): number {
+    return this.#share(this.#lenders.get(peer)?.rate)
+  }
+
+  #share(rate: number | undefined): number {
+    const share = rate === undefined ? 1 : rate / this.#usualRate
+    return share < healthyShare ? Math.max(0.01, share) : 1
   }
 
   /** What these lenders have done, who were not lost, was for nothing. */
   givenUp(now: number, attempts: readonly Attempt[]): void {
-    for (const { awardedAt } of attempts) this.#wastedMs += now - awardedAt
+    for (const { awardedAt, gauge } of attempts) this.#wastedMs += gauge.cpuMs ?? now - awardedAt
   }
 
   /** Whether second attempts have cost little so far. */
@@ -42,19 +83,34 @@ export class Pace {
     return this.#wastedMs <= spareMs + spareShare * this.#workedMs
   }
 
-  /** Whether it is time for a second attempt, because this one takes much longer than it should. */
-  isLate(attempt: Attempt, expectedMs: number, now: number): boolean {
+  /**
+   * Whether it is time for a second attempt, because this one takes much longer than it should.
+   * @param sendMs what moving the bytes of the unit takes
+   * @param hereMs until its result would be here if it waited for a slot here
+   */
+  isLate(attempt: Attempt, times: { expectedMs: number; sendMs: number; hereMs: number }, now: number): boolean {
+    const { rate, cpuMs } = attempt.gauge
+    const { expectedMs, sendMs, hereMs } = times
     const elapsed = now - attempt.awardedAt
+    if (cpuMs !== undefined && now > attempt.awardedAt + timing.heartbeat / 2) {
+      const left = Math.max(expectedMs - cpuMs, overrun * cpuMs)
+      const awayMs = Math.max(0, sendMs - elapsed) + left / Math.max(0.01, (rate ?? this.#usualRate) / this.#usualRate)
+      const isSlow = rate === undefined ? sendMs > elapsed : rate < slowShare * this.#usualRate
+      if (isSlow && this.isSooner(awayMs, hereMs)) return true
+    }
     if (elapsed < timing.lateLeast) return false
-    const rate = attempt.gauge.rate
-    const usual = this.#usualRate
-    if (rate !== undefined && rate < slowShare * usual) return true
-    const isHealthy = rate !== undefined && rate >= healthyShare * usual
+    if (rate !== undefined && rate < slowShare * this.#usualRate) return true
+    const isHealthy = rate !== undefined && rate >= healthyShare * this.#usualRate
     return elapsed > (isHealthy ? patience : 1) * this.#longest(expectedMs)
   }
 
+  /** Whether here would be sooner, by enough to begin anew. */
+  isSooner(awayMs: number, hereMs: number): boolean {
+    return awayMs > sooner * hereMs + soonerMs
+  }
+
   get #usualRate(): number {
-    return this.#rates.length < 4 ? firstRate : quantile(this.#rates, 0.5)
+    return this.#rates.length < 4 ? firstRate : Math.min(1, quantile(this.#rates, 0.5))
   }
 
   #longest(expectedMs: number): number {

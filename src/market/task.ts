@@ -39,7 +39,10 @@ export type HereReason =
   | 'stopping'
 
 /** How a lender's work ends: the fields of a `Done` without its task and epoch. */
-export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'trace' | 'claim' | 'wallMs'>
+export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'trace' | 'claim' | 'wallMs'> & {
+  /** Of what the result names. Default: 0. */
+  outputBytes?: number
+}
 
 /** The metadata of a unit that still compiles, as frames carry it. */
 export interface MetadataReady {

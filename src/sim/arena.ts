@@ -45,6 +45,7 @@ export interface Scenario {
   view: number
   liars: number
   slow: number
+  line?: { roundTripMs: number; bytesPerMs: number } | undefined
   /** Of the scheduler `market`: departures of each machine per hour, and the share of machines with an owner at work. */
   departures: number
   owners: number

@@ -29,6 +29,8 @@ export interface ClusterInit {
   transfers: boolean
   liars: number
   slow: number
+  /** Of every link, where given: one round trip, and what it carries. */
+  line?: { roundTripMs: number; bytesPerMs: number } | undefined
 }
 
 const wiredBytesPerMs = 117_000
@@ -87,9 +89,10 @@ export class Cluster {
       this.idleSince.push(0)
       if (wifi && onAir % perAccessPoint === 0) air = this.#flows.resource(airtimeBytesPerMs)
       if (wifi) onAir += 1
-      const link = this.#flows.resource(wifi ? wifiBytesPerMs : wiredBytesPerMs)
+      const wired = init.line?.bytesPerMs ?? wiredBytesPerMs
+      const link = this.#flows.resource(wifi ? wifiBytesPerMs : wired)
       this.#up.push(link)
-      this.#down.push(wifi ? link : this.#flows.resource(wiredBytesPerMs))
+      this.#down.push(wifi ? link : this.#flows.resource(wired))
       this.#air.push(wifi ? (air ?? -1) : -1)
     }
   }
@@ -112,6 +115,7 @@ export class Cluster {
   /** One-way delay of a frame: a wired link has a round trip of 0.3 to 1 ms, a Wi-Fi link of 3 ms, in 1 % 40 ms. */
   delayMs(from: number, to: number, random: Random): number {
     if (from === to) return 0
+    if (this.init.line) return this.init.line.roundTripMs / 2
     const wifi = (this.machines[from]?.wifi ? 1 : 0) + (this.machines[to]?.wifi ? 1 : 0)
     if (wifi === 0) return (0.3 + 0.7 * random()) / 2
     let delay = 0

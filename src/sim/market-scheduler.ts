@@ -255,7 +255,6 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         node.participant.tellLender({ kind: 'metadata', guest, rmeta, depInfo: noBytes, trace: noBytes })
       },
       end: () => {
-        this.#running.delete(key)
         const result = {
           outcome: ok,
           code: '',
@@ -264,8 +263,10 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
           trace: noBytes,
           claim: noBytes,
           wallMs: 0,
+          outputBytes: job.unit.outputBytes,
         } as const
         node.participant.tellLender({ kind: 'finished', guest, result })
+        this.#running.delete(key)
       },
     })
     this.#running.set(key, { id, index, kill: () => running.kill(), reading: () => running.reading() })
