@@ -14,7 +14,7 @@ import { Reservations } from './reservations.ts'
 import { Routes } from './routes.ts'
 import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
-import { type Attempt, isAnnounced, newAttempt, newUnit, type Unit, WaitingQueue } from './unit.ts'
+import { type Attempt, isAnnounced, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
 import { Units } from './units.ts'
 
 export interface BuilderInit {
@@ -226,12 +226,7 @@ export class Builder {
   #judge(now: number, unit: Unit, attempt: Attempt): void {
     attempt.judgeAt = Math.max(attempt.awardedAt + timing.lateLeast, now + timing.heartbeat)
     if (unit.attempts.length > 1 || unit.late || unit.tries >= marketLimits.attempts || !this.#pace.maySpend) return
-    const times = {
-      expectedMs: unit.task.expectedMs,
-      sendMs: this.#routes.sendMs(attempt.peer, unit),
-      hereMs: this.#routes.hereMs(now, unit),
-    }
-    if (!this.#pace.isLate(attempt, times, now)) return
+    if (!this.#pace.isLate(attempt, this.#routes.times(now, attempt.peer, unit), now)) return
     unit.late = true
     unit.returned = true
     this.#queue.add(unit)
@@ -263,11 +258,7 @@ export class Builder {
       case 'goodbye':
         this.#disconnect(now, peer, 'goodbye')
         break
-      case 'building':
-      case 'reserve':
-      case 'award':
-      case 'gone':
-      case 'cancel':
+      default:
         // For the lender's half of this node.
         break
     }
@@ -302,7 +293,8 @@ export class Builder {
     this.#read(now, attempt, progress)
     this.#judge(now, unit, attempt)
     const metadata = attempt.announced ? undefined : metadataOf(progress)
-    if (!metadata) return
+    // What is announced has to be waited for.
+    if (!metadata || this.#routes.isFar(now, peer, unit)) return
     attempt.announced = true
     this.#effects.push({ kind: 'metadata', id, peer, ...metadata })
   }
@@ -328,7 +320,7 @@ export class Builder {
     if (why === undefined) {
       const awayMs = now - attempt.awardedAt
       this.#breakers.succeed(peer)
-      this.#links.awaits(peer, now)
+      this.#links.comes(peer, Number(done.outputBytes), now)
       this.#pace.ended(unit.task.expectedMs, awayMs)
       this.#pace.givenUp(now, unit.attempts)
       this.#end(unit)
@@ -378,12 +370,7 @@ export class Builder {
       const unit = this.#queue.find((one) => !isAnnounced(one))
       if (!unit) return
       this.#pace.givenUp(now, unit.attempts)
-      const isLate = unit.attempts.length > 0
-      this.#start(
-        now,
-        unit,
-        isLate ? 'taken-back' : unit.returned ? 'came-back' : unit.stays ? 'must-stay' : 'slot-first',
-      )
+      this.#start(now, unit, whyHere(unit))
     }
   }
 

@@ -12,7 +12,7 @@ const weight = 0.5
 const roundTrips = 4
 const setUpMs = 30
 /** Somebody who never says how long a transfer took has forgotten it. */
-const awaitedForMs = 30_000
+const comingForMs = 30_000
 /** What a compile leaves, mostly, and its sources: of ten published packages between 5200 and 7000 and 600 and 1800. */
 const usualBytesPerMs = 7000
 
@@ -21,27 +21,30 @@ export class Links {
   readonly #bytesPerMs = new Map<string, number>()
   readonly #refusedUntil = new Map<string, { until: number; times: number }>()
 
-  /** Lenders of unknown links whose first results are under way → since when. */
-  readonly #awaited = new Map<string, number>()
+  /** Lender → bytes of results that are under way from there, and since when. */
+  readonly #coming = new Map<string, { bytes: number; since: number }>()
 
-  /** What it made will be fetched now: how long that takes says something about the link. */
-  awaits(peer: string, now: number): void {
-    if (!this.isKnown(peer)) this.#awaited.set(peer, now)
+  /** What it made will be fetched now. */
+  comes(peer: string, bytes: number, now: number): void {
+    this.#coming.set(peer, { bytes: (this.#coming.get(peer)?.bytes ?? 0) + bytes, since: now })
   }
 
-  isAwaited(peer: string, now: number): boolean {
-    return (this.#awaited.get(peer) ?? Number.NEGATIVE_INFINITY) + awaitedForMs > now
+  /** Whether results are under way, of somebody who says in time when they have come. */
+  isComing(peer: string, now: number): boolean {
+    return (this.#coming.get(peer)?.since ?? Number.NEGATIVE_INFINITY) + comingForMs > now
   }
 
   forget(peer: string): void {
-    this.#awaited.delete(peer)
+    this.#coming.delete(peer)
     this.#bytesPerMs.delete(peer)
     this.#refusedUntil.delete(peer)
   }
 
   /** Bytes have come or gone. @param ms without the delay of a round trip */
   moved(peer: string, bytes: number, ms: number): void {
-    this.#awaited.delete(peer)
+    const coming = this.#coming.get(peer)
+    if (coming && coming.bytes > bytes) coming.bytes -= bytes
+    else this.#coming.delete(peer)
     if (bytes < leastBytes) return
     const measured = bytes / Math.max(1, ms)
     const known = this.#bytesPerMs.get(peer)
@@ -57,13 +60,15 @@ export class Links {
 
   /** @param answerMs what a frame and its answer take; undefined when that is not known */
   movingMs(peer: string, bytes: number, answerMs = 1): number {
-    return bytes / (this.#bytesPerMs.get(peer) ?? Math.min(mostBytesPerMs, windowBytes / Math.max(1, answerMs)))
+    const ahead = this.#coming.get(peer)?.bytes ?? 0
+    return (
+      (ahead + bytes) / (this.#bytesPerMs.get(peer) ?? Math.min(mostBytesPerMs, windowBytes / Math.max(1, answerMs)))
+    )
   }
 
   /** From the award until all that came out is here, without the compile itself. */
   costMs(peer: string, task: Task, answerMs?: number): number {
-    const bytes = task.bytes ?? usualBytesPerMs * task.expectedMs
-    return roundTrips * (answerMs ?? 1) + setUpMs + this.movingMs(peer, bytes, answerMs)
+    return roundTrips * (answerMs ?? 1) + setUpMs + this.movingMs(peer, usualBytes(task), answerMs)
   }
 
   /** It bid, and nothing was worth sending there: it is not asked for a while, longer each time. */
@@ -87,4 +92,9 @@ export class Links {
     for (const { until } of this.#refusedUntil.values()) if (until > now) next = Math.min(next, until)
     return next
   }
+}
+
+/** What has to be moved for a unit, there and back. */
+export function usualBytes({ bytes, expectedMs }: Task): number {
+  return bytes ?? usualBytesPerMs * expectedMs
 }

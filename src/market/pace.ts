@@ -5,7 +5,7 @@ const kept = 64
 /** Until enough has ended to tell: how far what was expected may be exceeded. */
 const firstExcess = 4
 const enough = 20
-/** Processor time per time of a lender of which nothing can be compared yet. */
+/** Processor time per time of a lender that works, at least as long as nobody has shown more. */
 const firstRate = 0.5
 /** Of the usual rate: less is a lender in trouble, and as much as the second one that works. */
 const [slowShare, healthyShare] = [1 / 3, 0.7]
@@ -23,10 +23,18 @@ const overrun = 0.25
 /** A second attempt has to be so much sooner. */
 const [soonerMs, sooner] = [200, 1.5]
 
+/** How long a unit takes. */
+export interface Times {
+  expectedMs: number
+  /** For moving its bytes to the lender and back. */
+  sendMs: number
+  /** Until its result would be here if it waited for a slot here. */
+  hereMs: number
+}
+
 /** How long compiles take compared to what was expected, how busy lenders are with them, and what second attempts have cost. */
 export class Pace {
   readonly #excess: number[] = []
-  readonly #rates: number[] = []
   /** Lenders that have shown how fast they are; the rate is undefined where only results tell. */
   readonly #lenders = new Map<string, { rate: number | undefined; at: number }>()
   #workedMs = 0
@@ -45,7 +53,6 @@ export class Pace {
       if (!known && cpuMs === undefined) this.#lenders.set(peer, { rate, at: now })
       return
     }
-    push(this.#rates, rate)
     this.#lenders.set(peer, {
       rate: known?.rate === undefined ? rate : known.rate + weight * (rate - known.rate),
       at: now,
@@ -85,12 +92,9 @@ export class Pace {
 
   /**
    * Whether it is time for a second attempt, because this one takes much longer than it should.
-   * @param sendMs what moving the bytes of the unit takes
-   * @param hereMs until its result would be here if it waited for a slot here
    */
-  isLate(attempt: Attempt, times: { expectedMs: number; sendMs: number; hereMs: number }, now: number): boolean {
+  isLate(attempt: Attempt, { expectedMs, sendMs, hereMs }: Times, now: number): boolean {
     const { rate, cpuMs } = attempt.gauge
-    const { expectedMs, sendMs, hereMs } = times
     const elapsed = now - attempt.awardedAt
     if (cpuMs !== undefined && now > attempt.awardedAt + timing.heartbeat / 2) {
       const left = Math.max(expectedMs - cpuMs, overrun * cpuMs)
@@ -109,8 +113,11 @@ export class Pace {
     return awayMs > sooner * hereMs + soonerMs
   }
 
+  /** What the best lender shows, but no more than one processor. */
   get #usualRate(): number {
-    return this.#rates.length < 4 ? firstRate : Math.min(1, quantile(this.#rates, 0.5))
+    let best = firstRate
+    for (const { rate } of this.#lenders.values()) best = Math.max(best, rate ?? 0)
+    return Math.min(1, best)
   }
 
   #longest(expectedMs: number): number {

@@ -1,8 +1,8 @@
 import type { Breakers } from './breaker.ts'
 import type { Builds } from './builds.ts'
-import type { Links } from './links.ts'
+import { type Links, usualBytes } from './links.ts'
 import type { OfferBook } from './offers.ts'
-import type { Pace } from './pace.ts'
+import type { Pace, Times } from './pace.ts'
 import type { Reservations } from './reservations.ts'
 import type { SlotsHere } from './slots-here.ts'
 import type { Unit } from './unit.ts'
@@ -42,16 +42,16 @@ export class Routes {
 
   /**
    * Of the queue, what this peer can compile and what is worth sending there: the first. A peer of which nothing is known gets
-   * one unit at first, the last.
+   * one unit at first: what came back, or the last.
    */
   next(now: number, peer: string, queue: Iterable<Unit>): Unit | undefined {
     const { here, links, offers, units } = this.#needs
     const isKnown = this.#knows(now, peer)
-    if (!isKnown && (units.awayAt(peer).length > 0 || links.isAwaited(peer, now))) return undefined
+    if (!isKnown && (units.awayAt(peer).length > 0 || links.isComing(peer, now))) return undefined
     let last: Unit | undefined
     for (const [unit, waitMs] of here.waits(now, queue)) {
       if (!offers.suits(peer, unit.task) || !this.#isWorth(now, peer, unit, waitMs)) continue
-      if (isKnown) return unit
+      if (isKnown || unit.returned) return unit
       last = unit
     }
     return last
@@ -72,16 +72,21 @@ export class Routes {
     }
   }
 
-  /** What moving the bytes of a unit there and back takes, from what is known. */
-  sendMs(peer: string, unit: Unit): number {
+  /** What is known of how long a unit takes there and here. */
+  times(now: number, peer: string, unit: Unit): Times {
+    return { expectedMs: unit.task.expectedMs, sendMs: this.#sendMs(peer, unit), hereMs: this.#hereMs(now, unit) }
+  }
+
+  /** What moving the bytes of a unit there and back takes. */
+  #sendMs(peer: string, unit: Unit): number {
     const { links, reservations } = this.#needs
     return links.costMs(peer, unit.task, reservations.answerMs(peer))
   }
 
-  /** Whether a result of so many bytes comes later than that of a compile here. */
-  isFar(now: number, peer: string, unit: Unit, bytes: number): boolean {
+  /** Whether a result comes later than that of a compile here. @param bytes default: what is usual of such a unit */
+  isFar(now: number, peer: string, unit: Unit, bytes = usualBytes(unit.task)): boolean {
     const { links, reservations, pace } = this.#needs
-    return pace.isSooner(links.movingMs(peer, bytes, reservations.answerMs(peer)), this.hereMs(now, unit))
+    return pace.isSooner(links.movingMs(peer, bytes, reservations.answerMs(peer)), this.#hereMs(now, unit))
   }
 
   /** Of a link with hardly any delay it is known that it is fast enough for now. */
@@ -92,7 +97,7 @@ export class Routes {
   }
 
   /** Until the result of a unit would be here that comes next. */
-  hereMs(now: number, unit: Unit): number {
+  #hereMs(now: number, unit: Unit): number {
     for (const [, waitMs] of this.#needs.here.waits(now, [unit])) return waitMs + unit.task.expectedMs
     return unit.task.expectedMs
   }
@@ -103,7 +108,7 @@ export class Routes {
     if (unit.attempts.length > 0) return true
     const { expectedMs } = unit.task
     const speed = this.#needs.pace.speed(peer)
-    const costMs = this.sendMs(peer, unit) + expectedMs * (1 / speed - 1)
+    const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / speed - 1)
     // A slot here that it leaves to others is worth something too.
     if (costMs <= fairCostMs + fairCost * expectedMs) return true
     const hereMs = waitMs + expectedMs

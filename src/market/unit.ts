@@ -1,6 +1,6 @@
 import { Gauge } from './gauge.ts'
 import { marketLimits, timing } from './limits.ts'
-import type { Task } from './task.ts'
+import type { HereReason, Task } from './task.ts'
 
 /** One attempt away. Frames about any other epoch, or from anybody else, are not about it. */
 export interface Attempt {
@@ -74,6 +74,13 @@ export function newAttempt(unit: Unit, peer: string, now: number): Attempt {
 /** Whether cargo was told of metadata that one of its lenders has made. */
 export function isAnnounced(unit: Unit): boolean {
   return unit.attempts.some(({ announced }) => announced)
+}
+
+/** Why a unit that has waited is compiled here. */
+export function whyHere({ attempts, returned, stays }: Unit): HereReason {
+  if (attempts.length > 0) return 'taken-back'
+  if (returned) return 'came-back'
+  return stays ? 'must-stay' : 'slot-first'
 }
 
 /** Units that wait, the next one first: those that came back, then the highest rank, then the oldest. */

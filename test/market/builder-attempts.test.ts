@@ -121,6 +121,7 @@ describe('a unit that comes back', () => {
 
   it('was never sent: the award of a suspect peer of which nothing was heard is taken back', () => {
     const bench = busy()
+    bench.known('ana')
     bench.away('ana', 1)
     const heard = bench.away('ana', 2)
     bench.receive('ana', frame('progress', { task: heard.task, epoch: heard.epoch, phase: Phase.RUNNING }))

@@ -183,14 +183,14 @@ describe('schedulers on the same world', () => {
   })
 
   it('every build ends although lenders crash, sleep and say goodbye, and owners come and go', () => {
-    const report = contest('market', scenario(4, { recordings, builds: 40, departures: 600, owners: 0.5 }))
+    const report = contest('market', scenario(1, { recordings, builds: 40, departures: 600, owners: 0.5 }))
     assert.deepEqual(report.violations, [])
     assert.ok(report.makespansMs.every(Number.isFinite))
     for (const how of ['crash', 'sleep', 'goodbye'] as const) {
       const some = report.recoveries.filter((one) => one.how === how)
       assert.ok(some.length > 0, how)
       // A GOODBYE needs no silence to be noticed.
-      if (how === 'goodbye') assert.ok(some.some(({ ms }) => ms < 500))
+      for (const { ms } of some) assert.ok(ms <= (how === 'goodbye' ? 100 : 2500), `${ms} ms after ${how}`)
     }
   })
 
