@@ -34,6 +34,8 @@ export interface GuestInit {
   signal: AbortSignal
   /** What may let it stand still. */
   standstill?: Standstill | undefined
+  /** Called with the number of process 1 inside, as numbered outside. */
+  onStarted?(pid: number): void
   /** Called with standard error as it comes. */
   onStderr(chunk: Buffer): void
 }
@@ -223,6 +225,7 @@ class Guest {
     const pid = /"child-pid":\s*(\d+)/.exec(this.#statusText)?.[1]
     if (pid === undefined || this.#firstPid !== undefined) return
     this.#firstPid = Number(pid)
+    this.#init.onStarted?.(this.#firstPid)
     if (this.#dying) this.#killNow()
   }
 

@@ -39,3 +39,10 @@ export function metadataOf({ phase, rmeta, depInfo, trace }: Progress): Metadata
   if (depInfo.length > marketLimits.depInfo || trace.length > marketLimits.trace) return undefined
   return { rmeta, depInfo, trace }
 }
+
+/** What a compile leaves is about so many times its metadata: between 3 and 5 of ten published packages. */
+const outputPerMetadata = 4
+
+export function bytesByMetadata({ size }: OutputRef): number {
+  return outputPerMetadata * Number(size)
+}

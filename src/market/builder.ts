@@ -1,7 +1,7 @@
 import type { Random } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
 import type { Bid, Done, Progress } from '../wire/generated/market_pb.ts'
-import { awardFrame, failureOf, metadataOf } from './awarding.ts'
+import { awardFrame, bytesByMetadata, failureOf, metadataOf } from './awarding.ts'
 import { Breakers } from './breaker.ts'
 import type { BuilderEffect, BuilderInput, ReturnReason } from './builder-events.ts'
 import { Builds } from './builds.ts'
@@ -294,7 +294,7 @@ export class Builder {
     this.#judge(now, unit, attempt)
     const metadata = attempt.announced ? undefined : metadataOf(progress)
     // What is announced has to be waited for.
-    if (!metadata || this.#routes.isFar(now, peer, unit)) return
+    if (!metadata || this.#routes.isFar(now, peer, unit, bytesByMetadata(metadata.rmeta))) return
     attempt.announced = true
     this.#effects.push({ kind: 'metadata', id, peer, ...metadata })
   }
@@ -303,7 +303,7 @@ export class Builder {
     const { peer, gauge } = attempt
     const bytes = Number(fetchedBytes)
     const answerMs = this.#reservations.answerMs(peer) ?? 0
-    if (bytes > gauge.fetchedBytes) this.#links.moved(peer, bytes, fetchMs - answerMs)
+    if (bytes > gauge.fetchedBytes) this.#links.moved(peer, bytes, Math.max(fetchMs / 2, fetchMs - answerMs))
     gauge.read(now, { cpuMs, fetchedBytes: bytes, fetchMs })
     this.#pace.saw(attempt, now)
   }

@@ -40,12 +40,12 @@ export class Links {
     this.#refusedUntil.delete(peer)
   }
 
-  /** Bytes have come or gone. @param ms without the delay of a round trip */
+  /** Bytes have come or gone. @param ms without the delay of a round trip; 0 when they were there already */
   moved(peer: string, bytes: number, ms: number): void {
     const coming = this.#coming.get(peer)
     if (coming && coming.bytes > bytes) coming.bytes -= bytes
     else this.#coming.delete(peer)
-    if (bytes < leastBytes) return
+    if (bytes < leastBytes || ms <= 0) return
     const measured = bytes / Math.max(1, ms)
     const known = this.#bytesPerMs.get(peer)
     const share = weight * Math.min(1, bytes / (1 << 20))
@@ -95,6 +95,6 @@ export class Links {
 }
 
 /** What has to be moved for a unit, there and back. */
-export function usualBytes({ bytes, expectedMs }: Task): number {
+function usualBytes({ bytes, expectedMs }: Task): number {
   return bytes ?? usualBytesPerMs * expectedMs
 }

@@ -1,6 +1,6 @@
 import type { Breakers } from './breaker.ts'
 import type { Builds } from './builds.ts'
-import { type Links, usualBytes } from './links.ts'
+import type { Links } from './links.ts'
 import type { OfferBook } from './offers.ts'
 import type { Pace, Times } from './pace.ts'
 import type { Reservations } from './reservations.ts'
@@ -83,8 +83,8 @@ export class Routes {
     return links.costMs(peer, unit.task, reservations.answerMs(peer))
   }
 
-  /** Whether a result comes later than that of a compile here. @param bytes default: what is usual of such a unit */
-  isFar(now: number, peer: string, unit: Unit, bytes = usualBytes(unit.task)): boolean {
+  /** Whether a result of so many bytes comes later than that of a compile here. */
+  isFar(now: number, peer: string, unit: Unit, bytes: number): boolean {
     const { links, reservations, pace } = this.#needs
     return pace.isSooner(links.movingMs(peer, bytes, reservations.answerMs(peer)), this.#hereMs(now, unit))
   }

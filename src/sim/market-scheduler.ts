@@ -255,6 +255,8 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         node.participant.tellLender({ kind: 'metadata', guest, rmeta, depInfo: noBytes, trace: noBytes })
       },
       end: () => {
+        // What a process that has ended took nobody can tell.
+        this.#running.delete(key)
         const result = {
           outcome: ok,
           code: '',
@@ -266,7 +268,6 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
           outputBytes: job.unit.outputBytes,
         } as const
         node.participant.tellLender({ kind: 'finished', guest, result })
-        this.#running.delete(key)
       },
     })
     this.#running.set(key, { id, index, kill: () => running.kill(), reading: () => running.reading() })
