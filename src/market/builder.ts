@@ -390,7 +390,8 @@ export class Builder {
 
   #arm(now: number): void {
     let at = Math.min(this.#builds.announceAt, this.#reservations.nextChange(now), this.#units.nextDue())
-    if (this.#queue.length > 0) at = Math.min(at, this.#breakers.nextEnd(now), this.#links.nextEnd(now))
+    // Also what was not worth sending becomes so while it waits.
+    if (this.#queue.length > 0) at = Math.min(at, this.#breakers.nextEnd(now), now + timing.look)
     if (at === this.#wakeAt) return
     this.#wakeAt = at
     this.#effects.push({ kind: 'wake', at })

@@ -28,6 +28,8 @@ export const timing = {
   attemptFloor: 300_000,
   attemptFactor: 10,
   attemptCeiling: 1_800_000,
+  /** How often a builder looks whether what waits should go elsewhere. */
+  look: 100,
   /** A second attempt begins no earlier. */
   lateLeast: 2000,
   /** A lender whose bid was worth nothing is not asked again for so long: at first, and at most. */

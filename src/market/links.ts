@@ -85,13 +85,6 @@ export class Links {
   isRefused(peer: string, now: number): boolean {
     return (this.#refusedUntil.get(peer)?.until ?? now) > now
   }
-
-  /** When somebody may be asked again; Infinity when everybody may. */
-  nextEnd(now: number): number {
-    let next = Number.POSITIVE_INFINITY
-    for (const { until } of this.#refusedUntil.values()) if (until > now) next = Math.min(next, until)
-    return next
-  }
 }
 
 /** What has to be moved for a unit, there and back. */
