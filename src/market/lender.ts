@@ -150,9 +150,7 @@ export class Lender {
         this.#award(now, peer, body.value)
         break
       case 'gone':
-        this.#offering.returned(peer)
-        this.#bids.delete(bidKey(peer, body.value.reservation))
-        this.#queue.removeWhere(peer, (held) => held.reserve.reservation === body.value.reservation)
+        this.#gone(peer, body.value.reservation)
         break
       case 'cancel':
         this.#cancel(now, peer, body.value.task, body.value.epoch)
@@ -188,6 +186,13 @@ export class Lender {
       if (!displaced) return
     }
     this.#queue.add({ peer, reserve, expiresAt: now + timing.reservation })
+  }
+
+  /** It comes twice where a bid has crossed it. */
+  #gone(peer: string, reservation: bigint): void {
+    const hadBid = this.#bids.delete(bidKey(peer, reservation))
+    const waited = this.#queue.removeWhere(peer, (held) => held.reserve.reservation === reservation).length > 0
+    if (hadBid || waited) this.#offering.returned(peer, this.#lendSlots)
   }
 
   #objection(reserve: Reserve): string | undefined {
@@ -260,7 +265,7 @@ export class Lender {
 
   #release(now: number, key: string, guest: Guest, overdue: boolean): void {
     this.#guests.delete(key)
-    if (!guest.killed) this.#offering.returned(guest.peer)
+    if (!guest.killed) this.#offering.returned(guest.peer, this.#lendSlots)
     this.#effects.push({ kind: 'ended', guest: key, peer: guest.peer, lentMs: now - guest.startedAt, overdue })
   }
 

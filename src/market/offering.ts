@@ -46,10 +46,10 @@ export class Offering {
     if (interest) interest.free = Math.max(0, interest.free - 1)
   }
 
-  /** It counts a slot more: it did not need one, or has been given its result. */
-  returned(peer: string): void {
+  /** It counts a slot more, of at most so many: it did not need one, or has been given its result. */
+  returned(peer: string, most: number): void {
     const interest = this.#interests.get(peer)
-    if (interest) interest.free += 1
+    if (interest) interest.free = Math.min(most, interest.free + 1)
   }
 
   /** It was told that there is none. */
