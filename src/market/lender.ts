@@ -150,7 +150,8 @@ export class Lender {
         this.#award(now, peer, body.value)
         break
       case 'gone':
-        this.#gone(peer, body.value.reservation)
+        this.#bids.delete(bidKey(peer, body.value.reservation))
+        this.#queue.removeWhere(peer, (held) => held.reserve.reservation === body.value.reservation)
         break
       case 'cancel':
         this.#cancel(now, peer, body.value.task, body.value.epoch)
@@ -186,13 +187,6 @@ export class Lender {
       if (!displaced) return
     }
     this.#queue.add({ peer, reserve, expiresAt: now + timing.reservation })
-  }
-
-  /** It comes twice where a bid has crossed it. */
-  #gone(peer: string, reservation: bigint): void {
-    const hadBid = this.#bids.delete(bidKey(peer, reservation))
-    const waited = this.#queue.removeWhere(peer, (held) => held.reserve.reservation === reservation).length > 0
-    if (hadBid || waited) this.#offering.returned(peer, this.#lendSlots)
   }
 
   #objection(reserve: Reserve): string | undefined {

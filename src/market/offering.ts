@@ -7,7 +7,7 @@ interface Interest {
   builds: Map<string, number>
   sentAt: number
   sent: string
-  /** Free slots that it believes there are: those that it was told of, less those that it has asked for since. */
+  /** Free slots that it believes there are, or fewer: those that it was told of, less those that it has asked for since. */
   free: number
   dueAt: number
 }
@@ -46,7 +46,7 @@ export class Offering {
     if (interest) interest.free = Math.max(0, interest.free - 1)
   }
 
-  /** It counts a slot more, of at most so many: it did not need one, or has been given its result. */
+  /** It is given a result, and counts a slot more, of at most so many. What it says with GONE may have crossed an offer. */
   returned(peer: string, most: number): void {
     const interest = this.#interests.get(peer)
     if (interest) interest.free = Math.min(most, interest.free + 1)
