@@ -336,7 +336,8 @@ export class Builder {
   #lose(now: number, unit: Unit, attempt: Attempt, why: ReturnReason): void {
     const { peer, epoch } = attempt
     unit.attempts = unit.attempts.filter((other) => other !== attempt)
-    unit.avoid.add(peer)
+    // Whose owner was quicker than the award may be asked again: it has not given up anything.
+    if (why !== 'cancelled' || attempt.heard) unit.avoid.add(peer)
     if (why === 'lease' || why === 'lost' || why === 'deadline') {
       unit.lostLenders += 1
       this.#breakers.fail(peer, now)
