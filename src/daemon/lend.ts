@@ -2,6 +2,8 @@ import type { CID } from 'multiformats/cid'
 import { codeOf, foreignText, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { admit } from '../execute/admission.ts'
+import { cpuMsOf } from '../execute/cpu-time.ts'
+import type { ExecuteOptions } from '../execute/executor.ts'
 import type { Observed } from '../execute/observed.ts'
 import type { EarlyMetadata, Outcome } from '../execute/runner.ts'
 import type { WorkOptions } from '../market/guests.ts'
@@ -46,7 +48,7 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
   run(
     action: Action,
     inputs: Inputs,
-    options: { signal: AbortSignal; observer?: string; onRmeta(rmeta: EarlyMetadata): void },
+    options: Pick<ExecuteOptions, 'signal' | 'observer' | 'onStarted' | 'onRmeta'>,
   ): Promise<Outcome>
   /** Puts this node's name to what came out; undefined when it does not come out the same each time. */
   sign(action: Action, made: { result: Result; reads: ReadSet }): Promise<SignedClaim | undefined>
@@ -74,7 +76,14 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
     admit(action)
     const lent = new LentUnit(action, cidOf(award.action, dagCborCodec), needs)
     if (lent.usesMacros && !needs.observes()) lent.observer = await observerOf(award, options, needs)
-    const laid = await gather(readCid(award.inputs), [peer], signal, needs)
+    const laid = await gather(readCid(award.inputs), [peer], signal, {
+      bytes: (cid, from) => needs.bytes(cid, from),
+      ensure: async (cid, size, from, until) => {
+        const bytes = await needs.ensure(cid, size, from, until)
+        if (bytes > 0) options.onFetched?.(bytes)
+        return bytes
+      },
+    })
     const claim = lent.claim(laid, award.expectedMs)
     try {
       return await lent.compile(laid, options)
@@ -128,6 +137,7 @@ class LentUnit {
     const outcome = await this.#needs.run(this.#action, laid.inputs, {
       signal: options.signal,
       ...(this.observer !== undefined && { observer: this.observer }),
+      onStarted: (pid) => options.onStarted?.(() => cpuMsOf(pid)),
       onRmeta: (rmeta) => early.push(this.#announce(rmeta, laid, options)),
     })
     await Promise.all(early)
@@ -178,7 +188,8 @@ class LentUnit {
       await this.#needs.remember(result, kept, [claim])
       this.isKept = true
     }
-    return ended(Status.OK, { result: encoded.bytes, trace, claim: told.bytes, wallMs })
+    const outputBytes = result.outputs.reduce((sum, { size }) => sum + size, 0)
+    return ended(Status.OK, { result: encoded.bytes, trace, claim: told.bytes, wallMs, outputBytes })
   }
 
   /** @throws ShoalError ERR_OUTPUT for what does not come out the same each time */

@@ -230,7 +230,7 @@ export class Lender {
   async run(
     action: Action,
     inputs: Inputs,
-    options: Pick<ExecuteOptions, 'signal' | 'observer' | 'onRmeta'>,
+    options: Pick<ExecuteOptions, 'signal' | 'observer' | 'onStarted' | 'onRmeta'>,
   ): Promise<Outcome> {
     const toolchain = this.#ready.get(action.toolchain)
     if (toolchain === undefined) throw new ShoalError('ERR_TOOLCHAIN', 'not here')

@@ -240,6 +240,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       clock,
       random,
       log: log.child('market'),
+      measures: process.platform === 'linux',
       // Whoever has a copy of the key could lend in this node's name.
       terms: () => (mesh.members.cloned().has(mesh.peerId) ? noTerms : lender.terms()),
       work: (award, options) =>

@@ -265,7 +265,13 @@ export async function openUnits(
             await supply.offerInputs(lent.planned, lent.inputs)
             return true
           },
-          fetch: (cid, size, from, signal) => sharing.ensure(cid, size, from, signal),
+          fetch: async (cid, size, from, signal) => {
+            const since = clock.now()
+            const bytes = await sharing.ensure(cid, size, from, signal)
+            const [lender] = from
+            if (lender !== undefined) market.moved(lender, size, bytes > 0 ? clock.now() - since : 0)
+            return bytes
+          },
           unchanged: async (planned) =>
             (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
           collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),

@@ -55,6 +55,8 @@ export interface ExecuteOptions {
   limits?: Partial<GuestLimits>
   /** Takes the place of the executor's own. */
   observer?: string
+  /** Called with the number of the first process of the sandbox. */
+  onStarted?(pid: number): void
   onRmeta(rmeta: EarlyMetadata): void
 }
 
@@ -176,6 +178,7 @@ export class Executor {
       clock: this.#needs.clock,
       signal,
       standstill: this.standstill,
+      onStarted: (pid) => options.onStarted?.(pid),
       onRmeta: options.onRmeta,
     })
     // Updated meanwhile: nobody can say any more what made this.

@@ -36,6 +36,8 @@ export interface GuestInit {
   standstill?: Standstill | undefined
   /** Called before it starts, with the user whose files it makes. */
   onUser?(user: number): void
+  /** Called with the number of process 1 inside, as numbered outside. */
+  onStarted?(pid: number): void
   /** Called with standard error as it comes. */
   onStderr(chunk: Buffer): void
 }
@@ -204,6 +206,7 @@ class Guest {
     const pid = /"child-pid":\s*(\d+)/.exec(this.#statusText)?.[1]
     if (pid === undefined || this.#firstPid !== undefined) return
     this.#firstPid = Number(pid)
+    this.#init.onStarted?.(this.#firstPid)
     if (this.#dying) this.#killNow()
     this.#init.setup.launchers.refill(this.#init.groupLimits ?? this.#init.limits)
   }

@@ -60,6 +60,8 @@ export interface RunInit {
   signal: AbortSignal
   /** What may let it stand still. */
   standstill?: Standstill
+  /** Called with the number of the first process of the sandbox. */
+  onStarted?(pid: number): void
   /** Called at most once, as soon as the metadata is in the store. */
   onRmeta(rmeta: EarlyMetadata): void
 }
@@ -194,6 +196,7 @@ class Run {
       },
       signal: AbortSignal.any([signal, this.#stop.signal]),
       standstill: this.#init.standstill,
+      onStarted: (pid) => this.#init.onStarted?.(pid),
       onStderr: (chunk) => {
         for (const line of this.#lines.push(chunk)) this.#onLine(line)
       },

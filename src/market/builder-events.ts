@@ -13,6 +13,8 @@ export type BuilderInput =
   | { kind: 'frame'; peer: string; body: MarketBody }
   /** `suspect`: a frame could not be sent, or the mesh has doubts. */
   | { kind: 'peer'; peer: string; state: 'up' | 'suspect' | 'lost' }
+  /** Bytes have come from this peer, or gone there, in so many milliseconds. */
+  | { kind: 'moved'; peer: string; bytes: number; ms: number }
   /** What the peer delivered as a result turned out to be unusable. */
   | { kind: 'fault'; peer: string }
   | { kind: 'stop' }
@@ -28,6 +30,8 @@ export type ReturnReason =
   /** The lender gave it up, or never got it. */
   | 'cancelled'
   | 'unsent'
+  /** What it made would be here later than what a slot here makes. */
+  | 'far'
   /** What the lender's DONE said. */
   | 'failed'
   | 'refused'
@@ -45,7 +49,7 @@ export type BuilderEffect =
   | { kind: 'metadata'; id: string; peer: string; rmeta: OutputRef; depInfo: Uint8Array; trace: Uint8Array }
   /** Settled: a lender has compiled it. */
   | { kind: 'away'; id: string; peer: string; done: Done; awayMs: number }
-  /** An attempt ended without a result; the unit waits again, before all others. */
+  /** An attempt ended without a result; unless another goes on, the unit waits again, before all others. */
   | { kind: 'returned'; id: string; peer: string; why: ReturnReason }
   /** Give a `tick` then. Replaces the former one; Infinity: none is needed. */
   | { kind: 'wake'; at: number }

@@ -1,15 +1,21 @@
 import type { Random } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
-import { type Bid, type Done, Outcome, Phase, type Progress } from '../wire/generated/market_pb.ts'
+import type { Bid, Done, Progress } from '../wire/generated/market_pb.ts'
+import { awardFrame, bytesByMetadata, failureOf, metadataOf } from './awarding.ts'
 import { Breakers } from './breaker.ts'
 import type { BuilderEffect, BuilderInput, ReturnReason } from './builder-events.ts'
 import { Builds } from './builds.ts'
-import { clampU32, frame, fromHex, type MarketBody, toHex } from './frames.ts'
+import { frame, fromHex, type MarketBody, toHex } from './frames.ts'
 import { marketLimits, timing } from './limits.ts'
+import { Links } from './links.ts'
 import { OfferBook, type OfferView } from './offers.ts'
+import { Pace } from './pace.ts'
 import { Reservations } from './reservations.ts'
+import { Routes } from './routes.ts'
+import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
-import { type Attempt, newUnit, type Unit, WaitingQueue } from './unit.ts'
+import { type Attempt, isAnnounced, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
+import { Units } from './units.ts'
 
 export interface BuilderInit {
   /** Own units that may run here at once. */
@@ -21,26 +27,38 @@ export interface BuilderInit {
  * Places the units of the builds on this machine: a slot here while one is free, else whichever comes first, a slot here
  * or a lender's bid. No I/O: `step` takes what happened and returns what to do.
  *
- * Invariant: a unit is in exactly one of: waiting (in the queue), here (holds a slot), away (has an attempt, and with it
- * a lease that runs out). Each is left by something that is sure to come.
+ * Invariant: a unit is in exactly one of: waiting (in the queue), here (holds a slot), away (has attempts, and with each
+ * a lease that runs out), late (away, and in the queue as well). Each is left by something that is sure to come.
  */
 export class Builder {
-  readonly #slots: number
-  readonly #units = new Map<string, Unit>()
+  readonly #units = new Units()
   readonly #queue = new WaitingQueue()
-  readonly #here = new Set<string>()
+  readonly #here: SlotsHere
   readonly #offers = new OfferBook()
   readonly #reservations: Reservations
   readonly #breakers = new Breakers()
   readonly #builds = new Builds()
+  readonly #links = new Links()
+  readonly #pace = new Pace()
+  readonly #routes: Routes
   #wakeAt = Number.POSITIVE_INFINITY
   #submitted = 0
   #stopped = false
   #effects: BuilderEffect[] = []
 
   constructor(init: BuilderInit) {
-    this.#slots = init.slots
+    this.#here = new SlotsHere(init.slots)
     this.#reservations = new Reservations(this.#offers, init.random)
+    this.#routes = new Routes({
+      offers: this.#offers,
+      reservations: this.#reservations,
+      breakers: this.#breakers,
+      builds: this.#builds,
+      links: this.#links,
+      here: this.#here,
+      pace: this.#pace,
+      units: this.#units,
+    })
   }
 
   get waiting(): number {
@@ -50,7 +68,7 @@ export class Builder {
     return this.#here.size
   }
   get away(): number {
-    return this.#units.size - this.#queue.length
+    return this.#units.away
   }
   get reservations(): number {
     return this.#reservations.size
@@ -58,10 +76,14 @@ export class Builder {
   offer(peer: string, now: number): OfferView | undefined {
     return this.#offers.view(peer, now)
   }
+  /** Whether a unit waits for which this peer would be asked if it offered a slot. */
+  wants(peer: string, now: number): boolean {
+    const mayAsk = this.#routes.among(now, this.#queue)
+    return this.#queue.find((unit) => mayAsk(peer, unit) && this.#offers.suits(peer, unit.task)) !== undefined
+  }
   /** Epoch of the attempt that this peer has of this unit. */
   leased(id: string, peer: string): number | undefined {
-    const attempt = this.#units.get(id)?.attempt
-    return attempt?.peer === peer ? attempt.epoch : undefined
+    return this.#units.leased(id, peer)
   }
 
   /**
@@ -71,9 +93,9 @@ export class Builder {
   step(now: number, input: BuilderInput): BuilderEffect[] {
     this.#effects = []
     this.#apply(now, input)
-    this.#fillSlots()
-    const allowed = (peer: string, unit: Unit): boolean => this.#allowed(now, peer, unit)
-    for (const { peer, body } of this.#reservations.update(now, this.#queue, allowed)) this.#send(peer, body)
+    this.#fillSlots(now)
+    const mayAsk = this.#routes.among(now, this.#queue)
+    for (const { peer, body } of this.#reservations.update(now, this.#queue, mayAsk)) this.#send(peer, body)
     this.#arm(now)
     return this.#effects
   }
@@ -84,10 +106,15 @@ export class Builder {
         this.#submit(now, input.id, input.task)
         break
       case 'withdraw':
-        this.#withdraw(input.id)
+        this.#end(this.#units.get(input.id))
         break
-      case 'released':
-        this.#here.delete(input.id)
+      case 'released': {
+        const held = this.#here.release(input.id, now)
+        if (held) this.#pace.ended(held.expectedMs, held.tookMs)
+        break
+      }
+      case 'moved':
+        this.#links.moved(input.peer, input.bytes, input.ms)
         break
       case 'building':
         this.#building(now, input.build, input.active)
@@ -96,7 +123,7 @@ export class Builder {
         if (this.#offers.connected(input.peer)) this.#frame(now, input.peer, input.body)
         break
       case 'peer':
-        if (input.state === 'up') this.#connect(input.peer)
+        if (input.state === 'up') this.#connect(now, input.peer)
         else if (input.state === 'lost') this.#disconnect(now, input.peer, 'lost')
         else this.#suspect(now, input.peer)
         break
@@ -116,68 +143,57 @@ export class Builder {
     if (this.#units.has(id) || this.#here.has(id)) throw new ShoalError('ERR_INTERNAL', 'unit submitted twice')
     const unit = newUnit(id, task, this.#submitted++)
     if (!unit.stays) this.#builds.uses(task.toolchain)
-    const full = this.#here.size >= this.#slots
-    const lenders = !unit.stays && this.#offers.anybody(task, now, (peer) => this.#allowed(now, peer, unit))
+    const full = this.#here.isFull
+    const lenders = !unit.stays && this.#offers.anybody(task, now, (peer) => this.#routes.allowed(now, peer, unit))
     if (!this.#stopped && (full || lenders)) this.#effects.push({ kind: 'waiting', id })
     if (this.#stopped) {
-      this.#start(unit, 'stopping')
+      this.#start(now, unit, 'stopping')
     } else if (!full) {
-      this.#start(unit, unit.stays ? 'must-stay' : 'slot-free')
+      this.#start(now, unit, unit.stays ? 'must-stay' : 'slot-free')
     } else {
-      this.#units.set(id, unit)
+      this.#units.add(unit)
       this.#queue.add(unit)
     }
   }
 
-  #withdraw(id: string): void {
-    const unit = this.#units.get(id)
-    if (!unit) return
-    if (unit.attempt) this.#cancel(unit.attempt.peer, id, unit.attempt.epoch)
-    this.#units.delete(id)
-    this.#queue.remove(unit)
-  }
-
   #building(now: number, build: Uint8Array, active: boolean): void {
     if (!this.#builds.set(build, active, now)) return
-    for (const peer of this.#offers.peers()) this.#send(peer, this.#buildingFrame(build, active))
+    for (const peer of this.#offers.peers()) this.#sendBuilding(now, peer, build, active)
   }
 
-  #announce(peers: Iterable<string>): void {
+  #announce(now: number, peers: Iterable<string>): void {
     const builds = this.#builds.ids()
-    for (const peer of peers) for (const build of builds) this.#send(peer, this.#buildingFrame(build, true))
+    for (const peer of peers) for (const build of builds) this.#sendBuilding(now, peer, build, true)
   }
 
-  #buildingFrame(build: Uint8Array, active: boolean): MarketBody {
-    return frame('building', { build, active, toolchains: active ? this.#builds.toolchains() : [] })
+  #sendBuilding(now: number, peer: string, build: Uint8Array, active: boolean): void {
+    if (active) this.#reservations.announced(peer, now)
+    this.#send(peer, frame('building', { build, active, toolchains: active ? this.#builds.toolchains() : [] }))
   }
 
-  #connect(peer: string): void {
+  #connect(now: number, peer: string): void {
     if (this.#offers.connected(peer)) return
     this.#offers.connect(peer)
-    this.#announce([peer])
+    this.#announce(now, [peer])
   }
 
   #disconnect(now: number, peer: string, why: 'lost' | 'goodbye'): void {
-    this.#reservations.drop(peer)
+    this.#reservations.forget(peer)
     this.#offers.forget(peer)
     if (why === 'lost') this.#offers.disconnect(peer)
-    for (const unit of this.#awayAt(peer)) this.#lose(now, unit, why)
+    for (const [unit, attempt] of this.#units.awayAt(peer)) this.#lose(now, unit, attempt, why)
   }
 
   /** What was sent last may not have arrived: take back the awards that nothing was heard of. */
   #suspect(now: number, peer: string): void {
     this.#reservations.drop(peer)
     this.#offers.forget(peer)
-    for (const unit of this.#awayAt(peer)) if (!unit.attempt?.heard) this.#lose(now, unit, 'unsent')
+    for (const [unit, attempt] of this.#units.awayAt(peer)) if (!attempt.heard) this.#lose(now, unit, attempt, 'unsent')
   }
 
   #stop(now: number): void {
     this.#stopped = true
-    for (const unit of this.#units.values()) {
-      if (unit.attempt) this.#cancel(unit.attempt.peer, unit.id, unit.attempt.epoch)
-      this.#queue.remove(unit)
-      this.#start(unit, 'stopping')
-    }
+    for (const unit of this.#units.values()) this.#start(now, unit, 'stopping')
     for (const build of this.#builds.ids()) this.#building(now, build, false)
   }
 
@@ -186,27 +202,41 @@ export class Builder {
     // Armed anew even if nothing was due: timers may fire a little early.
     this.#wakeAt = Number.POSITIVE_INFINITY
     for (const unit of [...this.#units.values()]) {
-      const attempt = unit.attempt
-      if (!attempt) continue
-      if (attempt.leaseUntil <= now && stalled && !attempt.spared) {
-        // The frames that renew the lease are still in the socket. Only once: a slow process must not wait for ever.
-        attempt.spared = true
-        attempt.leaseUntil = now + timing.heartbeat
-      }
-      if (attempt.leaseUntil <= now) this.#lose(now, unit, 'lease')
-      else if (attempt.deadline <= now) this.#lose(now, unit, 'deadline')
+      for (const attempt of [...unit.attempts]) this.#review(now, unit, attempt, stalled)
     }
     this.#reservations.expire(now)
     if (this.#builds.announceAt <= now) {
       this.#builds.announced(now)
-      this.#announce(this.#offers.peers())
+      this.#announce(now, this.#offers.peers())
     }
+  }
+
+  #review(now: number, unit: Unit, attempt: Attempt, stalled: boolean): void {
+    if (attempt.leaseUntil <= now && stalled && !attempt.spared) {
+      // The frames that renew the lease are still in the socket. Only once: a slow process must not wait for ever.
+      attempt.spared = true
+      attempt.leaseUntil = now + timing.heartbeat
+    }
+    if (attempt.leaseUntil <= now) this.#lose(now, unit, attempt, 'lease')
+    else if (attempt.deadline <= now) this.#lose(now, unit, attempt, 'deadline')
+    else if (attempt.judgeAt <= now) this.#judge(now, unit, attempt)
+  }
+
+  /** Of what takes too long, whoever is first now, a slot here or another lender, has it as well. */
+  #judge(now: number, unit: Unit, attempt: Attempt): void {
+    attempt.judgeAt = Math.max(attempt.awardedAt + timing.lateLeast, now + timing.heartbeat)
+    if (unit.attempts.length > 1 || unit.late || unit.tries >= marketLimits.attempts || !this.#pace.maySpend) return
+    if (!this.#pace.isLate(attempt, this.#routes.times(now, attempt.peer, unit), now)) return
+    unit.late = true
+    unit.returned = true
+    this.#queue.add(unit)
   }
 
   #frame(now: number, peer: string, body: MarketBody): void {
     switch (body.case) {
       case 'offer':
         this.#offers.accept(peer, body.value, now)
+        this.#reservations.offered(peer, now, body.value.free > 0)
         break
       case 'decline':
         if (this.#reservations.take(body.value.reservation, peer)) this.#offers.exhaust(peer)
@@ -221,149 +251,134 @@ export class Builder {
         this.#done(now, peer, body.value)
         break
       case 'cancelled': {
-        const unit = this.#attemptOf(peer, toHex(body.value.task), body.value.epoch)
-        if (unit) this.#lose(now, unit, 'cancelled')
+        const found = this.#units.attemptOf(peer, toHex(body.value.task), body.value.epoch)
+        if (found) this.#lose(now, ...found, 'cancelled')
         break
       }
       case 'goodbye':
         this.#disconnect(now, peer, 'goodbye')
         break
-      case 'building':
-      case 'reserve':
-      case 'award':
-      case 'gone':
-      case 'cancel':
+      default:
         // For the lender's half of this node.
         break
     }
   }
 
   #bid(now: number, peer: string, bid: Bid): void {
-    const known = this.#reservations.take(bid.reservation, peer)
-    const unit =
-      known && this.#queue.find((other) => this.#allowed(now, peer, other) && this.#offers.suits(peer, other.task))
+    const known = this.#reservations.answered(bid.reservation, peer, now)
+    const unit = known ? this.#routes.next(now, peer, this.#queue) : undefined
     if (!unit) {
       if (known) this.#offers.giveBack(peer)
+      if (known && this.#queue.length > 0) this.#links.refuse(peer, now)
       this.#send(peer, frame('gone', { reservation: bid.reservation }))
       return
     }
+    this.#links.accept(peer)
     this.#queue.remove(unit)
-    unit.attempts += 1
-    const { task } = unit
-    const longest = Math.max(timing.attemptFloor, timing.attemptFactor * task.expectedMs)
-    unit.attempt = {
-      peer,
-      epoch: unit.attempts,
-      awardedAt: now,
-      leaseUntil: now + timing.lease,
-      deadline: now + Math.min(longest, timing.attemptCeiling),
-      heard: false,
-      announced: false,
-      spared: false,
-    }
-    this.#send(
-      peer,
-      frame('award', {
-        reservation: bid.reservation,
-        task: fromHex(unit.id),
-        epoch: unit.attempt.epoch,
-        leaseMs: timing.lease,
-        action: task.action,
-        inputs: task.inputs,
-        expectedMs: clampU32(task.expectedMs),
-        ...(task.observer && { observer: task.observer.cid, observerBytes: task.observer.bytes }),
-      }),
-    )
+    unit.late = false
+    this.#send(peer, awardFrame(bid, unit, newAttempt(unit, peer, now)))
   }
 
   #progress(now: number, peer: string, progress: Progress): void {
     const id = toHex(progress.task)
-    const unit = this.#attemptOf(peer, id, progress.epoch)
-    if (!unit?.attempt) {
+    const [unit, attempt] = this.#units.attemptOf(peer, id, progress.epoch) ?? []
+    if (!unit || !attempt) {
       // It works on something that nobody waits for: a CANCEL was lost, or has crossed this frame.
       this.#cancel(peer, id, progress.epoch)
       return
     }
-    unit.attempt.heard = true
-    unit.attempt.leaseUntil = now + timing.lease
-    unit.attempt.spared = false
-    const rmeta = progress.phase === Phase.METADATA && !unit.attempt.announced ? progress.rmeta : undefined
-    if (!rmeta || rmeta.cid.length > marketLimits.cid || rmeta.name.length > marketLimits.name) return
-    const { depInfo, trace } = progress
-    if (depInfo.length > marketLimits.depInfo || trace.length > marketLimits.trace) return
-    unit.attempt.announced = true
-    this.#effects.push({ kind: 'metadata', id, peer, rmeta, depInfo, trace })
+    attempt.heard = true
+    attempt.leaseUntil = now + timing.lease
+    attempt.spared = false
+    this.#read(now, attempt, progress)
+    this.#judge(now, unit, attempt)
+    const metadata = attempt.announced ? undefined : metadataOf(progress)
+    // What is announced has to be waited for.
+    if (!metadata || this.#routes.isFar(now, peer, unit, bytesByMetadata(metadata.rmeta))) return
+    attempt.announced = true
+    this.#effects.push({ kind: 'metadata', id, peer, ...metadata })
+  }
+
+  #read(now: number, attempt: Attempt, { cpuMs, fetchedBytes, fetchMs }: Progress | Done): void {
+    const { peer, gauge } = attempt
+    const bytes = Number(fetchedBytes)
+    const answerMs = this.#reservations.answerMs(peer) ?? 0
+    if (bytes > gauge.fetchedBytes) this.#links.moved(peer, bytes, Math.max(fetchMs / 2, fetchMs - answerMs))
+    gauge.read(now, { cpuMs, fetchedBytes: bytes, fetchMs })
+    this.#pace.saw(attempt, now)
   }
 
   #done(now: number, peer: string, done: Done): void {
     const id = toHex(done.task)
-    const unit = this.#attemptOf(peer, id, done.epoch)
-    if (!unit?.attempt) return
+    const [unit, attempt] = this.#units.attemptOf(peer, id, done.epoch) ?? []
+    if (!unit || !attempt) return
     this.#offers.giveBack(peer)
-    const { result, trace, claim } = done
-    const fits = result.length <= marketLimits.result && trace.length <= marketLimits.trace
-    const sound = result.length > 0 && fits && claim.length <= marketLimits.claim
-    if (done.outcome === Outcome.OK && sound) {
+    unit.attempts = unit.attempts.filter((other) => other !== attempt)
+    this.#read(now, attempt, done)
+    const isFar = !attempt.announced && this.#routes.isFar(now, peer, unit, Number(done.outputBytes))
+    const why = failureOf(done) ?? (isFar ? 'far' : undefined)
+    if (why === undefined) {
+      const awayMs = now - attempt.awardedAt
       this.#breakers.succeed(peer)
-      this.#effects.push({ kind: 'away', id, peer, done, awayMs: now - unit.attempt.awardedAt })
-      this.#units.delete(id)
+      this.#links.comes(peer, Number(done.outputBytes), now)
+      this.#pace.ended(unit.task.expectedMs, awayMs)
+      this.#pace.givenUp(now, unit.attempts)
+      this.#end(unit)
+      this.#effects.push({ kind: 'away', id, peer, done, awayMs })
       return
     }
     unit.stays = true
-    const why = returnReason(done.outcome)
     if (why === 'refused') this.#builds.refuse(unit.task.build, peer)
     if (why === 'error') this.#breakers.fail(peer, now)
-    this.#requeue(unit, unit.attempt, why)
+    this.#requeue(unit, peer, why)
   }
 
-  /** The unit that this peer has under a lease of this epoch. */
-  #attemptOf(peer: string, id: string, epoch: number): Unit | undefined {
-    return this.leased(id, peer) === epoch ? this.#units.get(id) : undefined
-  }
-
-  #awayAt(peer: string): Unit[] {
-    return [...this.#units.values()].filter((unit) => unit.attempt?.peer === peer)
-  }
-
-  #lose(now: number, unit: Unit, why: ReturnReason): void {
-    const { attempt } = unit
-    if (!attempt) return
+  #lose(now: number, unit: Unit, attempt: Attempt, why: ReturnReason): void {
     const { peer, epoch } = attempt
-    unit.avoid.add(peer)
+    unit.attempts = unit.attempts.filter((other) => other !== attempt)
+    // Whose owner was quicker than the award may be asked again: it has not given up anything.
+    if (why !== 'cancelled' || attempt.heard) unit.avoid.add(peer)
     if (why === 'lease' || why === 'lost' || why === 'deadline') {
       unit.lostLenders += 1
       this.#breakers.fail(peer, now)
     }
     if (why === 'lease' || why === 'deadline' || why === 'unsent') this.#cancel(peer, unit.id, epoch)
-    const worn = unit.attempts >= marketLimits.attempts || unit.lostLenders >= marketLimits.lostLenders
+    const worn = unit.tries >= marketLimits.attempts || unit.lostLenders >= marketLimits.lostLenders
     if (worn || why === 'deadline') unit.stays = true
-    this.#requeue(unit, attempt, why)
+    this.#requeue(unit, peer, why)
   }
 
-  #requeue(unit: Unit, attempt: Attempt, why: ReturnReason): void {
-    unit.attempt = undefined
+  /** It waits again, unless it does already or another lender is at it. */
+  #requeue(unit: Unit, peer: string, why: ReturnReason): void {
     unit.returned = true
-    this.#queue.add(unit)
-    this.#effects.push({ kind: 'returned', id: unit.id, peer: attempt.peer, why })
+    if (unit.attempts.length === 0 && !unit.late) this.#queue.add(unit)
+    if (unit.attempts.length === 0) unit.late = false
+    this.#effects.push({ kind: 'returned', id: unit.id, peer, why })
   }
 
-  #fillSlots(): void {
-    while (this.#here.size < this.#slots) {
-      const unit = this.#queue.shift()
+  /** Nobody's result of it counts any more. */
+  #end(unit: Unit | undefined): void {
+    if (!unit) return
+    for (const { peer, epoch } of unit.attempts) this.#cancel(peer, unit.id, epoch)
+    unit.attempts = []
+    this.#units.remove(unit)
+    this.#queue.remove(unit)
+  }
+
+  #fillSlots(now: number): void {
+    while (!this.#here.isFull) {
+      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
+      const unit = this.#queue.find((one) => !isAnnounced(one))
       if (!unit) return
-      this.#start(unit, unit.returned ? 'came-back' : unit.stays ? 'must-stay' : 'slot-first')
+      this.#pace.givenUp(now, unit.attempts)
+      this.#start(now, unit, whyHere(unit))
     }
   }
 
-  #start(unit: Unit, reason: HereReason): void {
-    this.#units.delete(unit.id)
-    this.#here.add(unit.id)
+  #start(now: number, unit: Unit, reason: HereReason): void {
+    this.#end(unit)
+    this.#here.take(unit, now)
     this.#effects.push({ kind: 'here', id: unit.id, reason })
-  }
-
-  #allowed(now: number, peer: string, unit: Unit): boolean {
-    if (unit.stays || unit.avoid.has(peer)) return false
-    return !this.#builds.refused(unit.task.build, peer) && !this.#breakers.paused(peer, now)
   }
 
   #cancel(peer: string, id: string, epoch: number): void {
@@ -375,20 +390,11 @@ export class Builder {
   }
 
   #arm(now: number): void {
-    let at = Math.min(this.#builds.announceAt, this.#reservations.nextChange(now))
-    for (const { attempt } of this.#units.values()) {
-      if (attempt) at = Math.min(at, attempt.leaseUntil, attempt.deadline)
-    }
-    if (this.#queue.length > 0) at = Math.min(at, this.#breakers.nextEnd(now))
+    let at = Math.min(this.#builds.announceAt, this.#reservations.nextChange(now), this.#units.nextDue())
+    // Also what was not worth sending becomes so while it waits.
+    if (this.#queue.length > 0) at = Math.min(at, this.#breakers.nextEnd(now), now + timing.look)
     if (at === this.#wakeAt) return
     this.#wakeAt = at
     this.#effects.push({ kind: 'wake', at })
   }
-}
-
-/** An OK without a usable result is the lender's trouble like any other. */
-function returnReason(outcome: Outcome): ReturnReason {
-  if (outcome === Outcome.FAILED) return 'failed'
-  if (outcome === Outcome.REFUSED) return 'refused'
-  return outcome === Outcome.UNUSABLE ? 'unusable' : 'error'
 }

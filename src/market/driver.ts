@@ -35,6 +35,8 @@ export interface MarketNeeds {
   terms(): LendTerms
   /** Compiles an awarded unit. Ends soon after `signal` aborts, and only when nothing of it runs any more. */
   work: Work
+  /** Whether processor time of guests can be told here. Default: no. */
+  measures?: boolean
 }
 
 export interface MarketInit {
@@ -105,6 +107,8 @@ export interface Market {
   place(task: Task, options?: PlaceOptions): Promise<Placement>
   /** Offers are welcome while a build is active. `build`: 16 random bytes per session. */
   building(build: Uint8Array, active: boolean): void
+  /** Of what `peer` has made, so many bytes have come in so many milliseconds; 0 when they were here already. */
+  moved(peer: string, bytes: number, ms: number): void
   /** What `peer` delivered could not be used; three such in 30 s pause it. */
   fault(peer: string): void
   stats(): MarketStats
@@ -127,10 +131,10 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
   const ledger = new Ledger()
   const peers = new Set<string>()
   const participant = new Participant(
-    { ...needs, send: (peer, body) => mesh.send(peer, body), handle },
+    { ...needs, send: (peer, body) => mesh.send(peer, body), handle, reading: (guest) => guests.reading(guest) },
     { slots: init.slots, lendSlots: init.lendSlots },
   )
-  const guests = new Guests(needs.work, log, (input) => participant.tellLender(input))
+  const guests = new Guests(needs, (input) => participant.tellLender(input))
 
   function handle(event: MarketEvent): void {
     ledger.record(event)
@@ -238,6 +242,7 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
       }
     },
     building: (build, active) => participant.tell({ kind: 'building', build, active }),
+    moved: (peer, bytes, ms) => participant.tell({ kind: 'moved', peer, bytes, ms }),
     fault: (peer) => participant.tell({ kind: 'fault', peer }),
     stats() {
       const { builder, lender } = participant

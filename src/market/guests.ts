@@ -1,7 +1,9 @@
 import type { CID } from 'multiformats/cid'
+import type { Clock } from '../base/clock.ts'
 import { codeOf, foreignText, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type Award, Outcome } from '../wire/generated/market_pb.ts'
+import type { Reading } from './gauge.ts'
 import type { LenderInput } from './lender-events.ts'
 import type { WorkResult } from './task.ts'
 
@@ -9,8 +11,30 @@ export interface WorkOptions {
   /** The builder. */
   peer: string
   signal: AbortSignal
+  /** So many bytes of inputs have come. */
+  onFetched?(bytes: number): void
+  /** The compile has begun. @param cpuMs tells, as long as it runs, what processor time it has taken */
+  onStarted?(cpuMs: () => number): void
   /** The metadata is ready, and the dep-info before it complete. `trace`: encoded; empty when nothing watched the compile. */
   onMetadata(metadata: { name: string; cid: CID; size: number; depInfo: string; trace: Uint8Array }): void
+}
+
+export interface GuestsNeeds {
+  work: Work
+  log: Logger
+  clock: Pick<Clock, 'now'>
+  /** Whether processor time can be told here. Default: no. */
+  measures?: boolean
+}
+
+interface Running {
+  readonly abort: AbortController
+  ended: Promise<void>
+  readonly startedAt: number
+  fetchedBytes: number
+  /** From the start until the last of them came. */
+  fetchMs: number
+  cpuMs: (() => number) | undefined
 }
 
 const none = new Uint8Array()
@@ -22,19 +46,37 @@ export class Guests {
   readonly #work: Work
   readonly #log: Logger
   readonly #tell: (input: LenderInput) => void
-  readonly #running = new Map<string, { abort: AbortController; ended: Promise<void> }>()
+  readonly #running = new Map<string, Running>()
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #measures: boolean
 
-  constructor(work: Work, log: Logger, tell: (input: LenderInput) => void) {
+  constructor({ work, log, clock, measures = false }: GuestsNeeds, tell: (input: LenderInput) => void) {
     this.#work = work
+    this.#clock = clock
+    this.#measures = measures
     this.#log = log
     this.#tell = tell
   }
 
   run(guest: string, peer: string, award: Award): void {
-    const abort = new AbortController()
-    const running = { abort, ended: Promise.resolve() }
+    const running: Running = {
+      abort: new AbortController(),
+      ended: Promise.resolve(),
+      startedAt: this.#clock.now(),
+      fetchedBytes: 0,
+      fetchMs: 0,
+      cpuMs: undefined,
+    }
     this.#running.set(guest, running)
-    running.ended = this.#finish(guest, peer, award, abort.signal)
+    running.ended = this.#finish(guest, peer, award, running)
+  }
+
+  /** How the work on it advances; undefined when it has ended. */
+  reading(guest: string): Reading | undefined {
+    const running = this.#running.get(guest)
+    if (running === undefined) return undefined
+    const { fetchedBytes, fetchMs, cpuMs } = running
+    return { cpuMs: this.#measures ? (cpuMs?.() ?? 0) : undefined, fetchedBytes, fetchMs }
   }
 
   kill(guest: string): void {
@@ -46,12 +88,20 @@ export class Guests {
     await Promise.all([...this.#running.values()].map(({ ended }) => ended))
   }
 
-  async #finish(guest: string, peer: string, award: Award, signal: AbortSignal): Promise<void> {
+  async #finish(guest: string, peer: string, award: Award, running: Running): Promise<void> {
+    const { signal } = running.abort
     let result: WorkResult
     try {
       result = await this.#work(award, {
         peer,
         signal,
+        onFetched: (bytes) => {
+          running.fetchedBytes += bytes
+          running.fetchMs = this.#clock.now() - running.startedAt
+        },
+        onStarted: (cpuMs) => {
+          running.cpuMs = cpuMs
+        },
         onMetadata: ({ name, cid, size, depInfo, trace }) => {
           const rmeta = { name, cid: cid.bytes, size: BigInt(size) }
           this.#tell({ kind: 'metadata', guest, rmeta, depInfo: new TextEncoder().encode(depInfo), trace })

@@ -1,7 +1,9 @@
 import type { Random } from '../base/clock.ts'
-import { type Award, Outcome, Phase, type Reserve, Tier } from '../wire/generated/market_pb.ts'
+import { type Award, Phase, type Reserve, Tier } from '../wire/generated/market_pb.ts'
 import { FairQueue } from './fair-queue.ts'
 import { clampU32, frame, fromHex, type MarketBody, toHex } from './frames.ts'
+import type { Reading } from './gauge.ts'
+import { bidKey, doneFrame, guestKey, heartbeat } from './guest-frames.ts'
 import type { LenderEffect, LenderInput, LendTerms } from './lender-events.ts'
 import { marketLimits, timing } from './limits.ts'
 import { Offering } from './offering.ts'
@@ -26,6 +28,8 @@ export interface LenderInit {
   /** Guests that may run here at once. */
   lendSlots: number
   random: Random
+  /** How the work on a guest's task advances; asked at each heartbeat. */
+  reading?(guest: string): Reading | undefined
 }
 
 const closed: LendTerms = {
@@ -46,6 +50,7 @@ const closed: LendTerms = {
  * Invariant: guests + bids ≤ lendSlots at any time, and each bid and each guest is left by something that is sure to come.
  */
 export class Lender {
+  readonly #reading: (guest: string) => Reading | undefined
   readonly #slots: number
   readonly #lendSlots: number
   readonly #guests = new Map<string, Guest>()
@@ -63,6 +68,7 @@ export class Lender {
   #effects: LenderEffect[] = []
 
   constructor(init: LenderInit) {
+    this.#reading = (guest) => init.reading?.(guest)
     this.#slots = init.slots
     this.#lendSlots = Math.min(init.lendSlots, init.slots)
     this.#offering = new Offering(init.random)
@@ -76,6 +82,10 @@ export class Lender {
   }
   get queued(): number {
     return this.#queue.length
+  }
+  /** Slots that nobody has and that may be lent. */
+  get room(): number {
+    return this.#room()
   }
   /** Builders that are sent offers. */
   get audience(): number {
@@ -165,6 +175,7 @@ export class Lender {
     const { reservation } = reserve
     // The same frame twice.
     if (this.#bids.has(bidKey(peer, reservation)) || this.#queue.has(peer, reservation)) return
+    this.#offering.asked(peer)
     const objection = this.#objection(reserve)
     if (objection !== undefined) {
       this.#decline(peer, reservation, objection)
@@ -185,6 +196,7 @@ export class Lender {
   }
 
   #decline(peer: string, reservation: bigint, reason: string): void {
+    this.#offering.declined(peer)
     this.#send(peer, frame('decline', { reservation, reason }))
   }
 
@@ -242,15 +254,13 @@ export class Lender {
     if (!guest) return
     const { peer, task, epoch } = guest
     if (guest.killed?.tell) this.#send(peer, frame('cancelled', { task, epoch }))
-    else if (!guest.killed && isTooLong(result)) {
-      const message = `result of ${result.result.length} bytes, trace of ${result.trace.length}`
-      this.#send(peer, frame('done', { task, epoch, outcome: Outcome.UNUSABLE, code: 'ERR_LIMIT', message }))
-    } else if (!guest.killed) this.#send(peer, frame('done', { ...result, task, epoch }))
+    else if (!guest.killed) this.#send(peer, doneFrame(guest, result, this.#reading(key)))
     this.#release(now, key, guest, false)
   }
 
   #release(now: number, key: string, guest: Guest, overdue: boolean): void {
     this.#guests.delete(key)
+    if (!guest.killed) this.#offering.returned(guest.peer, this.#lendSlots)
     this.#effects.push({ kind: 'ended', guest: key, peer: guest.peer, lentMs: now - guest.startedAt, overdue })
   }
 
@@ -284,7 +294,7 @@ export class Lender {
       if (guest.killed && guest.killed.until <= now) this.#release(now, key, guest, true)
       if (guest.killed || guest.beatAt > now) continue
       guest.beatAt = now + guest.beatMs
-      this.#send(guest.peer, frame('progress', { task: guest.task, epoch: guest.epoch, phase: Phase.RUNNING }))
+      this.#send(guest.peer, heartbeat(guest, this.#reading(key)))
     }
   }
 
@@ -332,7 +342,7 @@ export class Lender {
 
   #offer(now: number): void {
     const free = this.#room()
-    const peers = this.#offering.due(now, `${free} ${this.#lends} ${this.#termsVersion}`)
+    const peers = this.#offering.due(now, free, `${this.#lends} ${this.#termsVersion}`)
     for (const peer of peers) this.#send(peer, frame('offer', { ...this.#offerFields(now, free), seq: ++this.#seq }))
   }
 
@@ -367,17 +377,4 @@ export class Lender {
     this.#wakeAt = at
     this.#effects.push({ kind: 'wake', at })
   }
-}
-
-/** One frame carries both. */
-function isTooLong({ result, trace }: WorkResult): boolean {
-  return result.length + trace.length > marketLimits.result || trace.length > marketLimits.trace
-}
-
-function bidKey(peer: string, reservation: bigint): string {
-  return `${peer} ${reservation}`
-}
-
-function guestKey(peer: string, task: Uint8Array, epoch: number): string {
-  return `${peer} ${toHex(task.subarray(0, 16))} ${epoch}`
 }

@@ -5,14 +5,20 @@ export const timing = {
   heartbeat: 500,
   /** How long a lender keeps a slot for a bid without an answer. */
   bidAnswer: 500,
-  /** A reservation without a bid for so long no longer counts: others may be asked as well. */
-  bidWait: 250,
+  /**
+   * A reservation without a bid for three times as long as its lender, or any, needed for one at best no longer counts: others
+   * may be asked as well. What is taken as long as nobody has ever bid, and the least.
+   */
+  bidWait: 100,
+  bidWaitLeast: 40,
   reservation: 10_000,
   offerTtl: 3000,
   offerTtlMax: 10_000,
   offerRefresh: 1000,
   /** Least time between two offers to the same builder. */
   offerSpacing: 250,
+  /** The same where more is offered than before. */
+  gainSpacing: 40,
   /** A change is told after this much, plus as much again at random. */
   offerCoalesce: 50,
   buildingRefresh: 5000,
@@ -22,6 +28,13 @@ export const timing = {
   attemptFloor: 300_000,
   attemptFactor: 10,
   attemptCeiling: 1_800_000,
+  /** How often a builder looks whether what waits should go elsewhere. */
+  look: 100,
+  /** A second attempt begins no earlier. */
+  lateLeast: 2000,
+  /** A lender whose bid was worth nothing is not asked again for so long: at first, and at most. */
+  refused: 80,
+  refusedMost: 2560,
   /** A killed task that has not ended by then is given up and its slot is used again. */
   kill: 10_000,
   /** A timer that fires later than this says that this process stood still, not that the others were silent. */

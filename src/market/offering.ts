@@ -7,6 +7,8 @@ interface Interest {
   builds: Map<string, number>
   sentAt: number
   sent: string
+  /** Free slots that it believes there are, or fewer: those that it was told of, less those that it has asked for since. */
+  free: number
   dueAt: number
 }
 
@@ -24,7 +26,7 @@ export class Offering {
   }
 
   announce(peer: string, build: Uint8Array, active: boolean, now: number): void {
-    const interest = this.#interests.get(peer) ?? { builds: new Map(), sentAt: now, sent: '', dueAt: now }
+    const interest = this.#interests.get(peer) ?? { builds: new Map(), sentAt: now, sent: '', free: 0, dueAt: now }
     const key = toHex(build.subarray(0, 16))
     if (!active) interest.builds.delete(key)
     else if (interest.builds.has(key) || interest.builds.size < marketLimits.builds) {
@@ -38,6 +40,24 @@ export class Offering {
     this.#interests.delete(peer)
   }
 
+  /** It has asked for a slot, and counts one less from then on. */
+  asked(peer: string): void {
+    const interest = this.#interests.get(peer)
+    if (interest) interest.free = Math.max(0, interest.free - 1)
+  }
+
+  /** It is given a result, and counts a slot more, of at most so many. What it says with GONE may have crossed an offer. */
+  returned(peer: string, most: number): void {
+    const interest = this.#interests.get(peer)
+    if (interest) interest.free = Math.min(most, interest.free + 1)
+  }
+
+  /** It was told that there is none. */
+  declined(peer: string): void {
+    const interest = this.#interests.get(peer)
+    if (interest) interest.free = 0
+  }
+
   expire(now: number): void {
     for (const [peer, { builds }] of this.#interests) {
       for (const [build, until] of builds) if (until <= now) builds.delete(build)
@@ -47,22 +67,26 @@ export class Offering {
 
   /**
    * Who is to be sent an offer now.
-   * @param state what the offer would say, in short: told soon when it differs from what was told last
+   * @param free slots: more of them are told at once, because work may wait for them; fewer when there is time
+   * @param state what else the offer would say, in short: told soon when it differs from what was told last
    */
-  due(now: number, state: string): string[] {
+  due(now: number, free: number, state: string): string[] {
     const peers: string[] = []
     for (const [peer, interest] of this.#interests) {
       const first = interest.sent === ''
       const refreshAt = interest.sentAt + timing.offerRefresh
       if (first) interest.dueAt = now
-      else if (interest.sent === state) interest.dueAt = refreshAt
-      else if (interest.dueAt >= refreshAt) {
+      else if (interest.sent === state && interest.free === free) interest.dueAt = refreshAt
+      else if (free > interest.free) {
+        interest.dueAt = Math.min(interest.dueAt, Math.max(now, interest.sentAt + timing.gainSpacing))
+      } else if (interest.dueAt >= refreshAt) {
         const soon = now + timing.offerCoalesce * (1 + this.#random())
         interest.dueAt = Math.min(refreshAt, Math.max(soon, interest.sentAt + timing.offerSpacing))
       }
       if (interest.dueAt > now) continue
       peers.push(peer)
       interest.sent = state
+      interest.free = free
       interest.sentAt = now
       interest.dueAt = now + timing.offerRefresh
     }

@@ -2,6 +2,7 @@ import type { Clock, Random } from '../base/clock.ts'
 import { Builder } from './builder.ts'
 import type { BuilderEffect, BuilderInput } from './builder-events.ts'
 import { frame, type MarketBody } from './frames.ts'
+import type { Reading } from './gauge.ts'
 import { Lender } from './lender.ts'
 import type { LenderEffect, LenderInput, LendTerms } from './lender-events.ts'
 
@@ -15,6 +16,8 @@ export interface ParticipantNeeds {
   random: Random
   /** Asked often, so cheap; the same object as long as nothing changed. */
   terms(): LendTerms
+  /** How the work on a guest's task advances. */
+  reading?(guest: string): Reading | undefined
   /** May call the participant again; such calls take effect after the present one. */
   handle(event: MarketEvent): void
 }
@@ -43,7 +46,7 @@ export class Participant {
   constructor(needs: ParticipantNeeds, init: ParticipantInit) {
     this.#needs = needs
     this.builder = new Builder({ slots: init.slots, random: needs.random })
-    this.lender = new Lender({ ...init, random: needs.random })
+    this.lender = new Lender({ ...init, random: needs.random, reading: (guest) => needs.reading?.(guest) })
   }
 
   connect(peer: string): void {

@@ -21,6 +21,9 @@ export class Reservations {
   readonly #byId = new Map<bigint, Reservation>()
   readonly #offers: OfferBook
   readonly #random: Random
+  /** Lender → least milliseconds from a reservation to its bid, or from BUILDING to the offer that answers it. */
+  readonly #answerMs = new Map<string, number>()
+  readonly #announcedAt = new Map<string, number>()
   #next = 1n
 
   constructor(offers: OfferBook, random: Random) {
@@ -35,6 +38,42 @@ export class Reservations {
   /** Removes the reservation; false when there is no such one at this peer. */
   take(id: bigint, peer: string): boolean {
     return this.#byId.get(id)?.peer === peer && this.#byId.delete(id)
+  }
+
+  /** As `take`, for one that a bid answers. */
+  answered(id: bigint, peer: string, now: number): boolean {
+    const reservation = this.#byId.get(id)
+    if (!reservation || !this.take(id, peer)) return false
+    this.#heard(peer, now - reservation.sentAt)
+    return true
+  }
+
+  /** The peer is told of a build, which it answers with an offer. */
+  announced(peer: string, now: number): void {
+    if (!this.#answerMs.has(peer)) this.#announcedAt.set(peer, now)
+  }
+
+  /** An offer has come. @param isIdle when nobody waits there: what it was asked for long ago is answered or lost */
+  offered(peer: string, now: number, isIdle: boolean): void {
+    const since = this.#announcedAt.get(peer)
+    this.#announcedAt.delete(peer)
+    if (since !== undefined) this.#heard(peer, now - since)
+    if (isIdle) this.#takeAll((reservation) => reservation.peer === peer && this.#youngUntil(reservation) <= now)
+  }
+
+  #heard(peer: string, ms: number): void {
+    this.#answerMs.set(peer, Math.min(ms, this.#answerMs.get(peer) ?? Number.POSITIVE_INFINITY))
+  }
+
+  /** What a lender needs at least for a frame and its answer; undefined for one that has never bid. */
+  answerMs(peer: string): number | undefined {
+    return this.#answerMs.get(peer)
+  }
+
+  forget(peer: string): void {
+    this.drop(peer)
+    this.#answerMs.delete(peer)
+    this.#announcedAt.delete(peer)
   }
 
   drop(peer: string): void {
@@ -71,8 +110,10 @@ export class Reservations {
     const first = units[0]
     if (!first) return
     const { all, young, perPeer } = this.#count(key, now)
-    const room = marketLimits.reservationsPerUnit * units.length - all
-    const missing = Math.min(room, marketLimits.choices * units.length - young)
+    const most = marketLimits.reservationsPerUnit * units.length
+    // Where those that were asked before had nothing, what else was offered then may be gone as well: more are asked.
+    const missing = Math.min(most, marketLimits.choices * units.length + all - young) - young
+    let room = most - all
     // Never more at one lender than units that it may get.
     const welcome = new Map<string, Unit[]>()
     const unitsFor = (peer: string): Unit[] => {
@@ -85,6 +126,7 @@ export class Reservations {
         return (perPeer.get(candidate) ?? 0) < unitsFor(candidate).length
       })
       if (peer === undefined) return
+      if (room-- <= 0) this.#takeBackOldest(key, frames)
       perPeer.set(peer, (perPeer.get(peer) ?? 0) + 1)
       this.#offers.take(peer)
       const id = this.#next++
@@ -96,11 +138,27 @@ export class Reservations {
   /** When the next one ceases to be young or to be at all. */
   nextChange(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    for (const { sentAt } of this.#byId.values()) {
-      const aged = sentAt + timing.bidWait
-      next = Math.min(next, aged > now ? aged : sentAt + timing.reservation)
+    for (const reservation of this.#byId.values()) {
+      const aged = this.#youngUntil(reservation)
+      next = Math.min(next, aged > now ? aged : reservation.sentAt + timing.reservation)
     }
     return next
+  }
+
+  #youngUntil({ peer, sentAt }: Reservation): number {
+    const answerMs = this.#answerMs.get(peer) ?? Math.min(...this.#answerMs.values(), timing.bidWait)
+    return sentAt + Math.max(timing.bidWaitLeast, 3 * answerMs)
+  }
+
+  /** Whoever is asked now has a slot; whoever was asked first and has not bid has none. */
+  #takeBackOldest(key: string, frames: Frames): void {
+    for (const { id, peer, class: of } of this.#byId.values()) {
+      if (of !== key) continue
+      this.#byId.delete(id)
+      this.#offers.giveBack(peer)
+      frames.push({ peer, body: frame('gone', { reservation: id }) })
+      return
+    }
   }
 
   #count(key: string, now: number): { all: number; young: number; perPeer: Map<string, number> } {
@@ -110,7 +168,7 @@ export class Reservations {
     for (const reservation of this.#byId.values()) {
       if (reservation.class !== key) continue
       all += 1
-      if (reservation.sentAt + timing.bidWait > now) young += 1
+      if (this.#youngUntil(reservation) > now) young += 1
       perPeer.set(reservation.peer, (perPeer.get(reservation.peer) ?? 0) + 1)
     }
     return { all, young, perPeer }

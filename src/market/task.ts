@@ -10,6 +10,8 @@ export interface Task {
   /** Target triple. */
   target: string
   expectedMs: number
+  /** About how much is sent to a lender and back. Default: what usually goes with as long a compile. */
+  bytes?: number
   /** Expected milliseconds from the start of this unit to the end of the build: the largest goes first. */
   rank: number
   /** Whether it is linked: only a lender with something that takes a linker's place can do its part of that. */
@@ -33,11 +35,16 @@ export type HereReason =
   | 'must-stay'
   /** It was away and came back without a result. */
   | 'came-back'
+  /** It is still away, where it takes too long. */
+  | 'taken-back'
   /** The node stops. */
   | 'stopping'
 
 /** How a lender's work ends: the fields of a `Done` without its task and epoch. */
-export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'trace' | 'claim' | 'wallMs'>
+export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'trace' | 'claim' | 'wallMs'> & {
+  /** Of what the result names. Default: 0. */
+  outputBytes?: number
+}
 
 /** The metadata of a unit that still compiles, as frames carry it. */
 export interface MetadataReady {

@@ -1,5 +1,6 @@
-import { marketLimits } from './limits.ts'
-import type { Task } from './task.ts'
+import { Gauge } from './gauge.ts'
+import { marketLimits, timing } from './limits.ts'
+import type { HereReason, Task } from './task.ts'
 
 /** One attempt away. Frames about any other epoch, or from anybody else, are not about it. */
 export interface Attempt {
@@ -9,10 +10,14 @@ export interface Attempt {
   leaseUntil: number
   /** However lively the lender is, it ends by then. */
   deadline: number
+  /** When to look whether it takes too long. */
+  judgeAt: number
   /** A frame about it has come back, so the award has arrived. */
   heard: boolean
   /** Its rmeta was passed on. */
   announced: boolean
+  /** How it advances. */
+  gauge: Gauge
   /** Its lease ran out while this process stood still, and got some more time. */
   spared: boolean
 }
@@ -24,8 +29,12 @@ export interface Unit {
   readonly task: Task
   /** Order of submission. */
   readonly order: number
-  attempt: Attempt | undefined
-  attempts: number
+  /** Leases that go on: a second one when the first takes too long. */
+  attempts: Attempt[]
+  /** Leases there ever were. */
+  tries: number
+  /** Waits although an attempt goes on. */
+  late: boolean
   lostLenders: number
   /** Was away and came back: goes before all others. */
   returned: boolean
@@ -37,7 +46,41 @@ export interface Unit {
 
 export function newUnit(id: string, task: Task, order: number): Unit {
   const stays = !task.mayGoAway || task.action.length > marketLimits.action
-  return { id, task, order, stays, attempt: undefined, attempts: 0, lostLenders: 0, returned: false, avoid: new Set() }
+  const fresh = { attempts: [], tries: 0, late: false, lostLenders: 0, returned: false, avoid: new Set<string>() }
+  return { id, task, order, stays, ...fresh }
+}
+
+/** A new attempt, the next of its unit. */
+export function newAttempt(unit: Unit, peer: string, now: number): Attempt {
+  unit.tries += 1
+  const { expectedMs } = unit.task
+  const longest = Math.max(timing.attemptFloor, timing.attemptFactor * expectedMs)
+  const attempt: Attempt = {
+    peer,
+    epoch: unit.tries,
+    awardedAt: now,
+    leaseUntil: now + timing.lease,
+    deadline: now + Math.min(longest, timing.attemptCeiling),
+    judgeAt: now + timing.lateLeast,
+    heard: false,
+    announced: false,
+    gauge: new Gauge(now),
+    spared: false,
+  }
+  unit.attempts.push(attempt)
+  return attempt
+}
+
+/** Whether cargo was told of metadata that one of its lenders has made. */
+export function isAnnounced(unit: Unit): boolean {
+  return unit.attempts.some(({ announced }) => announced)
+}
+
+/** Why a unit that has waited is compiled here. */
+export function whyHere({ attempts, returned, stays }: Unit): HereReason {
+  if (attempts.length > 0) return 'taken-back'
+  if (returned) return 'came-back'
+  return stays ? 'must-stay' : 'slot-first'
 }
 
 /** Units that wait, the next one first: those that came back, then the highest rank, then the oldest. */
@@ -67,10 +110,6 @@ export class WaitingQueue {
   remove(unit: Unit): void {
     const at = this.#units.indexOf(unit)
     if (at >= 0) this.#units.splice(at, 1)
-  }
-
-  shift(): Unit | undefined {
-    return this.#units.shift()
   }
 
   find(wanted: (unit: Unit) => boolean): Unit | undefined {

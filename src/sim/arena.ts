@@ -45,6 +45,7 @@ export interface Scenario {
   view: number
   liars: number
   slow: number
+  line?: { roundTripMs: number; bytesPerMs: number } | undefined
   /** Of the scheduler `market`: departures of each machine per hour, and the share of machines with an owner at work. */
   departures: number
   owners: number
@@ -204,7 +205,9 @@ function arrivalsOf(scenario: Scenario, cluster: Cluster): Arrival[] {
   let at = 0
   return graphs.map((graph, index) => {
     if (index > 0) at += exponential(gap, draw)
-    return { at, home: Math.floor(draw() * scenario.nodes), graph }
+    const home = Math.floor(draw() * scenario.nodes)
+    // All at once: each on a machine of its own, as far as there are enough.
+    return { at, home: load > 0 ? home : index % scenario.nodes, graph }
   })
 }
 

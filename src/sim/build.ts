@@ -95,6 +95,7 @@ export class SimBuild {
         ...simTask,
         build: this.#id,
         expectedMs: unit.expectedMs,
+        bytes: 0,
         rank: unit.rank,
         // The last unit links: it stays here, as a binary does.
         mayGoAway: unit.dependents.length > 0,

@@ -1,7 +1,8 @@
 import type { Random } from '../base/clock.ts'
-import { Flows } from './flows.ts'
+import type { Reading } from '../market/gauge.ts'
+import { Flows, type Sending } from './flows.ts'
 import type { Job } from './job.ts'
-import { Processor } from './processor.ts'
+import { type Compiling, Processor } from './processor.ts'
 import { normal } from './random.ts'
 import { VirtualTime } from './virtual-time.ts'
 
@@ -28,6 +29,8 @@ export interface ClusterInit {
   transfers: boolean
   liars: number
   slow: number
+  /** Of every link, where given: one round trip, and what it carries. */
+  line?: { roundTripMs: number; bytesPerMs: number } | undefined
 }
 
 const wiredBytesPerMs = 117_000
@@ -38,7 +41,11 @@ const slotChoices = [4, 8, 10, 16] as const
 
 interface Running {
   kill(): void
+  /** What its machine says of it. */
+  reading(): Reading
 }
+
+const nothingUnderWay: Sending = { left: () => 0, cancel: () => {} }
 
 /** Machines, and what compiling and sending bytes takes. Every scheduler is measured on the same ones. */
 export class Cluster {
@@ -82,9 +89,10 @@ export class Cluster {
       this.idleSince.push(0)
       if (wifi && onAir % perAccessPoint === 0) air = this.#flows.resource(airtimeBytesPerMs)
       if (wifi) onAir += 1
-      const link = this.#flows.resource(wifi ? wifiBytesPerMs : wiredBytesPerMs)
+      const wired = init.line?.bytesPerMs ?? wiredBytesPerMs
+      const link = this.#flows.resource(wifi ? wifiBytesPerMs : wired)
       this.#up.push(link)
-      this.#down.push(wifi ? link : this.#flows.resource(wiredBytesPerMs))
+      this.#down.push(wifi ? link : this.#flows.resource(wired))
       this.#air.push(wifi ? (air ?? -1) : -1)
     }
   }
@@ -107,6 +115,7 @@ export class Cluster {
   /** One-way delay of a frame: a wired link has a round trip of 0.3 to 1 ms, a Wi-Fi link of 3 ms, in 1 % 40 ms. */
   delayMs(from: number, to: number, random: Random): number {
     if (from === to) return 0
+    if (this.init.line) return this.init.line.roundTripMs / 2
     const wifi = (this.machines[from]?.wifi ? 1 : 0) + (this.machines[to]?.wifi ? 1 : 0)
     if (wifi === 0) return (0.3 + 0.7 * random()) / 2
     let delay = 0
@@ -115,10 +124,10 @@ export class Cluster {
   }
 
   /** Bytes from one machine to another. */
-  send(from: number, to: number, bytes: number, done: () => void): () => void {
+  send(from: number, to: number, bytes: number, done: () => void): Sending {
     if (from === to || bytes <= 0 || !this.init.transfers) {
       done()
-      return () => {}
+      return nothingUnderWay
     }
     const uses = [this.#up[from] ?? 0, this.#down[to] ?? 0]
     for (const air of [this.#air[from] ?? -1, this.#air[to] ?? -1]) if (air >= 0) uses.push(air)
@@ -138,6 +147,8 @@ export class Cluster {
     build.bound(job)
     this.#take(node)
     const cancels: (() => void)[] = []
+    const fetch = { bytes: 0, since: 0, ms: 0, sending: nothingUnderWay }
+    let compiling: Compiling | undefined
     let over = false
     const leave = (): void => {
       over = true
@@ -156,7 +167,8 @@ export class Cluster {
       }
       const stages = [{ ms: unit.ms, reached: end }]
       if (unit.onMetadata.length > 0) stages.unshift({ ms: unit.metadataMs, reached: on.metadata })
-      cancels.push(processor.start(node === build.home, pace, stages))
+      compiling = processor.start(node === build.home, pace, stages)
+      cancels.push(compiling.cancel)
     }
     if (node === build.home) {
       this.spent.here += 1
@@ -164,11 +176,23 @@ export class Cluster {
     } else {
       this.spent.away += 1
       const bring = (): void => {
-        cancels.push(this.send(build.home, node, build.lacks(node, unit), compile))
+        fetch.bytes = build.lacks(node, unit)
+        fetch.since = this.time.now()
+        fetch.sending = this.send(build.home, node, fetch.bytes, () => {
+          fetch.ms = this.time.now() - fetch.since
+          compile()
+        })
+        cancels.push(fetch.sending.cancel)
       }
       cancels.push(this.time.after(this.init.overheadMs, bring))
     }
+    const isSlow = machine.liar === 'slow' && node !== build.home
     return {
+      reading: () => ({
+        cpuMs: (compiling?.cpuMs() ?? 0) * (isSlow ? 0.1 : 1),
+        fetchedBytes: fetch.bytes - (compiling ? 0 : fetch.sending.left()),
+        fetchMs: compiling ? fetch.ms : this.time.now() - fetch.since,
+      }),
       kill: () => {
         if (over) return
         for (const cancel of cancels) cancel()

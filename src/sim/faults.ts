@@ -35,6 +35,11 @@ export const noFaults: FaultPlan = {
   withinMs: 0,
 }
 
+export function isFaultless(plan: FaultPlan): boolean {
+  const { loss, duplicate, badWork, crashes, partitions, suspensions } = plan
+  return loss + duplicate + badWork + crashes + partitions + suspensions === 0
+}
+
 /** Schedules the faults of a plan at random moments; returns when the last one is over. */
 export function injectFaults(world: FaultTarget, plan: FaultPlan): number {
   const { names, random, time } = world

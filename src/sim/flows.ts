@@ -10,6 +10,12 @@ interface Flow {
   done: () => void
 }
 
+/** Bytes that are under way. */
+export interface Sending {
+  left(): number
+  cancel(): void
+}
+
 /** Transfers that share links: each gets an equal part of each resource it uses, and goes as fast as the scarcest. */
 export class Flows {
   readonly #time: VirtualTime
@@ -30,8 +36,7 @@ export class Flows {
     return this.#capacity.push(capacity) - 1
   }
 
-  /** Returns what ends it early. */
-  start(uses: readonly number[], bytes: number, done: () => void): () => void {
+  start(uses: readonly number[], bytes: number, done: () => void): Sending {
     this.bytes += bytes
     const flow: Flow = { uses, bytes, rate: 0, since: this.#time.now(), cancel: () => {}, done }
     for (const use of uses) {
@@ -39,7 +44,10 @@ export class Flows {
       this.#shares[use] = (this.#shares[use] ?? 0) + 1
     }
     this.#change(uses)
-    return () => this.#end(flow)
+    return {
+      left: () => Math.max(0, flow.bytes - flow.rate * (this.#time.now() - flow.since)),
+      cancel: () => this.#end(flow),
+    }
   }
 
   #end(flow: Flow): void {

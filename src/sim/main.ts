@@ -4,12 +4,14 @@ import { type Scenario, type SchedulerName, schedulers } from './arena.ts'
 import { compareHeader, compareLine, comparePoint, type Row, recoveryLines, writePlots } from './compare.ts'
 import { gains } from './gains.ts'
 import { syntheticRecording } from './graph.ts'
+import { neverSlower } from './never-slower.ts'
 import { type Recording, readRecordings } from './recording.ts'
 import { runSeeds } from './seeds.ts'
 import { rulesNow } from './variant.ts'
 
 const usage = `usage: npm run sim -- [options]
        npm run sim -- gains [options]    what other rules would bring
+       npm run sim -- alone [options]    one build with meshes that hardly help, against plain cargo
        npm run sim -- seeds --help
 
 Compares schedulers on the same machines, builds and moments.
@@ -68,8 +70,9 @@ function main(args: string[]): void {
     runSeeds(args.slice(1))
     return
   }
-  const gainsOnly = args[0] === 'gains'
-  const { values } = parse(gainsOnly ? args.slice(1) : args)
+  const [what] = args
+  const gainsOnly = what === 'gains'
+  const { values } = parse(gainsOnly || what === 'alone' ? args.slice(1) : args)
   if (values.help) {
     process.stdout.write(usage)
     return
@@ -80,6 +83,13 @@ function main(args: string[]): void {
   if (gainsOnly) {
     for (const nodes of sizes) {
       for (const line of gains(scenarioOf(values, nodes, 0), loads, runs)) process.stdout.write(`${line}\n`)
+    }
+    return
+  }
+  if (what === 'alone') {
+    const scenario = scenarioOf(values, 2, 0)
+    for (const { mesh, ratios } of neverSlower(scenario, scenario.recordings)) {
+      process.stdout.write(`${mesh.padEnd(26)}${ratios.map((ratio) => ratio.toFixed(3)).join(' ')}\n`)
     }
     return
   }

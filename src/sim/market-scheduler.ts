@@ -1,6 +1,7 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Random } from '../base/clock.ts'
 import type { MarketBody } from '../market/frames.ts'
+import type { Reading } from '../market/gauge.ts'
 import type { MarketEvent } from '../market/participant.ts'
 import { ControlFrameSchema } from '../wire/generated/control_pb.ts'
 import { type ChurnTarget, type Departure, injectChurn } from './churn.ts'
@@ -23,6 +24,7 @@ interface Running {
   id: string
   index: number
   kill(): void
+  reading(): Reading
 }
 
 const standing = new Set(['offer', 'building', 'goodbye'])
@@ -126,6 +128,7 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
       random,
       handle: (node, event) => this.#handle(node, index, event),
       observe: (_from, _to, body) => this.#measure(body),
+      reading: (guest) => this.#running.get(guest + String(index))?.reading(),
     })
   }
 
@@ -164,6 +167,8 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         ...simTask,
         build: buildId(build),
         expectedMs: unit.expectedMs,
+        // What leaves a compile is about eight times what it is made from.
+        bytes: 9 * unit.sourceBytes,
         rank: unit.mobile ? unit.rank : Number.MAX_SAFE_INTEGER,
         mayGoAway: unit.mobile,
         action: new Uint8Array(actionBytes),
@@ -216,7 +221,12 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
       }
       case 'away': {
         const { build, unit } = this.#job(event.id)
-        this.#cluster.send(Number(event.peer), index, unit.outputBytes, () => build.finished(unit))
+        const since = this.time.now()
+        this.#cluster.send(Number(event.peer), index, unit.outputBytes, () => {
+          const ms = this.time.now() - since
+          node.participant.tell({ kind: 'moved', peer: event.peer, bytes: unit.outputBytes, ms })
+          build.finished(unit)
+        })
         break
       }
       case 'returned':
@@ -245,6 +255,7 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         node.participant.tellLender({ kind: 'metadata', guest, rmeta, depInfo: noBytes, trace: noBytes })
       },
       end: () => {
+        // What a process that has ended took nobody can tell.
         this.#running.delete(key)
         const result = {
           outcome: ok,
@@ -254,11 +265,12 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
           trace: noBytes,
           claim: noBytes,
           wallMs: 0,
+          outputBytes: job.unit.outputBytes,
         } as const
         node.participant.tellLender({ kind: 'finished', guest, result })
       },
     })
-    this.#running.set(key, { id, index, kill: () => running.kill() })
+    this.#running.set(key, { id, index, kill: () => running.kill(), reading: () => running.reading() })
   }
 
   #recovered(id: string): void {

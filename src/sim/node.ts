@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../base/clock.ts'
 import type { MarketBody } from '../market/frames.ts'
+import type { Reading } from '../market/gauge.ts'
 import type { LendTerms } from '../market/lender-events.ts'
 import { type MarketEvent, Participant } from '../market/participant.ts'
 import type { Network } from './network.ts'
@@ -14,6 +15,7 @@ export interface SimNodeInit {
   network: Network
   random: Random
   handle(node: SimNode, event: MarketEvent): void
+  reading?(guest: string): Reading | undefined
   /** Every frame as it is sent. */
   observe(from: string, to: string, body: MarketBody): void
 }
@@ -61,6 +63,7 @@ export class SimNode {
         random,
         terms: () => this.#terms,
         handle: (event) => init.handle(this, event),
+        reading: (guest) => init.reading?.(guest),
         send: (to, body) => {
           if (!this.#alive) return false
           init.observe(init.name, to, body)

@@ -8,7 +8,15 @@ interface Compile {
   stages: { left: number; reached: () => void }[]
   share: number
   since: number
+  /** Processor milliseconds up to `since`. */
+  cpuMs: number
   cancel: () => void
+}
+
+/** A compile that runs. */
+export interface Compiling {
+  cpuMs(): number
+  cancel(): void
 }
 
 /** What is left to guests when the owner's compiles fill the machine: they run at the lowest priority. */
@@ -28,20 +36,22 @@ export class Processor {
 
   /**
    * @param stages milliseconds of work from the start until each of them, ascending
-   * @returns what ends it early
    */
-  start(own: boolean, pace: number, stages: { ms: number; reached: () => void }[]): () => void {
+  start(own: boolean, pace: number, stages: { ms: number; reached: () => void }[]): Compiling {
     let before = 0
     const steps = stages.map(({ ms, reached }) => {
       const left = ms - before
       before = ms
       return { left, reached }
     })
-    const compile: Compile = { own, pace, stages: steps, share: 0, since: this.#time.now(), cancel: () => {} }
+    const compile: Compile = { own, pace, stages: steps, share: 0, since: this.#time.now(), cpuMs: 0, cancel: () => {} }
     this.#compiles.add(compile)
     if (own) this.#own += 1
     this.#changed(compile)
-    return () => this.#leave(compile)
+    return {
+      cpuMs: () => compile.cpuMs + (this.#time.now() - compile.since) * compile.share,
+      cancel: () => this.#leave(compile),
+    }
   }
 
   #leave(compile: Compile): void {
@@ -61,6 +71,7 @@ export class Processor {
       const now = this.#time.now()
       const stage = compile.stages[0]
       if (stage) stage.left -= (now - compile.since) * compile.share * compile.pace
+      compile.cpuMs += (now - compile.since) * compile.share
       compile.since = now
       compile.share = share
       this.#arm(compile)
@@ -77,6 +88,7 @@ export class Processor {
     const wait = Math.max(0, stage.left) / (compile.share * compile.pace)
     compile.cancel = this.#time.after(wait, () => {
       compile.stages.shift()
+      compile.cpuMs += (this.#time.now() - compile.since) * compile.share
       compile.since = this.#time.now()
       if (compile.stages.length === 0) this.#leave(compile)
       else this.#arm(compile)

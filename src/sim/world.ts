@@ -1,9 +1,11 @@
 import { type Random, seededRandom } from '../base/clock.ts'
 import type { MarketBody } from '../market/frames.ts'
+import type { Reading } from '../market/gauge.ts'
 import type { MarketEvent } from '../market/participant.ts'
 import type { WorkResult } from '../market/task.ts'
 import { readSimAction, SimBuild, simResult } from './build.ts'
-import { type FaultPlan, type FaultTarget, injectFaults } from './faults.ts'
+import { type FaultPlan, type FaultTarget, injectFaults, isFaultless } from './faults.ts'
+import { watchIdleness } from './idleness.ts'
 import { Network } from './network.ts'
 import { SimNode } from './node.ts'
 import { VirtualTime } from './virtual-time.ts'
@@ -50,6 +52,7 @@ interface Running {
   task: string
   epoch: number
   finish: (outcome: WorkResult['outcome']) => void
+  startedAt: number
   orphanedFor: number
 }
 
@@ -57,6 +60,10 @@ interface Running {
 const ok = 1
 const badOutcomes = [0, 2, 3, 4, 5] as const
 const settleMs = 20_000
+/** A slot may stand idle for so long, and for three rounds of frames, while work that fits waits. */
+const idleMs = 100
+/** By then the last trace of a fault is gone: a reservation that one side has lost, a pause. */
+const forgottenMs = 60_000
 
 /** Runs one seeded simulation to its end. The same `init` gives the same report on every machine. */
 export function simulate(init: SimInit): SimReport {
@@ -105,6 +112,13 @@ class World implements FaultTarget {
     this.#calmAt = injectFaults(this, this.init.faults)
     this.time.after(this.#calmAt, () => this.network.calm())
     this.#watchOrphans()
+    watchIdleness({
+      time: this.time,
+      nodes: () => this.nodes.values(),
+      mostMs: idleMs + 6 * this.init.latencyMs[1],
+      isSound: () => isFaultless(this.init.faults) || this.time.now() > this.#calmAt + forgottenMs,
+      broken: (violation) => this.violations.push(violation),
+    })
 
     const done = (): boolean => [...this.builds.values()].every((build) => build.finishedAt !== undefined)
     const limitMs = this.#calmAt + 20 * aloneMs * this.init.builders + 120_000
@@ -174,6 +188,7 @@ class World implements FaultTarget {
       random,
       handle: (node, event) => this.#handle(node, event),
       observe: (_from, _to, body) => this.#observe(body),
+      reading: (guest) => this.#reading(guest + name),
     })
   }
 
@@ -222,6 +237,11 @@ class World implements FaultTarget {
     }
   }
 
+  #reading(key: string): Reading | undefined {
+    const startedAt = this.#running.get(key)?.startedAt
+    return startedAt === undefined ? undefined : { cpuMs: this.time.now() - startedAt, fetchedBytes: 0, fetchMs: 0 }
+  }
+
   #work(node: SimNode, { guest, peer, award }: MarketEvent & { kind: 'run' }): void {
     const action = readSimAction(award.action)
     const task = Buffer.from(award.task).toString('hex')
@@ -239,7 +259,8 @@ class World implements FaultTarget {
       }
       node.participant.tellLender({ kind: 'finished', guest, result })
     }
-    this.#running.set(key, { lender: node, builder: peer, task, epoch: award.epoch, finish, orphanedFor: 0 })
+    const startedAt = this.time.now()
+    this.#running.set(key, { lender: node, builder: peer, task, epoch: award.epoch, finish, startedAt, orphanedFor: 0 })
     this.builds.get(peer)?.startedAway(task)
     const bad = this.random() < this.init.faults.badWork
     const outcome = (bad ? badOutcomes[Math.floor(this.random() * badOutcomes.length)] : undefined) ?? ok

@@ -163,6 +163,13 @@ export class BuilderBench extends Bench<BuilderInput, BuilderEffect> {
     return award
   }
 
+  /** The peer has compiled a unit before; every slot here stays taken. */
+  known(peer: string): void {
+    this.done(peer, this.away(peer, 0xfe00))
+    this.tell({ kind: 'peer', peer, state: 'suspect' })
+    this.clear()
+  }
+
   /** A unit that is away at the peer; every slot here stays taken. */
   away(peer: string, number = 1, change: Partial<Task> = {}): Body<'award'> {
     this.offer(peer)

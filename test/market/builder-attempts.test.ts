@@ -114,13 +114,24 @@ describe('a unit that comes back', () => {
   it('does not return to the lender that gave it up', () => {
     const bench = busy()
     const { task, epoch } = bench.away('ana')
+    bench.receive('ana', frame('progress', { task, epoch, phase: Phase.RUNNING }))
     bench.receive('ana', frame('cancelled', { task, epoch }))
     bench.offer('ana')
     assert.equal(bench.sent('reserve').length, 0)
   })
 
+  it('may return to a lender whose owner was quicker than the award', () => {
+    const bench = busy()
+    const { task, epoch } = bench.away('ana')
+    bench.receive('ana', frame('cancelled', { task, epoch }))
+    bench.offer('ana')
+    const second = bench.award('ana')
+    assert.deepEqual([second.task, second.epoch], [task, 2])
+  })
+
   it('was never sent: the award of a suspect peer of which nothing was heard is taken back', () => {
     const bench = busy()
+    bench.known('ana')
     bench.away('ana', 1)
     const heard = bench.away('ana', 2)
     bench.receive('ana', frame('progress', { task: heard.task, epoch: heard.epoch, phase: Phase.RUNNING }))

@@ -100,6 +100,7 @@ describe('reservations', () => {
 
   it('use offers up: no more of them than free slots until the next offer', () => {
     const bench = busy()
+    bench.known('ana')
     bench.offer('ana', { free: 2 })
     for (let unit = 1; unit <= 5; unit++) bench.submit(unit)
     assert.equal(bench.sent('reserve').length, 2)
@@ -156,6 +157,7 @@ describe('reservations', () => {
 
   it('name the units that come first: how many wait, how long, and which inputs', () => {
     const bench = busy()
+    bench.known('ana')
     for (let unit = 1; unit <= 6; unit++)
       bench.submit(unit, { rank: unit, expectedMs: unit, inputs: new Uint8Array([unit]) })
     bench.offer('ana', { free: 1 })
@@ -193,6 +195,7 @@ describe('reservations', () => {
 describe('a bid', () => {
   it('binds the highest-rank unit that waits then, not the one that reserved', () => {
     const bench = busy()
+    bench.known('ana')
     bench.offer('ana')
     bench.submit(1, { rank: 1 })
     bench.submit(2, { rank: 50 })

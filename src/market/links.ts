@@ -1,0 +1,93 @@
+import { timing } from './limits.ts'
+import type { Task } from './task.ts'
+
+/** Of a link whose speed nobody has measured: what is under way during one round trip, and at most. */
+const windowBytes = 64 << 10
+const mostBytesPerMs = 50_000
+/** Transfers of fewer bytes say more about delays than about the link. */
+const leastBytes = 32 << 10
+/** Of a new measurement that moved a mebibyte; smaller ones count less. */
+const weight = 0.5
+/** Round trips for the award, the manifest, its trees, the files and what came out, and the sandbox. */
+const roundTrips = 4
+const setUpMs = 30
+/** Somebody who never says how long a transfer took has forgotten it. */
+const comingForMs = 30_000
+/** What a compile leaves, mostly, and its sources: of ten published packages between 5200 and 7000 and 600 and 1800. */
+const usualBytesPerMs = 7000
+
+/** What it takes to send work to each lender, as far as it is known. */
+export class Links {
+  readonly #bytesPerMs = new Map<string, number>()
+  readonly #refusedUntil = new Map<string, { until: number; times: number }>()
+
+  /** Lender → bytes of results that are under way from there, and since when. */
+  readonly #coming = new Map<string, { bytes: number; since: number }>()
+
+  /** What it made will be fetched now. */
+  comes(peer: string, bytes: number, now: number): void {
+    this.#coming.set(peer, { bytes: (this.#coming.get(peer)?.bytes ?? 0) + bytes, since: now })
+  }
+
+  /** Whether results are under way, of somebody who says in time when they have come. */
+  isComing(peer: string, now: number): boolean {
+    return (this.#coming.get(peer)?.since ?? Number.NEGATIVE_INFINITY) + comingForMs > now
+  }
+
+  forget(peer: string): void {
+    this.#coming.delete(peer)
+    this.#bytesPerMs.delete(peer)
+    this.#refusedUntil.delete(peer)
+  }
+
+  /** Bytes have come or gone. @param ms without the delay of a round trip; 0 when they were there already */
+  moved(peer: string, bytes: number, ms: number): void {
+    const coming = this.#coming.get(peer)
+    if (coming && coming.bytes > bytes) coming.bytes -= bytes
+    else this.#coming.delete(peer)
+    if (bytes < leastBytes || ms <= 0) return
+    const measured = bytes / Math.max(1, ms)
+    const known = this.#bytesPerMs.get(peer)
+    const share = weight * Math.min(1, bytes / (1 << 20))
+    // In between of a fast and a slow one most of the time is the slow one's.
+    const inverse = known === undefined ? 1 / measured : (1 - share) / known + share / measured
+    this.#bytesPerMs.set(peer, 1 / inverse)
+  }
+
+  isKnown(peer: string): boolean {
+    return this.#bytesPerMs.has(peer)
+  }
+
+  /** @param answerMs what a frame and its answer take; undefined when that is not known */
+  movingMs(peer: string, bytes: number, answerMs = 1): number {
+    const ahead = this.#coming.get(peer)?.bytes ?? 0
+    return (
+      (ahead + bytes) / (this.#bytesPerMs.get(peer) ?? Math.min(mostBytesPerMs, windowBytes / Math.max(1, answerMs)))
+    )
+  }
+
+  /** From the award until all that came out is here, without the compile itself. */
+  costMs(peer: string, task: Task, answerMs?: number): number {
+    return roundTrips * (answerMs ?? 1) + setUpMs + this.movingMs(peer, usualBytes(task), answerMs)
+  }
+
+  /** It bid, and nothing was worth sending there: it is not asked for a while, longer each time. */
+  refuse(peer: string, now: number): void {
+    const times = (this.#refusedUntil.get(peer)?.times ?? 0) + 1
+    const ms = Math.min(timing.refusedMost, timing.refused * 2 ** (times - 1))
+    this.#refusedUntil.set(peer, { until: now + ms, times })
+  }
+
+  accept(peer: string): void {
+    this.#refusedUntil.delete(peer)
+  }
+
+  isRefused(peer: string, now: number): boolean {
+    return (this.#refusedUntil.get(peer)?.until ?? now) > now
+  }
+}
+
+/** What has to be moved for a unit, there and back. */
+function usualBytes({ bytes, expectedMs }: Task): number {
+  return bytes ?? usualBytesPerMs * expectedMs
+}

@@ -1,0 +1,137 @@
+import { timing } from './limits.ts'
+import type { Attempt } from './unit.ts'
+
+const kept = 64
+/** Until enough has ended to tell: how far what was expected may be exceeded. */
+const firstExcess = 4
+const enough = 20
+/** Processor time per time of a lender that works, at least as long as nobody has shown more. */
+const firstRate = 0.5
+/** Of the usual rate: less is a lender in trouble, and as much as the second one that works. */
+const [slowShare, healthyShare] = [1 / 3, 0.7]
+/** A lender that works is given this many times as long. */
+const patience = 5
+/** Of all compiles, and what may be spent before there are any. */
+const [spareShare, spareMs] = [0.05, 10_000]
+
+/** A lender that was found slow is tried again after so long. */
+const slowForMs = 20_000
+/** Of the rates of one lender, the latest counts so much. */
+const weight = 0.5
+/** What is left of a compile that has taken as long as expected: this share of what it has taken. */
+const overrun = 0.25
+/** A second attempt has to be so much sooner. */
+const [soonerMs, sooner] = [200, 1.5]
+
+/** How long a unit takes. */
+export interface Times {
+  expectedMs: number
+  /** For moving its bytes to the lender and back. */
+  sendMs: number
+  /** Until its result would be here if it waited for a slot here. */
+  hereMs: number
+}
+
+/** How long compiles take compared to what was expected, how busy lenders are with them, and what second attempts have cost. */
+export class Pace {
+  readonly #excess: number[] = []
+  /** Lenders that have shown how fast they are; the rate is undefined where only results tell. */
+  readonly #lenders = new Map<string, { rate: number | undefined; at: number }>()
+  #workedMs = 0
+  #wastedMs = 0
+
+  /** A compile has ended. */
+  ended(expectedMs: number, tookMs: number): void {
+    this.#workedMs += tookMs
+    if (expectedMs > 0) push(this.#excess, tookMs / expectedMs)
+  }
+
+  /** The attempt has been read, or has ended. */
+  saw({ peer, gauge: { rate, cpuMs } }: Attempt, now: number): void {
+    const known = this.#lenders.get(peer)
+    if (rate === undefined) {
+      if (!known && cpuMs === undefined) this.#lenders.set(peer, { rate, at: now })
+      return
+    }
+    this.#lenders.set(peer, {
+      rate: known?.rate === undefined ? rate : known.rate + weight * (rate - known.rate),
+      at: now,
+    })
+  }
+
+  forget(peer: string): void {
+    this.#lenders.delete(peer)
+  }
+
+  /** Whether anything is known of how fast this lender is. */
+  knows(peer: string, now: number): boolean {
+    const known = this.#lenders.get(peer)
+    if (!known) return false
+    return now - known.at < slowForMs || this.#share(known.rate) === 1
+  }
+
+  /** How fast it is compared to others; 1 unless it is known to be slow. */
+  speed(peer: string): number {
+    return this.#share(this.#lenders.get(peer)?.rate)
+  }
+
+  #share(rate: number | undefined): number {
+    const share = rate === undefined ? 1 : rate / this.#usualRate
+    return share < healthyShare ? Math.max(0.01, share) : 1
+  }
+
+  /** What these lenders have done, who were not lost, was for nothing. */
+  givenUp(now: number, attempts: readonly Attempt[]): void {
+    for (const { awardedAt, gauge } of attempts) this.#wastedMs += gauge.cpuMs ?? now - awardedAt
+  }
+
+  /** Whether second attempts have cost little so far. */
+  get maySpend(): boolean {
+    return this.#wastedMs <= spareMs + spareShare * this.#workedMs
+  }
+
+  /**
+   * Whether it is time for a second attempt, because this one takes much longer than it should.
+   */
+  isLate(attempt: Attempt, { expectedMs, sendMs, hereMs }: Times, now: number): boolean {
+    const { rate, cpuMs } = attempt.gauge
+    const elapsed = now - attempt.awardedAt
+    if (cpuMs !== undefined && now > attempt.awardedAt + timing.heartbeat / 2) {
+      const left = Math.max(expectedMs - cpuMs, overrun * cpuMs)
+      const awayMs = Math.max(0, sendMs - elapsed) + left / Math.max(0.01, (rate ?? this.#usualRate) / this.#usualRate)
+      const isSlow = rate === undefined ? sendMs > elapsed : rate < slowShare * this.#usualRate
+      if (isSlow && this.isSooner(awayMs, hereMs)) return true
+    }
+    if (elapsed < timing.lateLeast) return false
+    if (rate !== undefined && rate < slowShare * this.#usualRate) return true
+    const isHealthy = rate !== undefined && rate >= healthyShare * this.#usualRate
+    return elapsed > (isHealthy ? patience : 1) * this.#longest(expectedMs)
+  }
+
+  /** Whether here would be sooner, by enough to begin anew. */
+  isSooner(awayMs: number, hereMs: number): boolean {
+    return awayMs > sooner * hereMs + soonerMs
+  }
+
+  /** What the best lender shows, but no more than one processor. */
+  get #usualRate(): number {
+    let best = firstRate
+    for (const { rate } of this.#lenders.values()) best = Math.max(best, rate ?? 0)
+    return Math.min(1, best)
+  }
+
+  #longest(expectedMs: number): number {
+    const excess = this.#excess.length < enough ? firstExcess : quantile(this.#excess, 0.95)
+    return Math.max(timing.lateLeast, excess * expectedMs)
+  }
+}
+
+function push(values: number[], value: number): void {
+  values.push(value)
+  if (values.length > kept) values.shift()
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.floor(share * (sorted.length - 1))] ?? 0
+}

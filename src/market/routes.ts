@@ -1,0 +1,117 @@
+import type { Breakers } from './breaker.ts'
+import type { Builds } from './builds.ts'
+import type { Links } from './links.ts'
+import type { OfferBook } from './offers.ts'
+import type { Pace, Times } from './pace.ts'
+import type { Reservations } from './reservations.ts'
+import type { SlotsHere } from './slots-here.ts'
+import type { Unit } from './unit.ts'
+import type { Units } from './units.ts'
+
+export interface RoutesNeeds {
+  offers: OfferBook
+  reservations: Reservations
+  breakers: Breakers
+  builds: Builds
+  links: Links
+  here: SlotsHere
+  pace: Pace
+  units: Units
+}
+
+/** What sending a unit away may cost without a second look: milliseconds, and share of its compile. */
+const [fairCostMs, fairCost] = [100, 0.35]
+/** Where it costs more, its result has to come sooner than from here by this share. */
+const gainLeast = 0.05
+const nearMs = 20
+
+/** Which units may go to which lenders, and are worth sending there. */
+export class Routes {
+  readonly #needs: RoutesNeeds
+
+  constructor(needs: RoutesNeeds) {
+    this.#needs = needs
+  }
+
+  /** Whether nothing speaks against it. */
+  allowed(now: number, peer: string, unit: Unit): boolean {
+    if (unit.stays || unit.avoid.has(peer) || unit.attempts.some((attempt) => attempt.peer === peer)) return false
+    const { builds, breakers } = this.#needs
+    return !builds.refused(unit.task.build, peer) && !breakers.paused(peer, now)
+  }
+
+  /**
+   * Of the queue, what this peer can compile and what is worth sending there: the first. A peer of which nothing is known gets
+   * one unit at first: what came back, or the last.
+   */
+  next(now: number, peer: string, queue: Iterable<Unit>): Unit | undefined {
+    const { here, links, offers, units } = this.#needs
+    const isKnown = this.#knows(now, peer)
+    if (!isKnown && (units.awayAt(peer).length > 0 || links.isComing(peer, now))) return undefined
+    let last: Unit | undefined
+    for (const [unit, waitMs] of here.waits(now, queue)) {
+      if (!offers.suits(peer, unit.task) || !this.#isWorth(now, peer, unit, waitMs)) continue
+      if (isKnown || unit.returned) return unit
+      last = unit
+    }
+    return last
+  }
+
+  /** Tells, of units of this queue, whether a peer is to be asked for one of its slots. */
+  among(now: number, queue: Iterable<Unit>): (peer: string, unit: Unit) => boolean {
+    const { here, links } = this.#needs
+    const waits = new Map(here.waits(now, queue))
+    const probes = new Map<string, Unit | undefined>()
+    const probe = (peer: string): Unit | undefined => {
+      if (!probes.has(peer)) probes.set(peer, this.next(now, peer, queue))
+      return probes.get(peer)
+    }
+    return (peer, unit) => {
+      if (links.isRefused(peer, now)) return false
+      return this.#knows(now, peer) ? this.#isWorth(now, peer, unit, waits.get(unit) ?? 0) : probe(peer) === unit
+    }
+  }
+
+  /** What is known of how long a unit takes there and here. */
+  times(now: number, peer: string, unit: Unit): Times {
+    return { expectedMs: unit.task.expectedMs, sendMs: this.#sendMs(peer, unit), hereMs: this.#hereMs(now, unit) }
+  }
+
+  /** What moving the bytes of a unit there and back takes. */
+  #sendMs(peer: string, unit: Unit): number {
+    const { links, reservations } = this.#needs
+    return links.costMs(peer, unit.task, reservations.answerMs(peer))
+  }
+
+  /** Whether a result of so many bytes comes later than that of a compile here. */
+  isFar(now: number, peer: string, unit: Unit, bytes: number): boolean {
+    const { links, reservations, pace } = this.#needs
+    return pace.isSooner(links.movingMs(peer, bytes, reservations.answerMs(peer)), this.#hereMs(now, unit))
+  }
+
+  /** Of a link with hardly any delay it is known that it is fast enough for now. */
+  #knows(now: number, peer: string): boolean {
+    const { links, pace, reservations } = this.#needs
+    const isNear = (reservations.answerMs(peer) ?? nearMs) < nearMs
+    return pace.knows(peer, now) && (isNear || links.isKnown(peer))
+  }
+
+  /** Until the result of a unit would be here that comes next. */
+  #hereMs(now: number, unit: Unit): number {
+    for (const [, waitMs] of this.#needs.here.waits(now, [unit])) return waitMs + unit.task.expectedMs
+    return unit.task.expectedMs
+  }
+
+  /** Whether its result would be here sooner than from a slot here. */
+  #isWorth(now: number, peer: string, unit: Unit, waitMs: number): boolean {
+    if (!this.allowed(now, peer, unit)) return false
+    if (unit.attempts.length > 0) return true
+    const { expectedMs } = unit.task
+    const speed = this.#needs.pace.speed(peer)
+    const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / speed - 1)
+    // A slot here that it leaves to others is worth something too.
+    if (costMs <= fairCostMs + fairCost * expectedMs) return true
+    const hereMs = waitMs + expectedMs
+    return costMs + expectedMs < hereMs - gainLeast * hereMs
+  }
+}

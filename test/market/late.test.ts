@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { frame } from '../../src/market/frames.ts'
+import { timing } from '../../src/market/limits.ts'
+import { Phase } from '../../src/wire/generated/market_pb.ts'
+import { type BuilderBench, busyBuilder, idOf, taskBytes } from './bench.ts'
+
+type Award = ReturnType<BuilderBench['award']>
+
+/** The lender sends a sign of life each half second, with the processor time that it has at each. */
+function beat(bench: BuilderBench, peer: string, { task, epoch }: Award, times: readonly number[]): void {
+  for (const cpuMs of times) {
+    bench.pass(timing.heartbeat)
+    bench.receive(peer, frame('progress', { task, epoch, phase: Phase.RUNNING, cpuMs }))
+  }
+}
+
+describe('a lender that is alive', () => {
+  it('and does nothing has its unit made by another within 2.5 s; the first result counts', () => {
+    const bench = busyBuilder()
+    const award = bench.away('ana', 1)
+    beat(bench, 'ana', award, [0, 0, 0, 0])
+    bench.offer('bob')
+    const second = bench.award('bob')
+    assert.deepEqual([second.task, second.epoch], [taskBytes(1), 2])
+    assert.equal(bench.builder.waiting, 0)
+    const effects = bench.done('bob', second)
+    assert.deepEqual(
+      bench.of('away', effects).map(({ id, peer }) => [id, peer]),
+      [[idOf(1), 'bob']],
+    )
+    assert.deepEqual(
+      bench.sent('cancel', effects).map(({ to, epoch }) => [to, epoch]),
+      [['ana', 1]],
+    )
+    assert.equal(bench.builder.away, 0)
+    // What the first one says now is about nothing.
+    assert.deepEqual(bench.of('away', bench.done('ana', award)), [])
+  })
+
+  it('and does nothing loses its unit to a slot here', () => {
+    const bench = busyBuilder()
+    const award = bench.away('ana', 1)
+    beat(bench, 'ana', award, [0, 0, 0, 0])
+    const effects = bench.release()
+    assert.deepEqual(
+      bench.of('here', effects).map(({ id, reason }) => [id, reason]),
+      [[idOf(1), 'taken-back']],
+    )
+    assert.deepEqual(
+      bench.sent('cancel', effects).map(({ to }) => to),
+      ['ana'],
+    )
+  })
+
+  it('and slowed to a tenth is not asked again at once', () => {
+    const bench = busyBuilder()
+    const award = bench.away('ana', 1, { expectedMs: 4000 })
+    beat(bench, 'ana', award, [50, 100, 150, 200])
+    assert.equal(bench.builder.waiting, 1)
+    bench.clear()
+    bench.submit(2, { expectedMs: 3000 })
+    bench.offer('ana')
+    assert.deepEqual(bench.sent('reserve'), [])
+  })
+
+  it('and works keeps its unit, though that takes twice as long as expected', () => {
+    const bench = busyBuilder()
+    const award = bench.away('ana', 1, { expectedMs: 1500 })
+    beat(bench, 'ana', award, [450, 950, 1450, 1950, 2450, 2950])
+    bench.offer('bob')
+    assert.equal(bench.builder.waiting, 0)
+    assert.deepEqual(bench.of('here', bench.release()), [])
+  })
+
+  it('and has told of metadata does not lose its unit to a slot here, only to another lender', () => {
+    const bench = busyBuilder()
+    const award = bench.away('ana', 1)
+    const { task, epoch } = award
+    const rmeta = { name: 'x.rmeta', cid: new Uint8Array(36), size: 10n }
+    bench.receive('ana', frame('progress', { task, epoch, phase: Phase.METADATA, rmeta }))
+    beat(bench, 'ana', award, [0, 0, 0, 0, 0])
+    assert.deepEqual(bench.of('here', bench.release()), [])
+    bench.clear()
+    bench.offer('bob')
+    assert.equal(bench.builder.waiting, 1)
+    assert.equal(bench.sent('reserve')[0]?.to, 'bob')
+  })
+})
+
+describe('a link', () => {
+  it('over which a result would come later than from here: the unit is compiled here', () => {
+    const bench = busyBuilder()
+    const { task, epoch } = bench.away('ana', 1)
+    bench.tell({ kind: 'moved', peer: 'ana', bytes: 1 << 20, ms: 8000 })
+    const result = new Uint8Array([7])
+    const effects = bench.receive('ana', frame('done', { task, epoch, outcome: 1, result, outputBytes: 5_000_000n }))
+    assert.deepEqual(bench.of('away', effects), [])
+    assert.deepEqual(
+      bench.of('returned', effects).map(({ why }) => why),
+      ['far'],
+    )
+    assert.equal(bench.of('here', bench.release()).length, 1)
+  })
+
+  it('that carries a mebibyte in eight seconds is used for nothing that takes a second', () => {
+    const bench = busyBuilder()
+    bench.known('ana')
+    bench.tell({ kind: 'moved', peer: 'ana', bytes: 1 << 20, ms: 8000 })
+    bench.offer('ana')
+    bench.submit(1)
+    assert.deepEqual(bench.sent('reserve'), [])
+    // And for what is all computing.
+    bench.submit(2, { expectedMs: 60_000, bytes: 1000 })
+    assert.deepEqual(
+      bench.sent('reserve').map(({ to }) => to),
+      ['ana'],
+    )
+  })
+})
+
+describe('a lender that nobody knows', () => {
+  it('gets one unit, the last, and more when it has made it', () => {
+    const bench = busyBuilder()
+    bench.submit(1, { rank: 9 })
+    bench.submit(2, { rank: 5 })
+    bench.offer('ana')
+    const first = bench.award('ana')
+    assert.deepEqual(first.task, taskBytes(2))
+    bench.offer('ana')
+    assert.deepEqual(bench.sent('reserve'), [])
+    bench.done('ana', first)
+    bench.offer('ana')
+    assert.deepEqual(bench.award('ana').task, taskBytes(1))
+  })
+})
