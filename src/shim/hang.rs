@@ -15,8 +15,11 @@ fn mark_of(socket: &Path) -> PathBuf {
 
 /// Whether somebody has waited in vain lately. A time in the future tells nothing.
 pub fn is_marked(socket: &Path) -> bool {
-    let modified = fs::symlink_metadata(mark_of(socket)).and_then(|info| info.modified());
-    let age = modified.ok().and_then(|time| time.elapsed().ok());
+    let info = fs::symlink_metadata(mark_of(socket)).ok();
+    let modified = info
+        .filter(|info| info.is_file())
+        .and_then(|info| info.modified().ok());
+    let age = modified.and_then(|time| time.elapsed().ok());
     age.is_some_and(|age| age < HOLDS)
 }
 

@@ -211,6 +211,8 @@ describe('a compile that the daemon leaves alone ends as with remap flags alone'
   for (const [what, text, code, cases] of sources) {
     test(`whatever the trouble, when the compile ${what}`, async () => {
       const daemon = await bench.listen()
+      // Nobody can leave word that it hangs: each of these is to be told so itself.
+      await mkdir(bench.hangMark)
       await bench.write('src/lib.rs', text)
       const plain = await bench.expected(bench.lib())
       const remapped = await bench.expected([...bench.lib(), ...bench.remaps()])
@@ -220,8 +222,6 @@ describe('a compile that the daemon leaves alone ends as with remap flags alone'
       for (const [name, act] of cases) {
         const out = await bench.write(`target/${ends.length}/x`, '').then(dirname)
         await rm(join(out, 'x'))
-        // A silent one can have come to its end while others had their turn.
-        await rm(bench.hangMark, { force: true })
         const { ended } = bench.start(bench.lib('src/lib.rs', out))
         const peer = await daemon.accept()
         await peer.expect('hello')
