@@ -239,17 +239,29 @@ async function isWritable(path: string): Promise<boolean> {
   }
 }
 
-/** Those of daemons that do not run any more. */
+/** Those of daemons that do not run any more, with whatever may still run in them. */
 async function removeStale(dir: string): Promise<void> {
   for (const name of await readdir(dir)) {
     const pid = Number(/^shoal-guests-(\d+)-/.exec(name)?.[1] ?? process.pid)
     if (isAlive(pid)) continue
     const parent = join(dir, name)
     for (const entry of await readdir(parent, { withFileTypes: true })) {
-      if (entry.isDirectory()) await removeGroup(join(parent, entry.name))
+      if (entry.isDirectory()) await endGroup(join(parent, entry.name))
     }
     await removeGroup(parent)
   }
+}
+
+async function endGroup(dir: string): Promise<void> {
+  const inside = await readFile(join(dir, 'cgroup.procs'), 'latin1').catch(() => '')
+  for (const pid of inside.split('\n').map(Number)) {
+    try {
+      if (pid > 0) process.kill(pid, 'SIGKILL')
+    } catch (error) {
+      if (codeOf(error) !== 'ESRCH' && codeOf(error) !== 'EPERM') throw error
+    }
+  }
+  await removeGroup(dir)
 }
 
 function isAlive(pid: number): boolean {

@@ -26,8 +26,8 @@ const calls = {
 const column = { x64: 0, arm64: 1 } as const
 type Call = readonly [name: keyof typeof calls, ...args: number[]]
 
-const [dropBounding, noNewPrivileges, parentDeathSignal] = [24, 38, 1]
-const [processLimit, killSignal] = [6, 9]
+const [dropBounding, noNewPrivileges] = [24, 38]
+const processLimit = 6
 /** What the program ends with when the kernel refuses one of its calls. */
 const refused = 125
 
@@ -47,11 +47,10 @@ export function entryProgram(arch: EntryArch, { tasks, become }: Entry): Uint8Ar
   if (become !== undefined) {
     const { user, lastCapability } = become
     for (let capability = 0; capability <= lastCapability; capability++) steps.push(['prctl', dropBounding, capability])
-    // What root may is gone with the number, and what it could have left to others after that. Whose end is to end this process
-    // is forgotten then, and said again.
+    // What root may is gone with the number, and what it could have left to others after that.
     steps.push(['setgroups', 0, 0], ['setresgid', user, user, user], ['setresuid', user, user, user])
     steps.push(['capset', base + rightsOffset, base + rightsOffset + 8])
-    steps.push(['prctl', noNewPrivileges, 1, 0, 0, 0], ['prctl', parentDeathSignal, killSignal])
+    steps.push(['prctl', noNewPrivileges, 1, 0, 0, 0])
   }
   const code = arch === 'x64' ? codeX64(steps) : codeArm64(steps)
   const file = Buffer.alloc(codeOffset + code.length)

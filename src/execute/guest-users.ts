@@ -16,14 +16,16 @@ export interface KnownIds {
 
 /**
  * Given to nobody by convention: above what directories of companies hand out (the default of SSSD ends at 2,000,200,000) and
- * below the half of the numbers that some programs take for negative; and a gap that systemd leaves, for containers that know
- * only 65,536. Source: systemd, UIDS-GIDS.
+ * below what systemd keeps for files of others and the half of the numbers that some programs take for negative; and a gap that systemd
+ * leaves, for containers that know only 65,536. Source: systemd, UIDS-GIDS.
  */
 const unused: readonly IdRange[] = [
-  [0x78000000, 0x7fffffff],
-  [60578, 61183],
+  [0x78000000, 0x7ffdffff],
+  [60706, 61183],
 ]
 const [most, least] = [1024, 16]
+/** Of a range, so that two nodes on one machine most likely have others. */
+const share = 8
 
 /**
  * Numbers for users who exist nowhere: so far that two nodes of one machine have others.
@@ -36,7 +38,7 @@ export function chooseIds({ maps, names }: KnownIds): IdRange | undefined {
       (ranges, map) => ranges.flatMap((range) => within(range, map)),
       [whole],
     )) {
-      const count = Math.min(most, Math.floor((last - first + 1) / 2))
+      const count = Math.min(most, Math.floor((last - first + 1) / share))
       if (count < least || taken.some((id) => id >= first && id <= last)) continue
       const start = first + randomInt(last - first + 2 - count)
       return [start, start + count - 1]

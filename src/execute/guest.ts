@@ -164,11 +164,11 @@ class Guest {
     }
   }
 
-  /** All that runs inside but a first process that only waits. */
+  /** All that runs inside but the first process, which only waits. */
   stand(still: boolean): void {
     if (this.#firstPid === undefined || this.#over) return
     // Those that stand still first start nothing after that.
-    const queue = this.#init.setup.asRoot ? [this.#firstPid] : childrenOf(this.#firstPid)
+    const queue = childrenOf(this.#firstPid)
     for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {
       signalTo(pid, still ? 'SIGSTOP' : 'SIGCONT')
       if (this.#init.startsPrograms === true) queue.push(...childrenOf(pid))

@@ -101,6 +101,7 @@ export class Launchers {
   readonly #running = new Set<Launcher>()
   readonly #removals = new Set<Promise<void>>()
   #cancelIdle: (() => void) | undefined
+  #closed = false
 
   constructor(init: LaunchersInit) {
     this.#init = init
@@ -123,7 +124,7 @@ export class Launchers {
 
   /** Sees to it that the next guests need not wait. Best when this one is on its way. */
   refill(limits: GuestLimits): void {
-    while (this.#spares.length < Math.min(maxSpares, this.#running.size)) {
+    while (!this.#closed && this.#spares.length < Math.min(maxSpares, this.#running.size)) {
       const coming = this.#prepare(limits)
       // Whoever takes it finds out.
       coming.catch(() => undefined)
@@ -147,6 +148,7 @@ export class Launchers {
 
   /** Ends those that wait; what guests have stays until they give it back. */
   async close(): Promise<void> {
+    this.#closed = true
     this.#cancelIdle?.()
     this.#dropSpares()
     while (this.#removals.size > 0) await Promise.all(this.#removals)

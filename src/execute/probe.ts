@@ -76,6 +76,8 @@ export async function probe(init: ProbeInit): Promise<Probed> {
     const users = process.getuid?.() === 0 ? GuestUsers.open() : undefined
     // Never as root: of the files, descriptors and processes of this machine, most are root's.
     if (typeof users === 'string') return none(`guests of root's would be root: ${users}`)
+    const missing = users === undefined ? [] : missingRights()
+    if (missing.length > 0) return none(`root may not do here what guests of root's need: ${missing.join(', ')}`)
     const launchersInit = {
       users,
       groups: undefined,
@@ -120,6 +122,18 @@ function remarkOn({ asRoot, disableUserns, entry }: SandboxSetup): string {
   if (!asRoot && !disableUserns) remarks.push('further user namespaces are closed by the system call filter alone')
   if (entry === undefined) remarks.push('threads of a guest are not limited by itself')
   return remarks.join('; ')
+}
+
+/** What it takes to make a guest somebody else, to watch it and to end it; by number as Linux has them. */
+const rights = {
+  ...{ CAP_CHOWN: 0, CAP_DAC_OVERRIDE: 1, CAP_FOWNER: 3, CAP_KILL: 5, CAP_SETGID: 6, CAP_SETUID: 7, CAP_SETPCAP: 8 },
+  ...{ CAP_SYS_PTRACE: 19, CAP_SYS_ADMIN: 21 },
+} as const
+
+function missingRights(): string[] {
+  const [, digits = '0'] = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? []
+  const has = BigInt(`0x${digits}`)
+  return Object.entries(rights).flatMap(([name, bit]) => (((has >> BigInt(bit)) & 1n) === 1n ? [] : [name]))
 }
 
 function lastCapability(): number {

@@ -28,9 +28,10 @@ export interface SandboxInit {
 export function sandboxOptions(init: SandboxInit, { disableUserns, asRoot }: SandboxSetup): string[] {
   const options = ['--unshare-pid', '--unshare-net', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try']
   if (asRoot) {
-    // What bubblewrap would leave as the first process is root's: so the guest is the first one itself, and has become another
-    // user, with the three rights that this takes, before the program is started that it is to run.
-    options.push('--as-pid-1', '--cap-drop', 'ALL')
+    // The first process inside stays bubblewrap's own, root's and without any right: the kernel ends it with this node, and with
+    // it all others, and only one that is root's lets itself be ended so. The guest has become another user, with the three
+    // rights that this takes, before the program is started that it is to run.
+    options.push('--cap-drop', 'ALL')
     for (const right of ['SETUID', 'SETGID', 'SETPCAP']) options.push('--cap-add', `CAP_${right}`)
   } else {
     options.push('--unshare-user', '--uid', '1000', '--gid', '1000', '--cap-drop', 'ALL')

@@ -60,7 +60,7 @@ const bombs: Record<string, Bomb> = {
     limits: { outBytes: 64 * MiB },
   },
   one_file: {
-    body: `let path = format!("{}/large", out()); ${file('')} loop { std::io::Write::write_all(&mut &file, &vec![1; 4 << 20]).unwrap() }`,
+    body: `let path = format!("{}/large", out()); ${file('')} loop { if std::io::Write::write_all(&mut &file, &vec![1; 4 << 20]).is_err() { forever() } }`,
     limits: { outBytes: 32 * MiB },
     refused: true,
   },
