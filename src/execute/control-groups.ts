@@ -245,10 +245,19 @@ async function removeStale(dir: string): Promise<void> {
     const pid = Number(/^shoal-guests-(\d+)-/.exec(name)?.[1] ?? process.pid)
     if (isAlive(pid)) continue
     const parent = join(dir, name)
-    for (const entry of await readdir(parent, { withFileTypes: true })) {
-      if (entry.isDirectory()) await endGroup(join(parent, entry.name))
-    }
+    for (const group of await groupsIn(parent)) await endGroup(group)
     await removeGroup(parent)
+  }
+}
+
+/** None when another node that has just started was quicker. */
+async function groupsIn(parent: string): Promise<string[]> {
+  try {
+    const entries = await readdir(parent, { withFileTypes: true })
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(parent, name))
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return []
+    throw error
   }
 }
 
