@@ -114,7 +114,7 @@ export class Builder {
         break
       }
       case 'moved':
-        this.#links.moved(input.peer, input.bytes, input.ms)
+        this.#links.moved(input.peer, input.bytes, input.ms, this.#reservations.answerMs(input.peer))
         break
       case 'building':
         this.#building(now, input.build, input.active)
@@ -302,8 +302,8 @@ export class Builder {
   #read(now: number, attempt: Attempt, { cpuMs, fetchedBytes, fetchMs }: Progress | Done): void {
     const { peer, gauge } = attempt
     const bytes = Number(fetchedBytes)
-    const answerMs = this.#reservations.answerMs(peer) ?? 0
-    if (bytes > gauge.fetchedBytes) this.#links.moved(peer, bytes, Math.max(fetchMs / 2, fetchMs - answerMs))
+    const delay = this.#reservations.answerMs(peer)
+    if (bytes > gauge.fetchedBytes) this.#links.moved(peer, bytes, Math.max(fetchMs / 2, fetchMs - (delay ?? 0)), delay)
     gauge.read(now, { cpuMs, fetchedBytes: bytes, fetchMs })
     this.#pace.saw(attempt, now)
   }

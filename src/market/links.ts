@@ -4,6 +4,8 @@ import type { Task } from './task.ts'
 /** Of a link whose speed nobody has measured: what is under way during one round trip, and at most. */
 const windowBytes = 64 << 10
 const mostBytesPerMs = 50_000
+/** A link whose round trip is below that is no long one. */
+export const nearMs = 20
 /** Transfers of fewer bytes say more about delays than about the link. */
 const leastBytes = 32 << 10
 /** Of a new measurement that moved a mebibyte; smaller ones count less. */
@@ -40,14 +42,19 @@ export class Links {
     this.#refusedUntil.delete(peer)
   }
 
-  /** Bytes have come or gone. @param ms without the delay of a round trip; 0 when they were there already */
-  moved(peer: string, bytes: number, ms: number): void {
+  /**
+   * Bytes have come or gone. Over a link without much delay the first measurement counts no more than any other: what a small transfer
+   * took there says more about who was busy.
+   * @param ms without the delay of a round trip; 0 when they were there already
+   * @param answerMs as for `movingMs`
+   */
+  moved(peer: string, bytes: number, ms: number, answerMs: number = nearMs): void {
     const coming = this.#coming.get(peer)
     if (coming && coming.bytes > bytes) coming.bytes -= bytes
     else this.#coming.delete(peer)
     if (bytes < leastBytes || ms <= 0) return
     const measured = bytes / Math.max(1, ms)
-    const known = this.#bytesPerMs.get(peer)
+    const known = this.#bytesPerMs.get(peer) ?? (answerMs < nearMs ? usualRate(answerMs) : undefined)
     const share = weight * Math.min(1, bytes / (1 << 20))
     // In between of a fast and a slow one most of the time is the slow one's.
     const inverse = known === undefined ? 1 / measured : (1 - share) / known + share / measured
@@ -59,11 +66,9 @@ export class Links {
   }
 
   /** @param answerMs what a frame and its answer take; undefined when that is not known */
-  movingMs(peer: string, bytes: number, answerMs = 1): number {
+  movingMs(peer: string, bytes: number, answerMs?: number): number {
     const ahead = this.#coming.get(peer)?.bytes ?? 0
-    return (
-      (ahead + bytes) / (this.#bytesPerMs.get(peer) ?? Math.min(mostBytesPerMs, windowBytes / Math.max(1, answerMs)))
-    )
+    return (ahead + bytes) / (this.#bytesPerMs.get(peer) ?? usualRate(answerMs))
   }
 
   /** From the award until all that came out is here, without the compile itself. */
@@ -85,6 +90,11 @@ export class Links {
   isRefused(peer: string, now: number): boolean {
     return (this.#refusedUntil.get(peer)?.until ?? now) > now
   }
+}
+
+/** Bytes per millisecond of a link of which no more is known than its delay. */
+function usualRate(answerMs = 1): number {
+  return Math.min(mostBytesPerMs, windowBytes / Math.max(1, answerMs))
 }
 
 /** What has to be moved for a unit, there and back. */

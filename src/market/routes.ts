@@ -1,6 +1,6 @@
 import type { Breakers } from './breaker.ts'
 import type { Builds } from './builds.ts'
-import type { Links } from './links.ts'
+import { type Links, nearMs } from './links.ts'
 import type { OfferBook } from './offers.ts'
 import type { Pace, Times } from './pace.ts'
 import type { Reservations } from './reservations.ts'
@@ -23,7 +23,6 @@ export interface RoutesNeeds {
 const [fairCostMs, fairCost] = [100, 0.35]
 /** Where it costs more, its result has to come sooner than from here by this share. */
 const gainLeast = 0.05
-const nearMs = 20
 
 /** Which units may go to which lenders, and are worth sending there. */
 export class Routes {
