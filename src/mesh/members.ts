@@ -16,7 +16,7 @@ import {
 import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
-import { type Identity, loadFormerKeys } from './identity.ts'
+import type { Identity } from './identity.ts'
 import { Listeners } from './listeners.ts'
 import { byAdministrators, checkMayReissue, provenInviter } from './people.ts'
 import { loadRootKey } from './root-key.ts'
@@ -34,8 +34,6 @@ const serialBytes = 16
 /** Who belongs to the mesh, as this node knows it, and what this node may do about it. Kept in `STATE/roster`. */
 export class Members {
   readonly roster: Roster
-  /** The keys that this node had before. */
-  readonly formerKeys: readonly Uint8Array[]
   readonly #needs: MembersNeeds
   readonly #stateDir: string
   readonly #key: SigningKey
@@ -52,14 +50,13 @@ export class Members {
   private constructor(
     needs: MembersNeeds,
     stateDir: string,
-    keys: { own: SigningKey; former: Uint8Array[]; root?: SigningKey },
+    keys: { own: SigningKey; root?: SigningKey },
     roster: Roster,
   ) {
     this.#needs = needs
     this.#stateDir = stateDir
     this.#key = keys.own
     this.#root = keys.root
-    this.formerKeys = keys.former
     this.roster = roster
     this.#latest = roster.latestOf(keys.own.publicKey)
     this.#changes = new Listeners(needs.log)
@@ -79,8 +76,7 @@ export class Members {
     }
     const root = await loadRootKey(stateDir)
     const isRoot = root !== undefined && sameBytes(root.publicKey, roster.genesis.body.root)
-    const former = await loadFormerKeys(stateDir)
-    const keys = { own: signingKeyOf(identity), former, ...(isRoot ? { root } : {}) }
+    const keys = { own: signingKeyOf(identity), ...(isRoot ? { root } : {}) }
     return new Members(needs, stateDir, keys, roster)
   }
 
