@@ -4,23 +4,16 @@ import { peerIdFromPublicKey, peerIdFromString } from '@libp2p/peer-id'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import {
-  type Certificate,
-  type Issuer,
-  issueCertificate,
-  mayGrant,
-  needsRenewal,
-  powerOf,
-  renew,
-} from './certificate.ts'
+import { type Certificate, type Issuer, issueCertificate, mayGrant, needsRenewal, powerOf } from './certificate.ts'
 import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
 import type { Identity } from './identity.ts'
 import { Listeners } from './listeners.ts'
-import { byAdministrators, checkMayReissue, provenInviter } from './people.ts'
+import type { MemberView } from './member-view.ts'
+import { checkMayReissue, reissue } from './people.ts'
 import { loadRootKey } from './root-key.ts'
-import type { MemberView, Roster } from './roster.ts'
+import type { Roster } from './roster.ts'
 import { loadRoster, saveRoster } from './roster-file.ts'
 import { sameBytes } from './statement.ts'
 
@@ -230,7 +223,7 @@ export class Members {
   #isDue(key: Uint8Array, toAdministrator: boolean): boolean {
     const all = this.roster.certificatesOf(key, this.now)
     const power = powerOf(all[0].body.roles)
-    const counted = toAdministrator ? byAdministrators(this.roster, all, this.now) : all
+    const counted = toAdministrator ? this.roster.lines(this.now).byAdministrators(all) : all
     return counted.every(
       (certificate) => powerOf(certificate.body.roles) < power || needsRenewal(certificate, this.now),
     )
@@ -286,7 +279,7 @@ export class Members {
     checkMayReissue(this.roster, issuer, key, this.now)
     const certificate = this.roster.certificateOf(key, this.now)
     const named = { ...certificate, body: { ...certificate.body, name } }
-    await this.say([renew(named, issuer, this.now, serial(), provenInviter(this.roster, key, this.now))])
+    await this.say([reissue(this.roster, named, issuer, this.now, serial())])
   }
 
   /** Waits until everything is on the disk. */

@@ -111,8 +111,15 @@ export class Judge {
     const { members } = this.#needs
     if (sameBytes(signer, members.key)) return { people: new Set([hex(signer)]), name: '', isCi: false, isSelf: true }
     const { name, roles } = members.roster.verify(signer, members.now)
-    const people = peopleBehind(members.roster, signer, members.now)
-    return { people, name, isCi: roles.includes('ci'), isSelf: false }
+    return {
+      // Looked for only where somebody counts.
+      get people() {
+        return peopleBehind(members.roster, signer, members.now)
+      },
+      name,
+      isCi: roles.includes('ci'),
+      isSelf: false,
+    }
   }
 
   /** Claims kept here that count, of an action (hex). */
