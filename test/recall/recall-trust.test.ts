@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
 import { bindTo } from '../../src/recall/evidence.ts'
-import type { Policy } from '../../src/recall/policy.ts'
+import type { Policy, Witness } from '../../src/recall/policy.ts'
 import type { Holding } from '../../src/recall/recall.ts'
 import type { SignedClaim } from '../../src/recall/signed-claim.ts'
 import { cidOf, digestOf, hexOf } from '../../src/wire/cid.ts'
@@ -61,6 +61,27 @@ test('a policy that wants more than one word refuses until there are enough', as
     const found = await recall.mesh(planned, place, { ...options, policies: [{ kind: 'team' }, policy] })
     assert.equal(found && ('refused' in found ? found.refused : 'used'), expected, JSON.stringify(policy))
   }
+})
+
+test('who is behind a word is looked for only where people are counted', async () => {
+  const lookedFor = async (policies: Policy[]): Promise<number> => {
+    const { recall, judge } = node([holding([court.claim(court.mesh.ann, result, reads)])])
+    let count = 0
+    const witness = judge.witness.bind(judge)
+    judge.witness = (claim) => {
+      const { name, isCi, isSelf, ...found } = Object.getOwnPropertyDescriptors(witness(claim))
+      const people = found.people.get ?? (() => new Set<string>())
+      const get = (): ReadonlySet<string> => {
+        count += 1
+        return people()
+      }
+      return Object.defineProperties({} as Witness, { name, isCi, isSelf, people: { get } })
+    }
+    await recall.mesh(planned, place, { ...options, policies })
+    return count
+  }
+  assert.equal(await lookedFor([{ kind: 'team' }]), 0)
+  assert.ok((await lookedFor([{ kind: 'quorum', people: 2 }])) > 0)
 })
 
 test('what bears a key that the node has no more is not its own, whatever was made of it', async () => {
