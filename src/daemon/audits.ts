@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../base/clock.ts'
 import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { defaultLimits } from '../execute/limits.ts'
 import { Rest, type RestNeeds } from './rest.ts'
 import { type Case, type Rerun, tryCase, type Verdict } from './verdict.ts'
 
@@ -24,7 +25,7 @@ export interface AuditsNeeds extends RestNeeds {
 
 /** Tasks of others that run here. */
 export interface Guests {
-  /** But for them the machine is quiet. */
+  /** Whether its owner leaves the machine quiet: what runs here are guests or nothing. */
   areAll(): boolean
   /** Whether no more of them come; those that are there run to their end. */
   hold(isHeld: boolean): void
@@ -37,7 +38,9 @@ export interface AuditsInit {
 
 /** Whoever has a task here at all times would have nothing tried: when an audit has waited for so long, no more of them come … */
 const patienceMs = 5 * 60_000
-/** … until one was run, and for no longer than this before it begins. */
+/** … until one was run: those that are there have so long to end as any task has … */
+const mostGuestMs = defaultLimits.wallMs
+/** … and when they have, it begins within this, or something else keeps it. */
 const mostHeldMs = 60_000
 
 const maxWaiting = 512
@@ -58,7 +61,7 @@ export class Audits {
   #stopped = false
   /** Since then none was run, though one waits. */
   #idleSince = 0
-  #heldSince: number | undefined
+  #heldUntil: number | undefined
   readonly #counts = { run: 0, agreed: 0, unsteady: 0, disagreed: 0, open: 0 }
 
   constructor(needs: AuditsNeeds, { quietMs = 3000 }: AuditsInit = {}) {
@@ -110,20 +113,23 @@ export class Audits {
 
   /** Makes room for one of those that wait, when others leave none. */
   #makeRoom(): void {
-    const { clock, guests } = this.#needs
+    const { clock, guests, isQuiet } = this.#needs
     const now = clock.now()
-    if (this.#heldSince !== undefined) {
-      if (now - this.#heldSince >= mostHeldMs) this.#letGo()
-    } else if (now - this.#idleSince >= patienceMs && guests.areAll()) {
-      this.#heldSince = now
+    // Where it is the owner that leaves no rest, nothing is gained by keeping others away.
+    const areThere = guests.areAll() && !isQuiet()
+    if (this.#heldUntil !== undefined) {
+      if (!areThere) this.#heldUntil = Math.min(this.#heldUntil, now + mostHeldMs)
+      if (now >= this.#heldUntil) this.#letGo()
+    } else if (now - this.#idleSince >= patienceMs && areThere) {
+      this.#heldUntil = now + mostGuestMs
       guests.hold(true)
     }
   }
 
   #letGo(): void {
     this.#idleSince = this.#needs.clock.now()
-    if (this.#heldSince === undefined) return
-    this.#heldSince = undefined
+    if (this.#heldUntil === undefined) return
+    this.#heldUntil = undefined
     this.#needs.guests.hold(false)
   }
 

@@ -13,13 +13,20 @@ const maxKnown = 1 << 15
 /** Blocks that are named of one action key: of its last results. */
 const maxMade = 64
 const maxUses = 1024
-const maxRecordBytes = 128 * 1024
+/** Checkouts of one package; of more the last ones. */
+const maxDirs = 8
+const maxRecordBytes = 256 * 1024
 
 const digest = z.string().length(64)
 const recordSchema = z.strictObject({
   v: z.literal(1),
   /** Of the package, absolute. */
   dir: z.string().max(8192),
+  /** Other checkouts of it that gave the same action. */
+  also: z
+    .array(z.string().max(8192))
+    .max(maxDirs - 1)
+    .optional(),
   /** Hex: results and their outputs. */
   made: z.array(digest).max(maxMade),
   /** Hex: libraries that it was made from. */
@@ -69,14 +76,16 @@ export class Origins {
     const name = hexOf(key)
     const before = this.#known.get(name)
     const [first] = result.outputs
-    if (before !== undefined && before.dir === dir && (first === undefined || before.made.includes(hexOf(first.cid))))
+    const dirs = before === undefined ? [] : dirsOf(before)
+    if (before !== undefined && dirs.includes(dir) && (first === undefined || before.made.includes(hexOf(first.cid))))
       return
     if (source.root === 'registry' || source.root === 'git') return
     const cids: CID[] = [encodeResult(result).cid, ...result.outputs.map(({ cid }) => cid)]
     const made = [...new Set([...cids.map(hexOf), ...(before?.made ?? [])])].slice(0, maxMade)
     const libraries = dependencies.map(({ cid }) => hexOf(cid))
     const uses = [...new Set([...libraries, ...(before?.uses ?? [])])].slice(0, maxUses)
-    const origin: Origin = { v: 1, dir, made, uses }
+    const also = dirs.filter((other) => other !== dir).slice(0, maxDirs - 1)
+    const origin: Origin = { v: 1, dir, also, made, uses }
     this.#learn(name, origin)
     await this.#datastore.put(keyOf(name), encodeCbor(origin).bytes)
     for (const oldest of this.#known.keys()) {
@@ -105,8 +114,7 @@ export class Origins {
     const origin = this.#known.get(key)
     if (origin === undefined) return
     this.#known.delete(key)
-    this.#dirs.get(origin.dir)?.delete(key)
-    if (this.#dirs.get(origin.dir)?.size === 0) this.#dirs.delete(origin.dir)
+    this.#leave(key, origin)
     for (const block of origin.uses) {
       this.#users.get(block)?.delete(key)
       if (this.#users.get(block)?.size === 0) this.#users.delete(block)
@@ -116,12 +124,22 @@ export class Origins {
 
   #learn(key: string, origin: Origin): void {
     const before = this.#known.get(key)
-    if (before !== undefined) this.#dirs.get(before.dir)?.delete(key)
+    if (before !== undefined) this.#leave(key, before)
     this.#known.delete(key)
     this.#known.set(key, origin)
-    this.#dirs.set(origin.dir, (this.#dirs.get(origin.dir) ?? new Set()).add(key))
+    for (const dir of dirsOf(origin)) this.#dirs.set(dir, (this.#dirs.get(dir) ?? new Set()).add(key))
     for (const block of origin.uses) this.#users.set(block, (this.#users.get(block) ?? new Set()).add(key))
   }
+
+  #leave(key: string, origin: Origin): void {
+    for (const dir of dirsOf(origin)) {
+      this.#dirs.get(dir)?.delete(key)
+      if (this.#dirs.get(dir)?.size === 0) this.#dirs.delete(dir)
+    }
+  }
 }
+
+/** The latest first. */
+const dirsOf = ({ dir, also = [] }: Origin): string[] => [dir, ...also]
 
 const keyOf = (name: string): Key => new Key(prefix + name, false)

@@ -77,14 +77,18 @@ export class PrivateUnits {
     if (planned.shareable) await this.#origins.note(planned, result)
   }
 
-  /** Takes back what was kept and given to others of these directories, before they were private, and what was made from that. */
+  /**
+   * Takes back what was kept and given to others of these directories, before they were private, and what was made from that. Where it comes
+   * from is forgotten last: whatever interrupts this, the next one finds all of it again.
+   */
   async *#takeBack(dirs: readonly string[]): AsyncGenerator<string, void, void> {
-    for (const { key, blocks } of this.#origins.from(dirs)) {
+    const kept = this.#origins.from(dirs)
+    for (const { key, blocks } of kept) {
       for (const block of blocks) await this.#mark('block', block)
       await this.#mark('key', key)
-      await this.#origins.forget(key)
       yield key
     }
+    for (const { key } of kept) await this.#origins.forget(key)
   }
 
   /** What is kept of an action key (hex) is for this node alone. */

@@ -137,7 +137,7 @@ export class Trust {
     { result, looked }: Accepted,
     makeAgain?: MakeAgain,
   ): Promise<void> {
-    if (claim === undefined || this.judge.isOurs(claim)) return
+    if (claim === undefined || this.judge.isOwn(claim)) return
     const signer = peerIdOf(claim.body.signer)
     this.standings.accepted(signer)
     const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0, lies: [] }
@@ -179,7 +179,7 @@ export class Trust {
 
   /** Who is behind a claim; undefined for this node itself. */
   giver(claim: SignedClaim): string | undefined {
-    return this.judge.isOurs(claim) ? undefined : peerIdOf(claim.body.signer)
+    return this.judge.isOwn(claim) ? undefined : peerIdOf(claim.body.signer)
   }
 
   /** Of a unit that was linked here of objects that this node has made as well: its word on the whole. Else the claims as they are. */
@@ -190,7 +190,7 @@ export class Trust {
     made: { result: Result; reads: ReadSet },
   ): Promise<readonly SignedClaim[]> {
     const [about] = claims
-    if (about === undefined || about.body.action.equals(planned.key) || !this.judge.isOurs(about)) return claims
+    if (about === undefined || about.body.action.equals(planned.key) || !this.judge.isOwn(about)) return claims
     if (!isBound(made.reads)) return await this.made(planned, lent, { ...made, disputed: [] })
     await this.madeHere(planned, made)
     return []

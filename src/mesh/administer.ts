@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { type Certificate, type Issuer, mayGrant, type Role, renew, roleOrder } from './certificate.ts'
+import { type Certificate, type Issuer, mayGrant, type Role, roleOrder } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
 import { kick } from './kick.ts'
+import type { MemberView } from './member-view.ts'
 import type { Members } from './members.ts'
 import { keyOf, serial } from './members.ts'
-import { checkMayReissue, provenInviter } from './people.ts'
+import { checkMayReissue, reissue } from './people.ts'
 import { leave, type Revocation } from './revocation.ts'
-import type { MemberView } from './roster.ts'
 import { sameBytes } from './statement.ts'
 
 /** What people may grant by one word; each has what is before it as well. */
@@ -150,8 +150,7 @@ export async function promote(members: Members, member: MemberView, grant: Grant
   const roles = [...member.roles, ...more]
   const named = { ...certificate, body: { ...certificate.body, name: member.name, roles } }
   checkMayReissue(roster, members.highestIssuer(), member.key, now)
-  const inviter = provenInviter(roster, member.key, now)
-  await members.say([renew(named, members.highestIssuer(), now, serial(), inviter)])
+  await members.say([reissue(roster, named, members.highestIssuer(), now, serial())])
 }
 
 /** Says in advance, and in words, what every other member would refuse. @throws ShoalError ERR_ROLE */

@@ -20,7 +20,7 @@ import {
   signStatement,
   timeSchema,
 } from './statement.ts'
-import { checkFollows, type Follows, followsSchema } from './succession.ts'
+import { before, checkFollows, type Follows, followsSchema } from './succession.ts'
 
 /** From the least to the most powerful; certificates list them in this order. */
 export const roleOrder = ['member', 'lender', 'ci', 'inviter', 'admin'] as const
@@ -52,7 +52,7 @@ export interface CertificateBody {
   invitedBy: Uint8Array
   /** 16 random bytes. */
   serial: Uint8Array
-  /** The key that the member had before, through all renewals; absent when this is its first. */
+  /** The first key that the member had, through all renewals; absent when this is it. Only of administrators and the root. */
   follows?: Follows | undefined
 }
 
@@ -117,7 +117,7 @@ export interface CertificateInit {
   /** Default: the longest that this issuer may grant. */
   lifetimeMs?: number
   invite?: Uint8Array | null
-  /** Default: the issuer. */
+  /** Default: the issuer, by its first key. */
   invitedBy?: Uint8Array
   /** 16 random bytes. */
   serial: Uint8Array
@@ -141,7 +141,7 @@ export function issueCertificate(issuer: Issuer, init: CertificateInit, now: num
     notBefore: now,
     notAfter: now + (init.lifetimeMs ?? (isLong ? adminLifetimeMs : lifetimeMs)),
     invite: init.invite ?? null,
-    invitedBy: init.invitedBy ?? issuer.key.publicKey,
+    invitedBy: init.invitedBy ?? issuer.certificate?.body.follows?.key ?? issuer.key.publicKey,
     serial: init.serial,
     ...(init.follows === undefined ? {} : { follows: init.follows }),
   }
@@ -157,7 +157,7 @@ export function needsRenewal(certificate: SignedCertificate, now: number): boole
 }
 
 /**
- * The same subject, name, roles, invitation and key before, valid from `now` on.
+ * The same subject, name, roles and invitation, valid from `now` on; from an administrator also the same key before.
  * @param invitedBy who has let the member in, as far as the issuer can prove it. Default: what the certificate says
  * @throws ShoalError ERR_EXPIRED for a certificate that is over; ERR_ROLE when the issuer may not grant what it says.
  */
@@ -170,7 +170,8 @@ export function renew(
 ): Certificate {
   checkTime(certificate.body, now)
   const { subject, name, roles, invite, follows } = certificate.body
-  return issueCertificate(issuer, { subject, name, roles, invite, invitedBy, serial, follows }, now)
+  const kept = mayGrant(issuer.certificate?.body.roles ?? roleOrder, 'admin') ? follows : undefined
+  return issueCertificate(issuer, { subject, name, roles, invite, invitedBy, serial, follows: kept }, now)
 }
 
 export const certificateShape = { type: 'certificate', body: certificateSchema, link: certificateSchema } as const
@@ -280,8 +281,12 @@ function checkGrant(
   if (ancestors.some((key) => sameBytes(key, body.subject))) {
     throw new ShoalError('ERR_ROLE', 'a key cannot vouch for itself')
   }
-  if (body.follows !== undefined && sameBytes(body.follows.key, body.subject)) {
+  const { follows } = body
+  if (follows !== undefined && [follows.key, before(follows)].some((key) => sameBytes(key, body.subject))) {
     throw new ShoalError('ERR_ROLE', 'a key cannot follow itself')
+  }
+  if (follows !== undefined && !mayGrant(issuer.roles, 'admin')) {
+    throw new ShoalError('ERR_ROLE', 'only an administrator can say which key another one follows')
   }
   const refused = body.roles.find((role) => !mayGrant(issuer.roles, role))
   if (refused !== undefined) throw new ShoalError('ERR_ROLE', `the issuer may not make a ${refused}`)

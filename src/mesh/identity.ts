@@ -77,27 +77,8 @@ export async function makeNextIdentity(stateDir: string, machineIdFile = '/etc/m
   return (await loadNextIdentity(stateDir)) ?? (await makeKey(nextKeyFile(stateDir), await machineMark(machineIdFile)))
 }
 
-/**
- * The public keys that this node had before, the oldest first, 32 bytes each: what it has signed with them stays its own word for itself. Nobody
- * else can add to them, as to what certificates say.
- * @throws as `loadIdentity`
- */
-export async function loadFormerKeys(stateDir: string): Promise<Uint8Array[]> {
-  try {
-    const lines = (await readPrivateFile(formerKeysFile(stateDir), maxFormerBytes)).split('\n')
-    return lines.filter((line) => /^[0-9a-f]{64}$/.test(line)).map((line) => new Uint8Array(Buffer.from(line, 'hex')))
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return []
-    throw error
-  }
-}
-
-/** From now on it is the key, in one step; of the one before only the public half is kept. @throws as `loadIdentity` */
+/** From now on it is the key, in one step; the one before is gone. @throws the system's own errors */
 export async function takeNextIdentity(stateDir: string): Promise<void> {
-  const before = (await loadIdentity(stateDir)).privateKey.publicKey.raw
-  const known = (await loadFormerKeys(stateDir)).filter((key) => Buffer.compare(key, before) !== 0)
-  const lines = [...known, before].slice(-maxFormer).map((key) => `${Buffer.from(key).toString('hex')}\n`)
-  await writeDurably(formerKeysFile(stateDir), lines.join(''))
   await writeDurably(keyFile(stateDir), await readPrivateFile(nextKeyFile(stateDir), maxKeyBytes))
   await removeDurably(nextKeyFile(stateDir))
 }
@@ -106,10 +87,6 @@ export async function takeNextIdentity(stateDir: string): Promise<void> {
 export async function putKeyAside(stateDir: string, label: string): Promise<void> {
   await rename(keyFile(stateDir), `${keyFile(stateDir)}.${label}`)
 }
-
-const formerKeysFile = (stateDir: string): string => join(stateDir, 'identity.former')
-const maxFormer = 64
-const maxFormerBytes = maxFormer * 65
 
 const keyFile = (stateDir: string): string => join(stateDir, 'identity.key')
 

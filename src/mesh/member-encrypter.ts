@@ -4,7 +4,7 @@ import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Greeted } from './clone-watch.ts'
 import { type Encrypter, encryption } from './encryption.ts'
 import { decodeHello, decodeVerdict, encodeHello, encodeVerdict, maxHelloBytes, maxVerdictBytes } from './hello.ts'
-import type { MemberView } from './roster.ts'
+import type { MemberView } from './member-view.ts'
 import { Talk } from './talk.ts'
 
 export const memberProtocol = '/shoal/member/1.0.0'

@@ -4,23 +4,16 @@ import { peerIdFromPublicKey, peerIdFromString } from '@libp2p/peer-id'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import {
-  type Certificate,
-  type Issuer,
-  issueCertificate,
-  mayGrant,
-  needsRenewal,
-  powerOf,
-  renew,
-} from './certificate.ts'
+import { type Certificate, type Issuer, issueCertificate, mayGrant, needsRenewal, powerOf } from './certificate.ts'
 import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
-import { type Identity, loadFormerKeys } from './identity.ts'
+import type { Identity } from './identity.ts'
 import { Listeners } from './listeners.ts'
-import { byAdministrators, checkMayReissue, provenInviter } from './people.ts'
+import type { MemberView } from './member-view.ts'
+import { checkMayReissue, reissue } from './people.ts'
 import { loadRootKey } from './root-key.ts'
-import type { MemberView, Roster } from './roster.ts'
+import type { Roster } from './roster.ts'
 import { loadRoster, saveRoster } from './roster-file.ts'
 import { sameBytes } from './statement.ts'
 
@@ -34,8 +27,6 @@ const serialBytes = 16
 /** Who belongs to the mesh, as this node knows it, and what this node may do about it. Kept in `STATE/roster`. */
 export class Members {
   readonly roster: Roster
-  /** The keys that this node had before. */
-  readonly formerKeys: readonly Uint8Array[]
   readonly #needs: MembersNeeds
   readonly #stateDir: string
   readonly #key: SigningKey
@@ -52,14 +43,13 @@ export class Members {
   private constructor(
     needs: MembersNeeds,
     stateDir: string,
-    keys: { own: SigningKey; former: Uint8Array[]; root?: SigningKey },
+    keys: { own: SigningKey; root?: SigningKey },
     roster: Roster,
   ) {
     this.#needs = needs
     this.#stateDir = stateDir
     this.#key = keys.own
     this.#root = keys.root
-    this.formerKeys = keys.former
     this.roster = roster
     this.#latest = roster.latestOf(keys.own.publicKey)
     this.#changes = new Listeners(needs.log)
@@ -79,8 +69,7 @@ export class Members {
     }
     const root = await loadRootKey(stateDir)
     const isRoot = root !== undefined && sameBytes(root.publicKey, roster.genesis.body.root)
-    const former = await loadFormerKeys(stateDir)
-    const keys = { own: signingKeyOf(identity), former, ...(isRoot ? { root } : {}) }
+    const keys = { own: signingKeyOf(identity), ...(isRoot ? { root } : {}) }
     return new Members(needs, stateDir, keys, roster)
   }
 
@@ -234,7 +223,7 @@ export class Members {
   #isDue(key: Uint8Array, toAdministrator: boolean): boolean {
     const all = this.roster.certificatesOf(key, this.now)
     const power = powerOf(all[0].body.roles)
-    const counted = toAdministrator ? byAdministrators(this.roster, all, this.now) : all
+    const counted = toAdministrator ? this.roster.lines(this.now).byAdministrators(all) : all
     return counted.every(
       (certificate) => powerOf(certificate.body.roles) < power || needsRenewal(certificate, this.now),
     )
@@ -290,7 +279,7 @@ export class Members {
     checkMayReissue(this.roster, issuer, key, this.now)
     const certificate = this.roster.certificateOf(key, this.now)
     const named = { ...certificate, body: { ...certificate.body, name } }
-    await this.say([renew(named, issuer, this.now, serial(), provenInviter(this.roster, key, this.now))])
+    await this.say([reissue(this.roster, named, issuer, this.now, serial())])
   }
 
   /** Waits until everything is on the disk. */

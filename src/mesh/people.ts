@@ -1,103 +1,70 @@
-import { codeOf, ShoalError } from '../base/errors.ts'
-import { type Certificate, type Issuer, mayGrant } from './certificate.ts'
+import { ShoalError } from '../base/errors.ts'
+import { type Certificate, type CertificateBody, type Issuer, lifetimeMs, mayGrant, renew } from './certificate.ts'
+import type { Lines } from './lines.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
+import type { Consent, Follows } from './succession.ts'
 
-/** Longer than any chain of certificates; of keys that followed each other no more are looked through. */
-const maxSteps = 16
+/** So many keys of one member may have been certified lately beside the one that is to be followed. */
+const maxFormer = 4
 
 /**
  * Who may be behind a key, as far as the mesh can tell. Whoever an administrator let in stands for itself; a key that follows another
- * stands for whom that one stood for; whom anybody else let in may be a second machine of that one, or made up by it. What an inviter
+ * is the same as the first one of its line; whom anybody else let in may be a second machine of that one, or made up by it. What an inviter
  * says of where somebody comes from can only add to this. Two keys that have one of these in common may be one person's.
  * @returns hex of keys, at least one
  * @throws ShoalError as `Roster.verify` when the key is no member's
  */
 export function peopleBehind(roster: Roster, key: Uint8Array, now: number): ReadonlySet<string> {
   roster.verify(key, now)
-  const seen = new Set<string>()
+  const lines = roster.lines(now)
+  const known = lines.people.get(hex(key)) ?? search(lines, key)
+  lines.people.set(hex(key), known)
+  return known
+}
+
+function search(lines: Lines, key: Uint8Array): ReadonlySet<string> {
+  const seen = new Set(lines.of(key))
   const people = new Set<string>()
-  const open = [key]
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    if (seen.has(hex(next))) continue
-    seen.add(hex(next))
-    const origins = seen.size > maxSteps ? [] : originsOf(roster, next, now)
-    if (origins.length === 0) people.add(hex(next))
-    open.push(...origins)
+  for (const line of seen) {
+    const origins = originsOf(lines, line)
+    if (origins.length === 0) people.add(line)
+    for (const origin of origins) seen.add(origin)
   }
   // Those that have let each other in.
   return people.size === 0 ? seen : people
 }
 
-/** Where somebody comes from who does not stand for itself. */
-function originsOf(roster: Roster, key: Uint8Array, now: number): Uint8Array[] {
-  return testimonies(roster, key, now).flatMap((certificate) => {
-    const { invitedBy, issuer, follows } = certificate.body
-    const said = [invitedBy, issuer].filter((by) => !sameBytes(by, key) && !isVouching(roster, certificate, by, now))
-    return follows === undefined ? said : [follows.key, ...said]
+/** The lines from which one comes that does not stand for itself. */
+function originsOf(lines: Lines, line: string): string[] {
+  const said = testimonies(lines, line).flatMap((certificate) => {
+    const { invitedBy, issuer } = certificate.body
+    return [invitedBy, issuer].filter((by) => !lines.isVouching(certificate, by))
   })
+  return said.flatMap((by) => lines.of(by)).filter((origin) => origin !== line)
 }
 
-/** The certificates of a key from which it follows where it comes from: where administrators have said it, those of all others are nothing. */
-function testimonies(roster: Roster, key: Uint8Array, now: number): Certificate[] {
-  const all = known(roster, key, now)
-  const proven = byAdministrators(roster, all, now)
+/** The certificates from which it follows where a line comes from: where administrators have said it, those of all others are nothing. */
+function testimonies(lines: Lines, line: string): readonly Certificate[] {
+  const all = lines.keysOf(line).flatMap((key) => lines.certificatesOf(key))
+  const proven = lines.byAdministrators(all)
   return proven.length > 0 ? proven : all
-}
-
-/** Of these certificates those that the root or an administrator has issued. */
-export function byAdministrators(roster: Roster, all: readonly Certificate[], now: number): Certificate[] {
-  return all.filter((certificate) => isVouching(roster, certificate, certificate.body.issuer, now))
-}
-
-/** Whether a key is an administrator's, or was that of one who signed for this certificate and has not been shut out since. */
-function isVouching(roster: Roster, { chain }: Certificate, key: Uint8Array, now: number): boolean {
-  if (isAdministrator(roster, key, now)) return true
-  const signed = chain.some(({ body }) => body.roles.includes('admin') && sameBytes(body.subject, key))
-  return signed && !isShutOut(roster, key)
-}
-
-function isShutOut(roster: Roster, key: Uint8Array): boolean {
-  try {
-    roster.checkKey(key)
-    return false
-  } catch (error) {
-    if (codeOf(error) === undefined) throw error
-    return true
-  }
-}
-
-function known(roster: Roster, key: Uint8Array, now: number): Certificate[] {
-  try {
-    return roster.certificatesOf(key, now)
-  } catch (error) {
-    if (codeOf(error) === undefined) throw error
-    // It is a member's no more: one that another has followed, or who has let somebody in.
-    const latest = roster.latestOf(key)
-    return latest === undefined ? [] : [latest]
-  }
 }
 
 /**
  * Who has let a member in, as far as it can be proved here: by the word of an administrator, by the invitation that it has used, or else
  * whoever has issued what it shows. What others have written there is not handed on.
+ * @returns the first key of that one
  * @throws ShoalError as `Roster.verify`
  */
 export function provenInviter(roster: Roster, key: Uint8Array, now: number): Uint8Array {
   roster.verify(key, now)
-  return inviterOf(roster, key, now, maxSteps) ?? key
-}
-
-function inviterOf(roster: Roster, key: Uint8Array, now: number, steps: number): Uint8Array | undefined {
-  const [first, ...more] = testimonies(roster, key, now)
-  if (first === undefined) return undefined
-  const { invite, issuer, invitedBy, follows } = first.body
-  if (isVouching(roster, first, issuer, now)) {
-    const others = [first, ...more].find((each) => !isVouching(roster, each, each.body.invitedBy, now))
-    return others?.body.invitedBy ?? invitedBy
-  }
-  const before = follows === undefined || steps === 0 ? undefined : inviterOf(roster, follows.key, now, steps - 1)
-  return before ?? (invite === null ? undefined : roster.inviterOf(invite, key)) ?? issuer
+  const lines = roster.lines(now)
+  const proven = lines.byAdministrators(lines.of(key).flatMap((line) => testimonies(lines, line)))
+  const said = proven.find((each) => !lines.isVouching(each, each.body.invitedBy)) ?? proven[0]
+  if (said !== undefined) return lines.firstOf(said.body.invitedBy)
+  const { invite, issuer } = roster.certificateOf(key, now).body
+  return lines.firstOf((invite === null ? undefined : roster.inviterOf(invite, key)) ?? issuer)
 }
 
 /**
@@ -109,43 +76,62 @@ export function checkMayReissue(roster: Roster, issuer: Issuer, key: Uint8Array,
   const { certificate } = issuer
   if (certificate === undefined || mayGrant(certificate.body.roles, 'admin')) return
   const inviter = provenInviter(roster, key, now)
-  const isPerson = testimonies(roster, key, now).some((each) => isVouching(roster, each, inviter, now))
-  if (isPerson || isOfLine(roster, certificate.body.subject, inviter, now)) return
+  const lines = roster.lines(now)
+  const said = lines.of(key).flatMap((line) => testimonies(lines, line))
+  if (said.some((each) => lines.isVouching(each, inviter)) || lines.isSame(certificate.body.subject, inviter)) return
   throw new ShoalError('ERR_ROLE', 'only who has let it in, or an administrator, can sign for this member again')
 }
 
-/** Whether `key` is that one, or follows it. */
-function isOfLine(roster: Roster, key: Uint8Array, older: Uint8Array, now: number): boolean {
-  let at: Uint8Array | undefined = key
-  for (let step = 0; at !== undefined && step < maxSteps; step += 1) {
-    if (sameBytes(at, older)) return true
-    at = testimonies(roster, at, now)[0]?.body.follows?.key
-  }
-  return false
+/**
+ * A member's certificate again, with new dates.
+ * @param certificate which one, whose name and roles may have been changed
+ * @throws ShoalError as `renew` and `Roster.verify`
+ */
+export function reissue(
+  roster: Roster,
+  certificate: Certificate,
+  issuer: Issuer,
+  now: number,
+  serial: Uint8Array,
+): Certificate {
+  const { subject } = certificate.body
+  const body = { ...certificate.body, ...lasting(roster, subject, now) }
+  return renew({ ...certificate, body }, issuer, now, serial, provenInviter(roster, subject, now))
 }
 
-/** Whether a key is an administrator's now, or one that an administrator had before. */
-function isAdministrator(roster: Roster, key: Uint8Array, now: number): boolean {
-  let at: Uint8Array | undefined = key
-  for (let step = 0; at !== undefined && step < maxSteps; step += 1) {
-    if (sameBytes(at, roster.genesis.body.root) || hasAdminRole(roster, at, now)) return true
-    at = heirOf(roster, at, now)
-  }
-  return false
+/** What stays through all renewals. Where an administrator has said it, what inviters have written since is nothing. */
+function lasting(roster: Roster, key: Uint8Array, now: number): Pick<CertificateBody, 'invite' | 'follows'> {
+  const all = roster.certificatesOf(key, now)
+  const proven = roster.lines(now).byAdministrators(all)
+  const { follows } = [...proven, ...all].find(({ body }) => body.follows !== undefined)?.body ?? {}
+  const isUsed = ({ body: { invite } }: Certificate): boolean =>
+    invite !== null && roster.inviterOf(invite, key) !== undefined
+  const of = proven.length > 0 ? proven.find(({ body }) => body.invite !== null) : (all.find(isUsed) ?? all[0])
+  return { invite: of?.body.invite ?? null, follows }
 }
 
-function heirOf(roster: Roster, key: Uint8Array, now: number): Uint8Array | undefined {
-  const heir = roster
-    .certificates(now)
-    .find(({ body }) => body.follows !== undefined && sameBytes(body.follows.key, key))
-  return heir?.body.subject
+/**
+ * Whether another key may follow one. Each that is shut out takes a place of the one who does it for ever.
+ * @throws ShoalError ERR_LIMIT
+ */
+export function checkMaySucceed(roster: Roster, old: Uint8Array, now: number): void {
+  const lines = roster.lines(now)
+  const others = new Set(lines.of(old).flatMap((line) => lines.keysOf(line)))
+  others.delete(hex(old))
+  const ends = [...others].flatMap((key) => {
+    const end = Math.max(0, ...lines.certificatesOf(key).map(({ body }) => body.notBefore + lifetimeMs))
+    return end > now ? end : []
+  })
+  const free = ends.toSorted((a, b) => b - a)[maxFormer - 1]
+  if (free === undefined) return
+  const when = new Date(free).toISOString().slice(0, 10)
+  throw new ShoalError('ERR_LIMIT', `this member has had ${ends.length + 1} keys lately`, {
+    hint: `Try again after ${when}, or remove the machine and let it in anew.`,
+  })
 }
 
-function hasAdminRole(roster: Roster, key: Uint8Array, now: number): boolean {
-  try {
-    return roster.verify(key, now).roles.includes('admin')
-  } catch (error) {
-    if (codeOf(error) === undefined) throw error
-    return false
-  }
+/** How a key follows another: as the first of its line does, so that nothing is lost when the one in between is. */
+export function followsOf(roster: Roster, consent: Consent, now: number): Follows {
+  const first = roster.lines(now).firstOf(consent.key)
+  return sameBytes(first, consent.key) ? consent : { key: first, via: consent.key }
 }

@@ -73,7 +73,7 @@ export function redeem(
       name: request.name,
       roles,
       invite: name,
-      invitedBy: invite.body.issuer,
+      invitedBy: invite.chain[0]?.body.follows?.key ?? invite.body.issuer,
       serial: request.serial,
     },
     now,

@@ -101,9 +101,9 @@ export class Renewal {
     })
   }
 
-  /** Asks a connected member that may to let a new key follow this node's; false when there is none. */
+  /** Asks a connected administrator to let a new key follow this node's; false when there is none. */
   succeed(next: SigningKey): boolean {
-    const [helper] = this.#helpers(this.#deepest())
+    const helper = this.#helpers(this.#deepest()).find((peerId) => this.#isAdministrator(peerId))
     if (helper === undefined) return false
     const { members, send } = this.#needs
     const mesh = meshKeyOf(members.genesis)

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
-import { publicKeyFromRaw } from '@libp2p/crypto/keys'
-import { peerIdFromPublicKey } from '@libp2p/peer-id'
 import { ShoalError } from '../base/errors.ts'
-import { type Certificate, checkSignatures, checkTime, powerOf, type Role } from './certificate.ts'
+import { type Certificate, checkSignatures, checkTime } from './certificate.ts'
 import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
-import { byId, byRank, grouped } from './ranking.ts'
+import { Lines } from './lines.ts'
+import { type MemberView, viewOf } from './member-view.ts'
+import { byId, byMaker, byRank, grouped, makerOf } from './ranking.ts'
 import type { Revocation } from './revocation.ts'
 import {
   checkEntry,
@@ -20,19 +20,7 @@ import {
 } from './roster-entry.ts'
 import { maxStatements, Places, rosterLimits } from './roster-places.ts'
 import { earlyMs, hex, sameBytes } from './statement.ts'
-import { Verdict } from './verdict.ts'
-
-/** One member, as of now. */
-export interface MemberView {
-  key: Uint8Array
-  peerId: string
-  name: string
-  roles: readonly Role[]
-  /** The key of who let it in; the root's for the first member. */
-  invitedBy: Uint8Array
-  /** Milliseconds since the Unix epoch. */
-  notAfter: number
-}
+import { objectionTo, Verdict } from './verdict.ts'
 
 interface Findings {
   /** Hex of the subject → its certificates, ranked. */
@@ -63,6 +51,7 @@ export class Roster {
   readonly #verified = new Set<string>()
   #findings: Findings | undefined
   #verdict: Verdict | undefined
+  #lines: Lines | undefined
   #digest: Uint8Array | undefined
   #nextDrop = Number.POSITIVE_INFINITY
 
@@ -147,6 +136,15 @@ export class Roster {
     )
   }
 
+  /** Which keys are one member's, as of now. */
+  lines(now: number): Lines {
+    this.#drop(now)
+    const { certificates } = this.#look()
+    if (this.#lines?.isOf(certificates, now) === true) return this.#lines
+    this.#lines = new Lines(this.genesis, certificates, this.#judge(), now)
+    return this.#lines
+  }
+
   /** Everybody who belongs to the mesh now, by key. */
   members(now: number): MemberView[] {
     return this.#counting(now).map(viewOf)
@@ -191,13 +189,19 @@ export class Roster {
     return known
   }
 
-  /** Who made an invitation, if it is known that `subject` has used it. */
+  /**
+   * Who made an invitation, if it is known that `subject` has used it. What lets somebody check it lets inviters copy it: of several the
+   * administrator's counts, or else none.
+   */
   inviterOf(invite: Uint8Array, subject: Uint8Array): Uint8Array | undefined {
     const isUsed = ({ kind, statement }: Entry): boolean =>
       kind === 'redemption' &&
       sameBytes(statement.body.subject, subject) &&
       sameBytes(inviteIdOf(statement.body.verifier), invite)
-    return [...this.#entries.values()].some(isUsed) ? this.#look().invites.get(hex(invite))?.body.issuer : undefined
+    const entries = [...this.#entries.values()]
+    if (!entries.some(isUsed)) return undefined
+    const made = entries.flatMap((entry) => (entry.kind === 'invite' ? [entry.statement] : []))
+    return makerOf(made.filter(({ body }) => sameBytes(body.invite, invite)))
   }
 
   /** That keys of members are in use by two nodes each, the newest word on each first. */
@@ -369,30 +373,10 @@ export class Roster {
     ]
     this.#findings = {
       certificates: grouped(all),
-      invites: new Map(invites.toSorted(byId).map((invite) => [hex(invite.body.invite), invite])),
+      invites: new Map(invites.toSorted(byMaker(verdict)).map((invite) => [hex(invite.body.invite), invite])),
       used: new Set(used.map(hex)),
       clones: clones.filter((clone) => verdict.believes(clone)).toSorted((a, b) => b.body.at - a.body.at || byId(a, b)),
     }
     return this.#findings
   }
-}
-
-function objectionTo(certificate: Certificate, verdict: Verdict, now: number): ShoalError | undefined {
-  try {
-    verdict.checkCertificate(certificate)
-    checkTime(certificate.body, now)
-    return undefined
-  } catch (error) {
-    if (error instanceof ShoalError) return error
-    throw error
-  }
-}
-
-/** What the first says; the name of the newest with the same rights, because a new name can come from farther off the root. */
-function viewOf([best, ...more]: readonly [Certificate, ...Certificate[]]): MemberView {
-  const { subject: key, roles, invitedBy, notAfter } = best.body
-  const equals = [best, ...more].filter(({ body }) => powerOf(body.roles) === powerOf(roles))
-  const [newest = best] = equals.toSorted((a, b) => b.body.notBefore - a.body.notBefore || byId(b, a))
-  const peerId = peerIdFromPublicKey(publicKeyFromRaw(key)).toString()
-  return { key, peerId, name: newest.body.name, roles, invitedBy, notAfter }
 }

@@ -1,10 +1,11 @@
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { issueCertificate } from './certificate.ts'
+import { meshKeyOf } from './genesis.ts'
 import { keyOf, type Members, peerIdOf, serial } from './members.ts'
-import { checkMayReissue, provenInviter } from './people.ts'
+import { checkMayReissue, checkMaySucceed, followsOf, provenInviter } from './people.ts'
 import { revoke } from './revocation.ts'
 import { hex, sameBytes } from './statement.ts'
-import type { Follows } from './succession.ts'
+import { before, type Consent, checkFollows } from './succession.ts'
 
 /**
  * Whether a member may sign for this node again: who has let it in, or an administrator; for whom an administrator has let in, everybody.
@@ -24,21 +25,24 @@ export function mayBeRenewedBy(members: Members, peerId: string): boolean {
 
 /**
  * Lets a member's new key take over its name and roles. The old one is over as soon as the new one is in use.
- * @param follows that the old key says so
- * @throws ShoalError ERR_ROLE when this node may not grant them, ERR_REVOKED, ERR_NOT_MEMBER; ERR_SIGNATURE unless the old key has said
- *   so; ERR_LIMIT for a key that is one of a member
+ * @param consent that the old key says so
+ * @throws ShoalError ERR_ROLE when this node is no administrator or may not grant them, ERR_REVOKED, ERR_NOT_MEMBER; ERR_SIGNATURE unless
+ *   the old key has said so; ERR_LIMIT for a key that is one of a member, and for a member that has had too many
  */
-export async function certifySuccessor(members: Members, next: Uint8Array, follows: Follows): Promise<void> {
+export async function certifySuccessor(members: Members, next: Uint8Array, consent: Consent): Promise<void> {
   const { roster, now } = members
-  const old = follows.key
+  const old = consent.key
   const { name, roles } = roster.certificateOf(old, now).body
   roster.checkKey(next)
   if (members.objectionTo(peerIdOf(next)) === undefined)
     throw new ShoalError('ERR_LIMIT', 'the new key is known already')
   const issuer = sameBytes(old, members.key) ? members.highestIssuer() : members.issuer()
   checkMayReissue(roster, issuer, old, now)
+  checkMaySucceed(roster, old, now)
+  checkFollows(meshKeyOf(members.genesis), next, consent)
   await endBefore(members, old)
   // Its invitation was used by the old key: another subject that bears it would be void.
+  const follows = followsOf(roster, consent, now)
   const init = { subject: next, name, roles, invitedBy: provenInviter(roster, old, now), follows, serial: serial() }
   await members.say([issueCertificate(issuer, init, now)])
 }
@@ -50,10 +54,11 @@ export async function certifySuccessor(members: Members, next: Uint8Array, follo
  */
 export async function endBefore(members: Members, key: Uint8Array): Promise<void> {
   const { roster, now } = members
-  const before = roster.certificatesOf(key, now).flatMap(({ body }) => body.follows?.key ?? [])
+  const said = roster.certificatesOf(key, now).flatMap(({ body }) => body.follows ?? [])
+  const olds = said.flatMap((follows) => [follows.key, before(follows)])
   const isLeft = (old: Uint8Array): boolean =>
     roster.latestOf(old) !== undefined && members.objectionTo(peerIdOf(old))?.code !== 'ERR_REVOKED'
-  const left = new Map(before.filter(isLeft).map((old) => [hex(old), old]))
+  const left = new Map(olds.filter(isLeft).map((old) => [hex(old), old]))
   if (left.size === 0 || !(members.signsForItself || members.own().body.roles.includes('admin'))) return
   const issuer = members.highestIssuer()
   await members.say([...left.values()].map((old) => revoke(issuer, { kind: 'key', key: old }, 'rekeyed', now)))

@@ -1,5 +1,5 @@
 import { ShoalError } from '../base/errors.ts'
-import type { Certificate, CertificateBody, SignedCertificate } from './certificate.ts'
+import { type Certificate, type CertificateBody, checkTime, type SignedCertificate } from './certificate.ts'
 import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { inviteIdOf, type Redemption } from './invite.ts'
@@ -30,10 +30,10 @@ export class Verdict {
     const isRoots = ({ body }: Revocation): boolean => sameBytes(body.issuer, genesis.body.root)
     for (const revocation of revocations.filter(isRoots)) this.#apply(revocation, true)
     const others = revocations.filter((revocation) => !isRoots(revocation))
-    const takenBack = new Set(others.filter((revocation) => !this.#stands(revocation)))
+    const takenBack = new Set(others.filter((revocation) => !this.stands(revocation)))
     this.#takenBack = new Set([...takenBack].map(({ id }) => hex(id)))
     for (const revocation of others) if (!takenBack.has(revocation)) this.#apply(revocation, isAdmins(revocation))
-    for (const redemption of redemptions) if (this.#stands(redemption)) this.#record(redemption)
+    for (const redemption of redemptions) if (this.stands(redemption)) this.#record(redemption)
   }
 
   /** @throws ShoalError ERR_REVOKED */
@@ -45,7 +45,7 @@ export class Verdict {
   /** @throws ShoalError ERR_REVOKED, or ERR_INVITE_USED when another one came first on the same invitation */
   checkCertificate(certificate: Certificate): void {
     this.checkKey(certificate.body.subject)
-    if (!this.#stands(certificate) || !this.#isInvited(certificate)) {
+    if (!this.stands(certificate) || !this.#isInvited(certificate)) {
       throw new ShoalError('ERR_REVOKED', 'its issuer or its invitation was revoked')
     }
     if ([certificate, ...certificate.chain].some((link) => this.#lost(link))) {
@@ -57,20 +57,19 @@ export class Verdict {
   checkInvite(invite: Statement<{ issuer: Uint8Array; invite: Uint8Array }, CertificateBody>): void {
     const said = this.#invites.get(hex(invite.body.invite))
     if (said?.reason === 'burned') throw new ShoalError('ERR_INVITE_BURNED', 'too many bad proofs were shown for it')
-    if (said !== undefined || this.#keys.has(hex(invite.body.issuer)) || !this.#stands(invite)) {
+    if (said !== undefined || this.#keys.has(hex(invite.body.issuer)) || !this.stands(invite)) {
       throw new ShoalError('ERR_REVOKED', 'the invitation or who made it was revoked')
     }
   }
 
   /** Whether it still counts that somebody has seen a key twice: not what one who was shut out says. */
   believes(clone: Clone): boolean {
-    return !this.#keys.has(hex(clone.body.issuer)) && this.#stands(clone)
+    return !this.#keys.has(hex(clone.body.issuer)) && this.stands(clone)
   }
 
   /** Whether a statement counts for nothing. Of revocations: those that the root has taken back, and good-byes of nobody. */
   isVoid({ kind, statement }: Entry): boolean {
-    if (!this.#stands(statement))
-      return kind !== 'revocation' || isLeave(statement.body) || this.#isTakenBack(statement)
+    if (!this.stands(statement)) return kind !== 'revocation' || isLeave(statement.body) || this.#isTakenBack(statement)
     switch (kind) {
       case 'certificate':
         return (
@@ -123,8 +122,12 @@ export class Verdict {
     if (isFirst) this.#winners.set(name, { subject: body.subject, at: body.at, id })
   }
 
+  isShutOut(key: Uint8Array): boolean {
+    return this.#keys.has(hex(key))
+  }
+
   /** Whether every issuer from the root down to this statement may have signed what it did. */
-  #stands(statement: Statement<{ issuer: Uint8Array }, CertificateBody>): boolean {
+  stands(statement: Statement<{ issuer: Uint8Array }, CertificateBody>): boolean {
     const isKept = ({ id, body }: { id: Uint8Array; body: { issuer: Uint8Array } }): boolean =>
       (this.#issuers.get(hex(body.issuer)) ?? []).every((keep) => keep.has(hex(id)))
     return isKept(statement) && statement.chain.every((link) => isKept(link) && this.#isInvited(link))
@@ -147,4 +150,16 @@ function isAdmins({ chain }: Statement<RevocationBody, CertificateBody>): boolea
 
 function smaller(a: string | undefined, b: string): string {
   return a !== undefined && a < b ? a : b
+}
+
+/** Why a certificate does not count now; undefined when it does. */
+export function objectionTo(certificate: Certificate, verdict: Verdict, now: number): ShoalError | undefined {
+  try {
+    verdict.checkCertificate(certificate)
+    checkTime(certificate.body, now)
+    return undefined
+  } catch (error) {
+    if (error instanceof ShoalError) return error
+    throw error
+  }
 }

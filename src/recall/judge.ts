@@ -23,7 +23,7 @@ import {
 } from './signed-claim.ts'
 
 export interface JudgeNeeds {
-  members: Pick<Members, 'formerKeys' | 'genesis' | 'key' | 'now' | 'objectionTo' | 'roster' | 'signer'>
+  members: Pick<Members, 'genesis' | 'key' | 'now' | 'objectionTo' | 'roster' | 'signer'>
   store: ClaimStore
   /** Whether a member has been caught: nothing that it says is used. */
   isLiar(peerId: string): boolean
@@ -111,8 +111,15 @@ export class Judge {
     const { members } = this.#needs
     if (sameBytes(signer, members.key)) return { people: new Set([hex(signer)]), name: '', isCi: false, isSelf: true }
     const { name, roles } = members.roster.verify(signer, members.now)
-    const people = peopleBehind(members.roster, signer, members.now)
-    return { people, name, isCi: roles.includes('ci'), isSelf: false }
+    return {
+      // Looked for only where somebody counts.
+      get people() {
+        return peopleBehind(members.roster, signer, members.now)
+      },
+      name,
+      isCi: roles.includes('ci'),
+      isSelf: false,
+    }
   }
 
   /** Claims kept here that count, of an action (hex). */
@@ -157,22 +164,17 @@ export class Judge {
   }
 
   /**
-   * This node's own claims about an action, whatever became of the package: what it has computed itself is always good for itself, also
-   * under a key that it had before. Those of others that say the same under such a key are not let in: it is a member's no more.
+   * This node's own claims about an action, whatever became of the package: what it has computed itself is always good for itself. What bears
+   * a key that it had before is not: keys are changed because somebody else may have them.
    */
   async ownOf({ key }: Pick<PlannedAction, 'key'>): Promise<SignedClaim[]> {
-    return (await this.store.of(hexOf(key))).filter((claim) => this.isOurs(claim) && isWatched(claim))
-  }
-
-  /** Whether it is this node's word, under the key that it has or one that it had. */
-  isOurs(claim: SignedClaim): boolean {
-    return this.isOwn(claim) || this.#needs.members.formerKeys.some((key) => sameBytes(key, claim.body.signer))
+    return (await this.store.of(hexOf(key))).filter((claim) => this.isOwn(claim) && isWatched(claim))
   }
 
   /** Keeps claims as they came: those that count outlast those that do not, and this node's own outlast both. @throws ShoalError ERR_STORE */
   async keep(claims: readonly SignedClaim[]): Promise<void> {
     await this.store.add(claims, (claim) => {
-      if (this.isOurs(claim)) return 'own'
+      if (this.isOwn(claim)) return 'own'
       return isWatched(claim) && this.counts(claim) ? 'counting' : 'idle'
     })
   }

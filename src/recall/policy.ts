@@ -27,7 +27,7 @@ export function readPolicy(text: string): Policy | undefined {
 /** A member whose word on a result counts. */
 export interface Witness {
   /** Who may be behind it; machines that have one of these in common may be one person's. */
-  people: ReadonlySet<string>
+  readonly people: ReadonlySet<string>
   /** What it is called in the mesh. */
   name: string
   isCi: boolean
@@ -38,8 +38,7 @@ export interface Witness {
 /** Whether every one of these policies has a result of a unit used, given who says the same of it. */
 export function allows(policies: readonly Policy[], kind: UnitKind, witnesses: readonly Witness[]): boolean {
   if (witnesses.some(({ isSelf }) => isSelf)) return true
-  const people = peopleAmong(witnesses)
-  return people > 0 && policies.every((policy) => allowsOne(policy, kind, people, witnesses))
+  return witnesses.length > 0 && policies.every((policy) => allowsOne(policy, kind, witnesses))
 }
 
 /**
@@ -59,12 +58,12 @@ function peopleAmong(witnesses: readonly Witness[]): number {
   return count
 }
 
-function allowsOne(policy: Policy, kind: UnitKind, people: number, witnesses: readonly Witness[]): boolean {
+function allowsOne(policy: Policy, kind: UnitKind, witnesses: readonly Witness[]): boolean {
   switch (policy.kind) {
     case 'own':
       return false
     case 'quorum':
-      return people >= policy.people
+      return peopleAmong(witnesses) >= policy.people
     case 'ci':
       return witnesses.some(({ isCi }) => isCi)
     case 'strict':

@@ -20,13 +20,21 @@ class Machine {
   /** Somebody's task runs here, and another one comes as soon as it is over. */
   hasGuests = false
   isHeld = false
+  /** Whether a guest is gone as soon as no more of them come. */
+  endsHeld = true
+  busyCores = 0
   readonly holds: boolean[] = []
   readonly audits = new Audits({
     clock: this.clock,
     random: seededRandom(3),
     log: silentLogger,
-    machine: { cores: 2, busyCores: () => 0, onBattery: () => this.battery, freeMemoryBytes: () => 2 ** 40 },
-    isQuiet: () => this.isQuiet && !(this.hasGuests && !this.isHeld),
+    machine: {
+      cores: 2,
+      busyCores: () => this.busyCores,
+      onBattery: () => this.battery,
+      freeMemoryBytes: () => 2 ** 40,
+    },
+    isQuiet: () => this.isQuiet && !(this.hasGuests && !(this.isHeld && this.endsHeld)),
     guests: {
       areAll: () => this.isQuiet,
       hold: (isHeld) => {
@@ -116,7 +124,7 @@ test('who has a task here at all times keeps none from being run: for each there
   assert.equal(machine.holds.length, 4)
 })
 
-test('others are kept away for a minute at most, and not while the owner is at work', async () => {
+test('others are kept away until those that are there have ended, no longer than any task may take, and not for the owner’s sake', async () => {
   const machine = new Machine()
   machine.isQuiet = false
   machine.audits.add(machine.audit('a'))
@@ -128,13 +136,40 @@ test('others are kept away for a minute at most, and not while the owner is at w
   machine.hasGuests = true
   await machine.pass(1000)
   assert.deepEqual(machine.holds, [true])
-  await machine.pass(70_000)
+  await machine.pass(29 * 60_000)
+  assert.deepEqual(machine.holds, [true])
+  await machine.pass(60_000)
   assert.deepEqual(machine.holds, [true, false])
   await machine.pass(300_000)
   assert.deepEqual(machine.holds, [true, false, true])
   machine.audits.giveWay()
   assert.deepEqual(machine.holds, [true, false, true, false])
   assert.equal(machine.begun, 0)
+})
+
+test('guests that take longer than a minute each keep no audit from being run', async () => {
+  const machine = new Machine()
+  let ends = 90_000
+  // One after the other, and as many as are let in.
+  const isBusy = (): boolean => {
+    if (machine.clock.now() >= ends && !machine.isHeld) ends = machine.clock.now() + 90_000
+    return machine.clock.now() < ends
+  }
+  Object.defineProperty(machine, 'hasGuests', { get: () => isBusy() })
+  machine.endsHeld = false
+  machine.audits.add(machine.audit('a'))
+  await machine.pass(300_000)
+  assert.equal(machine.begun, 0)
+  await machine.pass(100_000)
+  assert.deepEqual([machine.settled, machine.holds], [['agreed'], [true, false]])
+})
+
+test('nobody is kept away where there is no guest, however busy the owner’s machine is', async () => {
+  const machine = new Machine()
+  machine.busyCores = 2
+  machine.audits.add(machine.audit('a'))
+  await machine.pass(600_000)
+  assert.deepEqual([machine.begun, machine.holds], [0, []])
 })
 
 test('of too many each has the same chance to be tried, also the first ones', async () => {

@@ -132,3 +132,60 @@ test('what was kept and given of a package before it was private is taken back, 
   assert.deepEqual(taken(units), [true, true, true, false, false])
   assert.equal(gone.length, 4)
 })
+
+test('a crash while that is taken back loses nothing of it, and every checkout of a package is known', async (t) => {
+  const dir = await temporaryDirectory(t)
+  const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log: silentLogger })
+  afterwards(t, close)
+  const manifest = async (name: string, isPrivate: boolean): Promise<void> => {
+    await mkdir(join(dir, name), { recursive: true })
+    const mark = isPrivate ? '[package.metadata.shoal]\nprivate = true\n' : ''
+    await writeFile(join(dir, name, 'Cargo.toml'), `[package]\nname = "${name}"\n${mark}`)
+  }
+  const names = ['base', 'uses', 'top']
+  for (const name of [...names, 'copy']) await manifest(name, false)
+  let writesLeft = Number.POSITIVE_INFINITY
+  const write = (): void => {
+    if (writesLeft === 0) throw new Error('the machine died')
+    writesLeft -= 1
+  }
+  const failing: typeof datastore = Object.assign(Object.create(datastore), {
+    put: async (...args: Parameters<typeof datastore.put>) => {
+      write()
+      return await datastore.put(...args)
+    },
+    delete: async (...args: Parameters<typeof datastore.delete>) => {
+      write()
+      return await datastore.delete(...args)
+    },
+    query: (...args: Parameters<typeof datastore.query>) => datastore.query(...args),
+  })
+  const paths = new PrivatePaths({ workspaces: [], packages: [] })
+  const open = () =>
+    PrivateUnits.open({ datastore: failing, clock: new ManualClock(), paths, onChange: () => undefined })
+  const keyOf = (name: string) => cidOf(Buffer.from(name), dagCborCodec)
+  const given = async (units: PrivateUnits, name: string, from: string, uses: readonly string[] = []) => {
+    const dependencies = uses.map((of) => ({ name: of, path: join(dir, of), cid: content(of), size: 1 }))
+    const source = { root: 'workspace' as const, path: name, dir: join(dir, from) }
+    const outputs = result.outputs.map((output) => ({ ...output, cid: content(name) }))
+    await units.given({ ...planned, key: keyOf(name), source, dependencies }, { ...result, outputs })
+  }
+  const units = await open()
+  await given(units, 'base', 'base')
+  await given(units, 'base', 'copy')
+  await given(units, 'uses', 'uses', ['base'])
+  await given(units, 'top', 'top', ['uses'])
+  await manifest('base', true)
+  // Whichever write it is.
+  for (let writes = 0, isDone = false; !isDone; writes += 1) {
+    assert.ok(writes < 100)
+    writesLeft = 1
+    isDone = await open().then(
+      () => true,
+      () => false,
+    )
+    writesLeft = Number.POSITIVE_INFINITY
+  }
+  const after = await open()
+  for (const name of names) assert.ok(after.hasKey(hexOf(keyOf(name))), name)
+})

@@ -4,10 +4,13 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
 import { issueCertificate } from '../../src/mesh/certificate.ts'
-import { loadFormerKeys, loadIdentity, loadNextIdentity, makeNextIdentity } from '../../src/mesh/identity.ts'
+import { meshKeyOf } from '../../src/mesh/genesis.ts'
+import { loadIdentity, loadNextIdentity, makeNextIdentity } from '../../src/mesh/identity.ts'
 import { Members, peerIdOf, serial, signingKeyOf } from '../../src/mesh/members.ts'
 import { checkSuccessor, finishRekey, proveSuccessor } from '../../src/mesh/rekey.ts'
-import { loadRoster } from '../../src/mesh/roster-file.ts'
+import { revoke } from '../../src/mesh/revocation.ts'
+import { loadRoster, saveRoster } from '../../src/mesh/roster-file.ts'
+import { handOver } from '../../src/mesh/succession.ts'
 import { bothUp, connect, makeMesh, type TestMesh, temporaryDirectory } from './fixture.ts'
 import { createMembership, hire, membersOf, rootOf } from './hiring.ts'
 
@@ -139,7 +142,6 @@ test('whatever is interrupted, one of the two keys is always that of a member, a
   await finish(stateDir)
   assert.equal((await loadIdentity(stateDir)).peerId, next.peerId)
   assert.ok(await isMember())
-  assert.deepEqual(await loadFormerKeys(stateDir), [signingKeyOf(old).publicKey])
   // Taken, and stopped before the draft was removed.
   await copyFile(join(stateDir, 'identity.key'), join(stateDir, 'identity.key.next'))
   await finish(stateDir)
@@ -162,6 +164,32 @@ test('the old key is shut out although the node was stopped before it could say 
   const after = await Members.load(needs, stateDir, await loadIdentity(stateDir), membership.id)
   assert.equal(after.objectionTo(old.peerId)?.code, 'ERR_REVOKED')
   assert.equal(after.objectionToSelf(), undefined)
+})
+
+test('where there is no place to say that the old key is over, that is told, and the new key is taken', async (t) => {
+  const membership = createMembership({ name: 'office' })
+  const stateDir = await temporaryDirectory(t)
+  await hire(stateDir, membership, { roles: ['member', 'lender', 'inviter'], name: 'ivy' })
+  const now = Date.now()
+  const roster = await loadRoster(stateDir, now)
+  const key = signingKeyOf(await loadIdentity(stateDir))
+  const issuer = { genesis: roster.genesis, key, certificate: roster.certificateOf(key.publicKey, now) }
+  // Whoever has stolen the key fills all that it may say.
+  for (let at = 0; at < 128; at += 1) {
+    const invite = new Uint8Array(8).fill(at)
+    roster.add(revoke(issuer, { kind: 'invite', invite }, 'kicked', now).bytes, now)
+  }
+  const next = await makeNextIdentity(stateDir)
+  const subject = signingKeyOf(next).publicKey
+  const root = { genesis: roster.genesis, key: rootOf(membership) }
+  const init = { subject, name: 'ivy', roles: ['member', 'inviter'] as const, serial: serial() }
+  const follows = handOver(meshKeyOf(roster.genesis), key, subject)
+  roster.add(issueCertificate(root, { ...init, follows }, now).bytes, now)
+  await saveRoster(stateDir, roster, now)
+  const warned: unknown[] = []
+  await finishRekey(stateDir, now, { ...silentLogger, warn: (_: string, fields) => void warned.push(fields?.code) })
+  assert.deepEqual(warned, ['ERR_ROSTER_FULL'])
+  assert.equal((await loadIdentity(stateDir)).peerId, next.peerId)
 })
 
 test('nobody has a key certified that is not his', () => {

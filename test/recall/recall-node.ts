@@ -29,8 +29,6 @@ export interface Fixture {
   judge: Judge
   /** Packages that come out differently each time. */
   unsteady: Set<string>
-  /** Keys that the node had before. */
-  formerKeys: Uint8Array[]
 }
 
 /** A node; its peers hold these traces, and each the blocks of the result. */
@@ -39,7 +37,7 @@ export function node(holdings: readonly Holding[] = [], fetch?: RecallNeeds['fet
   const traces = new Map<string, Uint8Array[]>()
   const asked: Fixture['asked'] = []
   const fetched: Fixture['fetched'] = []
-  const { judge, unsteady, formerKeys } = new Court()
+  const { judge, unsteady } = new Court()
   const recall = new Recall({
     blocks: {
       get: async (cid) => blocks.get(hexOf(cid)),
@@ -71,7 +69,7 @@ export function node(holdings: readonly Holding[] = [], fetch?: RecallNeeds['fet
     judge,
     log: silentLogger,
   })
-  return { recall, blocks, traces, asked, fetched, judge, unsteady, formerKeys }
+  return { recall, blocks, traces, asked, fetched, judge, unsteady }
 }
 
 /** Sees a schema of this content and nothing else. */

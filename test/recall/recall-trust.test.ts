@@ -2,12 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
 import { bindTo } from '../../src/recall/evidence.ts'
-import type { Policy } from '../../src/recall/policy.ts'
+import type { Policy, Witness } from '../../src/recall/policy.ts'
 import type { Holding } from '../../src/recall/recall.ts'
 import type { SignedClaim } from '../../src/recall/signed-claim.ts'
 import { cidOf, digestOf, hexOf } from '../../src/wire/cid.ts'
 import { bytesOf, court, node, options, place, reads, traceOf, used, word } from './recall-node.ts'
 import { content, metadata, planned, result } from './support.ts'
+import { Court } from './words.ts'
 
 /** What a peer answers on these words. */
 const holding = (claims: readonly SignedClaim[], of: Result = result): Holding => ({
@@ -62,23 +63,42 @@ test('a policy that wants more than one word refuses until there are enough', as
   }
 })
 
-test('what a node has computed under a key that it had before is its own under every policy, and no word for others', async () => {
-  const policies: Policy[] = [{ kind: 'own' }, { kind: 'quorum', people: 3 }, { kind: 'ci' }]
-  const old = court.mesh.hire(court.mesh.ann, 91, ['member'])
-  const claim = court.claim(old, result, reads)
+test('who is behind a word is looked for only where people are counted', async () => {
+  const lookedFor = async (policies: Policy[]): Promise<number> => {
+    const { recall, judge } = node([holding([court.claim(court.mesh.ann, result, reads)])])
+    let count = 0
+    const witness = judge.witness.bind(judge)
+    judge.witness = (claim) => {
+      const { name, isCi, isSelf, ...found } = Object.getOwnPropertyDescriptors(witness(claim))
+      const people = found.people.get ?? (() => new Set<string>())
+      const get = (): ReadonlySet<string> => {
+        count += 1
+        return people()
+      }
+      return Object.defineProperties({} as Witness, { name, isCi, isSelf, people: { get } })
+    }
+    await recall.mesh(planned, place, { ...options, policies })
+    return count
+  }
+  assert.equal(await lookedFor([{ kind: 'team' }]), 0)
+  assert.ok((await lookedFor([{ kind: 'quorum', people: 2 }])) > 0)
+})
+
+test('what bears a key that the node has no more is not its own, whatever was made of it', async () => {
+  const thief = court.mesh.max
+  const stolen = court.claim(thief, result, reads)
+  // Handed on while the node had that key, and kept.
+  const before = new Court()
+  await before.judge.keep([stolen])
+  assert.equal((await before.judge.ownOf(planned)).length, 1)
+  const after = new Court(({ ann }) => ann)
+  await after.judge.keep([stolen])
+  assert.equal((await after.judge.ownOf(planned)).length, 0)
   const kept = node()
   for (const output of result.outputs) kept.blocks.set(hexOf(output.cid), metadata)
-  await kept.recall.remember(result, reads, [claim])
-  assert.ok(!('result' in (await kept.recall.own(planned, place, policies))))
-  kept.formerKeys.push(old.key.publicKey)
-  const found = await kept.recall.own(planned, place, policies)
-  assert.ok('result' in found)
-  assert.deepEqual(await kept.recall.whose(planned, found), [claim])
-  assert.deepEqual(await kept.recall.holdings([digestOf(planned.key)]), [])
-  // Somebody who has the old key as well can sign with it, and nobody listens.
-  const asking = node([holding([claim])])
-  asking.formerKeys.push(old.key.publicKey)
-  assert.equal(await asking.recall.mesh(planned, place, options), undefined)
+  const old = court.mesh.hire(court.mesh.ann, 91, ['member'])
+  await kept.recall.remember(result, reads, [court.claim(old, result, reads)])
+  assert.ok(!('result' in (await kept.recall.own(planned, place, [{ kind: 'own' }]))))
 })
 
 test('of two that say different things neither is used, whoever they are, and both are remembered', async () => {

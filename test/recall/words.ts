@@ -43,7 +43,6 @@ export class Court {
   readonly unreliable = new Set<string>()
   /** Hex of what `subjectOf` gives. */
   readonly doubted = new Set<string>()
-  readonly formerKeys: Uint8Array[] = []
   readonly roster = this.mesh.roster(this.mesh.ann, this.mesh.ivy, this.mesh.max)
   readonly store = new ClaimStore({ datastore: memory(), log: silentLogger })
   readonly members: JudgeNeeds['members']
@@ -58,8 +57,7 @@ export class Court {
       const isMember = roster.members(start).some((member) => member.peerId === peerId)
       return isMember ? undefined : new ShoalError('ERR_NOT_MEMBER', peerId)
     }
-    const { formerKeys } = this
-    this.members = { formerKeys, genesis, key: key.publicKey, signer: key, now: start, roster, objectionTo }
+    this.members = { genesis, key: key.publicKey, signer: key, now: start, roster, objectionTo }
     this.judge = new Judge({
       members: this.members,
       store: this.store,

@@ -1,0 +1,122 @@
+import type { Certificate } from './certificate.ts'
+import type { Genesis } from './genesis.ts'
+import { earlyMs, hex, lateMs, sameBytes } from './statement.ts'
+import { before } from './succession.ts'
+import { objectionTo, type Verdict } from './verdict.ts'
+
+type ByKey = ReadonlyMap<string, readonly Certificate[]>
+
+/**
+ * Which keys are one member's, one after the other, as administrators have certified them: a *line*, called after its first key. For a
+ * set of certificates and a span of time in which none of them begins or ends; whoever asks later makes another.
+ */
+export class Lines {
+  /** Hex of a key → whom it stands for, kept for `peopleBehind`. */
+  readonly people = new Map<string, ReadonlySet<string>>()
+  readonly #genesis: Genesis
+  readonly #all: ByKey
+  /** Hex of a key → hex of the keys that it follows. */
+  readonly #before = new Map<string, Set<string>>()
+  /** Hex of a line → hex of its keys, but for the first. */
+  readonly #keys = new Map<string, Set<string>>()
+  /** Hex of a key → those of its certificates that count, if there are any. */
+  readonly #counting = new Map<string, readonly Certificate[]>()
+  /** Hex of lines. */
+  readonly #administrators = new Set<string>()
+  readonly #verdict: Verdict
+  readonly #from: number
+  readonly #until: number
+
+  /** @param all by the hex of the subject, ranked */
+  constructor(genesis: Genesis, all: ByKey, verdict: Verdict, now: number) {
+    this.#genesis = genesis
+    this.#all = all
+    this.#verdict = verdict
+    let [from, until] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]
+    for (const certificate of [...all.values()].flat()) {
+      const { notBefore, notAfter } = certificate.body
+      for (const turn of [notBefore - earlyMs, notAfter + lateMs + 1]) {
+        if (turn <= now) from = Math.max(from, turn)
+        else until = Math.min(until, turn)
+      }
+      // What became of the subject is nothing here: most of the keys that others follow are out.
+      if (verdict.stands(certificate)) for (const link of [certificate, ...certificate.chain]) this.#note(link)
+    }
+    this.#from = from
+    this.#until = until
+    for (const key of this.#before.keys()) {
+      for (const line of this.#walk(key)) this.#keys.set(line, (this.#keys.get(line) ?? new Set()).add(key))
+    }
+    for (const [key, certificates] of all) {
+      const counting = certificates.filter((certificate) => objectionTo(certificate, verdict, now) === undefined)
+      if (counting.length > 0) this.#counting.set(key, counting)
+      if (counting[0]?.body.roles.includes('admin') !== true) continue
+      for (const line of this.#walk(key)) this.#administrators.add(line)
+    }
+  }
+
+  /** Whether it still holds. */
+  isOf(all: ByKey, now: number): boolean {
+    return this.#all === all && now >= this.#from && now < this.#until
+  }
+
+  /** Hex of the lines that a key belongs to, sorted: of itself, if it follows none. More than one only if it was certified twice. */
+  of(key: Uint8Array): readonly string[] {
+    return this.#walk(hex(key))
+  }
+
+  /** The line of a key. */
+  firstOf(key: Uint8Array): Uint8Array {
+    const [first] = this.of(key)
+    return first === undefined ? key : new Uint8Array(Buffer.from(first, 'hex'))
+  }
+
+  isSame(a: Uint8Array, b: Uint8Array): boolean {
+    const line = this.of(a)
+    return this.of(b).some((other) => line.includes(other))
+  }
+
+  /** Hex of all keys of a line (hex) that are known. */
+  keysOf(line: string): string[] {
+    return [line, ...(this.#keys.get(line) ?? [])]
+  }
+
+  /** What is known of a key (hex): what counts, or else the last word on one that is a member's no more. */
+  certificatesOf(key: string): readonly Certificate[] {
+    return this.#counting.get(key) ?? this.#all.get(key)?.slice(0, 1) ?? []
+  }
+
+  /** Of these certificates those that the root or an administrator has issued. */
+  byAdministrators(all: readonly Certificate[]): Certificate[] {
+    return all.filter((certificate) => this.isVouching(certificate, certificate.body.issuer))
+  }
+
+  /** Whether a key is of an administrator's line, or that of one who signed for this certificate and has not been shut out since. */
+  isVouching({ chain }: Certificate, key: Uint8Array): boolean {
+    if (sameBytes(key, this.#genesis.body.root)) return true
+    if (this.of(key).some((line) => this.#administrators.has(line))) return true
+    const hasSigned = chain.some(({ body }) => body.roles.includes('admin') && sameBytes(body.subject, key))
+    return hasSigned && !this.#verdict.isShutOut(key)
+  }
+
+  #note({ body: { subject, follows } }: Pick<Certificate, 'body'>): void {
+    if (follows === undefined) return
+    for (const key of [subject, before(follows)]) {
+      if (sameBytes(key, follows.key)) continue
+      this.#before.set(hex(key), (this.#before.get(hex(key)) ?? new Set()).add(hex(follows.key)))
+    }
+  }
+
+  /** One step, but where an administrator did not know what another had certified. */
+  #walk(key: string): string[] {
+    const seen = new Set([key])
+    const firsts: string[] = []
+    for (const at of seen) {
+      const before = this.#before.get(at)
+      if (before === undefined) firsts.push(at)
+      else for (const one of before) seen.add(one)
+    }
+    // In a circle nobody is the first.
+    return (firsts.length > 0 ? firsts : [...seen]).toSorted()
+  }
+}
