@@ -85,7 +85,10 @@ export class Routes {
   /** Whether a result of so many bytes comes later than that of a compile here. */
   isFar(now: number, peer: string, unit: Unit, bytes: number): boolean {
     const { links, reservations, pace } = this.#needs
-    return pace.isSooner(links.movingMs(peer, bytes, reservations.answerMs(peer)), this.#hereMs(now, unit))
+    const answerMs = reservations.answerMs(peer) ?? nearMs
+    // Over a short link what is made already comes soon, whatever busy machines took for other bytes.
+    if (answerMs < nearMs) return false
+    return pace.isSooner(links.movingMs(peer, bytes, answerMs), this.#hereMs(now, unit))
   }
 
   /** Of a link with hardly any delay it is known that it is fast enough for now. */

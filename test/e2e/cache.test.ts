@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '../../src/base/errors.ts'
 import { ask } from '../../src/cli/client.ts'
 import { artifacts, Cluster, capture, lastReport, type TestNode } from '../support/cluster.ts'
@@ -120,8 +121,11 @@ describe('a cache that is much too small', () => {
     await mkdir(cache)
     const mounted = await capture('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', cache])
     try {
+      const before = node.log.length
       await node.start()
       if (mounted.code !== 0) return t.skip('needs the right to mount')
+      // Until then it still makes files there, and takes them away again.
+      while (!node.log.slice(before).includes('sandbox probed')) await delay(20)
       await fill(join(cache, 'ballast'))
       const dir = join(cluster.dir, 'full')
       await writeFiles(dir, workspace)

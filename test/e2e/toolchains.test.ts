@@ -53,7 +53,7 @@ const workspace = (salt: string): Record<string, string> => ({
       [`${name}/Cargo.toml`, manifest(name, '[dependencies]\nmakes = { path = "../makes" }\n')],
       [
         `${name}/src/lib.rs`,
-        `makes::words!(${name});\n${Array.from({ length: 3 }, (_, n) => work(n)).join('')}// ${salt}\n`,
+        `makes::words!(${name});\n${Array.from({ length: 10 }, (_, n) => work(n)).join('')}// ${salt}\n`,
       ],
       [`${name}/words.txt`, name],
     ]),
