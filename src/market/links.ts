@@ -65,10 +65,15 @@ export class Links {
     return this.#bytesPerMs.has(peer)
   }
 
+  /** As measured, or else what is usual for that delay. @param answerMs as for `movingMs` */
+  bytesPerMs(peer: string, answerMs?: number): number {
+    return this.#bytesPerMs.get(peer) ?? usualRate(answerMs)
+  }
+
   /** @param answerMs what a frame and its answer take; undefined when that is not known */
   movingMs(peer: string, bytes: number, answerMs?: number): number {
     const ahead = this.#coming.get(peer)?.bytes ?? 0
-    return (ahead + bytes) / (this.#bytesPerMs.get(peer) ?? usualRate(answerMs))
+    return (ahead + bytes) / this.bytesPerMs(peer, answerMs)
   }
 
   /** From the award until all that came out is here, without the compile itself. */

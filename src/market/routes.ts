@@ -23,6 +23,8 @@ export interface RoutesNeeds {
 const [fairCostMs, fairCost] = [100, 0.35]
 /** Where it costs more, its result has to come sooner than from here by this share. */
 const gainLeast = 0.05
+/** Ten times as slow as Wi-Fi mostly is. */
+const quickBytesPerMs = 1000
 
 /** Which units may go to which lenders, and are worth sending there. */
 export class Routes {
@@ -86,8 +88,8 @@ export class Routes {
   isFar(now: number, peer: string, unit: Unit, bytes: number): boolean {
     const { links, reservations, pace } = this.#needs
     const answerMs = reservations.answerMs(peer) ?? nearMs
-    // Over a short link what is made already comes soon, whatever busy machines took for other bytes.
-    if (answerMs < nearMs) return false
+    // What is made already comes soon over a short link, unless that is known to be a slow one: what else is measured there is who is busy.
+    if (answerMs < nearMs && links.bytesPerMs(peer, answerMs) >= quickBytesPerMs) return false
     return pace.isSooner(links.movingMs(peer, bytes, answerMs), this.#hereMs(now, unit))
   }
 
