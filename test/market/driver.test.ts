@@ -77,6 +77,8 @@ class Office {
   }
 }
 
+/** Worth sending over whatever link a busy machine seems to have: the clock here is the real one. */
+const longTask: typeof makeTask = (change = {}) => makeTask({ expectedMs: 60_000, bytes: 1000, ...change })
 const never: Work = () => assert.fail('no work was expected')
 
 /** Work that the test ends. */
@@ -100,7 +102,7 @@ class Bench {
 }
 
 async function occupied(market: Market): Promise<Placement & { kind: 'here' }> {
-  const placement = await market.place(makeTask({ mayGoAway: false }))
+  const placement = await market.place(longTask({ mayGoAway: false }))
   assert.equal(placement.kind, 'here')
   return placement
 }
@@ -123,7 +125,7 @@ describe('place()', () => {
     const { market } = new Office().add('ana', 1)
     const first = await occupied(market)
     let waited = false
-    const second = market.place(makeTask(), { onWaiting: () => (waited = true) })
+    const second = market.place(longTask(), { onWaiting: () => (waited = true) })
     assert.equal(waited, true)
     assert.deepEqual(market.stats().units, { waiting: 1, here: 1, away: 0 })
     first.release()
@@ -136,7 +138,7 @@ describe('place()', () => {
     const { ana, bob, bench } = await anaAndBob()
     const cid = cidOf(new Uint8Array([1]))
     const { promise: early, resolve: onMetadata } = Promise.withResolvers<EarlyMetadata>()
-    const placed = ana.market.place(makeTask({ action: new Uint8Array([42]) }), { onMetadata })
+    const placed = ana.market.place(longTask({ action: new Uint8Array([42]) }), { onMetadata })
     const { award, options } = await bench.started
     assert.equal(options.peer, 'ana')
     assert.deepEqual(award.action, new Uint8Array([42]))
@@ -165,7 +167,7 @@ describe('place()', () => {
   it('throws the reason of its signal and has the work killed', async () => {
     const { ana, bob, bench } = await anaAndBob()
     const abort = new AbortController()
-    const placed = ana.market.place(makeTask(), { signal: abort.signal })
+    const placed = ana.market.place(longTask(), { signal: abort.signal })
     const { options } = await bench.started
     const killed = once(options.signal, 'abort')
     abort.abort(new RangeError('enough'))
@@ -175,12 +177,12 @@ describe('place()', () => {
     await bob.market.stop()
     assert.equal(bob.market.stats().slots.lent, 0)
     assert.equal(ana.market.stats().units.away, 0)
-    await assert.rejects(ana.market.place(makeTask(), { signal: abort.signal }), { message: 'enough' })
+    await assert.rejects(ana.market.place(longTask(), { signal: abort.signal }), { message: 'enough' })
   })
 
   it('compiles here what a peer that was lost had', async () => {
     const { office, ana, bob, bench, slot } = await anaAndBob()
-    const placed = ana.market.place(makeTask())
+    const placed = ana.market.place(longTask())
     const { options } = await bench.started
     office.unlink(ana, bob)
     assert.equal(options.signal.aborted, true)
@@ -194,10 +196,10 @@ describe('place()', () => {
 
   it('compiles here what a peer failed at, whatever it throws', async () => {
     const { ana, bench, slot } = await anaAndBob()
-    const placed = ana.market.place(makeTask())
+    const placed = ana.market.place(longTask())
     await bench.started
     slot.release()
-    const second = ana.market.place(makeTask({ mayGoAway: false }))
+    const second = ana.market.place(longTask({ mayGoAway: false }))
     bench.fail(new TypeError('a mistake'))
     const blocker = await second
     assert.ok(blocker.kind === 'here')
@@ -213,7 +215,7 @@ describe('place()', () => {
     const fail = (): never => {
       throw new TypeError('a mistake')
     }
-    const placed = ana.market.place(makeTask(), { onWaiting: fail, onMetadata: fail })
+    const placed = ana.market.place(longTask(), { onWaiting: fail, onMetadata: fail })
     const { options } = await bench.started
     const trace = new Uint8Array()
     options.onMetadata({ name: 'liba.rmeta', cid: cidOf(new Uint8Array([1])), size: 9, depInfo: '', trace })
@@ -223,7 +225,7 @@ describe('place()', () => {
 
   it('does not pass on metadata under something that is no CID', async () => {
     const { ana, bench } = await anaAndBob()
-    const placed = ana.market.place(makeTask(), { onMetadata: () => assert.fail('passed on') })
+    const placed = ana.market.place(longTask(), { onMetadata: () => assert.fail('passed on') })
     const { award } = await bench.started
     const rmeta = { name: 'liba.rmeta', cid: new Uint8Array([1, 2, 3]), size: 9n }
     ana.frames('bob', frame('progress', { task: award.task, epoch: 1, phase: Phase.METADATA, rmeta }))
@@ -233,7 +235,7 @@ describe('place()', () => {
 
   it('does not wait for an award that could not be sent', async () => {
     const { ana, slot } = await anaAndBob()
-    const placed = ana.market.place(makeTask())
+    const placed = ana.market.place(longTask())
     ana.online = false
     ana.frames('bob', frame('bid', { reservation: 1n }))
     assert.deepEqual(ana.market.stats().units, { waiting: 1, here: 1, away: 0 })
@@ -246,7 +248,7 @@ describe('place()', () => {
     const { office, ana, bench } = await anaAndBob()
     const eve = office.add('eve', 1)
     office.link(ana, eve)
-    const placed = ana.market.place(makeTask())
+    const placed = ana.market.place(longTask())
     const { award } = await bench.started
     for (const task of [award.task, taskBytes(1), new Uint8Array(0)]) {
       ana.frames('eve', frame('done', { task, epoch: 1, outcome: Outcome.OK, result: new Uint8Array([6]) }))
@@ -262,12 +264,12 @@ describe('place()', () => {
 describe('stop()', () => {
   it('of the builder settles every unit as here and tells the lender, which kills the work', async () => {
     const { ana, bench } = await anaAndBob()
-    const placed = ana.market.place(makeTask())
-    const waiting = ana.market.place(makeTask({ mayGoAway: false }))
+    const placed = ana.market.place(longTask())
+    const waiting = ana.market.place(longTask({ mayGoAway: false }))
     const { options } = await bench.started
     const killed = once(options.signal, 'abort')
     await ana.market.stop()
-    for (const placement of [await placed, await waiting, await ana.market.place(makeTask())]) {
+    for (const placement of [await placed, await waiting, await ana.market.place(longTask())]) {
       assert.ok(placement.kind === 'here')
       assert.equal(placement.reason, 'stopping')
     }
@@ -277,7 +279,7 @@ describe('stop()', () => {
 
   it('of the lender waits until its work has ended; the builder is told at once', async () => {
     const { ana, bob, bench, slot } = await anaAndBob()
-    const placed = ana.market.place(makeTask())
+    const placed = ana.market.place(longTask())
     const { options } = await bench.started
     let stopped = false
     const stopping = bob.market.stop().then(() => (stopped = true))
