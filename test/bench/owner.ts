@@ -33,7 +33,8 @@ const work = {
   ...Object.fromEntries(crates.map((name) => [`${name}/Cargo.toml`, manifest(name)])),
   ...Object.fromEntries(crates.map((name, n) => [`${name}/src/lib.rs`, heavy(n)])),
 }
-const hold = {
+/** @param copy tells it from another one: two that are the same would be compiled once */
+const hold = (copy: string): Record<string, string> => ({
   'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["hold", "held"]\n',
   'hold/Cargo.toml': manifest('hold', '[lib]\nproc-macro = true\n'),
   'hold/src/lib.rs': `use proc_macro::TokenStream;
@@ -45,8 +46,8 @@ const hold = {
 }
 `,
   'held/Cargo.toml': manifest('held', '[dependencies]\nhold = { path = "../hold" }\n'),
-  'held/src/main.rs': 'hold::hold!(); fn main() {}\n',
-}
+  'held/src/main.rs': `hold::hold!(); fn main() { println!("${copy}") }\n`,
+})
 
 async function write(dir: string, files: Record<string, string>): Promise<void> {
   for (const [path, content] of Object.entries(files)) {
@@ -88,7 +89,7 @@ export async function owner({ runs, ticks }: { runs: number; ticks: number }): P
     // Both of Ben's slots.
     for (const copy of ['one', 'two']) {
       const dir = join(cluster.dir, copy)
-      await write(dir, hold)
+      await write(dir, hold(copy))
       background.push(await cargoInBackground(ben, dir, [], { HOLD_DIR: dir }))
       await until('held', () => existsSync(join(dir, 'is-held')))
     }
