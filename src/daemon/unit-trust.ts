@@ -12,8 +12,10 @@ import type { Trust } from './trust.ts'
  *   what an audit reads is within the reach of others. Told what the compile looked at: inputs that were looked at later than that must be the same
  */
 export function unitTrust(
-  trust: Pick<Trust, 'lent' | 'accepted' | 'giver' | 'whole' | 'made' | 'madeHere' | 'brokeEarlyWord'> & {
-    earlyWord: Pick<Trust['earlyWord'], 'isTaken'>
+  trust: Pick<
+    Trust,
+    'lent' | 'takesEarly' | 'accepted' | 'giver' | 'whole' | 'made' | 'madeHere' | 'brokeEarlyWord'
+  > & {
     determinism: Pick<Trust['determinism'], 'isUnsteady'>
   },
   policies: readonly Policy[],
@@ -27,7 +29,7 @@ export function unitTrust(
     },
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
-    takesEarly: (peer) => trust.earlyWord.isTaken(peer),
+    takesEarly: (peer) => trust.takesEarly(peer),
     // It was away, so what lenders have of it is known.
     brokeEarlyWord: (planned, broken) => trust.brokeEarlyWord(() => lentOf(planned, undefined), broken),
     accepted: (planned, claims, made) =>

@@ -63,8 +63,13 @@ test('the profile names what is allowed, and nothing of it by anything but a par
     filter,
     values.get(name),
   ])
-  const above = '/ /Users /Users/ada /Users/ada/.rustup /Users/ada/.rustup/toolchains /Users/ada/.rustup/toolchains/stable'
-  for (const path of above.split(' ')) assert.ok(named.some(([, value]) => value === path), path)
+  const above =
+    '/ /Users /Users/ada /Users/ada/.rustup /Users/ada/.rustup/toolchains /Users/ada/.rustup/toolchains/stable'
+  for (const path of above.split(' '))
+    assert.ok(
+      named.some(([, value]) => value === path),
+      path,
+    )
   for (const path of init.readOnly) assert.ok(named.some(([filter, value]) => filter === 'subpath' && value === path))
   assert.ok(!text.includes('/Users'))
   const hostile = { ...init, writable: ['/tmp/x")) (allow default) (version 1'] }
