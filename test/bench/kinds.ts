@@ -22,7 +22,7 @@ const argument = (name: string, otherwise: number): number => {
 const only = process.argv[process.argv.indexOf('--only') + 1 || process.argv.length] ?? ''
 const compares = process.argv.includes('--compare')
 /** After so long what nobody else takes is made here. */
-const busyMs = 300_000
+const busyMs = 900_000
 const example = fileURLToPath(new URL('../../examples/workspace', import.meta.url))
 const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
