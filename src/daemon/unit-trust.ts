@@ -2,6 +2,7 @@ import type { ReadSet } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { packageOf } from '../recall/judge.ts'
 import { mayAskOthers, type Policy, takesAnyWord } from '../recall/policy.ts'
+import type { Recalled } from '../recall/recall.ts'
 import type { Lent, UnitTrust } from './compile-needs.ts'
 import type { MakeAgain } from './linked-audit.ts'
 import type { Trust } from './trust.ts'
@@ -39,4 +40,17 @@ export function unitTrust(
     madeHere: (planned, made) => trust.madeHere(planned, made),
     made: (planned, made, disputed) => trust.made(planned, () => lentOf(planned, made.reads), { ...made, disputed }),
   }
+}
+
+/**
+ * On whose word cargo is told of metadata before the rest is there, which may not come.
+ * @returns `by` undefined: on that of this node; undefined: on nobody's
+ */
+export function tellsEarly(
+  { holders, claims }: Pick<Recalled, 'holders' | 'claims'>,
+  trust: Pick<UnitTrust, 'giver' | 'takesEarly'>,
+): { by: string | undefined } | undefined {
+  const givers = holders.length === 0 ? [undefined] : claims.map((claim) => trust.giver(claim))
+  const at = givers.findIndex((giver) => giver === undefined || trust.takesEarly(giver))
+  return at < 0 ? undefined : { by: givers[at] }
 }
