@@ -272,7 +272,7 @@ export class Lender {
       speedPermille: 1000,
       memoryFreeMib: Math.floor(freemem() / MiB),
       onBattery: this.#owner.onBattery,
-      links: existsSync(this.#recorder),
+      links: this.#executor.links && existsSync(this.#recorder),
       room: this.#owner.room,
     }
   }

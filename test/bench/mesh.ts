@@ -42,7 +42,7 @@ function simulated(recording: Recording, nodes: number): number {
   const { makespansMs } = contest('market', {
     ...{ seed: 1, nodes, load: 0, builds: 1, recordings: [recording], knowledge: 'nothing', errorSigma: 0.3, mobile },
     ...{ wifiShare: 0, speedSigma: 0, slots: 1, overheadMs: 20 / share, transfers: true, view: 64, liars: 0, slow: 0 },
-    ...{ departures: 0, owners: 0, rules: rulesNow },
+    ...{ departures: 0, owners: 0, late: 0, rules: rulesNow },
   })
   return makespansMs[0] ?? Number.NaN
 }
