@@ -19,6 +19,7 @@ import { type MountedToolchain, prepareToolchain } from './runtime.ts'
 import type { SandboxSetup } from './sandbox.ts'
 import { seccompFilter } from './seccomp.ts'
 import { Standstill } from './standstill.ts'
+import { TreeCache } from './tree-cache.ts'
 
 export interface ExecutorNeeds {
   blocks: Blocks
@@ -71,6 +72,7 @@ export class Executor {
   readonly #needs: ExecutorNeeds
   readonly #init: ExecutorInit
   readonly #cache: InputCache
+  readonly #trees: TreeCache
   readonly #filter: string
   /** Guests stand still while it is held. */
   readonly standstill = new Standstill()
@@ -83,6 +85,7 @@ export class Executor {
     this.#needs = needs
     this.#init = init
     this.#cache = new InputCache(join(init.workDir, 'inputs'), needs.blocks)
+    this.#trees = new TreeCache(join(init.workDir, 'trees'), needs.blocks)
     this.#filter = join(init.workDir, 'filter')
   }
 
@@ -108,6 +111,7 @@ export class Executor {
     await removeTree(this.#init.workDir)
     await mkdir(this.#init.workDir, { recursive: true, mode: 0o700 })
     await this.#cache.start()
+    await this.#trees.start()
     await this.probe()
   }
 
@@ -181,6 +185,7 @@ export class Executor {
       recorder,
       blocks: this.#needs.blocks,
       cache: this.#cache,
+      trees: this.#trees,
       workDir: this.#init.workDir,
       onDirectoryDone: (dir) => this.#remove(dir),
       setup: probed.setup,
@@ -200,6 +205,7 @@ export class Executor {
   /** Settles when the directories of all finished compiles are gone. */
   async idle(): Promise<void> {
     while (this.#removals.size > 0) await Promise.all(this.#removals)
+    await this.#trees.idle()
   }
 
   /** When no compile runs any more. */

@@ -26,8 +26,9 @@ import { findNeedle, type Needle } from './needles.ts'
 import { type Observed, startObserving, takeObservations } from './observed.ts'
 import type { MountedToolchain } from './runtime.ts'
 import type { SandboxSetup } from './sandbox.ts'
-import { stageInputs } from './stage.ts'
+import { type Staged, stageInputs } from './stage.ts'
 import type { Standstill } from './standstill.ts'
+import type { TreeCache } from './tree-cache.ts'
 
 /** The metadata of a crate, complete while the rest of it still compiles. */
 export interface EarlyMetadata {
@@ -50,6 +51,7 @@ export interface RunInit {
   recorder: string | undefined
   blocks: Blocks
   cache: InputCache
+  trees: TreeCache
   /** A directory of its own is made here. */
   workDir: string
   /** Called at the very end with that directory, which nobody uses any more. */
@@ -136,17 +138,26 @@ class Run {
   }
 
   async run(): Promise<Outcome> {
-    const { action, inputs, blocks, cache, limits, signal } = this.#init
+    const { action, inputs, blocks, cache, trees, limits, signal, setup } = this.#init
     const staged = await stageInputs({
       action,
       inputs,
       blocks,
       cache,
+      trees: setup.kind === 'bubblewrap' ? trees : undefined,
       dir: this.#in,
       maxBytes: limits.inputBytes,
       maxFiles: limits.inputFiles,
       signal,
     })
+    try {
+      return await this.#runWith(staged)
+    } finally {
+      staged.release()
+    }
+  }
+
+  async #runWith(staged: Staged): Promise<Outcome> {
     // Also those that are not laid out: a name left in place would end an argument where its NUL is.
     const inside: Root[] = rootNames.map((name) => ({ name, path: `${this.#marker}/${name}` }))
     const roots = sortRoots(inside)
@@ -168,7 +179,7 @@ class Run {
     return { kind: 'ok', result, observed: this.#observed(), wallMs: end.wallMs }
   }
 
-  #start(staged: readonly string[], roots: readonly Root[]) {
+  #start(staged: Staged, roots: readonly Root[]) {
     const { action, toolchain, limits, setup, clock, signal, processors } = this.#init
     const place = (text: string): string => placeRoots(text, roots)
     const at = (name: string): string => `${this.#marker}/${name}`
@@ -186,7 +197,11 @@ class Run {
       inside: {
         mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(sysroot), ...linking.mounts],
         readOnly: [
-          ...staged.map((root) => ({ from: join(this.#in, root), to: at(root) })),
+          ...staged.roots.map((root) => ({ from: join(this.#in, root), to: at(root) })),
+          ...staged.mounts.map(({ root, path, from }) => ({
+            from,
+            to: path === '' ? at(root) : `${at(root)}/${path}`,
+          })),
           ...observing.mounts,
           ...toolchain.inPlace,
         ],

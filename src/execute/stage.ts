@@ -1,21 +1,40 @@
 import { dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { type Action, decodeTree, type Inputs, type RootName } from '../plan/action.ts'
+import { type Action, decodeTree, type Inputs, type RootName, type Tree } from '../plan/action.ts'
 import type { Blocks } from './blocks.ts'
 import { makeReadable } from './guest-users.ts'
 import { type InputCache, write } from './input-cache.ts'
+import type { CachedTree, TreeCache } from './tree-cache.ts'
 
 export interface StageOptions {
   action: Action
   inputs: Inputs
   blocks: Blocks
   cache: InputCache
+  /** Where trees lie that are mounted; undefined: everything is laid out in `dir`. */
+  trees?: TreeCache | undefined
   /** An empty directory; each root becomes a directory of its name in it. */
   dir: string
   maxBytes: number
   maxFiles: number
   signal: AbortSignal
+}
+
+export interface Staged {
+  /** The roots that there are now as directories of `dir`. */
+  roots: RootName[]
+  /** Directories to be mounted, some of them in those roots. */
+  mounts: { root: RootName; path: string; from: string }[]
+  /** Nothing reads the mounted ones any more. */
+  release(): void
+}
+
+interface StagedTree {
+  root: RootName
+  path: string
+  cid: CID
+  files: Tree['files']
 }
 
 interface StagedFile {
@@ -29,16 +48,18 @@ interface StagedFile {
 const inputRoots = new Set<RootName>(['registry', 'git', 'package', 'workspace', 'deps', 'build'])
 const cachedBytes = 64 << 10
 const atOnce = 16
+/** Each one takes bubblewrap longer than the one before: with a hundred it needs 20 ms of processor time, not 5. */
+const maxMounts = 200
 const rootsOf = /\0([a-z]+)\0/g
 
 /**
  * Lays out everything that a compile may read.
- * @returns the roots that there are now, as directories of `dir`
  * @throws ShoalError ERR_INPUT_MISSING when a block is not here; ERR_ADMISSION when the inputs are not those of the action
  *   or contradict each other; ERR_LIMIT when they are too many; ERR_DISK_FULL
  */
-export async function stageInputs(options: StageOptions): Promise<RootName[]> {
-  const files = await listFiles(options)
+export async function stageInputs(options: StageOptions): Promise<Staged> {
+  const trees = await listTrees(options)
+  const files = [...options.inputs.files, ...trees.flatMap(filesOf)]
   checkAgainst(options.action, options.inputs)
   let bytes = 0
   const paths = new Set<string>()
@@ -52,32 +73,82 @@ export async function stageInputs(options: StageOptions): Promise<RootName[]> {
   if (bytes > options.maxBytes || files.length > options.maxFiles) {
     throw new ShoalError('ERR_LIMIT', `inputs: ${files.length} files, ${bytes} bytes`)
   }
-  const roots = mentionedRoots(options.action, files)
+  const { trees: cache, action } = options
+  const mounted = cache === undefined ? [] : standingAlone(trees, options).slice(0, maxMounts)
+  const laid = [...options.inputs.files, ...trees.filter((tree) => !mounted.includes(tree)).flatMap(filesOf)]
+  const taken: CachedTree[] = []
+  const release = (): void => {
+    for (const tree of taken.splice(0)) tree.release()
+  }
   try {
-    makeDirectories(options, roots, files)
-    for (let from = 0; from < files.length; from += atOnce) {
+    const mounts: Staged['mounts'] = []
+    for (const { root, path, cid, files: held } of mounted) {
       options.signal.throwIfAborted()
-      await Promise.all(files.slice(from, from + atOnce).map((file) => placeFile(options, file)))
+      const tree = await cache?.take(cid, held)
+      if (tree === undefined) continue
+      taken.push(tree)
+      mounts.push({ root, path, from: tree.path })
     }
+    // Bubblewrap makes the directories above what is mounted where nothing else lies in them.
+    const holding = new Set<string>([...laid.map(({ root }) => root), rootOf(action.cwd)?.[0] ?? ''])
+    const roots = mentionedRoots(action, files).filter(
+      (root) => holding.has(root) || !mounts.some((mount) => mount.root === root),
+    )
+    makeDirectories(options, roots, [
+      ...laid.map(({ root, path }) => join(root, dirname(path))),
+      ...mounts.map(placeOf),
+    ])
+    for (let from = 0; from < laid.length; from += atOnce) {
+      options.signal.throwIfAborted()
+      await Promise.all(laid.slice(from, from + atOnce).map((file) => placeFile(options, file)))
+    }
+    return { roots, mounts, release }
   } catch (error) {
+    release()
     const contradiction = ['EEXIST', 'ENOTDIR', 'EISDIR', 'ENAMETOOLONG', 'EINVAL'].includes(codeOf(error) ?? '')
     if (contradiction) throw new ShoalError('ERR_ADMISSION', 'inputs cannot be laid out', { cause: error })
     if (codeOf(error) === 'ENOSPC') throw new ShoalError('ERR_DISK_FULL', 'no room for the inputs', { cause: error })
     throw error
   }
-  return roots
 }
 
-async function listFiles({ inputs, blocks, maxFiles }: StageOptions): Promise<StagedFile[]> {
-  const files: StagedFile[] = [...inputs.files]
+async function listTrees({ inputs, blocks, maxFiles }: StageOptions): Promise<StagedTree[]> {
+  const trees: StagedTree[] = []
+  let count = inputs.files.length
   for (const { root, path, tree: cid } of inputs.trees) {
     const bytes = await blocks.get(cid)
     if (bytes === undefined) throw new ShoalError('ERR_INPUT_MISSING', `tree ${cid.toString()} is not here`)
-    const tree = decodeTree(bytes)
-    if (files.length + tree.files.length > maxFiles) throw new ShoalError('ERR_LIMIT', 'too many inputs')
-    for (const file of tree.files) files.push({ ...file, root, path: path === '' ? file.path : `${path}/${file.path}` })
+    const { files } = decodeTree(bytes)
+    count += files.length
+    if (count > maxFiles) throw new ShoalError('ERR_LIMIT', 'too many inputs')
+    trees.push({ root, path, cid, files })
   }
-  return files
+  return trees
+}
+
+const filesOf = ({ root, path, files }: StagedTree): StagedFile[] =>
+  files.map((file) => ({ ...file, root, path: path === '' ? file.path : `${path}/${file.path}` }))
+
+/** Within the directory of all roots. */
+const placeOf = ({ root, path }: { root: RootName; path: string }): string => (path === '' ? root : `${root}/${path}`)
+
+/** Those that no other input lies in, nor the working directory: nothing can be put into what is mounted. */
+function standingAlone(trees: readonly StagedTree[], { inputs, action }: StageOptions): StagedTree[] {
+  const [root, inside] = rootOf(action.cwd) ?? []
+  const places = [...trees, ...inputs.files].map((input) => `${placeOf(input)}/`)
+  const cwd = root === undefined ? '' : `${placeOf({ root, path: inside ?? '' })}/`
+  const isIn = (inner: string, outer: string): boolean => inner.startsWith(outer)
+  return trees.filter((tree, at) => {
+    const own = `${placeOf(tree)}/`
+    if (tree.files.length === 0 || (cwd !== own && isIn(cwd, own))) return false
+    return places.every((other, index) => index === at || !(isIn(other, own) || isIn(own, other)))
+  })
+}
+
+/** The root that a text begins with, and what follows. */
+function rootOf(text: string): [RootName, string] | undefined {
+  const [, root, inside] = /^\0([a-z]+)\0\/?(.*)$/.exec(text) ?? []
+  return root !== undefined && inputRoots.has(root as RootName) ? [root as RootName, inside ?? ''] : undefined
 }
 
 /** A result is filed under its action, so what the action says about its inputs must be what the compile gets. */
@@ -101,12 +172,15 @@ function mentionedRoots(action: Action, files: readonly StagedFile[]): RootName[
   return [...inputRoots].filter((root) => mentioned.has(root))
 }
 
-function makeDirectories({ action, dir }: StageOptions, roots: RootName[], files: StagedFile[]): void {
-  const directories = new Set(roots.map((root) => join(dir, root)))
-  for (const file of files) directories.add(dirname(join(dir, file.root, file.path)))
-  const [, root, inside] = /^\0([a-z]+)\0(.*)$/.exec(action.cwd) ?? []
-  if (root !== undefined && inputRoots.has(root as RootName)) directories.add(join(dir, root, inside ?? ''))
-  for (const directory of directories) makeReadable(directory)
+/** @param places directories of inputs, within the directory of all roots */
+function makeDirectories({ action, dir }: StageOptions, roots: RootName[], places: readonly string[]): void {
+  const directories = new Set<string>(roots)
+  // Where a root is no directory of ours, bubblewrap makes what is in it.
+  for (const place of places)
+    if (roots.some((root) => place === root || place.startsWith(`${root}/`))) directories.add(place)
+  const [root, inside = ''] = rootOf(action.cwd) ?? []
+  if (root !== undefined) directories.add(join(root, inside))
+  for (const directory of directories) makeReadable(join(dir, directory))
 }
 
 async function placeFile({ blocks, cache, dir }: StageOptions, file: StagedFile): Promise<void> {

@@ -193,7 +193,13 @@ describe('limits', { skip }, () => {
       ${forever}`
     await assert.rejects(attack(nest), { code: 'ERR_LIMIT' })
     await lender.executor.idle()
-    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'filter-starting', 'inputs', 'toolchains'])
+    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), [
+      'filter',
+      'filter-starting',
+      'inputs',
+      'toolchains',
+      'trees',
+    ])
   })
 })
 
@@ -249,7 +255,13 @@ describe('aborting', { skip }, () => {
     await assert.rejects(running, /no longer wanted/)
     assert.deepEqual(processesWith(crate), [])
     await lender.executor.idle()
-    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'filter-starting', 'inputs', 'toolchains'])
+    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), [
+      'filter',
+      'filter-starting',
+      'inputs',
+      'toolchains',
+      'trees',
+    ])
   })
 
   test('at any moment of the start leaves nothing either', async () => {
@@ -274,6 +286,12 @@ describe('aborting', { skip }, () => {
       assert.deepEqual(processesWith(crate), [])
     }
     await lender.executor.idle()
-    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'filter-starting', 'inputs', 'toolchains'])
+    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), [
+      'filter',
+      'filter-starting',
+      'inputs',
+      'toolchains',
+      'trees',
+    ])
   })
 })

@@ -180,6 +180,12 @@ describe('an action in the sandbox', { skip }, () => {
 
   test('leaves nothing in its work directory', async () => {
     await lender.executor.idle()
-    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), ['filter', 'filter-starting', 'inputs', 'toolchains'])
+    assert.deepEqual(readdirSync(`${lender.dir}/work`).sort(), [
+      'filter',
+      'filter-starting',
+      'inputs',
+      'toolchains',
+      'trees',
+    ])
   })
 })

@@ -86,7 +86,7 @@ test('inputs lie under their roots, read-only, and every mentioned root exists',
   const small = await file('deps', 'libsmall-1.rmeta', 'small')
   const source = await tree({ 'src/lib.rs': 'lib', 'src/deep/er/mod.rs': 'mod', 'Cargo.toml': '' })
   const build = await tree({ 'gen.rs': 'gen' })
-  const roots = await stage(
+  const { roots } = await stage(
     {
       trees: [
         { root: 'registry', path: 'index/c-1.0', tree: source },
