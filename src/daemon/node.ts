@@ -242,7 +242,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       log: log.child('market'),
       measures: process.platform === 'linux',
       // Whoever has a copy of the key could lend in this node's name.
-      terms: () => (mesh.members.cloned().has(mesh.peerId) ? noTerms : lender.terms()),
+      terms: () => (mesh.members.isDoubtful(mesh.peerId) ? noTerms : lender.terms()),
       work: (award, options) =>
         blocks.leasing(() =>
           lend(award, options, {
