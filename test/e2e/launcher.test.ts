@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Cluster, capture, lastReport, type TestNode } from '../support/cluster.ts'
@@ -20,8 +20,25 @@ describe('build scripts behind launchers', () => {
     const read = files.map(async (path) => [dirname(path), await readFile(join(build, path))] as const)
     return new Map(await Promise.all(read))
   }
-  const compiled = /build_script_build-[0-9a-f]{16}$/
+  // Not what lies in private directories that are about to go.
+  const compiled = /^[^/]*\/build_script_build-[0-9a-f]{16}$/
   const real = /build-script\.real$/
+
+  /** Two packages with a build script each. */
+  async function workspace(): Promise<string> {
+    const dir = join(cluster.dir, 'launched')
+    const write = async (path: string, text: string): Promise<void> => {
+      await mkdir(dirname(join(dir, path)), { recursive: true })
+      await writeFile(join(dir, path), text)
+    }
+    await write('Cargo.toml', '[workspace]\nmembers = ["one", "two"]\nresolver = "2"\n')
+    for (const name of ['one', 'two']) {
+      await write(`${name}/Cargo.toml`, `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n`)
+      await write(`${name}/build.rs`, `fn main() { println!("cargo::rustc-env=NAMED=${name}") }\n`)
+      await write(`${name}/src/lib.rs`, 'pub const NAMED: &str = env!("NAMED");\n')
+    }
+    return dir
+  }
 
   async function build(dir: string): Promise<void> {
     const ran = await node.cargo(dir, 'build', '--offline')
@@ -38,10 +55,10 @@ describe('build scripts behind launchers', () => {
   }
 
   test('the same bytes are kept and recalled with launchers and without, and cargo is content with either', async () => {
-    const dir = await cluster.checkout('offline', 'launched')
+    const dir = await workspace()
     await build(dir)
     const plain = await scripts(dir, compiled)
-    assert.ok(plain.size > 2)
+    assert.equal(plain.size, 2)
     assert.equal((await scripts(dir, real)).size, 0)
 
     await withLaunchers(true)
