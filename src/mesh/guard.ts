@@ -52,9 +52,10 @@ export class Guard {
 
   #look(): void {
     const { members, connected, drop } = this.#needs
+    // Who is out comes first: that is to be at once.
+    for (const peerId of connected()) this.check(peerId)
     const doubtful = new Set([...members.cloned(), ...members.rivals()])
     for (const peerId of connected()) {
-      this.check(peerId)
       // It may come back at once; what it has offered before is forgotten.
       if (doubtful.has(peerId) && !this.#doubtful.has(peerId))
         drop(peerId, new ShoalError('ERR_CLONED', 'two nodes claim to be this member'))
