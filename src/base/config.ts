@@ -30,6 +30,11 @@ const schema = z.strictObject({
     .strictObject({
       /** Whether incremental directories that a shared build left out are made later, when the machine is at rest. */
       'warm-incremental': z.boolean().default(true),
+      /**
+       * Whether build scripts are started by a launcher in their place, the real one beside it: the first half of recalling what a build
+       * script does. Nothing is recalled yet, and each run takes a millisecond longer.
+       */
+      'script-launcher': z.boolean().default(false),
     })
     .prefault({}),
   trust: z

@@ -37,6 +37,8 @@ interface Gift {
   dirs: string[]
 }
 
+/** What `shim/launcher.rs` calls the build script whose place it takes. */
+const launchedScript = 'build-script.real'
 const prefix = '/given/'
 const maxKeys = 100_000
 const maxGifts = 8
@@ -163,11 +165,14 @@ export class Given {
     let count = 0
     for (const dir of dirs) {
       for (const [name, cid] of outputs) {
-        const path = join(dir, name)
-        // Another compile may have put its own there since.
-        if (!(await holds(path, cid))) continue
-        await rm(path, { force: true })
-        count += 1
+        // A build script may have been put beside its launcher, which is of no use without it.
+        for (const path of [join(dir, name), join(dir, launchedScript)]) {
+          // Another compile may have put its own there since.
+          if (!(await holds(path, cid))) continue
+          await rm(path, { force: true })
+          await rm(join(dir, name), { force: true })
+          count += 1
+        }
       }
     }
     return count

@@ -101,7 +101,7 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
         }
         await until(members, () => isMember(members, next.peerId), {
           what: 'nobody has certified the new key',
-          hint: 'Nothing has changed. If another machine with this key was first, this one needs a new link: `shoal join LINK`.',
+          hint: 'Nothing has changed. If another machine with this key was first, an administrator shuts that one out (`shoal kick`), and you try again; or this one gets a new link: `shoal join LINK`.',
         })
       }
       await members.saved()

@@ -242,7 +242,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       log: log.child('market'),
       measures: process.platform === 'linux',
       // Whoever has a copy of the key could lend in this node's name.
-      terms: () => (mesh.members.cloned().has(mesh.peerId) ? noTerms : lender.terms()),
+      terms: () => (mesh.members.isDoubtful(mesh.peerId) ? noTerms : lender.terms()),
       work: (award, options) =>
         blocks.leasing(() =>
           lend(award, options, {
@@ -366,14 +366,14 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   // Once no shim waits for this node any more.
   closing.push(() => Promise.race([units.drained(), new Promise<void>((resolve) => clock.after(drainMs, resolve))]))
   closing.push(() => server.stop())
-  await writeAnnouncement(paths.announce, [])
+  await announce(init, [])
   closing.push(() => removeAnnouncement(paths.announce))
 
   // The first look at a toolchain reads half a gigabyte; builds and commands need not wait for it.
   const lending = lender
     .start()
     .then(async (installed) => {
-      await writeAnnouncement(paths.announce, sourceRemaps(installed))
+      await announce(init, sourceRemaps(installed))
       await toolchains.start(installed)
     })
     .catch((error: unknown) => trouble(toShoalError(error)))
@@ -384,6 +384,9 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
 function meshLimits({ mesh }: Config): { maxPeers: number; joinByApproval: boolean } {
   return { maxPeers: mesh['max-peers'], joinByApproval: mesh['join-by-approval'] }
 }
+
+const announce = ({ paths, config }: NodeInit, remaps: ReturnType<typeof sourceRemaps>): Promise<void> =>
+  writeAnnouncement(paths.announce, remaps, config.build['script-launcher'])
 
 /** A toolchain's own sources have one name everywhere, whether they are installed or not. */
 function sourceRemaps(toolchains: readonly Toolchain[]): { from: string; to: string }[] {

@@ -91,7 +91,6 @@ export function peersView({
 }: Pick<StatusNeeds, 'mesh' | 'market' | 'trust'>): Record<string, unknown> {
   const traded = new Map(market.stats().peers.map((peer) => [peer.peer, peer]))
   const { members } = mesh
-  const cloned = members.cloned()
   const views = new Map(members.roster.members(members.now).map((member) => [member.peerId, member]))
   const met = mesh.peers().filter(({ peerId, connected }) => connected || views.has(peerId))
   const known = new Set([mesh.peerId, ...met.map(({ peerId }) => peerId)])
@@ -107,7 +106,7 @@ export function peersView({
       validUntil: member === undefined ? null : new Date(member.notAfter).toISOString(),
       connected,
       suspect,
-      cloned: cloned.has(peerId),
+      cloned: members.isDoubtful(peerId),
       trust: trustView(trust.view(peerId)),
       addresses,
       rttMs: rttMs ?? null,

@@ -20,8 +20,8 @@ const intervalMs = 60_000
 export class Guard {
   readonly #needs: GuardNeeds
   readonly #stopListening: () => void
-  /** Peers of whom it is known that two nodes use their key. */
-  readonly #cloned = new Set<string>()
+  /** Peers of whom it is known that it is not known who they are. */
+  readonly #doubtful = new Set<string>()
   #cancel: () => void = () => undefined
 
   constructor(needs: GuardNeeds) {
@@ -52,14 +52,15 @@ export class Guard {
 
   #look(): void {
     const { members, connected, drop } = this.#needs
-    const cloned = members.cloned()
+    // Who is out comes first: that is to be at once.
+    for (const peerId of connected()) this.check(peerId)
+    const doubtful = new Set([...members.cloned(), ...members.rivals()])
     for (const peerId of connected()) {
-      this.check(peerId)
       // It may come back at once; what it has offered before is forgotten.
-      if (cloned.has(peerId) && !this.#cloned.has(peerId))
-        drop(peerId, new ShoalError('ERR_CLONED', 'its key is used twice'))
+      if (doubtful.has(peerId) && !this.#doubtful.has(peerId))
+        drop(peerId, new ShoalError('ERR_CLONED', 'two nodes claim to be this member'))
     }
-    this.#cloned.clear()
-    for (const peerId of cloned) this.#cloned.add(peerId)
+    this.#doubtful.clear()
+    for (const peerId of doubtful) this.#doubtful.add(peerId)
   }
 }

@@ -17,6 +17,8 @@ export class Lines {
   readonly #all: ByKey
   /** Hex of a key → hex of the keys that it follows. */
   readonly #before = new Map<string, Set<string>>()
+  /** Hex of a key → hex of those that come next in its line. */
+  readonly #heirs = new Map<string, Set<string>>()
   /** Hex of a line → hex of its keys, but for the first. */
   readonly #keys = new Map<string, Set<string>>()
   /** Hex of a key → those of its certificates that count, if there are any. */
@@ -81,6 +83,31 @@ export class Lines {
     return [line, ...(this.#keys.get(line) ?? [])]
   }
 
+  /** Hex of the keys of a key's lines that are a member's now, itself among them. */
+  livingWith(key: Uint8Array): string[] {
+    const keys = new Set(this.of(key).flatMap((line) => this.keysOf(line)))
+    return [...keys].filter((one) => this.#counting.has(one))
+  }
+
+  /** Whether the second key (hex) was certified to come next after the first. */
+  isNext(key: string, next: string): boolean {
+    return this.#heirs.get(key)?.has(next) === true
+  }
+
+  /**
+   * Hex of the keys of members that cannot both be the same member's: of one line, and neither comes next after the other. Somebody has
+   * had a stolen key followed, or two machines have done so with one key.
+   */
+  rivals(): Set<string> {
+    const rivals = new Set<string>()
+    for (const line of this.#keys.keys()) {
+      const living = this.keysOf(line).filter((key) => this.#counting.has(key))
+      const isRival = (a: string) => (b: string) => a !== b && !this.isNext(a, b) && !this.isNext(b, a)
+      for (const key of living) if (living.some(isRival(key))) rivals.add(key)
+    }
+    return rivals
+  }
+
   /** What is known of a key (hex): what counts, or else the last word on one that is a member's no more. */
   certificatesOf(key: string): readonly Certificate[] {
     return this.#counting.get(key) ?? this.#all.get(key)?.slice(0, 1) ?? []
@@ -101,6 +128,8 @@ export class Lines {
 
   #note({ body: { subject, follows } }: Pick<Certificate, 'body'>): void {
     if (follows === undefined) return
+    const last = hex(before(follows))
+    this.#heirs.set(last, (this.#heirs.get(last) ?? new Set()).add(hex(subject)))
     for (const key of [subject, before(follows)]) {
       if (sameBytes(key, follows.key)) continue
       this.#before.set(hex(key), (this.#before.get(hex(key)) ?? new Set()).add(hex(follows.key)))

@@ -9,6 +9,7 @@ import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
 import type { Identity } from './identity.ts'
+import type { Lines } from './lines.ts'
 import { Listeners } from './listeners.ts'
 import type { MemberView } from './member-view.ts'
 import { checkMayReissue, reissue } from './people.ts'
@@ -34,8 +35,8 @@ export class Members {
   readonly #changes: Listeners<[added: readonly Uint8Array[], from: string | undefined]>
   /** This node's certificate, whatever the clock says. */
   #latest: Certificate | undefined
-  /** The digest of the roster from which it follows, and whose keys are in use twice. */
-  #cloned: { digest: Uint8Array; peerIds: ReadonlySet<string> } | undefined
+  /** The digest of the roster from which it follows, and of whom it is not known who they are. */
+  #doubtful: { digest: Uint8Array; lines: Lines; cloned: ReadonlySet<string>; rivals: ReadonlySet<string> } | undefined
   #saving: Promise<void> = Promise.resolve()
   /** Not begun yet: it will write whatever is known when it begins. */
   #queued: Promise<void> | undefined
@@ -146,13 +147,32 @@ export class Members {
 
   /** The peerIds of members whose keys are in use by two nodes each, as somebody has noticed. This node's own may be among them. */
   cloned(): ReadonlySet<string> {
+    return this.#doubts().cloned
+  }
+
+  /**
+   * The peerIds of members whose keys were both certified for one member: `Lines.rivals`. Until an administrator shuts out the one that
+   * is not hers, none of them counts for more than one whose key is in use twice.
+   */
+  rivals(): ReadonlySet<string> {
+    return this.#doubts().rivals
+  }
+
+  /** Whether nobody knows who of two is behind a peer: what it says of others' work, or offers to do, is not for use. */
+  isDoubtful(peerId: string): boolean {
+    return this.cloned().has(peerId) || this.rivals().has(peerId)
+  }
+
+  #doubts(): { cloned: ReadonlySet<string>; rivals: ReadonlySet<string> } {
     const digest = this.roster.digest(this.now)
-    if (this.#cloned?.digest !== digest) {
+    const lines = this.roster.lines(this.now)
+    if (this.#doubtful?.digest !== digest || this.#doubtful.lines !== lines) {
       const keys = this.roster.clones(this.now).map(({ body }) => body.subject)
-      const peerIds = new Set(keys.filter((key) => this.#objectionTo(key) === undefined).map(peerIdOf))
-      this.#cloned = { digest, peerIds }
+      const cloned = new Set(keys.filter((key) => this.#objectionTo(key) === undefined).map(peerIdOf))
+      const rivals = new Set([...lines.rivals()].map((key) => peerIdOf(new Uint8Array(Buffer.from(key, 'hex')))))
+      this.#doubtful = { digest, lines, cloned, rivals }
     }
-    return this.#cloned.peerIds
+    return this.#doubtful
   }
 
   /** Tells everybody that a key is in use by two nodes, unless that is known. @throws ShoalError as `issuer` and `say` */

@@ -125,7 +125,7 @@ export function createParts(
         else if (body.case === 'approvalAnswer') approvals.onAnswer(peerId, body.value)
         else if (body.case === 'rekeyRequest') renewal.onRekey(peerId, body.value)
         // It is not known which of two is behind the key, so neither is trusted with work.
-        else if (body.case !== 'offer' || !members.cloned().has(peerId)) events.onFrame(peerId, body)
+        else if (body.case !== 'offer' || !members.isDoubtful(peerId)) events.onFrame(peerId, body)
       },
     },
   )
@@ -148,7 +148,7 @@ export function createParts(
     lookup: needs.lookup,
     claims,
     summaries,
-    peers: () => table.up().filter((peerId) => !members.cloned().has(peerId)),
+    peers: () => table.up().filter((peerId) => !members.isDoubtful(peerId)),
     send: (peerId, body) => table.send(peerId, body),
   })
   const exchange = new BlockExchange({

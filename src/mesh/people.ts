@@ -24,7 +24,21 @@ export function peopleBehind(roster: Roster, key: Uint8Array, now: number): Read
 }
 
 function search(lines: Lines, key: Uint8Array): ReadonlySet<string> {
-  const seen = new Set(lines.of(key))
+  const people = peopleOf(lines, lines.of(key))
+  if (isVouchedFor(lines, key)) return people
+  // Whoever has a key that somebody had before can have it let in again, and is then also who has let it in.
+  const own = originsIn(lines, lines.certificatesOf(hex(key)))
+  const others = own.filter((line) => !lines.of(key).includes(line))
+  return new Set([...people, ...peopleOf(lines, others)])
+}
+
+/** Whether an administrator has signed for this very key, and not only for others of its line. */
+function isVouchedFor(lines: Lines, key: Uint8Array): boolean {
+  return lines.byAdministrators(lines.certificatesOf(hex(key))).length > 0
+}
+
+function peopleOf(lines: Lines, from: readonly string[]): Set<string> {
+  const seen = new Set(from)
   const people = new Set<string>()
   for (const line of seen) {
     const origins = originsOf(lines, line)
@@ -37,11 +51,15 @@ function search(lines: Lines, key: Uint8Array): ReadonlySet<string> {
 
 /** The lines from which one comes that does not stand for itself. */
 function originsOf(lines: Lines, line: string): string[] {
-  const said = testimonies(lines, line).flatMap((certificate) => {
+  return originsIn(lines, testimonies(lines, line)).filter((origin) => origin !== line)
+}
+
+function originsIn(lines: Lines, certificates: readonly Certificate[]): string[] {
+  const said = certificates.flatMap((certificate) => {
     const { invitedBy, issuer } = certificate.body
     return [invitedBy, issuer].filter((by) => !lines.isVouching(certificate, by))
   })
-  return said.flatMap((by) => lines.of(by)).filter((origin) => origin !== line)
+  return said.flatMap((by) => lines.of(by))
 }
 
 /** The certificates from which it follows where a line comes from: where administrators have said it, those of all others are nothing. */
@@ -60,7 +78,8 @@ function testimonies(lines: Lines, line: string): readonly Certificate[] {
 export function provenInviter(roster: Roster, key: Uint8Array, now: number): Uint8Array {
   roster.verify(key, now)
   const lines = roster.lines(now)
-  const proven = lines.byAdministrators(lines.of(key).flatMap((line) => testimonies(lines, line)))
+  const all = isVouchedFor(lines, key) ? lines.of(key).flatMap((line) => testimonies(lines, line)) : []
+  const proven = lines.byAdministrators(all)
   const said = proven.find((each) => !lines.isVouching(each, each.body.invitedBy)) ?? proven[0]
   if (said !== undefined) return lines.firstOf(said.body.invitedBy)
   const { invite, issuer } = roster.certificateOf(key, now).body

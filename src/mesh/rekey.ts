@@ -65,9 +65,9 @@ function sayLast(roster: Roster, old: Identity, now: number, log: Logger): void 
     const issuer = { genesis: roster.genesis, key, certificate: roster.certificateOf(key.publicKey, now) }
     for (const { bytes } of retire(roster, issuer, now)) roster.add(bytes, now)
   })
-  // The new key is taken all the same; an administrator that meets it shuts the old one out.
+  // There is always one for the good-bye, unless many inviters flood: then an administrator that meets the new key shuts the old one out.
   if (failure?.code === 'ERR_ROSTER_FULL')
-    log.warn('there is no place to say that the old key is over', { peer: old.peerId, code: failure.code })
+    log.warn('there is no place for all that the old key has to say', { peer: old.peerId, code: failure.code })
   // It is over already, or has run out.
   else if (failure !== undefined)
     log.info('the old key was no member any more', { peer: old.peerId, code: failure.code })

@@ -36,8 +36,8 @@ const maxRemembered = 256
 export class Renewal {
   readonly #needs: RenewalNeeds
   readonly #served = new Map<string, number>()
-  /** By the peer: the key that follows its own. */
-  readonly #successors = new Map<string, Uint8Array>()
+  /** Peers for whose next keys a certificate is being written. */
+  readonly #succeeding = new Set<string>()
   /** Peer → names that it got since `#namedSince`. */
   readonly #named = new Map<string, number>()
   #namedSince = Number.NEGATIVE_INFINITY
@@ -113,30 +113,22 @@ export class Renewal {
   }
 
   /** A member wants another key to follow its own. Of two that it names, as two machines with one key would, the first one holds. */
-  onRekey(peerId: string, { key, proof, consent }: Pick<RekeyRequest, 'key' | 'proof' | 'consent'>): void {
-    const { log, members } = this.#needs
-    const first = this.#successors.get(peerId)
-    if (first !== undefined) {
-      log.warn('a member asks for a second key', { peer: peerId, same: sameBytes(first, key) })
-      return
-    }
-    try {
-      const old = keyOf(peerId)
-      checkSuccessor(meshKeyOf(members.genesis), old, key, proof)
-      if (this.#successors.size >= maxRemembered) this.#successors.clear()
-      this.#successors.set(peerId, key)
-      certifySuccessor(members, key, { key: old, sig: consent }).catch((error: unknown) => {
-        this.#successors.delete(peerId)
-        this.#refused(peerId, error)
+  onRekey(peerId: string, request: Pick<RekeyRequest, 'key' | 'proof' | 'consent'>): void {
+    if (this.#succeeding.has(peerId)) return
+    this.#succeeding.add(peerId)
+    this.#certify(peerId, request)
+      .catch((error: unknown) => {
+        const { code, message, hint } = toShoalError(error)
+        this.#needs.log.warn('a new key was not certified', { peer: peerId, code, message, hint })
       })
-    } catch (error) {
-      this.#refused(peerId, error)
-    }
+      .finally(() => this.#succeeding.delete(peerId))
   }
 
-  #refused(peerId: string, error: unknown): void {
-    const { code, message } = toShoalError(error)
-    this.#needs.log.warn('a new key was not certified', { peer: peerId, code, message })
+  async #certify(peerId: string, { key, proof, consent }: Parameters<Renewal['onRekey']>[1]): Promise<void> {
+    const { members } = this.#needs
+    const old = keyOf(peerId)
+    checkSuccessor(meshKeyOf(members.genesis), old, key, proof)
+    await certifySuccessor(members, key, { key: old, sig: consent })
   }
 
   async #renew(): Promise<void> {

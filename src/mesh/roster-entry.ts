@@ -15,6 +15,11 @@ import { hex, lateMs, openEnvelope, readEnvelope } from './statement.ts'
 
 /** How long two uses of one invitation are told apart, after the first. */
 const redemptionMs = 62 * 24 * 3_600_000
+/**
+ * So long after a revocation nothing that was signed for its key, or by it, before can be valid: an administrator's certificate of the root,
+ * what it was used to issue on its last day, and two days for clocks. From then on it only keeps the key from being let in once more.
+ */
+const settledMs = adminLifetimeMs + lifetimeMs + 2 * lateMs
 /** How long it counts that a key was seen twice, unless that is seen again: longer than any certificate of a lender lives. */
 const cloneMs = 62 * 24 * 3_600_000
 
@@ -110,6 +115,16 @@ export function endOf({ kind, statement }: Entry): number {
 /** Whether it is a member's own good-bye. */
 export function isGoodBye({ kind, statement }: Entry): boolean {
   return kind === 'revocation' && isLeave(statement.body)
+}
+
+/**
+ * Since when a revocation keeps out nothing but a key that somebody lets in anew; undefined for everything else, for good-byes, and for
+ * the root's, which can be what keeps those of another from counting.
+ */
+export function settledSince(entry: Entry, now: number): number | undefined {
+  if (entry.kind !== 'revocation' || isGoodBye(entry) || entry.statement.chain.length === 0) return undefined
+  const since = entry.statement.body.at + settledMs
+  return since <= now ? since : undefined
 }
 
 /** Of statements with the same name no more than `most` are kept. */

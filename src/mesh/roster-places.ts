@@ -10,8 +10,10 @@ type Kind =
   | 'clones'
   /** Revocations of administrators … */
   | 'orders'
-  /** … and of everybody else: good-byes above all. */
+  /** … of everybody else … */
   | 'notices'
+  /** … and good-byes, of which a key has no more than it has reasons: nothing else that it says can take their places. */
+  | 'byes'
 
 /** Of one key: so many that it signs itself, and so many that are signed by those below it. */
 interface Share {
@@ -21,7 +23,7 @@ interface Share {
 
 export interface RosterLimits {
   /** So many of all issuers together but for the root; certificates, invitations, redemptions and clones share one pool. */
-  pools: { passing: number; orders: number; notices: number }
+  pools: { passing: number; orders: number; notices: number; byes: number }
   /** So many more for the root. */
   root: number
   shares: Record<Kind, Share>
@@ -30,14 +32,15 @@ export interface RosterLimits {
 }
 
 export const rosterLimits: RosterLimits = {
-  pools: { passing: 3072, orders: 1024, notices: 512 },
+  pools: { passing: 3072, orders: 1024, notices: 128, byes: 384 },
   root: 1024,
   shares: {
     issued: { own: 1024, below: 2048 },
     redeemed: { own: 1024, below: 2048 },
     clones: { own: 16, below: 64 },
     orders: { own: 256, below: 512 },
-    notices: { own: 128, below: 384 },
+    notices: { own: 64, below: 96 },
+    byes: { own: 128, below: 384 },
   },
   replacements: { certificates: { own: 1024, below: 2048 }, byes: { own: 8, below: 128 } },
 }
@@ -73,8 +76,19 @@ export class Places {
   /** Why there is no room for one more; undefined when there is. */
   objectionTo(entry: Entry): string | undefined {
     if (this.#size >= totalOf(this.#limits)) return `${this.#size} statements`
-    const full = this.#chargesOf(entry).find(({ counter, most }) => (this.#counts.get(counter) ?? 0) >= most)
+    const full = this.#fullFor(entry)
     return full === undefined ? undefined : `no more than ${full.most} (${full.counter})`
+  }
+
+  /** Whether without `other` there would be more room for `entry`. */
+  isInTheWay(other: Entry, entry: Entry): boolean {
+    if (this.#size >= totalOf(this.#limits)) return true
+    const full = this.#fullFor(entry)
+    return full !== undefined && this.#chargesOf(other).some(({ counter }) => counter === full.counter)
+  }
+
+  #fullFor(entry: Entry): Charge | undefined {
+    return this.#chargesOf(entry).find(({ counter, most }) => (this.#counts.get(counter) ?? 0) >= most)
   }
 
   add(entry: Entry): void {
@@ -107,7 +121,7 @@ export class Places {
   #chargesOf(entry: Entry): Charge[] {
     if (this.#isRoots(entry)) return []
     const kind = kindOf(entry)
-    const pool = kind === 'orders' || kind === 'notices' ? kind : 'passing'
+    const pool = kind === 'issued' || kind === 'redeemed' || kind === 'clones' ? 'passing' : kind
     return [
       ...this.#issuersOf(entry, kind, this.#limits.shares[kind]),
       { counter: `${pool} of all`, most: this.#limits.pools[pool] },
@@ -132,7 +146,8 @@ export class Places {
   }
 }
 
-function kindOf({ kind, statement }: Entry): Kind {
+function kindOf(entry: Entry): Kind {
+  const { kind, statement } = entry
   switch (kind) {
     case 'certificate':
     case 'invite':
@@ -142,10 +157,11 @@ function kindOf({ kind, statement }: Entry): Kind {
     case 'clone':
       return 'clones'
     case 'revocation':
+      if (isGoodBye(entry)) return 'byes'
       return statement.chain[0]?.body.roles.includes('admin') === true ? 'orders' : 'notices'
   }
 }
 
 function totalOf({ pools, root }: RosterLimits): number {
-  return pools.passing + pools.orders + pools.notices + root
+  return pools.passing + pools.orders + pools.notices + pools.byes + root
 }

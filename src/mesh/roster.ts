@@ -16,6 +16,7 @@ import {
   endOf,
   groupOf,
   isGoodBye,
+  settledSince,
   startOf,
 } from './roster-entry.ts'
 import { maxStatements, Places, rosterLimits } from './roster-places.ts'
@@ -280,7 +281,7 @@ export class Roster {
       if (worst === undefined || this.#compare(entry, worst) < 0) return 'known'
       if (!this.#places.mayReplace(entry, now)) throw new ShoalError('ERR_ROSTER_FULL', 'too many for one member today')
       this.#remove(hex(worst.statement.id))
-    } else this.#makeRoom(entry)
+    } else this.#makeRoom(entry, now)
     this.#entries.set(id, entry)
     if (group !== undefined) this.#groups.set(group.name, (this.#groups.get(group.name) ?? new Set()).add(id))
     this.#places.add(entry)
@@ -294,9 +295,24 @@ export class Roster {
     return Number(this.#isVoid(b)) - Number(this.#isVoid(a)) || compareWorth(a, b)
   }
 
-  #makeRoom(entry: Entry): void {
-    const objection = this.#objectionTo(entry)
+  #makeRoom(entry: Entry, now: number): void {
+    let objection = this.#objectionTo(entry)
+    while (objection !== undefined && entry.kind === 'revocation' && this.#dropSettled(entry, now)) {
+      objection = this.#places.objectionTo(entry)
+    }
     if (objection !== undefined) throw new ShoalError('ERR_ROSTER_FULL', objection)
+  }
+
+  /** Where there is no place left for a revocation, one goes that is so old that next to nothing depends on it: the oldest in its way. */
+  #dropSettled(entry: Entry, now: number): boolean {
+    const ageOf = (other: Entry): number => settledSince(other, now) ?? Number.POSITIVE_INFINITY
+    const isOld = (other: Entry): boolean => ageOf(other) <= now && this.#places.isInTheWay(other, entry)
+    const inTheWay = [...this.#entries].filter(([, other]) => isOld(other))
+    const [oldest] = inTheWay.toSorted(([, a], [, b]) => ageOf(a) - ageOf(b) || byId(a.statement, b.statement))
+    // What is older than all of them is what would go.
+    if (oldest === undefined || ageOf(oldest[1]) >= ageOf(entry)) return false
+    this.#remove(oldest[0])
+    return true
   }
 
   /** Where there is no place left, what counts for nothing goes. */

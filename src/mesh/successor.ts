@@ -4,6 +4,7 @@ import { meshKeyOf } from './genesis.ts'
 import { keyOf, type Members, peerIdOf, serial } from './members.ts'
 import { checkMayReissue, checkMaySucceed, followsOf, provenInviter } from './people.ts'
 import { revoke } from './revocation.ts'
+import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
 import { before, type Consent, checkFollows } from './succession.ts'
 
@@ -27,7 +28,7 @@ export function mayBeRenewedBy(members: Members, peerId: string): boolean {
  * Lets a member's new key take over its name and roles. The old one is over as soon as the new one is in use.
  * @param consent that the old key says so
  * @throws ShoalError ERR_ROLE when this node is no administrator or may not grant them, ERR_REVOKED, ERR_NOT_MEMBER; ERR_SIGNATURE unless
- *   the old key has said so; ERR_LIMIT for a key that is one of a member, and for a member that has had too many
+ *   the old key has said so; ERR_LIMIT for a key that is one of a member, for one that another follows, and for a member that has had too many
  */
 export async function certifySuccessor(members: Members, next: Uint8Array, consent: Consent): Promise<void> {
   const { roster, now } = members
@@ -37,14 +38,32 @@ export async function certifySuccessor(members: Members, next: Uint8Array, conse
   if (members.objectionTo(peerIdOf(next)) === undefined)
     throw new ShoalError('ERR_LIMIT', 'the new key is known already')
   const issuer = sameBytes(old, members.key) ? members.highestIssuer() : members.issuer()
+  checkIsLast(roster, old, now)
   checkMayReissue(roster, issuer, old, now)
   checkMaySucceed(roster, old, now)
   checkFollows(meshKeyOf(members.genesis), next, consent)
   await endBefore(members, old)
+  // Somebody may have asked in between, or another administrator have been heard.
+  checkIsLast(roster, old, now)
   // Its invitation was used by the old key: another subject that bears it would be void.
   const follows = followsOf(roster, consent, now)
   const init = { subject: next, name, roles, invitedBy: provenInviter(roster, old, now), follows, serial: serial() }
   await members.say([issueCertificate(issuer, init, now)])
+}
+
+/**
+ * Whether no other key of its line is a member's, but for the one before. Whoever has stolen a key would have it followed a second time,
+ * or be followed in its owner's place: who of two that is, only people know.
+ * @throws ShoalError ERR_LIMIT
+ */
+function checkIsLast(roster: Roster, key: Uint8Array, now: number): void {
+  const lines = roster.lines(now)
+  const rival = lines.livingWith(key).find((other) => other !== hex(key) && !lines.isNext(other, hex(key)))
+  if (rival === undefined) return
+  const peerId = peerIdOf(new Uint8Array(Buffer.from(rival, 'hex')))
+  throw new ShoalError('ERR_LIMIT', `another key is in the place of this one: ${peerId}`, {
+    hint: `If that is not this member's machine: \`shoal kick ${peerId}\`, and then once more.`,
+  })
 }
 
 /**

@@ -190,7 +190,7 @@ fn real_of(path: &Path) -> Option<PathBuf> {
 }
 
 /// The value of `--name VALUE` or `--name=VALUE`.
-fn option<'a>(args: &'a [OsString], name: &str) -> Option<&'a OsStr> {
+pub fn option<'a>(args: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     args.iter().enumerate().find_map(|(at, arg)| {
         match arg.as_bytes().strip_prefix(name.as_bytes())? {
             b"" => args.get(at + 1).map(OsString::as_os_str),

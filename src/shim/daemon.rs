@@ -78,8 +78,16 @@ fn named_socket() -> Option<PathBuf> {
         .or_else(|| below("HOME", ".local/state/shoal/run/shoal.sock"))
 }
 
-/// The remaps in the `announce` file beside the socket; None if there is no such file.
-pub fn read_announce(socket: &Path) -> Option<Vec<(OsString, OsString)>> {
+/// What a daemon has announced of every compile on this machine.
+#[derive(Default)]
+pub struct Announced {
+    pub remaps: Vec<(OsString, OsString)>,
+    /// Whether build scripts are to be started by a launcher.
+    pub launches: bool,
+}
+
+/// What the `announce` file beside the socket says; None if there is no such file.
+pub fn read_announce(socket: &Path) -> Option<Announced> {
     let mut bytes = Vec::new();
     fs::File::open(socket.with_file_name("announce"))
         .ok()?
@@ -88,7 +96,7 @@ pub fn read_announce(socket: &Path) -> Option<Vec<(OsString, OsString)>> {
         .ok()?;
     let mut lines = bytes.split(|byte| *byte == b'\n');
     if lines.next() != Some(b"shoal 1") {
-        return Some(Vec::new());
+        return Some(Announced::default());
     }
     let remap = |line: &[u8]| {
         let mut pair = line
@@ -102,7 +110,10 @@ pub fn read_announce(socket: &Path) -> Option<Vec<(OsString, OsString)>> {
             _ => None,
         }
     };
-    Some(lines.filter_map(remap).collect())
+    Some(Announced {
+        launches: lines.clone().any(|line| line == b"launch"),
+        remaps: lines.filter_map(remap).collect(),
+    })
 }
 
 pub enum Verdict {

@@ -1,6 +1,6 @@
 //! What cargo starts instead of rustc (`RUSTC_WRAPPER`): it asks the daemon on this machine what becomes of a compile and
 //! obeys. On any trouble it runs rustc itself, with the same remap flags, so that the bytes are the same. It never prints
-//! a word of its own and ends as rustc ended. protocols/local.md is the specification.
+//! a word of its own and ends as rustc ended. A copy of it in the place of a build script is that script's launcher. protocols/local.md is the specification.
 
 mod args;
 mod call;
@@ -11,6 +11,7 @@ mod frames;
 mod hang;
 mod jobserver;
 mod kill;
+mod launcher;
 mod link;
 mod observe;
 mod record;
@@ -45,6 +46,10 @@ fn main() {
     if own.file_name().is_some_and(|name| name == record::NAME) {
         process::exit(record::record(&own, argv));
     }
+    if let Some(error) = launcher::launch(&own, &argv) {
+        eprintln!("shoal: {}: {error}", own.display());
+        process::exit(127);
+    }
     let Some((mut call, socket)) = Call::from_cargo(&argv).zip(daemon::socket_path()) else {
         exec(&argv)
     };
@@ -54,7 +59,14 @@ fn main() {
     if announce.is_none() && daemon.is_none() && !hangs {
         exec(&argv);
     }
-    call.remaps = call.remaps_after(announce.unwrap_or_default());
+    let announced = announce.unwrap_or_default();
+    call.remaps = call.remaps_after(announced.remaps);
+    let done = |code: i32| -> ! {
+        if announced.launches && code == 0 {
+            launcher::install(&call);
+        }
+        end(code)
+    };
 
     let mut jobs = Jobserver::from_env();
     let mut shown = Shown::default();
@@ -65,7 +77,7 @@ fn main() {
         None => Verdict::Alone,
     };
     let order = match verdict {
-        Verdict::Exit(code) => end(code),
+        Verdict::Exit(code) => done(code),
         Verdict::Run(order) => order,
         Verdict::Alone => {
             daemon = None;
@@ -88,7 +100,7 @@ fn main() {
     if let (Some(dir), false) = (&outcome.private, told) {
         let _ = fs::remove_dir_all(dir);
     }
-    end(outcome.exit);
+    done(outcome.exit)
 }
 
 /// Becomes rustc, as cargo asked for it.

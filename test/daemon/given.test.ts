@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
@@ -68,6 +68,19 @@ test('what a member gave is dropped wherever it was put, and nothing else, also 
   }
   assert.deepEqual(new Set(gone), new Set([hexOf(first.key), hexOf(lent.key)]))
   assert.deepEqual(await (await open()).purge('p'), { results: 0, files: 0 })
+})
+
+test('a build script that was given goes with its launcher', async (t) => {
+  const { dir, open, make } = await setUp(t)
+  const given = await open()
+  const name = 'build_script_build-0123456789abcdef'
+  const [script] = await make(name, 'a')
+  assert.ok(script)
+  await given.delivered(script, script.result, 'p')
+  await rename(join(dir, 'a', name), join(dir, 'a/build-script.real'))
+  await writeFile(join(dir, 'a', name), 'a launcher')
+  assert.deepEqual(await given.purge('p'), { results: 1, files: 1 })
+  assert.deepEqual(await readdir(join(dir, 'a')), [])
 })
 
 test('what was compiled here later is not taken for what was given', async (t) => {

@@ -43,6 +43,16 @@ function follow(
   return { genesis: o.genesis, key, certificate: issueCertificate(by, init, start) }
 }
 
+/** The same, of a key that follows another already. */
+function followIn(o: Office, roster: Roster, old: Person, number: number): Person {
+  const key = keyOf(number)
+  const follows = followsOf(roster, handOver(meshKeyOf(o.genesis), old.key, key.publicKey), start)
+  const init = { subject: key.publicKey, name: 'bob', roles: plain, follows, serial: serialOf(number) }
+  const certificate = issueCertificate(o.ann, init, start)
+  roster.add(certificate.bytes, start)
+  return { genesis: o.genesis, key, certificate }
+}
+
 const again = (roster: Roster, { certificate }: { certificate: Certificate }, by: Person, now: number): Certificate =>
   reissue(roster, certificate, by, now, serialOf(900))
 
@@ -260,4 +270,70 @@ test('what is said at the end of the longest chain fits, where everybody in it h
     start,
   )
   assert.equal(roster.add(redemption.bytes, start), 'added')
+})
+
+test('a key that its owner has given up is let in again after it was forgotten, and is the person of whoever did so too', () => {
+  const o = office()
+  const bob = o.hire(o.ann, 51, plain, start, 'bob')
+  const roster = o.roster(o.ann, o.ivy, bob)
+  const next = follow(o, o.ann, bob, 52, 'bob')
+  roster.add(next.certificate.bytes, start)
+  roster.add(revoke(bob, { kind: 'key', key: bob.key.publicKey }, 'rekeyed', start + 1).bytes, start + 1)
+  for (const at of [15, 30, 45, 60]) {
+    for (const who of [o.ivy, next]) {
+      const now = start + at * day
+      roster.add(again(roster, { certificate: roster.certificateOf(who.key.publicKey, now) }, o.ann, now).bytes, now)
+    }
+  }
+  const late = start + 62 * day
+  const ivy = { ...o.ivy, certificate: roster.certificateOf(o.ivy.key.publicKey, late) }
+  // Whoever has stolen the old key is let in by ivy, who then has the word of two.
+  const stolen = o.hire(ivy, 51, plain, late, 'rob')
+  assert.equal(roster.add(stolen.certificate.bytes, late), 'added')
+  assert.equal(convinces(roster, 2, [next, o.ivy], late), true)
+  assert.equal(convinces(roster, 2, [stolen, o.ivy], late), false)
+  assert.equal(convinces(roster, 2, [stolen, next], late), false)
+  assert.equal(convinces(roster, 3, [stolen, next, o.ivy], late), false)
+  // Nor does it become a person of its own when an administrator signs for it, as who kicks ivy would.
+  roster.add(again(roster, stolen, o.ann, late + 1).bytes, late + 1)
+  assert.equal(convinces(roster, 2, [stolen, o.ivy], late + 1), false)
+  assert.equal(convinces(roster, 2, [stolen, next], late + 1), false)
+})
+
+test('a key in the middle of a line that is let in again once nothing names it is no more than whom an inviter lets in', () => {
+  const o = office()
+  const bob = o.hire(o.ann, 51, plain, start, 'bob')
+  const roster = o.roster(o.ann, o.ivy, bob)
+  const second = follow(o, o.ann, bob, 52, 'bob')
+  roster.add(second.certificate.bytes, start)
+  const third = followIn(o, roster, second, 53)
+  for (const old of [bob, second])
+    roster.add(revoke(old, { kind: 'key', key: old.key.publicKey }, 'rekeyed', start + 1).bytes, start + 1)
+  const late = start + 62 * day
+  for (const at of [15, 30, 45, 60]) {
+    const now = start + at * day
+    for (const { key } of [o.ivy, third])
+      roster.add(again(roster, { certificate: roster.certificateOf(key.publicKey, now) }, o.ann, now).bytes, now)
+  }
+  const ivy = { ...o.ivy, certificate: roster.certificateOf(o.ivy.key.publicKey, late) }
+  const stolen = o.hire(ivy, 52, plain, late, 'rob')
+  roster.add(stolen.certificate.bytes, late)
+  assert.equal(convinces(roster, 2, [stolen, o.ivy], late), false)
+  assert.equal(convinces(roster, 3, [stolen, third, o.ivy], late), false)
+})
+
+test('whom an administrator has kicked no inviter lets in again, however long ago that was', () => {
+  const o = office()
+  const roster = o.roster(o.ann, o.ivy, o.max)
+  for (const { bytes } of kick({ roster, issuer: o.ann, random: () => serialOf(1) }, o.max.key.publicKey, {}, start))
+    roster.add(bytes, start)
+  for (const after of [61, 62, 200, 390]) {
+    const now = start + after * day
+    const ivy = o.hire(o.ann, 7, inviting, now, `ivy${after}`)
+    roster.add(ivy.certificate.bytes, now)
+    const max = o.hire(ivy, 4, plain, now, 'max')
+    roster.add(max.certificate.bytes, now)
+    assert.throws(() => roster.verify(max.key.publicKey, now), { code: 'ERR_REVOKED' })
+    assert.throws(() => roster.checkKey(max.key.publicKey), { code: 'ERR_REVOKED' })
+  }
 })

@@ -197,3 +197,49 @@ test('a member gets ten other names a day, once a minute', async (t) => {
   await ask(1)
   assert.equal(names.size, 11)
 })
+
+test('whom an inviter has let in that is never there again gets new dates from an administrator, and stays its guest', async (t) => {
+  const { clock, root, node } = await mesh()
+  const boss = await node(t, root)
+  const [ivy, other] = [await node(t, boss.issuer(), inviting), await node(t, boss.issuer(), inviting)]
+  const max = await node(t, ivy.issuer(), plain)
+  meet(boss, ivy, other, max)
+  const asked: string[] = []
+  const of = (members: Members, peers: Members[], to?: Renewal): Renewal =>
+    new Renewal({
+      clock,
+      random: () => 0,
+      log: silentLogger,
+      members,
+      peers: () => peers.map(({ key }) => peerIdOf(key)),
+      send: (peerId) => {
+        asked.push(peerId)
+        to?.onRequest(peerIdOf(members.key), '')
+        return true
+      },
+    })
+  for (let half = 0; half < 5; half += 1) {
+    clock.sleep(15 * day + hour)
+    // Other inviters are not asked in vain.
+    const alone = of(max, [other])
+    alone.start()
+    alone.stop()
+    assert.deepEqual(asked, [])
+    const renewed = new Promise((resolve) => boss.onChange(resolve))
+    const renewal = of(max, [other, boss], of(boss, []))
+    // Those who are asked are members all the while.
+    boss.take([
+      issueCertificate(root, { subject: boss.key, name: 'node', roles: trusted, serial: serial() }, boss.now).bytes,
+    ])
+    max.take(boss.roster.bytesOf(boss.roster.ids(boss.now)))
+    renewal.start()
+    renewal.stop()
+    await renewed
+    await boss.saved()
+    max.take(boss.roster.bytesOf(boss.roster.ids(boss.now)))
+    assert.deepEqual(asked.splice(0), [peerIdOf(boss.key)])
+    assert.deepEqual(max.own().body.invitedBy, ivy.key)
+    assert.equal(max.isDue(true), false)
+  }
+  assert.throws(() => max.roster.verify(ivy.key, max.now))
+})

@@ -123,6 +123,7 @@ test('everybody together leaves places for the root', () => {
     fill(book, () => revoke(boss, { kind: 'key', key: invented(ann).key.publicKey }, 'kicked', start))
     fill(book, () => leave(invented(boss), start))
   }
+  fill(book, () => revoke(ivy, { kind: 'invite', invite: serial().slice(8) }, 'kicked', start))
   full(() => book.add(hire(ann, 61, plain).certificate.bytes, now))
   assert.equal(book.size, 1 + 144)
   const count = fill(book, () => revoke(root, { kind: 'key', key: invented(ann).key.publicKey }, 'kicked', start))
@@ -232,4 +233,60 @@ test('who lets in 300 within a day can renew them all, and invites somebody ever
     assert.equal(book.add(createInvite(ann, { secret: serial(), roles: plain }, time).bytes, time), 'added')
     assert.equal(book.members(time).length, 10)
   }
+})
+
+test('whatever a thief says with a key, there is a place for its owner to say that it is over', () => {
+  const book = roster(ann, ivy, max)
+  flood(book, ivy)
+  fill(book, () =>
+    revoke(ivy, { kind: 'issuer', key: ivy.key.publicKey, keep: [new Uint8Array(32).fill(++random)] }, 'left', start),
+  )
+  assert.equal(book.add(revoke(ivy, { kind: 'key', key: ivy.key.publicKey }, 'rekeyed', now).bytes, now), 'added')
+  assert.throws(() => book.verify(ivy.key.publicKey, now), { code: 'ERR_REVOKED' })
+})
+
+test('an administrator that has shut out as many as it may shuts out more a year later: of whom nothing is left goes first', () => {
+  const boss = (at: number): Person => hire(root, 5, trusted, at, 'boss')
+  const book = roster(ann, ivy, max)
+  const target = (): { kind: 'key'; key: Uint8Array } => ({ kind: 'key', key: invented(ann).key.publicKey })
+  const first = revoke(boss(start), { kind: 'key', key: max.key.publicKey }, 'kicked', start)
+  book.add(first.bytes, start)
+  const { own } = limits.shares.orders
+  for (let at = 1; at < own; at += 1) book.add(revoke(boss(start), target(), 'kicked', start + at).bytes, now)
+  const settled = start + 432 * day
+  for (const at of [now, settled - day]) {
+    const { bytes } = revoke(boss(at), target(), 'kicked', at)
+    full(() => book.add(bytes, at))
+    assert.throws(() => book.checkKey(max.key.publicKey), { code: 'ERR_REVOKED' })
+  }
+  // What is older than all of them does not come in their place.
+  const older = revoke(boss(start), target(), 'kicked', start - 60_000)
+  full(() => book.add(older.bytes, settled))
+  assert.equal(book.add(revoke(boss(settled), target(), 'kicked', settled).bytes, settled), 'added')
+  book.checkKey(max.key.publicKey)
+  assert.equal(book.revocationsBy(keyOf(5).publicKey).length, own)
+  // Where there is a place nothing goes.
+  const other = roster(ann)
+  other.add(first.bytes, start)
+  other.ids(settled + 1000 * day)
+  assert.throws(() => other.checkKey(max.key.publicKey), { code: 'ERR_REVOKED' })
+})
+
+test('what the root has revoked never goes: it can be what keeps what a thief has revoked from counting', () => {
+  const book = roster(ann, max)
+  const shutOut = revoke(ann, { kind: 'key', key: max.key.publicKey }, 'kicked', start)
+  book.add(shutOut.bytes, start)
+  for (const { bytes } of kick(
+    { roster: book, issuer: root, random: serial },
+    ann.key.publicKey,
+    { issued: true },
+    now,
+  ))
+    book.add(bytes, now)
+  book.checkKey(max.key.publicKey)
+  const settled = start + 500 * day
+  fill(book, () => revoke(root, { kind: 'key', key: invented(ann).key.publicKey }, 'kicked', start))
+  for (const at of [settled, settled + 1])
+    full(() => book.add(revoke(root, { kind: 'key', key: invented(ann).key.publicKey }, 'kicked', at).bytes, at))
+  book.checkKey(max.key.publicKey)
 })

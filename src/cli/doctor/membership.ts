@@ -71,8 +71,8 @@ export function peers({ peers: all }: Peers, self: Status): Finding[] {
     ok('peers', `${connected} of ${counted(all.length, 'member')} connected to ${foreignText(self.node.name)}`),
   ]
   if (cloned.length > 0) {
-    const why = 'their disks were copied; neither of two machines with one key lends'
-    findings.push(warn('copied keys', cloned.join(', '), why, 'shoal rekey   # on one of them'))
+    const why = 'two machines are in use as one member; neither of them lends'
+    findings.push(warn('copied keys', cloned.join(', '), why, 'shoal status   # says what to do'))
   }
   return findings
 }
