@@ -14,13 +14,15 @@ import { Reservations } from './reservations.ts'
 import { Routes } from './routes.ts'
 import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
-import { type Attempt, isAnnounced, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
+import { type Attempt, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
 import { Units } from './units.ts'
 
 export interface BuilderInit {
   /** Own units that may run here at once. */
   slots: number
   random: Random
+  /** Of this machine, relative to the reference machine. */
+  speed(): number
 }
 
 /**
@@ -58,6 +60,7 @@ export class Builder {
       here: this.#here,
       pace: this.#pace,
       units: this.#units,
+      speed: init.speed,
     })
   }
 
@@ -78,8 +81,7 @@ export class Builder {
   }
   /** Whether a unit waits for which this peer would be asked if it offered a slot. */
   wants(peer: string, now: number): boolean {
-    const mayAsk = this.#routes.among(now, this.#queue)
-    return this.#queue.find((unit) => mayAsk(peer, unit) && this.#offers.suits(peer, unit.task)) !== undefined
+    return this.#routes.wants(now, peer, this.#queue)
   }
   /** Epoch of the attempt that this peer has of this unit. */
   leased(id: string, peer: string): number | undefined {
@@ -144,11 +146,10 @@ export class Builder {
     const unit = newUnit(id, task, this.#submitted++)
     if (!unit.stays) this.#builds.uses(task.toolchain)
     const full = this.#here.isFull
-    const lenders = !unit.stays && this.#offers.anybody(task, now, (peer) => this.#routes.allowed(now, peer, unit))
-    if (!this.#stopped && (full || lenders)) this.#effects.push({ kind: 'waiting', id })
+    if (!this.#stopped && (full || this.#routes.anybody(now, unit))) this.#effects.push({ kind: 'waiting', id })
     if (this.#stopped) {
       this.#start(now, unit, 'stopping')
-    } else if (!full) {
+    } else if (!full && !this.#routes.isSoonerAway(now, unit, this.#queue.length)) {
       this.#start(now, unit, unit.stays ? 'must-stay' : 'slot-free')
     } else {
       this.#units.add(unit)
@@ -367,8 +368,7 @@ export class Builder {
 
   #fillSlots(now: number): void {
     while (!this.#here.isFull) {
-      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
-      const unit = this.#queue.find((one) => !isAnnounced(one))
+      const unit = this.#routes.forSlotHere(now, this.#queue)
       if (!unit) return
       this.#pace.givenUp(now, unit.attempts)
       this.#start(now, unit, whyHere(unit))

@@ -12,6 +12,8 @@ interface Lender {
   host: string
   tier: Tier
   links: boolean
+  /** Relative to the reference machine. */
+  speed: number
   toolchains: ReadonlySet<string>
   expiresAt: number
 }
@@ -23,6 +25,16 @@ export interface OfferView {
   tier: Tier
   host: string
   toolchains: string[]
+}
+
+/** Nobody is believed to be further away from the reference machine than this, in either direction. */
+const fastest = 4
+/** How much rather a faster lender is asked: free slots count with this power of its speed. */
+const speedPower = 4
+
+/** @param permille 0: of somebody who does not say */
+export function speedOf(permille: number): number {
+  return permille > 0 ? Math.min(fastest, Math.max(1 / fastest, permille / 1000)) : 1
 }
 
 type Needs = Pick<Task, 'toolchain' | 'host' | 'links'>
@@ -61,6 +73,7 @@ export class OfferBook {
       host: offer.host.slice(0, marketLimits.triple),
       tier: lends ? offer.tier : Tier.NONE,
       links: offer.links,
+      speed: speedOf(offer.speedPermille),
       toolchains: new Set(offer.toolchains.slice(0, marketLimits.toolchains).map(toHex)),
       expiresAt: now + Math.min(offer.ttlMs, timing.offerTtlMax),
     })
@@ -70,6 +83,17 @@ export class OfferBook {
   forget(peer: string): void {
     const lender = this.#lenders.get(peer)
     if (lender) lender.expiresAt = Number.NEGATIVE_INFINITY
+  }
+
+  /** As it told, relative to the reference machine; 1 when it never did. */
+  speed(peer: string): number {
+    return this.#lenders.get(peer)?.speed ?? 1
+  }
+
+  /** Slots that may be asked for. */
+  free(peer: string, now: number): number {
+    const lender = this.#lenders.get(peer)
+    return lender && lender.expiresAt > now ? lender.free : 0
   }
 
   take(peer: string): void {
@@ -103,19 +127,20 @@ export class OfferBook {
     return false
   }
 
-  /** A random lender with a free slot, weighted by how many it has; undefined when there is none. */
+  /** A random lender with a free slot, weighted by how many it has and how fast it is; undefined when there is none. */
   pick(needs: Needs, now: number, random: Random, allowed: (peer: string) => boolean): string | undefined {
-    const candidates: { peer: string; free: number }[] = []
+    const candidates: { peer: string; weight: number }[] = []
     let sum = 0
     for (const [peer, lender] of this.#lenders) {
       if (!lender || lender.free <= 0 || lender.expiresAt <= now) continue
       if (!this.suits(peer, needs) || !allowed(peer)) continue
-      candidates.push({ peer, free: lender.free })
-      sum += lender.free
+      const weight = lender.free * lender.speed ** speedPower
+      candidates.push({ peer, weight })
+      sum += weight
     }
     let left = random() * sum
-    for (const { peer, free } of candidates) {
-      left -= free
+    for (const { peer, weight } of candidates) {
+      left -= weight
       if (left < 0) return peer
     }
     return candidates.at(-1)?.peer

@@ -5,6 +5,7 @@ import { frame, type MarketBody } from './frames.ts'
 import type { Reading } from './gauge.ts'
 import { Lender } from './lender.ts'
 import type { LenderEffect, LenderInput, LendTerms } from './lender-events.ts'
+import { speedOf } from './offers.ts'
 
 /** What is left to do once frames are sent and timers are set. */
 export type MarketEvent = Exclude<BuilderEffect | LenderEffect, { kind: 'send' | 'wake' }>
@@ -45,7 +46,8 @@ export class Participant {
 
   constructor(needs: ParticipantNeeds, init: ParticipantInit) {
     this.#needs = needs
-    this.builder = new Builder({ slots: init.slots, random: needs.random })
+    const speed = (): number => speedOf(needs.terms().speedPermille)
+    this.builder = new Builder({ slots: init.slots, random: needs.random, speed })
     this.lender = new Lender({ ...init, random: needs.random, reading: (guest) => needs.reading?.(guest) })
   }
 

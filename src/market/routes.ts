@@ -5,7 +5,7 @@ import type { OfferBook } from './offers.ts'
 import type { Pace, Times } from './pace.ts'
 import type { Reservations } from './reservations.ts'
 import type { SlotsHere } from './slots-here.ts'
-import type { Unit } from './unit.ts'
+import { isAnnounced, type Unit } from './unit.ts'
 import type { Units } from './units.ts'
 
 export interface RoutesNeeds {
@@ -17,12 +17,16 @@ export interface RoutesNeeds {
   here: SlotsHere
   pace: Pace
   units: Units
+  /** Of this machine, relative to the reference machine. */
+  speed: () => number
 }
 
 /** What sending a unit away may cost without a second look: milliseconds, and share of its compile. */
 const [fairCostMs, fairCost] = [100, 0.35]
 /** Where it costs more, its result has to come sooner than from here by this share. */
 const gainLeast = 0.05
+/** While a slot is free here, by this share: a bid has to be waited for, and may not come. */
+const leaveGain = 0.1
 /** Ten times as slow as Wi-Fi mostly is. */
 const quickBytesPerMs = 1000
 
@@ -34,11 +38,51 @@ export class Routes {
     this.#needs = needs
   }
 
+  /**
+   * Of the queue, the unit that a free slot here is for: the first that no faster lender is likely to ask for soon.
+   * @param waiting units for whom those lenders' slots are
+   */
+  forSlotHere(now: number, queue: Iterable<Unit>): Unit | undefined {
+    let ahead = 0
+    for (const unit of queue) {
+      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
+      if (isAnnounced(unit)) continue
+      if (!this.isSoonerAway(now, unit, ahead)) return unit
+      ahead += 1
+    }
+    return undefined
+  }
+
+  /**
+   * Whether a unit does better to leave a free slot here to others: lenders that are enough faster have slots, more of them than
+   * units before it, or are being asked for one.
+   */
+  isSoonerAway(now: number, unit: Unit, ahead: number): boolean {
+    if (unit.stays) return false
+    const { offers, reservations, links } = this.#needs
+    const here = this.#needs.speed()
+    let slots = 0
+    for (const peer of offers.peers()) {
+      if (offers.speed(peer) <= here) continue
+      const asked = reservations.young(peer, now)
+      const free = links.isRefused(peer, now) ? 0 : offers.free(peer, now)
+      if (free + asked === 0 || !offers.suits(peer, unit.task)) continue
+      if (this.#knows(now, peer) && this.#isWorth(now, peer, unit, 0)) slots += free + asked
+      if (slots > ahead) return true
+    }
+    return false
+  }
+
   /** Whether nothing speaks against it. */
   allowed(now: number, peer: string, unit: Unit): boolean {
     if (unit.stays || unit.avoid.has(peer) || unit.attempts.some((attempt) => attempt.peer === peer)) return false
     const { builds, breakers } = this.#needs
     return !builds.refused(unit.task.build, peer) && !breakers.paused(peer, now)
+  }
+
+  /** Whether somebody lends what it needs, busy or not. */
+  anybody(now: number, unit: Unit): boolean {
+    return !unit.stays && this.#needs.offers.anybody(unit.task, now, (peer) => this.allowed(now, peer, unit))
   }
 
   /**
@@ -71,6 +115,13 @@ export class Routes {
       if (links.isRefused(peer, now)) return false
       return this.#knows(now, peer) ? this.#isWorth(now, peer, unit, waits.get(unit) ?? 0) : probe(peer) === unit
     }
+  }
+
+  /** Whether a unit of this queue waits for which this peer would be asked if it offered a slot. */
+  wants(now: number, peer: string, queue: Iterable<Unit>): boolean {
+    const mayAsk = this.among(now, queue)
+    for (const unit of queue) if (mayAsk(peer, unit) && this.#needs.offers.suits(peer, unit.task)) return true
+    return false
   }
 
   /** What is known of how long a unit takes there and here. */
@@ -106,16 +157,22 @@ export class Routes {
     return unit.task.expectedMs
   }
 
+  /** How fast it compiles compared to this machine, as it says and as it was seen. */
+  #speed(peer: string): number {
+    const { offers, pace, speed } = this.#needs
+    return (pace.speed(peer) * offers.speed(peer)) / speed()
+  }
+
   /** Whether its result would be here sooner than from a slot here. */
   #isWorth(now: number, peer: string, unit: Unit, waitMs: number): boolean {
     if (!this.allowed(now, peer, unit)) return false
     if (unit.attempts.length > 0) return true
     const { expectedMs } = unit.task
-    const speed = this.#needs.pace.speed(peer)
-    const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / speed - 1)
+    const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / this.#speed(peer) - 1)
+    const { isFull } = this.#needs.here
     // A slot here that it leaves to others is worth something too.
-    if (costMs <= fairCostMs + fairCost * expectedMs) return true
+    if (isFull && costMs <= fairCostMs + fairCost * expectedMs) return true
     const hereMs = waitMs + expectedMs
-    return costMs + expectedMs < hereMs - gainLeast * hereMs
+    return costMs + expectedMs < hereMs - (isFull ? gainLeast : leaveGain) * hereMs
   }
 }

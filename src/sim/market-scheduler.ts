@@ -118,11 +118,11 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
 
   #newNode(index: number): SimNode {
     const { time, random, machines } = this.#cluster
-    const { slots, speed } = machines[index] ?? { slots: 1, speed: 1 }
+    const { slots, toldSpeed } = machines[index] ?? { slots: 1, toldSpeed: 1 }
     return new SimNode({
       name: String(index),
       slots,
-      speed,
+      speed: toldSpeed,
       time,
       network: this.network,
       random,
@@ -166,7 +166,8 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
       task: {
         ...simTask,
         build: buildId(build),
-        expectedMs: unit.expectedMs,
+        // What is known was learnt on the machine that builds; what is guessed is the same everywhere.
+        expectedMs: unit.expectedMs / (unit.guessed ? 1 : (this.#cluster.machines[build.home]?.speed ?? 1)),
         // What leaves a compile is about eight times what it is made from.
         bytes: 9 * unit.sourceBytes,
         rank: unit.mobile ? unit.rank : Number.MAX_SAFE_INTEGER,
@@ -225,7 +226,7 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         this.#cluster.send(Number(event.peer), index, unit.outputBytes, () => {
           const ms = this.time.now() - since
           node.participant.tell({ kind: 'moved', peer: event.peer, bytes: unit.outputBytes, ms })
-          build.finished(unit)
+          this.#cluster.accept(index, () => build.finished(unit))
         })
         break
       }

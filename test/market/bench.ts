@@ -112,7 +112,7 @@ export class BuilderBench extends Bench<BuilderInput, BuilderEffect> {
 
   constructor(slots: number, random: Random = seededRandom(1)) {
     super()
-    this.builder = new Builder({ slots, random })
+    this.builder = new Builder({ slots, random, speed: () => 1 })
     this.tell({ kind: 'building', build, active: true })
   }
 

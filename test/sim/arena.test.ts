@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import { seededRandom } from '../../src/base/clock.ts'
 import { contest, type Scenario, type SchedulerName, schedulers } from '../../src/sim/arena.ts'
 import { comparePoint } from '../../src/sim/compare.ts'
+import { noCost } from '../../src/sim/cost.ts'
 import { Flows } from '../../src/sim/flows.ts'
 import { graphOf, graphPathMs, graphWorkMs, syntheticRecording, trueRanks } from '../../src/sim/graph.ts'
 import { neverSlower } from '../../src/sim/never-slower.ts'
@@ -36,7 +37,10 @@ function scenario(seed: number, change: Partial<Scenario> = {}): Scenario {
     recordings: small,
     wifiShare: 0,
     speedSigma: 0,
+    speedError: 0.1,
     slots: 0,
+    processors: 0,
+    cost: noCost,
     overheadMs: 20,
   }
   const told = { knowledge: 'nothing', errorSigma: 0.3, mobile: ['lib'], view: 64 } as const
