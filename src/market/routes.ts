@@ -58,7 +58,7 @@ export class Routes {
    * units before it, or are being asked for one.
    */
   isSoonerAway(now: number, unit: Unit, ahead: number): boolean {
-    if (unit.stays) return false
+    if (unit.stays || unit.returned) return false
     const { offers, reservations, links } = this.#needs
     const here = this.#needs.speed()
     let slots = 0

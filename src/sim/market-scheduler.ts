@@ -86,8 +86,10 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
     const { time } = this
     const node = this.#node(index)
     const at = time.now()
-    for (const running of [...this.#running.values()]) {
-      if (running.index === index) this.#bereft.set(running.id, { at, how })
+    // Also those whose award is still under way to it.
+    for (const [id, { build }] of this.#jobs) {
+      const { builder } = this.#node(build.home).participant
+      if (builder.leased(id, node.name) !== undefined) this.#bereft.set(id, { at, how })
     }
     if (how === 'goodbye') node.participant.stop()
     for (const [key, running] of [...this.#running]) {
