@@ -20,6 +20,7 @@ import { type Toolchain, Toolchains } from '../plan/toolchain.ts'
 import type { ClaimTier } from '../recall/signed-claim.ts'
 import type { Health } from '../watch/health.ts'
 import { Tier } from '../wire/generated/market_pb.ts'
+import { MachineSpeed } from './machine-speed.ts'
 
 export interface LenderNeeds {
   blocks: Blocks
@@ -65,6 +66,7 @@ export class Lender {
   /** Compiles that run, by toolchain. */
   readonly #running = new Map<string, number>()
   readonly #covered = new Map<string, ReadonlySet<string>>()
+  readonly #speed: MachineSpeed
   #terms: LendTerms = { ...noTerms }
   #isHeld = false
   #owner: OwnerLeaves = { room: Number.MAX_SAFE_INTEGER, onBattery: false, reason: '' }
@@ -75,6 +77,9 @@ export class Lender {
     this.#observer = init.observer
     this.#recorder = init.recorder
     this.#toolchains = new Toolchains({ memo, clock: needs.clock })
+    this.#speed = new MachineSpeed(needs.clock, (speedPermille) => {
+      this.#terms = { ...this.#terms, speedPermille }
+    })
     this.#executor = new Executor(needs, {
       workDir: join(init.cacheDir, 'guests'),
       observer: init.observer,
@@ -95,6 +100,8 @@ export class Lender {
    * @returns the installed toolchains, ready or not
    */
   async start(): Promise<Toolchain[]> {
+    // Also one that lends nothing holds others against itself.
+    this.#speed.start()
     await this.#executor.start()
     if (this.#executor.tier === 'none') {
       this.#needs.health.raise('ERR_SANDBOX', this.#executor.reason, { lasting: true })
@@ -260,6 +267,7 @@ export class Lender {
 
   /** At the end: settles when nothing of a guest is left. */
   async close(): Promise<void> {
+    this.#speed.stop()
     await this.#executor.stop()
   }
 
@@ -269,7 +277,7 @@ export class Lender {
       tier: tiers[this.#executor.tier],
       host: first?.host ?? '',
       toolchains: this.#isHeld ? [] : [...this.#ready.keys()],
-      speedPermille: 1000,
+      speedPermille: this.#speed.permille,
       memoryFreeMib: Math.floor(freemem() / MiB),
       onBattery: this.#owner.onBattery,
       links: existsSync(this.#recorder),

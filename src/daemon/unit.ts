@@ -163,8 +163,7 @@ export class Unit {
     try {
       await Promise.all(early)
       await this.#acceptFromAway(placement)
-      // A lender says how long; it was not longer than that.
-      this.#needs.took(this.#planned, Math.min(placement.wallMs, placement.awayMs))
+      this.#needs.took(this.#planned, placement.wallMs)
       return this.end('compiled-mesh', placement.peer)
     } catch (error) {
       this.#fallBack(error, 'result from away')

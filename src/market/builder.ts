@@ -321,7 +321,7 @@ export class Builder {
     if (why === undefined) {
       const awayMs = now - attempt.awardedAt
       this.#breakers.succeed(peer)
-      this.#links.comes(peer, Number(done.outputBytes), now)
+      this.#links.made(peer, done, awayMs, now)
       this.#pace.ended(unit.task.expectedMs, awayMs)
       this.#pace.givenUp(now, unit.attempts)
       this.#end(unit)

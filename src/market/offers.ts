@@ -22,6 +22,8 @@ interface Lender {
 export interface OfferView {
   free: number
   total: number
+  /** Relative to the reference machine. */
+  speed: number
   tier: Tier
   host: string
   toolchains: string[]
@@ -149,7 +151,7 @@ export class OfferBook {
   view(peer: string, now: number): OfferView | undefined {
     const lender = this.#lenders.get(peer)
     if (!lender || lender.expiresAt <= now) return undefined
-    const { free, total, tier, host } = lender
-    return { free, total, tier, host, toolchains: [...lender.toolchains] }
+    const { free, total, speed, tier, host } = lender
+    return { free, total, speed, tier, host, toolchains: [...lender.toolchains] }
   }
 }

@@ -53,6 +53,8 @@ interface Running {
   kill(): void
   /** What its machine says of it. */
   reading(): Reading
+  /** How long the compile alone took. */
+  compiledMs(): number
 }
 
 const nothingUnderWay: Sending = { left: () => 0, cancel: () => {} }
@@ -190,6 +192,7 @@ export class Cluster {
     this.#take(node)
     const cancels: (() => void)[] = []
     const fetch = { bytes: 0, since: 0, until: undefined as number | undefined, sending: nothingUnderWay }
+    const compiled = { from: 0, until: 0 }
     let compiling: Compiling | undefined
     let over = false
     const leave = (): void => {
@@ -211,7 +214,11 @@ export class Cluster {
         this.freed(node)
         if (!isAway && unit.asked) this.#work(node, this.#steps.keep)
       }
-      const collect = (): void => this.#work(node, isAway ? this.#steps.collect : 0, end)
+      compiled.from = this.time.now()
+      const collect = (): void => {
+        compiled.until = this.time.now()
+        this.#work(node, isAway ? this.#steps.collect : 0, end)
+      }
       const stages = [{ ms: unit.ms, reached: collect }]
       if (unit.onMetadata.length > 0) stages.unshift({ ms: unit.metadataMs, reached: on.metadata })
       compiling = processor.start(node === build.home, pace, stages)
@@ -235,6 +242,7 @@ export class Cluster {
     }
     const isSlow = machine.liar === 'slow' && isAway
     return {
+      compiledMs: () => compiled.until - compiled.from,
       reading: () => ({
         cpuMs: (compiling?.cpuMs() ?? 0) * (isSlow ? 0.1 : 1),
         fetchedBytes: fetch.bytes - (fetch.until === undefined ? fetch.sending.left() : 0),

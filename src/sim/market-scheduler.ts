@@ -267,7 +267,8 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
           result: new Uint8Array(400),
           trace: noBytes,
           claim: noBytes,
-          wallMs: 0,
+          wallMs: Math.round(running.compiledMs()),
+          fetchMs: Math.round(running.reading().fetchMs),
           outputBytes: job.unit.outputBytes,
         } as const
         node.participant.tellLender({ kind: 'finished', guest, result })
