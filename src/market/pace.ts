@@ -20,6 +20,8 @@ const slowForMs = 20_000
 const weight = 0.5
 /** What is left of a compile that has taken as long as expected: this share of what it has taken. */
 const overrun = 0.25
+/** A result after so many times what was expected, and this, does not tell that its lender is as fast as others. */
+const [fairTimes, fairMs] = [2, 100]
 /** A second attempt has to be so much sooner. */
 const [soonerMs, sooner] = [200, 1.5]
 
@@ -47,10 +49,12 @@ export class Pace {
   }
 
   /** The attempt has been read, or has ended. */
-  saw({ peer, gauge: { rate, cpuMs } }: Attempt, now: number): void {
+  saw({ peer, awardedAt, expectedMs, gauge: { rate, cpuMs } }: Attempt, now: number): void {
     const known = this.#lenders.get(peer)
     if (rate === undefined) {
-      if (!known && cpuMs === undefined) this.#lenders.set(peer, { rate, at: now })
+      // What took several times as long as it should says too little.
+      const tellsEnough = now - awardedAt <= fairTimes * expectedMs + fairMs
+      if (!known && cpuMs === undefined && tellsEnough) this.#lenders.set(peer, { rate, at: now })
       return
     }
     this.#lenders.set(peer, {
@@ -73,6 +77,12 @@ export class Pace {
   /** How fast it is compared to others; 1 unless it is known to be slow. */
   speed(peer: string): number {
     return this.#share(this.#lenders.get(peer)?.rate)
+  }
+
+  /** Whether it was in trouble when it was last seen, and that not long ago. */
+  isSlow(peer: string, now: number): boolean {
+    const known = this.#lenders.get(peer)
+    return known !== undefined && now - known.at < slowForMs && this.speed(peer) < slowShare
   }
 
   #share(rate: number | undefined): number {

@@ -168,6 +168,8 @@ export class Routes {
     if (!this.allowed(now, peer, unit)) return false
     if (unit.attempts.length > 0) return true
     const { expectedMs } = unit.task
+    // What it would add is little, and a unit that others turn out to wait for would keep them waiting.
+    if (this.#needs.pace.isSlow(peer, now)) return false
     const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / this.#speed(peer) - 1)
     const { isFull } = this.#needs.here
     // A slot here that it leaves to others is worth something too.

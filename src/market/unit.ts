@@ -7,6 +7,7 @@ export interface Attempt {
   peer: string
   epoch: number
   awardedAt: number
+  expectedMs: number
   leaseUntil: number
   /** However lively the lender is, it ends by then. */
   deadline: number
@@ -59,6 +60,7 @@ export function newAttempt(unit: Unit, peer: string, now: number): Attempt {
     peer,
     epoch: unit.tries,
     awardedAt: now,
+    expectedMs,
     leaseUntil: now + timing.lease,
     deadline: now + Math.min(longest, timing.attemptCeiling),
     judgeAt: now + timing.lateLeast,

@@ -10,6 +10,8 @@ export const mobile: readonly RecordedKind[] = ['lib', 'macro', 'script', 'link'
 /** What a build has shown: the nodes' own work by unit, and how much more compiles took than when they were recorded. */
 export interface Shown extends NodeCost {
   slower: number
+  /** What plain cargo, which always had something to do, got of a processor: less than the share, because what begins late in a period ends early. */
+  got: number
 }
 
 /** The same units where each takes so many times as long. */
@@ -35,17 +37,23 @@ export function costOf(row: Measured, single: Measured | undefined, plain: Plain
     here,
     builder: away === 0 ? here : Math.max(0, row.builderMs - here * (units - away)) / away,
     lender: away === 0 ? 0 : row.lendersMs / away,
+    got: plain.restMs / plain.ms,
     slower: (row.restMs - cargo * units) / workOf(recording),
   }
 }
 
 /** What the simulator expects: the first build of a workspace that nobody has met, one slot on each machine. */
-export function predictedMs(recording: Recording, shown: Shown, nodes: number, { share, network }: Setting): number {
-  const { cargo, here, builder, lender, slower } = shown
-  const cost = { cargo: cargo / share, here: here / share, builder: builder / share, lender: lender / share }
+export function predictedMs(recording: Recording, shown: Shown, nodes: number, { network }: Setting): number {
+  const { got, slower } = shown
+  const cost = {
+    cargo: shown.cargo / got,
+    here: shown.here / got,
+    builder: shown.builder / got,
+    lender: shown.lender / got,
+  }
   const { mbit } = network
   const { makespansMs } = contest('market', {
-    ...{ seed: 1, nodes, load: 0, builds: 1, recordings: [slowed(recording, slower / share)] },
+    ...{ seed: 1, nodes, load: 0, builds: 1, recordings: [slowed(recording, slower / got)] },
     ...{
       knowledge: 'nothing',
       errorSigma: 0.3,
