@@ -45,6 +45,8 @@ export interface Scenario {
   slots: number
   /** Of each machine; 0: as many as slots. */
   processors: number
+  /** Of each processor, the share that may be used. Default: all of it. */
+  quota?: number
   /** Of units besides their compiles. The all-knowing scheduler has none, plain cargo has no node. */
   cost: NodeCost
   overheadMs: number

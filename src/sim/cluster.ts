@@ -31,6 +31,8 @@ export interface ClusterInit {
   slots: number
   /** Of each machine; 0: as many as slots. Compiles and the node itself share them. */
   processors: number
+  /** Of each processor, the share that may be used. Default: all of it. */
+  quota?: number
   /** What units cost besides their compiles. */
   cost: NodeCost
   /** Added to each compile away, for its sandbox and its files. */
@@ -101,7 +103,7 @@ export class Cluster {
       const toldSpeed = speed * Math.exp(init.speedError * normal(random))
       this.machines.push({ slots, speed, toldSpeed, wifi, liar })
       this.#slotsFree += slots
-      const processor = new Processor(this.time, init.processors > 0 ? init.processors : slots)
+      const processor = new Processor(this.time, init.processors > 0 ? init.processors : slots, init.quota)
       this.#processors.push(processor)
       this.#nodes.push(new NodeProcess(processor, speed))
       this.busy.push(0)

@@ -44,16 +44,11 @@ export function costOf(row: Measured, single: Measured | undefined, plain: Plain
 
 /** What the simulator expects: the first build of a workspace that nobody has met, one slot on each machine. */
 export function predictedMs(recording: Recording, shown: Shown, nodes: number, { network }: Setting): number {
-  const { got, slower } = shown
-  const cost = {
-    cargo: shown.cargo / got,
-    here: shown.here / got,
-    builder: shown.builder / got,
-    lender: shown.lender / got,
-  }
+  const { slower, cargo, here, builder, lender } = shown
+  const cost = { cargo, here, builder, lender }
   const { mbit } = network
   const { makespansMs } = contest('market', {
-    ...{ seed: 1, nodes, load: 0, builds: 1, recordings: [slowed(recording, slower / got)] },
+    ...{ seed: 1, nodes, load: 0, builds: 1, recordings: [slowed(recording, slower)] },
     ...{
       knowledge: 'nothing',
       errorSigma: 0.3,

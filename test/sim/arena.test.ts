@@ -174,6 +174,17 @@ describe('what nodes cost themselves', () => {
     assert.ok(after >= before + 50 && after <= before + 100 * dear.away, `${before} ${after}`)
   })
 
+  it('is no reason to take others for slow where every machine has a share of a processor only', () => {
+    const [few] = recordings.filter(({ package: name }) => name.startsWith('ripgrep'))
+    assert.ok(few)
+    const cost = { cargo: 5, here: 40, builder: 100, lender: 125 }
+    const wide = { recordings: [few], load: 0, builds: 1, nodes: 2, slots: 1, speedError: 0, overheadMs: 0, cost }
+    const [whole = 0] = contest('market', scenario(1, wide)).makespansMs
+    const quarter = contest('market', scenario(1, { ...wide, quota: 0.25 }))
+    assert.ok((quarter.makespansMs[0] ?? 0) <= 1.2 * 4 * whole, `${quarter.makespansMs[0]} of ${4 * whole}`)
+    assert.ok(quarter.away >= 10, `${quarter.away} away`)
+  })
+
   it('is less on a faster machine', () => {
     const cost = { cargo: 0, here: 100, builder: 0, lender: 0 }
     const at = (speedSigma: number): number => contest('market', scenario(1, { ...one, speedSigma, cost })).nodeMs
