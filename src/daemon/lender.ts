@@ -280,7 +280,7 @@ export class Lender {
       speedPermille: this.#speed.permille,
       memoryFreeMib: Math.floor(freemem() / MiB),
       onBattery: this.#owner.onBattery,
-      links: existsSync(this.#recorder),
+      links: this.#executor.links && existsSync(this.#recorder),
       room: this.#owner.room,
     }
   }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ShoalError } from '../base/errors.ts'
+import { defaultLimits } from '../execute/limits.ts'
 import type { Read, ReadSet, Result } from '../plan/action.ts'
 import { objectsName } from '../plan/codegen.ts'
 import { hasSection } from '../plan/elf-sections.ts'
@@ -29,6 +30,9 @@ export interface Codegen {
   /** What the compile away looked at, found to be the same here. */
   reads: ReadSet
 }
+
+/** As long as a lender has for what comes before it. */
+const maxSeconds = defaultLimits.wallMs / 1000
 
 /** A linker has no dep-info. */
 const noSources = 'linked: \n'
@@ -137,8 +141,8 @@ async function link(
     const notes = join(dir, `notes-${at}`)
     await mkdir(notes, { mode: 0o700 })
     const since = needs.stamp()
-    const order = { dir: notes, observer: needs.observer(), program, args, path }
-    const ran = await needs.linking.take(() => shim.link(order), shim.signal)
+    const order = { dir: notes, observer: needs.observer(), program, args, path, seconds: maxSeconds }
+    const ran = await needs.linking.take((letGo) => shim.link(order, letGo), shim.signal)
     if (ran.code !== 0 || ran.stdout.length + ran.stderr.length > 0) {
       // Its own words are for the build in which rustc calls it.
       throw new ShoalError('ERR_UNSUPPORTED', `the linker ended with ${ran.code}, or had something to say`)

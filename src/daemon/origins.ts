@@ -3,6 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { z } from 'zod'
 import { codeOf } from '../base/errors.ts'
 import { encodeResult, type Result } from '../plan/action.ts'
+import type { UnitSource } from '../plan/dependencies.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { decodeCbor, encodeCbor } from '../wire/cbor.ts'
 import { hexOf } from '../wire/cid.ts'
@@ -43,13 +44,16 @@ export interface Kept {
 
 /**
  * From which package each result comes that is kept and given to others, and which others were made from it: so that all of it can be taken
- * back when the package becomes private. Of packages of this machine only; those of registries are everybody's.
+ * back when the package becomes private. Of packages of this machine only, and of those of registries that are made from one of them (`[patch]`):
+ * all others are everybody's.
  */
 export class Origins {
   readonly #datastore: Datastore
   readonly #known = new Map<string, Origin>()
   /** Block (hex) → action keys that were made from it. */
   readonly #users = new Map<string, Set<string>>()
+  /** Block (hex) → how many action keys have it among what was made of them. */
+  readonly #makers = new Map<string, number>()
   readonly #dirs = new Map<string, Set<string>>()
 
   private constructor(datastore: Datastore) {
@@ -70,8 +74,12 @@ export class Origins {
     return origins
   }
 
-  /** A unit has this result, which others may have. Costs two look-ups when that is known. @throws the errors of the datastore */
-  async note({ key, source, dependencies }: PlannedAction, result: Result): Promise<void> {
+  /**
+   * A unit has this result, which others may have. Costs two look-ups when that is known.
+   * @param usesOwn whether it is made from a package of this machine, whose own result may come later
+   * @throws the errors of the datastore
+   */
+  async note({ key, source, dependencies }: PlannedAction, result: Result, usesOwn: boolean): Promise<void> {
     const dir = source.dir
     const name = hexOf(key)
     const before = this.#known.get(name)
@@ -79,10 +87,10 @@ export class Origins {
     const dirs = before === undefined ? [] : dirsOf(before)
     if (before !== undefined && dirs.includes(dir) && (first === undefined || before.made.includes(hexOf(first.cid))))
       return
-    if (source.root === 'registry' || source.root === 'git') return
+    const libraries = dependencies.map(({ cid }) => hexOf(cid))
+    if (!isOwn(source) && !usesOwn && !libraries.some((library) => this.#makers.has(library))) return
     const cids: CID[] = [encodeResult(result).cid, ...result.outputs.map(({ cid }) => cid)]
     const made = [...new Set([...cids.map(hexOf), ...(before?.made ?? [])])].slice(0, maxMade)
-    const libraries = dependencies.map(({ cid }) => hexOf(cid))
     const uses = [...new Set([...libraries, ...(before?.uses ?? [])])].slice(0, maxUses)
     const also = dirs.filter((other) => other !== dir).slice(0, maxDirs - 1)
     const origin: Origin = { v: 1, dir, also, made, uses }
@@ -127,17 +135,26 @@ export class Origins {
     if (before !== undefined) this.#leave(key, before)
     this.#known.delete(key)
     this.#known.set(key, origin)
+    for (const block of origin.made) this.#makers.set(block, (this.#makers.get(block) ?? 0) + 1)
     for (const dir of dirsOf(origin)) this.#dirs.set(dir, (this.#dirs.get(dir) ?? new Set()).add(key))
     for (const block of origin.uses) this.#users.set(block, (this.#users.get(block) ?? new Set()).add(key))
   }
 
   #leave(key: string, origin: Origin): void {
+    for (const block of origin.made) {
+      const others = (this.#makers.get(block) ?? 1) - 1
+      if (others > 0) this.#makers.set(block, others)
+      else this.#makers.delete(block)
+    }
     for (const dir of dirsOf(origin)) {
       this.#dirs.get(dir)?.delete(key)
       if (this.#dirs.get(dir)?.size === 0) this.#dirs.delete(dir)
     }
   }
 }
+
+/** Whether it is a package of this machine; those of registries are everybody's. */
+export const isOwn = ({ root }: Pick<UnitSource, 'root'>): boolean => root !== 'registry' && root !== 'git'
 
 /** The latest first. */
 const dirsOf = ({ dir, also = [] }: Origin): string[] => [dir, ...also]

@@ -7,6 +7,7 @@ import { codeOf } from '../base/errors.ts'
 import type { BlockSource } from '../mesh/served-blocks.ts'
 import type { ReadSet, Result } from '../plan/action.ts'
 import { encodeResult } from '../plan/action.ts'
+import type { UnitSource } from '../plan/dependencies.ts'
 import { secretValues } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { dependencyPath } from '../plan/normalise.ts'
@@ -15,7 +16,7 @@ import { placeRoots, type Root } from '../plan/roots.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { DigestedTree } from '../plan/trees.ts'
 import { cidOf, dagCborCodec, hexOf } from '../wire/cid.ts'
-import { Origins } from './origins.ts'
+import { isOwn, Origins } from './origins.ts'
 import type { PrivatePaths } from './private-paths.ts'
 import { SourcesBeside } from './sources-beside.ts'
 
@@ -26,6 +27,8 @@ export interface PrivateUnitsNeeds {
   /** What is kept of an action key (hex) is no longer for others, or is again. */
   onChange(key: string): void
 }
+
+type SourceOf = Pick<UnitSource, 'dir' | 'root'>
 
 const prefix = '/private/'
 const kinds = ['key', 'block', 'package'] as const
@@ -47,6 +50,8 @@ export class PrivateUnits {
   }
 
   readonly #origins: Origins
+  /** Units that are made from a package of this machine. */
+  readonly #usesOwn = new WeakSet<Planned>()
   readonly #beside = new SourcesBeside()
 
   /** Generated directories and secrets: whether there is one in it. */
@@ -74,7 +79,7 @@ export class PrivateUnits {
 
   /** A unit that is not private has this result, which others may have from now on. @throws the errors of the datastore */
   async given(planned: Planned, result: Result): Promise<void> {
-    if (planned.shareable) await this.#origins.note(planned, result)
+    if (planned.shareable) await this.#origins.note(planned, result, this.#usesOwn.has(planned))
   }
 
   /**
@@ -115,7 +120,7 @@ export class PrivateUnits {
   async judge(
     planned: Planned,
     { env, cwd, remaps }: Pick<Invocation, 'env' | 'cwd' | 'remaps'>,
-    sourceOf: (path: string) => { dir: string } | undefined,
+    sourceOf: (path: string) => SourceOf | undefined,
   ): Promise<boolean> {
     const { paths } = this.#needs
     const dir = env.get('CARGO_MANIFEST_DIR') ?? cwd
@@ -142,13 +147,14 @@ export class PrivateUnits {
   async #usesPrivate(
     planned: Planned,
     workspace: string | undefined,
-    sourceOf: (path: string) => { dir: string } | undefined,
+    sourceOf: (path: string) => SourceOf | undefined,
   ): Promise<boolean> {
     const isWithin = this.#needs.paths.glance()
     for (const { cid, path } of planned.shareable ? planned.dependencies : (planned.reaches ?? [])) {
       if (this.hasBlock(cid)) return true
       // A library is known by the metadata beside it.
       const source = sourceOf(path) ?? sourceOf(path.replace(/\.rlib$/, '.rmeta'))
+      if (source !== undefined && isOwn(source)) this.#usesOwn.add(planned)
       const dirs = source === undefined ? await this.#beside.of(path, workspace) : [source.dir]
       if (dirs === undefined) return true
       if (!dirs.some(isWithin)) continue

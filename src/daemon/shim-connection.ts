@@ -150,21 +150,21 @@ export class ShimConnection implements ShimLink {
       // From here on the shim listens to rustc, not to us: what it leaves unread, or we write after its last word, would
       // break the connection before that word is read.
       clearInterval(this.#beat)
-      this.#beat = setInterval(() => {
-        if (!isStopped(this.#pid)) return
-        clearInterval(this.#beat)
-        onStall()
-      }, lookMs)
-      this.#beat.unref()
+      this.#beat = this.#looking(onStall)
       this.#send({ type: 'run', ...order })
     })
   }
 
-  async link(order: LinkOrder): Promise<Ran> {
+  async link(order: LinkOrder, onStall: () => void): Promise<Ran> {
     this.signal.throwIfAborted()
     this.#linked = Promise.withResolvers<Ran>()
+    const looking = this.#looking(onStall)
     this.#send({ type: 'link', ...order })
-    return await this.#linked.promise
+    try {
+      return await this.#linked.promise
+    } finally {
+      clearInterval(looking)
+    }
   }
 
   finish(): void {
@@ -179,6 +179,16 @@ export class ShimConnection implements ShimLink {
   refuse(reason: string): void {
     this.#send({ type: 'refuse', reason })
     this.#socket.end()
+  }
+
+  /** @param onStall called once, when the shim was stopped */
+  #looking(onStall: () => void): NodeJS.Timeout {
+    const looking = setInterval(() => {
+      if (!isStopped(this.#pid)) return
+      clearInterval(looking)
+      onStall()
+    }, lookMs)
+    return looking.unref()
   }
 
   #beating(): NodeJS.Timeout {

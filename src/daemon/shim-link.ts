@@ -53,8 +53,11 @@ export interface ShimLink {
    * @param onStall called once when somebody stops the build (Ctrl-Z): nobody else should wait for it
    */
   run(order: RunOrder, onStall: () => void): Promise<Ran>
-  /** A linker as the shim's child; cargo sees nothing of it, and the shim waits for another answer. Rejects when the shim is gone. */
-  link(order: LinkOrder): Promise<Ran>
+  /**
+   * A linker as the shim's child; cargo sees nothing of it, and the shim waits for another answer. Rejects when the shim is gone.
+   * @param onStall as of `run`
+   */
+  link(order: LinkOrder, onStall: () => void): Promise<Ran>
   /** After `run`: whatever is to be had from the outputs is kept, and the shim need not linger. */
   finish(): void
   /** The unit is delivered: the shim ends with this code. */

@@ -225,6 +225,16 @@ export class Trust {
   }
 
   /**
+   * Whether cargo is told of metadata of this member's before the rest is there: should it be lost then, and have lied, the unit
+   * fails. So it must have been found right before, as often as it takes for not all of its results to be tried. Without audits anybody's word will do.
+   */
+  takesEarly(peer: string): boolean {
+    const { share, first } = this.#sampling
+    const { agreed, lies } = this.standings.view(peer) ?? { agreed: 0, lies: [] }
+    return this.earlyWord.isTaken(peer) && (share === 0 || (agreed >= first && lies.length === 0))
+  }
+
+  /**
    * Metadata of a lender was announced to cargo, and then not what belongs to it came. What it announced is made again when there is time for
    * that: so who was honest and only lost is believed again, and who was not never.
    * @param lent as for `accepted`

@@ -8,17 +8,26 @@ export class Turns {
     this.#free = atOnce
   }
 
-  /** @throws what the work throws; the signal's reason when aborted before its turn */
-  async take<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  /**
+   * @param work calls `letGo` when the others need not wait for its end
+   * @throws what the work throws; the signal's reason when aborted before its turn
+   */
+  async take<T>(work: (letGo: () => void) => Promise<T>, signal: AbortSignal): Promise<T> {
     if (this.#free > 0) this.#free -= 1
     else await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    try {
-      signal.throwIfAborted()
-      return await work()
-    } finally {
+    let isOver = false
+    const letGo = (): void => {
+      if (isOver) return
+      isOver = true
       const next = this.#waiting.shift()
       if (next === undefined) this.#free += 1
       else next()
+    }
+    try {
+      signal.throwIfAborted()
+      return await work(letGo)
+    } finally {
+      letGo()
     }
   }
 }

@@ -2,6 +2,7 @@ import type { ReadSet } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { packageOf } from '../recall/judge.ts'
 import { mayAskOthers, type Policy, takesAnyWord } from '../recall/policy.ts'
+import type { Recalled } from '../recall/recall.ts'
 import type { Lent, UnitTrust } from './compile-needs.ts'
 import type { MakeAgain } from './linked-audit.ts'
 import type { Trust } from './trust.ts'
@@ -12,8 +13,10 @@ import type { Trust } from './trust.ts'
  *   what an audit reads is within the reach of others. Told what the compile looked at: inputs that were looked at later than that must be the same
  */
 export function unitTrust(
-  trust: Pick<Trust, 'lent' | 'accepted' | 'giver' | 'whole' | 'made' | 'madeHere' | 'brokeEarlyWord'> & {
-    earlyWord: Pick<Trust['earlyWord'], 'isTaken'>
+  trust: Pick<
+    Trust,
+    'lent' | 'takesEarly' | 'accepted' | 'giver' | 'whole' | 'made' | 'madeHere' | 'brokeEarlyWord'
+  > & {
     determinism: Pick<Trust['determinism'], 'isUnsteady'>
   },
   policies: readonly Policy[],
@@ -27,7 +30,7 @@ export function unitTrust(
     },
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
-    takesEarly: (peer) => trust.earlyWord.isTaken(peer),
+    takesEarly: (peer) => trust.takesEarly(peer),
     // It was away, so what lenders have of it is known.
     brokeEarlyWord: (planned, broken) => trust.brokeEarlyWord(() => lentOf(planned, undefined), broken),
     accepted: (planned, claims, made) =>
@@ -37,4 +40,17 @@ export function unitTrust(
     madeHere: (planned, made) => trust.madeHere(planned, made),
     made: (planned, made, disputed) => trust.made(planned, () => lentOf(planned, made.reads), { ...made, disputed }),
   }
+}
+
+/**
+ * On whose word cargo is told of metadata before the rest is there, which may not come.
+ * @returns `by` undefined: on that of this node; undefined: on nobody's
+ */
+export function tellsEarly(
+  { holders, claims }: Pick<Recalled, 'holders' | 'claims'>,
+  trust: Pick<UnitTrust, 'giver' | 'takesEarly'>,
+): { by: string | undefined } | undefined {
+  const givers = holders.length === 0 ? [undefined] : claims.map((claim) => trust.giver(claim))
+  const at = givers.findIndex((giver) => giver === undefined || trust.takesEarly(giver))
+  return at < 0 ? undefined : { by: givers[at] }
 }

@@ -18,6 +18,7 @@ import type { CompileNeeds, UnitEnd, UnitOutcome, Work } from './compile-needs.t
 import { byUrgency, Delivery } from './deliver.ts'
 import { keptPart, wholeOf } from './link-here.ts'
 import type { Ran, ShimLink } from './shim-link.ts'
+import { tellsEarly } from './unit-trust.ts'
 
 /** One unit on its way: the steps of the story in `compile.ts`. */
 export class Unit {
@@ -33,7 +34,7 @@ export class Unit {
   #refused: Reason | undefined
   #disputed: readonly Disputed[] = []
   #readsEnvironment = false
-  /** The lender whose metadata cargo was told of ahead of the rest. */
+  /** The member on whose word cargo was told of metadata ahead of the rest. */
   #announcedBy: string | undefined
   /** What others are asked for. */
   #lent: PlannedAction
@@ -109,13 +110,15 @@ export class Unit {
   }
 
   /** Metadata first, so that dependents start while the rest is still coming. */
-  async #deliverAsItComes({ result, holders }: Recalled): Promise<void> {
+  async #deliverAsItComes(recalled: Recalled): Promise<void> {
+    const { result, holders } = recalled
     // What a macro makes need not come out the same again, so once its metadata is announced nothing may be missing.
-    const early = !this.#planned.usesMacros
+    const early = this.#planned.usesMacros ? undefined : tellsEarly(recalled, this.#needs.trust)
     for (const output of byUrgency(result.outputs)) {
       this.#bytesIn += await this.#needs.fetch(output.cid, output.size, holders, this.#shim.signal)
-      if (output.kind !== 'metadata' || !early) continue
+      if (output.kind !== 'metadata' || early === undefined) continue
       await this.#delivery.depInfo(result.depInfo)
+      this.#announcedBy = early.by
       await this.#delivery.metadata(output.name, output.cid)
     }
     if (this.#delivery.announcedMetadata === undefined) await this.#delivery.depInfo(result.depInfo)
@@ -125,7 +128,10 @@ export class Unit {
 
   async compileSomewhere({ task, lent }: Pick<Work, 'task' | 'lent'>, letGo: () => void): Promise<UnitEnd> {
     this.#lent = lent
-    if (this.#delivery.announcedMetadata !== undefined) return await this.#afterFailure(letGo)
+    if (this.isAnnounced) {
+      this.#brokeEarlyWord(false)
+      return await this.#afterFailure(letGo)
+    }
     const linked = this.#staysHere === undefined ? await this.#linkKept(task) : undefined
     if (linked !== undefined) return linked
     if (this.isAnnounced) return await this.#afterFailure(letGo)
@@ -275,7 +281,6 @@ export class Unit {
     return holder === undefined ? this.end('recalled-here', 'here') : this.end('recalled-mesh', holder)
   }
 
-  /** False: try the next way. */
   async #linkOf({ result, reads, holders, claims }: Recalled): Promise<boolean> {
     try {
       for (const { cid, size } of result.outputs) {
@@ -311,7 +316,9 @@ export class Unit {
     this.#reason = this.#staysHere ?? ''
     try {
       const since = this.#needs.stamp()
-      const order = { privateDir, observer: this.#needs.observer(), stripIncremental: true, linger: this.#mayBeLast }
+      // cargo sets it for the packages that were asked for; all others have somebody who waits for them.
+      const linger = this.#shim.invocation.env.has('CARGO_PRIMARY_PACKAGE')
+      const order = { privateDir, observer: this.#needs.observer(), stripIncremental: true, linger }
       const ran = await this.#shim.run(order, () => {
         placement.release()
         letGo()
@@ -327,11 +334,6 @@ export class Unit {
     // With the private directory gone, the outputs in place have the time stamps that dependents will find.
     for (const { name, cid, identity } of this.#made) this.#needs.prime(join(outDir, name), cid, identity)
     return this.end('compiled-here', 'here')
-  }
-
-  /** cargo sets it for the packages that were asked for; all others have somebody who waits for them. */
-  get #mayBeLast(): boolean {
-    return this.#shim.invocation.env.has('CARGO_PRIMARY_PACKAGE')
   }
 
   async #keep(privateDir: string, since: number, ran: Ran): Promise<void> {

@@ -53,16 +53,7 @@ export async function runWarm(unit: WarmRun, init: WarmRunInit): Promise<boolean
   try {
     for (const dir of [out, temporary, unit.incremental]) await mkdir(dir, { recursive: true })
     const command = await commandOf(unit, init, out)
-    if (signal.aborted) return false
-    const { cwd, env } = unit.invocation
-    const [nice, ...options] = nicest
-    const child = spawn(nice, [...options, ...command], {
-      cwd,
-      env: { ...environmentOf(env), TMPDIR: temporary },
-      stdio: 'ignore',
-      detached: true,
-    })
-    return await endOf(child, signal)
+    return await runNicely(command, unit.invocation, { temporary, signal })
   } finally {
     await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
   }
@@ -74,35 +65,49 @@ export async function runWarm(unit: WarmRun, init: WarmRunInit): Promise<boolean
  * @returns what `take` makes of it while `scratch` is there; undefined when it did not succeed
  */
 export async function runBeside<T>(
-  { driver, rustc, cwd, argv, remaps, env }: Invocation,
+  invocation: Invocation,
   { scratch, bubblewrap, signal, dirs }: WarmRunInit & { dirs: readonly string[] },
   take: () => Promise<T>,
 ): Promise<T | undefined> {
   const temporary = join(scratch, 'tmp')
   try {
     for (const dir of [...dirs, temporary]) await mkdir(dir, { recursive: true })
-    const flags = remaps.map(({ from, to }) => `--remap-path-prefix=${from}=${to}`)
-    const program = [...(driver === undefined ? [rustc] : [driver, rustc]), ...flags, ...argv]
-    const mounts = ['--bind', scratch, scratch, '--chdir', cwd, '--']
+    const program = [...programOf(invocation), ...invocation.argv]
+    const mounts = ['--bind', scratch, scratch, '--chdir', invocation.cwd, '--']
     const command = bubblewrap === undefined ? program : [bubblewrap, ...asItIs, ...mounts, ...program]
-    if (signal.aborted) return undefined
-    const [nice, ...options] = nicest
-    const child = spawn(nice, [...options, ...command], {
-      cwd,
-      env: { ...environmentOf(env), TMPDIR: temporary },
-      stdio: 'ignore',
-      detached: true,
-    })
-    return (await endOf(child, signal)) && !signal.aborted ? await take() : undefined
+    const succeeded = await runNicely(command, invocation, { temporary, signal })
+    return succeeded && !signal.aborted ? await take() : undefined
   } finally {
     await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
-async function commandOf(unit: WarmRun, init: WarmRunInit, out: string): Promise<string[]> {
-  const { driver, rustc, cwd, argv, remaps } = unit.invocation
+/** At the lowest priority, in a group of its own. @returns whether it succeeded; false when it was aborted before it began */
+async function runNicely(
+  command: readonly string[],
+  { cwd, env }: Pick<Invocation, 'cwd' | 'env'>,
+  { temporary, signal }: { temporary: string; signal: AbortSignal },
+): Promise<boolean> {
+  if (signal.aborted) return false
+  const [nice, ...options] = nicest
+  const child = spawn(nice, [...options, ...command], {
+    cwd,
+    env: { ...environmentOf(env), TMPDIR: temporary },
+    stdio: 'ignore',
+    detached: true,
+  })
+  return await endOf(child, signal)
+}
+
+/** rustc, or what takes its place, with the remaps that come before all other arguments. */
+function programOf({ driver, rustc, remaps }: Invocation): string[] {
   const flags = remaps.map(({ from, to }) => `--remap-path-prefix=${from}=${to}`)
-  const program = [...(driver === undefined ? [rustc] : [driver, rustc]), ...flags]
+  return [...(driver === undefined ? [rustc] : [driver, rustc]), ...flags]
+}
+
+async function commandOf(unit: WarmRun, init: WarmRunInit, out: string): Promise<string[]> {
+  const { cwd, argv } = unit.invocation
+  const program = programOf(unit.invocation)
   // Nobody wants the program; its object code is in the incremental directory before the linker starts.
   const linker = unit.links ? ['-Clinker=true'] : []
   if (init.bubblewrap === undefined || unit.dependencies === undefined) {

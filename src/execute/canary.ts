@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
 import { runGuest } from './guest.ts'
@@ -9,7 +9,7 @@ import { letRead } from './guest-users.ts'
 import { defaultLimits, type GuestLimits } from './limits.ts'
 import { removeTree } from './remove-tree.ts'
 import { prepareRuntime } from './runtime.ts'
-import { type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import type { SandboxInit, SandboxSetup } from './sandbox.ts'
 
 export interface CanaryInit {
   dir: string
@@ -25,8 +25,18 @@ const canaryLimits: GuestLimits = { ...defaultLimits, wallMs: 30_000 }
 /** Much more than it may. */
 const takeOn = 'for (let n = 0; n < 200; n++) take(); process.exit(0)'
 
-/** What must work inside, so that a failure of the canary itself is not taken for confinement. */
-const mustWork = ['read-input', 'write-output', 'write-tmp']
+/** What must work inside, so that a failure of the canary itself is not taken for confinement. Under seatbelt `/tmp` is everybody's. */
+const mustWork = {
+  bubblewrap: ['read-input', 'write-output', 'write-tmp'],
+  seatbelt: ['read-input', 'write-output'],
+} as const
+
+/** Where a guest finds what it is given. */
+interface Places {
+  input: string
+  output: string
+  node: string
+}
 
 /**
  * Tries from inside a sandbox everything that a guest must not be able to do, against real files and sockets outside.
@@ -42,10 +52,12 @@ export async function canary(init: CanaryInit): Promise<string[]> {
     const tcp = await listen(listeners, { host: '127.0.0.1', port: 0 })
     await listen(listeners, { path: socket })
     const port = typeof tcp === 'object' && tcp !== null ? tcp.port : 0
-    const { end, stderr } = await runCanary({ ...init, dir }, script(secret, socket, port))
+    const outside = { secret, socket, port }
+    const { end, stderr } = await runCanary({ ...init, dir }, (places) => script(places, outside))
     const answer = /^\{.*\}$/m.exec(end.stdout.toString('utf8'))?.[0]
     if (answer === undefined) return [`canary ended with ${end.status}: ${stderr.slice(0, 300)}`]
-    return judge(JSON.parse(answer), (await readFile(secret, 'utf8')) === 'outside')
+    const untouched = (await readFile(secret, 'utf8')) === 'outside'
+    return judge(JSON.parse(answer), mustWork[init.setup.kind], untouched)
   } finally {
     for (const listener of listeners) listener.close()
     await rm(secret, { force: true })
@@ -65,7 +77,7 @@ export async function limitsCanary(init: CanaryInit): Promise<string | undefined
     [tasks, `const { Worker } = require('worker_threads'); const take = () => new Worker('', { eval: true })`],
   ] as const) {
     try {
-      await runCanary({ ...init, dir: join(init.dir, 'canary') }, `${take}; ${takeOn}`, groupLimits)
+      await runCanary({ ...init, dir: join(init.dir, 'canary') }, () => `${take}; ${takeOn}`, groupLimits)
       return 'a guest took more than its control group allows'
     } catch (error) {
       if (!(error instanceof ShoalError)) throw error
@@ -77,7 +89,7 @@ export async function limitsCanary(init: CanaryInit): Promise<string | undefined
 }
 
 /** `groupLimits`: those of the control group, when not those that are watched. */
-async function runCanary(init: CanaryInit, program: string, groupLimits = canaryLimits) {
+async function runCanary(init: CanaryInit, program: (places: Places) => string, groupLimits = canaryLimits) {
   const { dir, setup, clock, signal } = init
   await removeTree(dir)
   await mkdir(join(dir, 'in'), { recursive: true, mode: 0o700 })
@@ -85,21 +97,11 @@ async function runCanary(init: CanaryInit, program: string, groupLimits = canary
   try {
     await writeFile(join(dir, 'in/given'), 'inside')
     for (const path of ['in', 'in/given']) letRead(join(dir, path))
-    const runtime = await prepareRuntime(init.node, join(dir, 'runtime'))
     const told: Buffer[] = []
+    const inside = setup.kind === 'bubblewrap' ? await mounted(init) : await inPlace(init)
     const end = await runGuest({
-      options: sandboxOptions(
-        {
-          mounts: [...runtime.mounts, '--ro-bind', init.node, '/canary/node'],
-          readOnly: [{ from: join(dir, 'in'), to: '/canary/in' }],
-          writable: { from: join(dir, 'out'), to: '/canary/out' },
-          cwd: '/canary/in',
-          env: [],
-          tmpBytes: 1 << 20,
-        },
-        setup,
-      ),
-      program: ['/canary/node', '-e', program],
+      inside: { ...inside, env: [], tmpBytes: 1 << 20 },
+      program: [inside.node, '-e', program(inside)],
       setup,
       optionsFile: join(dir, 'options'),
       outDir: join(dir, 'out'),
@@ -115,7 +117,32 @@ async function runCanary(init: CanaryInit, program: string, groupLimits = canary
   }
 }
 
-function judge(answer: unknown, untouched: boolean): string[] {
+type Given = Places & Pick<SandboxInit, 'mounts' | 'readOnly' | 'writable' | 'cwd'>
+
+async function mounted({ dir, node }: CanaryInit): Promise<Given> {
+  const runtime = await prepareRuntime(node, join(dir, 'runtime'))
+  const [input, output, inside] = ['/canary/in', '/canary/out', '/canary/node']
+  return {
+    ...{ input, output, node: inside, cwd: input },
+    mounts: [...runtime.mounts, '--ro-bind', node, inside],
+    readOnly: [{ from: join(dir, 'in'), to: input }],
+    writable: { from: join(dir, 'out'), to: output },
+  }
+}
+
+/** Nothing can be mounted: everything lies where it lies, and the guest needs what is installed beside Node.js. */
+async function inPlace({ dir, node }: CanaryInit): Promise<Given> {
+  const [input, output, program] = [join(dir, 'in'), join(dir, 'out'), await realpath(node)]
+  const installed = dirname(dirname(program))
+  return {
+    ...{ input, output, node: program, cwd: input },
+    mounts: [],
+    readOnly: [input, installed].map((path) => ({ from: path, to: path })),
+    writable: { from: output, to: output },
+  }
+}
+
+function judge(answer: unknown, mustWork: readonly string[], untouched: boolean): string[] {
   if (typeof answer !== 'object' || answer === null) return ['canary gave no answer']
   const outcomes = new Map(Object.entries(answer))
   const wrong = [...outcomes].filter(([name, worked]) => worked !== mustWork.includes(name)).map(([name]) => name)
@@ -134,8 +161,11 @@ async function listen(listeners: Server[], options: { host?: string; port?: numb
 }
 
 /** Runs inside. Prints one line of JSON: what was tried, and whether it worked. */
-function script(secretPath: string, socket: string, port: number): string {
-  const secret = JSON.stringify(secretPath)
+function script(places: Places, outside: { secret: string; socket: string; port: number }): string {
+  const [secret, socket, input, output, node] = [
+    ...[outside.secret, outside.socket],
+    ...[places.input, places.output, places.node],
+  ].map((path) => JSON.stringify(path))
   return `
 const fs = require('fs'), net = require('net'), { spawnSync } = require('child_process')
 const found = {}
@@ -146,20 +176,20 @@ const make = (name, dir, bytes) => {
   // Where the sandbox does not hold, nothing is left lying about.
   try { fs.unlinkSync(path) } catch {}
 }
-attempt('read-input', () => fs.readFileSync('/canary/in/given'))
-attempt('write-output', () => fs.writeFileSync('/canary/out/made', 'x'))
+attempt('read-input', () => fs.readFileSync(${input} + '/given'))
+attempt('write-output', () => fs.writeFileSync(${output} + '/made', 'x'))
 make('write-tmp', '/tmp', 1)
 attempt('read-outside', () => fs.readFileSync(${secret}))
 attempt('write-outside', () => fs.writeFileSync(${secret}, 'changed'))
 attempt('read-passwd', () => fs.readFileSync('/etc/passwd'))
 attempt('read-proc', () => fs.readFileSync('/proc/1/environ'))
 make('write-root', '', 1)
-attempt('write-input', () => fs.writeFileSync('/canary/in/given', 'x'))
+attempt('write-input', () => fs.writeFileSync(${input} + '/given', 'x'))
 make('fill-tmp', '/tmp', 2 << 20)
-attempt('link', () => fs.symlinkSync('/etc/passwd', '/canary/out/link'))
-attempt('set-user-id', () => fs.chmodSync('/canary/out/made', 0o4755))
+attempt('link', () => fs.symlinkSync('/etc/passwd', ${output} + '/link'))
+attempt('set-user-id', () => fs.chmodSync(${output} + '/made', 0o4755))
 const starts = (program) => spawnSync(program, ['-v']).error === undefined
-found.fork = starts('/canary/node') || starts(process.execPath)
+found.fork = starts(${node}) || starts(process.execPath)
 found['be-root'] = process.getuid() === 0
 found.environment = Object.keys(process.env).some((name) => name !== 'PWD')
 const connect = (name, to) => new Promise((done) => {
@@ -167,8 +197,8 @@ const connect = (name, to) => new Promise((done) => {
   try { net.connect(to).once('connect', () => finish(true)).once('error', () => finish(false)) } catch { finish(false) }
 })
 Promise.all([
-  connect('connect-tcp', { host: '127.0.0.1', port: ${port} }),
-  connect('connect-unix', { path: ${JSON.stringify(socket)} }),
+  connect('connect-tcp', { host: '127.0.0.1', port: ${outside.port} }),
+  connect('connect-unix', { path: ${socket} }),
 ]).then(() => console.log(JSON.stringify(found)))
 `
 }

@@ -16,6 +16,7 @@ import { type Probed, probe, type Tier, tryToolchain } from './probe.ts'
 import { removeTree } from './remove-tree.ts'
 import { type EarlyMetadata, type Outcome, runAction } from './runner.ts'
 import { type MountedToolchain, prepareToolchain } from './runtime.ts'
+import type { SandboxSetup } from './sandbox.ts'
 import { seccompFilter } from './seccomp.ts'
 import { Standstill } from './standstill.ts'
 
@@ -44,6 +45,8 @@ export interface ExecutorInit {
   node?: string
   platform?: string
   arch?: string
+  /** See `ProbeInit`. */
+  seatbelt?: string
 }
 
 export interface ExecuteOptions {
@@ -93,6 +96,11 @@ export class Executor {
     return this.#probed.reason
   }
 
+  /** Whether it can be given what a linker makes. */
+  get links(): boolean {
+    return this.#probed.tier !== 'none' && this.#probed.setup.kind === 'bubblewrap'
+  }
+
   /** Empties the work directory and probes. Never throws for want of a sandbox: then the tier is `none`. */
   async start(): Promise<void> {
     // This ends what may be left of a node that was killed, and could still write there.
@@ -111,6 +119,7 @@ export class Executor {
       node = process.execPath,
       platform = process.platform,
       arch = process.arch,
+      seatbelt,
     } = this.#init
     const known = arch === 'x64' || arch === 'arm64' ? arch : undefined
     if (known !== undefined) {
@@ -124,6 +133,7 @@ export class Executor {
     this.#probed = await probe({
       ...{ workDir, env, platform, arch: known, filter: this.#filter },
       ...{ node, background, groups, clock, signal },
+      ...(seatbelt !== undefined && { seatbelt }),
     })
     if (before.tier !== 'none') await before.setup.launchers.close()
     log.info('sandbox probed', { tier: this.tier, reason: this.reason })
@@ -160,7 +170,7 @@ export class Executor {
     this.#check(toolchain)
     const observer = options.observer ?? this.#init.observer
     const { recorder } = this.#init
-    if (probed.setup.asRoot) {
+    if (isOthers(probed.setup)) {
       for (const path of [observer, recorder]) if (path !== undefined && existsSync(path)) letRead(path)
     }
     const outcome = await runAction({
@@ -237,11 +247,14 @@ export class Executor {
     const dir = join(this.#init.workDir, 'toolchains', toolchain.digest)
     await mkdir(dir, { recursive: true, mode: 0o700 })
     const files = toolchain.files.map(({ path }) => path)
-    const closed = setup.asRoot ? firstUnreadable(toolchain.sysroot, files) : undefined
+    const closed = isOthers(setup) ? firstUnreadable(toolchain.sysroot, files) : undefined
     if (closed !== undefined) throw new ShoalError('ERR_TOOLCHAIN', `guests are not root and cannot read ${closed}`)
-    const mounted = await prepareToolchain(toolchain, join(dir, 'runtime'))
+    const mounted = await prepareToolchain(toolchain, join(dir, 'runtime'), setup.kind)
     const { clock } = this.#needs
     await tryToolchain(mounted, { dir, setup, clock, says: toolchain })
     return mounted
   }
 }
+
+/** Whether guests are other users than this process. */
+const isOthers = (setup: SandboxSetup): boolean => setup.kind === 'bubblewrap' && setup.asRoot

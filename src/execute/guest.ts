@@ -1,25 +1,24 @@
 import { once } from 'node:events'
-import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { entryProgram } from './entry-program.ts'
 import { handOver } from './guest-users.ts'
 import { type Launcher, yieldSession } from './launchers.ts'
-import { type GuestLimits, ownTasks } from './limits.ts'
-import { launchScript, type SandboxSetup } from './sandbox.ts'
+import type { GuestLimits } from './limits.ts'
+import { type SandboxInit, type SandboxSetup, writeLaunch } from './sandbox.ts'
 import type { Standstill } from './standstill.ts'
-import { overLimit, processesOf } from './watchdog.ts'
+import { overLimit, overLimitAlone, processesOf } from './watchdog.ts'
 
 export interface GuestInit {
-  /** Bubblewrap's options, as `sandboxOptions` gives them. */
-  options: readonly string[]
+  inside: SandboxInit
   /** The program inside and its arguments. */
   program: readonly string[]
   setup: SandboxSetup
   /** Whether the program may start others that lie inside. Default: it may not. */
   startsPrograms?: boolean
-  /** A path to be the file with the options; others are made whose names begin so. */
+  /** A path to be the file with the options of the sandbox; others are made whose names begin so. */
   optionsFile: string
   /** Becomes the guest's own, with what is in it, and is watched for its size. */
   outDir: string | undefined
@@ -56,7 +55,7 @@ const startMs = 5000
 const [quickLooks, maxLooks] = [30, 5000]
 
 /**
- * Runs a program in bubblewrap to its end; when this settles, nothing of it runs any more.
+ * Runs a program in the sandbox to its end; when this settles, nothing of it runs any more.
  * @throws ShoalError ERR_DEADLINE, ERR_LIMIT, or ERR_SANDBOX when it was never started; the signal's reason when aborted
  */
 export async function runGuest(init: GuestInit): Promise<GuestEnd> {
@@ -67,12 +66,12 @@ export async function runGuest(init: GuestInit): Promise<GuestEnd> {
   const launcher = await launchers.take(init.groupLimits ?? init.limits)
   try {
     init.signal.throwIfAborted()
-    const ended = once(launcher.child, 'close')
+    const ended: Promise<[number | null, NodeJS.Signals | null]> = once(launcher.child, 'close') as Promise<never>
     const guest = start(launcher, init)
     try {
-      const [code] = await ended
+      const [code, signal] = await ended
       const exceeded = code === 0 ? undefined : await guest.exceeded()
-      const end = guest.finish(typeof code === 'number' ? code : undefined, exceeded)
+      const end = guest.finish(code, signal, exceeded)
       return { ...end, wallMs: Math.round(init.clock.now() - started) }
     } finally {
       await guest.gone()
@@ -83,33 +82,15 @@ export async function runGuest(init: GuestInit): Promise<GuestEnd> {
 }
 
 function start(launcher: Launcher, init: GuestInit): Guest {
-  const { setup, outDir, optionsFile, limits, processors = 1, startsPrograms = false } = init
+  const { outDir, startsPrograms = false, processors = 1 } = init
   const { user } = launcher
-  const [entry, script] = [`${optionsFile}-entry`, `${optionsFile}-script`]
   if (outDir !== undefined && user !== undefined) handOver(outDir, user)
   init.onUser?.(user ?? process.getuid?.() ?? 0)
-  const options = [...init.options]
-  const program = [...init.program]
-  if (setup.entry !== undefined) {
-    const become = user === undefined ? {} : { become: { user, lastCapability: setup.lastCapability } }
-    // Nobody may write to the one that another guest had before.
-    rmSync(entry, { force: true })
-    writeFileSync(entry, entryProgram(setup.entry, { tasks: limits.tasks + ownTasks, ...become }))
-    chmodSync(entry, 0o555)
-    options.unshift('--ro-bind', entry, entryInside)
-    program.unshift(entryInside)
-  }
-  writeFileSync(optionsFile, `${options.join('\0')}\0`, { mode: 0o600 })
-  writeFileSync(script, launchScript({ setup, limits, processors, optionsFile, startsPrograms, program }), {
-    mode: 0o600,
-  })
+  const script = writeLaunch({ ...init, startsPrograms, processors, user })
   const guest = new Guest(launcher, init)
   launcher.launch(script)
   return guest
 }
-
-/** What a guest starts as. */
-const entryInside = '/shoal-entry'
 
 class Guest {
   readonly #launcher: Launcher
@@ -119,7 +100,7 @@ class Guest {
   readonly #timers = new Set<() => void>()
   #hasYielded = false
   #statusText = ''
-  /** Process 1 inside, as numbered outside; of a guest of root's it is the program itself. */
+  /** Process 1 inside, as numbered outside; under seatbelt the guest itself. */
   #firstPid: number | undefined
   #looking: Promise<void> = Promise.resolve()
   #failure: unknown
@@ -141,14 +122,29 @@ class Guest {
     init.signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
-  /** What the end of bubblewrap means, and what the kernel ended it for. */
-  finish(code: number | undefined, exceeded: string | undefined): Omit<GuestEnd, 'wallMs'> {
+  /** What the end of the launcher means, and what the kernel ended it for. */
+  finish(code: number | null, signal: NodeJS.Signals | null, exceeded: string | undefined): Omit<GuestEnd, 'wallMs'> {
     if (this.#failure !== undefined) throw this.#failure
     if (exceeded !== undefined) throw new ShoalError('ERR_LIMIT', exceeded)
-    const status = /"exit-code":\s*(\d+)/.exec(this.#statusText)?.[1]
+    const status = this.#isAlone ? this.#statusAlone(code, signal) : this.#statusTold()
     if (status === undefined)
-      throw new ShoalError('ERR_SANDBOX', `bubblewrap ended with ${code ?? 'a signal'} before the guest`)
-    return { status: Number(status), stdout: Buffer.concat(this.#stdout) }
+      throw new ShoalError('ERR_SANDBOX', `the sandbox ended with ${code ?? signal} before the guest`)
+    return { status, stdout: Buffer.concat(this.#stdout) }
+  }
+
+  /** Whether the guest is what the launcher has become, and nothing else. */
+  get #isAlone(): boolean {
+    return this.#init.setup.kind === 'seatbelt'
+  }
+
+  #statusTold(): number | undefined {
+    const status = /"exit-code":\s*(\d+)/.exec(this.#statusText)?.[1]
+    return status === undefined ? undefined : Number(status)
+  }
+
+  #statusAlone(code: number | null, signal: NodeJS.Signals | null): number | undefined {
+    if (this.#firstPid === undefined) return undefined
+    return code ?? (signal === null ? undefined : 128 + constants.signals[signal])
   }
 
   /** Stops watching and waits until the process namespace is empty: then nobody writes to the outputs any more. */
@@ -167,6 +163,10 @@ class Guest {
   /** All that runs inside but the first process, which only waits. */
   stand(still: boolean): void {
     if (this.#firstPid === undefined || this.#over) return
+    if (this.#isAlone) {
+      signalTo(this.#firstPid, still ? 'SIGSTOP' : 'SIGCONT')
+      return
+    }
     // Those that stand still first start nothing after that.
     const queue = childrenOf(this.#firstPid)
     for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {
@@ -182,7 +182,8 @@ class Guest {
   }
 
   async #ended(): Promise<void> {
-    if (this.#firstPid === undefined) return
+    // The end of the launcher was its own.
+    if (this.#firstPid === undefined || this.#isAlone) return
     // The kernel needs microseconds for it, so the first looks are quick.
     for (let look = 0; !isDead(this.#firstPid); look++) {
       if (look > maxLooks) throw new ShoalError('ERR_SANDBOX', 'a guest does not end')
@@ -240,8 +241,9 @@ class Guest {
     if (this.#init.standstill?.isHeld) this.stand(true)
     const { outDir, limits } = this.#init
     try {
-      const over =
-        (await this.#launcher.group?.exceeded()) ?? (await overLimit(await processesOf(firstPid), outDir, limits))
+      const over = this.#isAlone
+        ? await overLimitAlone(firstPid, outDir, limits)
+        : ((await this.#launcher.group?.exceeded()) ?? (await overLimit(await processesOf(firstPid), outDir, limits)))
       if (over !== undefined) this.#kill(new ShoalError('ERR_LIMIT', over))
     } catch (error) {
       // What cannot be watched must not run.

@@ -16,7 +16,7 @@ import { GuestUsers } from './guest-users.ts'
 import { Launchers, type LaunchersInit } from './launchers.ts'
 import { defaultLimits } from './limits.ts'
 import type { MountedToolchain } from './runtime.ts'
-import { type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import type { BubblewrapSetup, SandboxSetup, SeatbeltSetup } from './sandbox.ts'
 
 /**
  * How well this node can isolate a guest. `none`: not at all, so it lends nothing. `watched`: namespaces, the system call
@@ -45,6 +45,8 @@ export interface ProbeInit {
   groups: ControlGroups | string
   clock: Clock
   signal: AbortSignal
+  /** Absolute path. Default: that of macOS. */
+  seatbelt?: string
 }
 
 /** Covering them takes a table of that length. */
@@ -59,6 +61,7 @@ const run = promisify(execFile)
  */
 export async function probe(init: ProbeInit): Promise<Probed> {
   const none = (reason: string): Probed => ({ tier: 'none', reason })
+  if (init.platform === 'darwin') return await probeSeatbelt(init)
   if (init.platform !== 'linux') return none(`no sandbox for ${init.platform}`)
   if (init.arch === undefined) return none('no system call filter for this processor')
   const bubblewrap = findTool('bwrap', init.env)
@@ -87,7 +90,10 @@ export async function probe(init: ProbeInit): Promise<Probed> {
       inherited,
       clock: init.clock,
     }
-    const base = { bubblewrap, filter: init.filter, asRoot: users !== undefined, lastCapability: lastCapability() }
+    const base = {
+      ...({ kind: 'bubblewrap', bubblewrap, filter: init.filter } as const),
+      ...{ asRoot: users !== undefined, lastCapability: lastCapability() },
+    }
     let failed = ''
     for (const [disableUserns, entry] of variants(init.arch, version, base.asRoot)) {
       const setup = { ...base, disableUserns, entry, launchers: new Launchers(launchersInit) }
@@ -98,6 +104,28 @@ export async function probe(init: ProbeInit): Promise<Probed> {
     }
     return none(`the sandbox does not hold: ${failed}`)
   } catch (error) {
+    return none(`the sandbox cannot be used: ${toShoalError(error, 'ERR_SANDBOX').message}`)
+  }
+}
+
+/** macOS. What a guest could do to a node of root's nobody has tried, and nothing keeps its limits but the watch. */
+async function probeSeatbelt(init: ProbeInit): Promise<Probed> {
+  const none = (reason: string): Probed => ({ tier: 'none', reason })
+  const seatbelt = init.seatbelt ?? '/usr/bin/sandbox-exec'
+  if (process.getuid?.() === 0 && init.seatbelt === undefined) return none('a node that is root lends nothing on macOS')
+  if (!isProgram(seatbelt)) return none('sandbox-exec is not there')
+  const launchers = new Launchers({
+    ...{ groups: undefined, users: undefined, prlimit: undefined, chrt: undefined, inherited: [] },
+    ...{ background: init.background, clock: init.clock },
+  })
+  const setup: SeatbeltSetup = { kind: 'seatbelt', seatbelt, launchers }
+  try {
+    const wrong = await canary({ ...init, dir: init.workDir, setup })
+    if (wrong.length === 0) return { tier: 'watched', reason: 'macOS: libraries without macros only', setup }
+    await launchers.close()
+    return none(`the sandbox does not hold: ${wrong.join(', ')}`)
+  } catch (error) {
+    await launchers.close()
     return none(`the sandbox cannot be used: ${toShoalError(error, 'ERR_SANDBOX').message}`)
   }
 }
@@ -117,7 +145,7 @@ function variants(
   )
 }
 
-function remarkOn({ asRoot, disableUserns, entry }: SandboxSetup): string {
+function remarkOn({ asRoot, disableUserns, entry }: BubblewrapSetup): string {
   const remarks = []
   if (!asRoot && !disableUserns) remarks.push('further user namespaces are closed by the system call filter alone')
   if (entry === undefined) remarks.push('threads of a guest are not limited by itself')
@@ -143,7 +171,7 @@ function lastCapability(): number {
 /** The better tier where the kernel keeps the limits, which is tried as well. */
 async function withGroups(
   init: ProbeInit,
-  setup: SandboxSetup,
+  setup: BubblewrapSetup,
   launchersInit: LaunchersInit,
   remark: string,
 ): Promise<Probed> {
@@ -167,20 +195,17 @@ export async function tryToolchain(
   init: { dir: string; setup: SandboxSetup; clock: Clock; says: Pick<Toolchain, 'host' | 'release' | 'commitHash'> },
 ): Promise<void> {
   const limits = { ...defaultLimits, wallMs: 60_000 }
-  const at = '/shoal-probe/toolchain'
+  const at = init.setup.kind === 'bubblewrap' ? '/shoal-probe/toolchain' : toolchain.sysroot
   const told: Buffer[] = []
   const end = await runGuest({
-    options: sandboxOptions(
-      {
-        mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at)],
-        readOnly: [],
-        writable: undefined,
-        cwd: '/',
-        env: [],
-        tmpBytes: 1 << 20,
-      },
-      init.setup,
-    ),
+    inside: {
+      mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at)],
+      readOnly: toolchain.inPlace,
+      writable: undefined,
+      cwd: '/',
+      env: [],
+      tmpBytes: 1 << 20,
+    },
     program: [`${at}/bin/rustc`, '--sysroot', at, '-vV'],
     setup: init.setup,
     optionsFile: join(init.dir, 'options'),
@@ -201,15 +226,17 @@ export async function tryToolchain(
 function findTool(name: string, env: Environment): string | undefined {
   const directories = (env.PATH ?? '/usr/bin:/bin').split(':').filter((directory) => directory.startsWith('/'))
   const paths = directories.map((directory) => join(directory, name))
-  return paths.find((path) => {
-    try {
-      return statSync(path).isFile()
-    } catch (error) {
-      // Not there, or in a directory of somebody else's.
-      if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP'].includes(codeOf(error) ?? '')) return false
-      throw error
-    }
-  })
+  return paths.find(isProgram)
+}
+
+function isProgram(path: string): boolean {
+  try {
+    return statSync(path).isFile()
+  } catch (error) {
+    // Not there, or in a directory of somebody else's.
+    if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP'].includes(codeOf(error) ?? '')) return false
+    throw error
+  }
 }
 
 async function versionOf(bubblewrap: string): Promise<readonly [number, number] | undefined> {

@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto'
-import { mkdirSync, statSync } from 'node:fs'
+import { mkdirSync, realpathSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
@@ -14,6 +14,7 @@ import {
 import { linkArgsPlace, recorderName } from '../plan/codegen.ts'
 import { nameDiagnostics } from '../plan/diagnostics.ts'
 import { placeRoots, type Root, sortRoots } from '../plan/roots.ts'
+import { isSharedLibrary } from '../plan/toolchain-manifest.ts'
 import { type Admitted, admit } from './admission.ts'
 import type { Blocks } from './blocks.ts'
 import { collectOutputs, takeDepInfo, takeFile, withoutIdentity } from './collector.ts'
@@ -24,7 +25,7 @@ import { Lines } from './lines.ts'
 import { findNeedle, type Needle } from './needles.ts'
 import { type Observed, startObserving, takeObservations } from './observed.ts'
 import type { MountedToolchain } from './runtime.ts'
-import { type SandboxSetup, sandboxOptions } from './sandbox.ts'
+import type { SandboxSetup } from './sandbox.ts'
 import { stageInputs } from './stage.ts'
 import type { Standstill } from './standstill.ts'
 
@@ -82,13 +83,16 @@ const maxDiagnostics = objectLimits.result / 2
  */
 export async function runAction(init: RunInit): Promise<Outcome> {
   const admitted = admit(init.action)
-  const { recorder } = init
+  const { recorder, action, setup } = init
+  const isAlone = setup.kind === 'seatbelt'
+  if (isAlone && (admitted.links || action.deps.some(([name]) => isSharedLibrary(name)))) {
+    throw new ShoalError('ERR_ADMISSION', 'only libraries without macros are compiled for others on macOS')
+  }
   if (admitted.links && (recorder === undefined || !statSync(recorder, { throwIfNoEntry: false })?.isFile())) {
     throw new ShoalError('ERR_OUTPUT', 'there is nothing here that could take the place of a linker')
   }
-  const dir = join(init.workDir, randomUUID())
-  mkdirSync(join(dir, 'out'), { recursive: true, mode: 0o700 })
-  mkdirSync(join(dir, 'in'))
+  // Seatbelt compares the paths that links lead to.
+  const dir = join(isAlone ? realpathSync(init.workDir) : init.workDir, randomUUID())
   try {
     return await new Run(init, admitted, dir).run()
   } finally {
@@ -102,6 +106,9 @@ class Run {
   readonly #dir: string
   /** Where everything lies inside; no file that a crate could know of has such a name. */
   readonly #marker: string
+  /** Where its inputs are laid out, and where its outputs come, as seen from outside. */
+  readonly #in: string
+  readonly #out: string
   readonly #needles: readonly Needle[]
   readonly #lines = new Lines()
   readonly #diagnostics: Buffer[] = []
@@ -118,8 +125,14 @@ class Run {
     this.#dir = dir
     // Digits only: no change of case, no escaping and no mangling hides them.
     const name = Array.from({ length: 4 }, () => `${randomInt(1e7, 1e8)}`).join('')
-    this.#marker = `/shoal-${name}`
-    this.#needles = [Buffer.from(name)]
+    const isMounted = init.setup.kind === 'bubblewrap'
+    this.#marker = isMounted ? `/shoal-${name}` : join(dir, `shoal-${name}`)
+    this.#in = isMounted ? join(dir, 'in') : this.#marker
+    this.#out = join(isMounted ? dir : this.#marker, 'out')
+    // A toolchain that is where it is, is nobody else's.
+    this.#needles = [name, ...(isMounted ? [] : [init.toolchain.sysroot])].map((text) => Buffer.from(text))
+    mkdirSync(this.#out, { recursive: true, mode: 0o700 })
+    mkdirSync(this.#in, { recursive: true })
   }
 
   async run(): Promise<Outcome> {
@@ -129,7 +142,7 @@ class Run {
       inputs,
       blocks,
       cache,
-      dir: join(this.#dir, 'in'),
+      dir: this.#in,
       maxBytes: limits.inputBytes,
       maxFiles: limits.inputFiles,
       signal,
@@ -159,35 +172,35 @@ class Run {
     const { action, toolchain, limits, setup, clock, signal, processors } = this.#init
     const place = (text: string): string => placeRoots(text, roots)
     const at = (name: string): string => `${this.#marker}/${name}`
-    const argv = ['--sysroot', at('toolchain'), ...action.argv.map(place)]
+    const isMounted = setup.kind === 'bubblewrap'
+    const sysroot = isMounted ? at('toolchain') : toolchain.sysroot
+    const argv = ['--sysroot', sysroot, ...action.argv.map(place)]
     if (!action.argv.some((argument) => argument.startsWith('--out-dir'))) argv.push('--out-dir', at('out'))
-    argv.push(...toolchain.remapAt(at('toolchain')))
+    argv.push(...toolchain.remapAt(sysroot))
     const linking = this.#linking()
     argv.push(...linking.argv)
     for (const [root, target] of action.remaps) argv.push('--remap-path-prefix', `${at(root)}=${target}`)
     const env = action.env.map(([name, value]) => [name, place(value)] as const)
-    const observing = startObserving(this.#init.observer, join(this.#dir, 'out'), this.#marker)
+    const observing = startObserving(isMounted ? this.#init.observer : undefined, this.#out, this.#marker)
     return runGuest({
-      options: sandboxOptions(
-        {
-          mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(at('toolchain')), ...linking.mounts],
-          readOnly: [
-            ...staged.map((root) => ({ from: join(this.#dir, 'in', root), to: at(root) })),
-            ...observing.mounts,
-          ],
-          writable: { from: join(this.#dir, 'out'), to: at('out') },
-          cwd: place(action.cwd),
-          // Without it a crash of rustc leaves a file in the working directory.
-          env: [...env, ...observing.env, ...linking.env, ['RUSTC_ICE', '0']],
-          tmpBytes: limits.tmpBytes,
-        },
-        setup,
-      ),
-      program: [`${at('toolchain')}/bin/rustc`, ...argv],
+      inside: {
+        mounts: [...toolchain.runtime.mounts, ...toolchain.mountsAt(sysroot), ...linking.mounts],
+        readOnly: [
+          ...staged.map((root) => ({ from: join(this.#in, root), to: at(root) })),
+          ...observing.mounts,
+          ...toolchain.inPlace,
+        ],
+        writable: { from: this.#out, to: at('out') },
+        cwd: place(action.cwd),
+        // Without it a crash of rustc leaves a file in the working directory.
+        env: [...env, ...observing.env, ...linking.env, ['RUSTC_ICE', '0']],
+        tmpBytes: limits.tmpBytes,
+      },
+      program: [`${sysroot}/bin/rustc`, ...argv],
       setup,
       startsPrograms: this.#admitted.links,
       optionsFile: join(this.#dir, 'options'),
-      outDir: join(this.#dir, 'out'),
+      outDir: this.#out,
       limits,
       processors,
       clock,
@@ -233,13 +246,13 @@ class Run {
   async #takeMetadata(name: string): Promise<EarlyMetadata> {
     const { blocks, limits, onRmeta } = this.#init
     const options = { needles: this.#needles, blocks, maxBytes: limits.outBytes, guest: this.#user }
-    const { cid, size, pathBound } = await takeFile(join(this.#dir, 'out', name), options)
+    const { cid, size, pathBound } = await takeFile(join(this.#out, name), options)
     if (pathBound) throw pathBoundError(name)
     const depInfoName = this.#admitted.depInfo
     const depInfo =
       depInfoName === undefined
         ? ''
-        : await takeDepInfo(join(this.#dir, 'out', depInfoName), {
+        : await takeDepInfo(join(this.#out, depInfoName), {
             roots: this.#roots,
             maxBytes: limits.outBytes,
             guest: this.#user,
@@ -251,14 +264,14 @@ class Run {
   }
 
   #observed(): Observed | undefined {
-    const events = takeObservations(join(this.#dir, 'out'))
+    const events = takeObservations(this.#out)
     return events && { events, roots: this.#roots, marker: this.#marker, links: this.#admitted.links }
   }
 
   async #result(roots: readonly Root[], early: EarlyMetadata | undefined, wallMs: number): Promise<Result> {
     const { action, blocks, limits } = this.#init
     const { outputs, depInfo, pathBound } = await collectOutputs({
-      dir: join(this.#dir, 'out'),
+      dir: this.#out,
       outputs: action.outputs,
       needles: this.#needles,
       roots,

@@ -7,6 +7,7 @@ import { librarySource, type Toolchain } from '../plan/toolchain.ts'
 import { codegenBackends, compilerProgram, standardLibraryOf } from '../plan/toolchain-manifest.ts'
 import { letRead } from './guest-users.ts'
 import { removeTree } from './remove-tree.ts'
+import type { Mount, SandboxSetup } from './sandbox.ts'
 
 /** What one program needs from the host to start inside an empty root, as options of bubblewrap. */
 export interface Runtime {
@@ -71,6 +72,10 @@ async function copyReadable(from: string, to: string): Promise<void> {
 export interface MountedToolchain {
   /** Of the host's loader and libraries. */
   runtime: Runtime
+  /** Absolute, links resolved. */
+  sysroot: string
+  /** What a guest may read of it where nothing can be mounted; empty where it can. */
+  inPlace: readonly Mount[]
   /** Mounts that show the compiler and the standard library, and nothing else of the toolchain, under `at`. */
   mountsAt(at: string): string[]
   /** Hides where the standard library's sources lie, as every compile does; empty when they are not installed. */
@@ -81,19 +86,28 @@ export interface MountedToolchain {
  * Makes a toolchain of this machine ready to run in the sandbox.
  * @throws ShoalError ERR_TOOLCHAIN when a library of the host that it needs is not found
  */
-export async function prepareToolchain(toolchain: Toolchain, dir: string): Promise<MountedToolchain> {
+export async function prepareToolchain(
+  toolchain: Toolchain,
+  dir: string,
+  kind: SandboxSetup['kind'],
+): Promise<MountedToolchain> {
   const { sysroot, host, target } = toolchain
   const own = new Set(toolchain.files.map((file) => basename(file.path)))
-  const runtime = await prepareRuntime(join(sysroot, compilerProgram), dir, {
-    large: (library) => own.has(library.name),
-    ...(toolchain.isFetched && { within: sysroot }),
-  })
+  const isMounted = kind === 'bubblewrap'
+  const runtime = isMounted
+    ? await prepareRuntime(join(sysroot, compilerProgram), dir, {
+        large: (library) => own.has(library.name),
+        ...(toolchain.isFetched && { within: sysroot }),
+      })
+    : { mounts: [] }
   const shown = [compilerProgram, ...[...new Set([host, target])].map(standardLibraryOf)]
   if (exists(join(sysroot, codegenBackends(host)))) shown.push(codegenBackends(host))
   const { hasSource, commitHash } = toolchain
   if (hasSource) shown.push(librarySource)
   return {
     runtime,
+    sysroot,
+    inPlace: isMounted ? [] : [{ from: sysroot, to: sysroot }],
     remapAt: (at) =>
       hasSource && commitHash !== undefined
         ? ['--remap-path-prefix', `${at}/${librarySource}=/rustc/${commitHash}`]

@@ -1,9 +1,13 @@
+import { execFile } from 'node:child_process'
 import { closeSync, type Dirent, openSync, readdirSync, readSync } from 'node:fs'
 import { lstat, opendir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { codeOf } from '../base/errors.ts'
 import type { GuestLimits } from './limits.ts'
+
+const execute = promisify(execFile)
 
 const maxProcesses = 4096
 /** More entries, and deeper ones, than any compile leaves in its output directory, and in its temporary one. */
@@ -77,6 +81,31 @@ export async function overLimit(
   if (temporary > maxEntries) return `temporary files: ${temporary}`
   const out = outDir === undefined ? 0 : await usage(outDir)
   return out > limits.outBytes ? `output: ${out} bytes` : undefined
+}
+
+/**
+ * As `overLimit`, of a guest that is a single process, on a system without `/proc`.
+ * @throws what starting `ps` does
+ */
+export async function overLimitAlone(
+  pid: number,
+  outDir: string | undefined,
+  limits: GuestLimits,
+): Promise<string | undefined> {
+  const memory = 1024 * Number(await residentKib(pid))
+  if (!(memory <= limits.memoryBytes)) return `memory: ${memory} bytes`
+  const out = outDir === undefined ? 0 : await usage(outDir)
+  return out > limits.outBytes ? `output: ${out} bytes` : undefined
+}
+
+/** As `ps` says it; `0` when it has ended. */
+async function residentKib(pid: number): Promise<string> {
+  try {
+    return (await execute('/bin/ps', ['-o', 'rss=', '-p', `${pid}`], { env: {}, timeout: 5000 })).stdout
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 1) return '0'
+    throw error
+  }
 }
 
 /**

@@ -21,7 +21,7 @@ use crate::link::link;
 use crate::run::{Order, Outcome};
 use crate::shown::Shown;
 
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 const FIRST_FRAME: Duration = Duration::from_secs(2);
 const NEXT_FRAME: Duration = Duration::from_secs(5);
 /// How long a build may take longer for the sake of the next one.

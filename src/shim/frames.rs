@@ -115,16 +115,18 @@ pub fn link_in(body: &[u8]) -> Option<LinkOrder> {
     let (program, rest) = split_bytes(rest)?;
     let (args, rest) = list_in(rest, |bytes| text_of(bytes).map(OsString::from))?;
     let (path, rest) = list_in(rest, path_of)?;
+    let seconds = u32::from_be_bytes(rest.try_into().ok()?);
     let observer = match observer {
         [] => None,
         bytes => Some(path_of(bytes)?),
     };
-    rest.is_empty().then_some(LinkOrder {
+    Some(LinkOrder {
         dir: path_of(dir)?,
         observer,
         program: text_of(program).filter(|name| !name.is_empty())?.into(),
         args,
         path,
+        seconds,
     })
 }
 

@@ -6,10 +6,13 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::kill::kill_with_all_it_started;
 use crate::observe;
 use crate::run::{Kept, Outcome};
 
@@ -23,6 +26,8 @@ pub struct LinkOrder {
     pub args: Vec<OsString>,
     /// Directories that come before those of PATH.
     pub path: Vec<PathBuf>,
+    /// How long it may take, in seconds in which this process was not stopped.
+    pub seconds: u32,
 }
 
 impl LinkOrder {
@@ -36,9 +41,11 @@ impl LinkOrder {
 
 /// Seconds of a processor. What goes into it was made by somebody else, and may have been made to keep a linker busy.
 const MAX_CPU: u64 = 1200;
+/// Bytes of one file.
+const MAX_FILE: u64 = 8 << 30;
 
 /// For this process and what it starts from now on.
-fn limit_processor() -> io::Result<()> {
+fn limit_itself() -> io::Result<()> {
     #[repr(C)]
     struct Limit {
         soft: u64,
@@ -48,15 +55,20 @@ fn limit_processor() -> io::Result<()> {
         fn getrlimit(resource: i32, limit: *mut Limit) -> i32;
         fn setrlimit(resource: i32, limit: *const Limit) -> i32;
     }
-    const CPU: i32 = 0;
-    let mut limit = Limit { soft: 0, hard: 0 };
-    let done = unsafe {
-        getrlimit(CPU, &mut limit) == 0 && {
-            limit.soft = limit.soft.min(MAX_CPU);
-            setrlimit(CPU, &limit) == 0
+    // RLIMIT_CPU and RLIMIT_FSIZE, by the same numbers everywhere.
+    for (resource, most) in [(0, MAX_CPU), (1, MAX_FILE)] {
+        let mut limit = Limit { soft: 0, hard: 0 };
+        let done = unsafe {
+            getrlimit(resource, &mut limit) == 0 && {
+                limit.soft = limit.soft.min(most);
+                setrlimit(resource, &limit) == 0
+            }
+        };
+        if !done {
+            return Err(io::Error::last_os_error());
         }
-    };
-    done.then_some(()).ok_or_else(io::Error::last_os_error)
+    }
+    Ok(())
 }
 
 /// Runs it as rustc would, and shows nothing of what it says. None if it did not start.
@@ -67,7 +79,7 @@ pub fn link(order: &LinkOrder) -> Option<Outcome> {
     let given = env::var_os("PATH").unwrap_or_default();
     let path = order.path.iter().cloned().chain(env::split_paths(&given));
     let mut command = Command::new(&order.program);
-    unsafe { command.pre_exec(limit_processor) };
+    unsafe { command.pre_exec(limit_itself) };
     let mut child = command
         .args(&order.args)
         .env("PATH", env::join_paths(path).ok()?)
@@ -81,10 +93,14 @@ pub fn link(order: &LinkOrder) -> Option<Outcome> {
         .spawn()
         .ok()?;
     let mut stdout = child.stdout.take()?;
+    let mut stderr = child.stderr.take()?;
+    let child = Arc::new(Mutex::new(child));
+    let watch = Watch::start(&child, order.seconds);
     let other = thread::spawn(move || kept(&mut stdout));
-    let stderr = kept(&mut child.stderr.take()?);
+    let stderr = kept(&mut stderr);
     let stdout = other.join().unwrap_or_default();
-    let status = child.wait().ok()?;
+    let status = end_of(&child).ok()?;
+    drop(watch);
     let code = status
         .code()
         .or_else(|| Some(-status.signal()?))
@@ -105,4 +121,63 @@ fn kept(from: &mut impl Read) -> Kept {
         kept.push(&buffer[..count]);
     }
     kept
+}
+
+/// Waits for it. Whoever would kill it must find out whether its number is still its own, so nobody waits with it held.
+fn end_of(child: &Mutex<Child>) -> io::Result<ExitStatus> {
+    // Its streams have ended, so it is about to.
+    let mut looks = 0;
+    loop {
+        let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        drop(child);
+        looks += 1;
+        if looks < 100 {
+            thread::yield_now();
+        } else {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Ends a linker that takes too long, with all that it has started.
+struct Watch {
+    /// Dropped when nothing is to be watched any more.
+    over: Option<mpsc::Sender<()>>,
+    watching: Option<thread::JoinHandle<()>>,
+}
+
+impl Watch {
+    fn start(child: &Arc<Mutex<Child>>, seconds: u32) -> Watch {
+        let (over, ended) = mpsc::channel();
+        let child = Arc::clone(child);
+        let watching = thread::spawn(move || {
+            // In steps: for a build that was stopped, or a machine asleep, no more than one of them goes by.
+            for _ in 0..seconds {
+                match ended.recv_timeout(Duration::from_secs(1)) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    _ => return,
+                }
+            }
+            let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Ok(None) = child.try_wait() {
+                kill_with_all_it_started(child.id());
+            }
+        });
+        Watch {
+            over: Some(over),
+            watching: Some(watching),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.over = None;
+        if let Some(watching) = self.watching.take() {
+            let _ = watching.join();
+        }
+    }
 }

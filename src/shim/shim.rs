@@ -10,6 +10,7 @@ mod deliver;
 mod frames;
 mod hang;
 mod jobserver;
+mod kill;
 mod link;
 mod observe;
 mod record;

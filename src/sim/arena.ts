@@ -58,6 +58,7 @@ export interface Scenario {
   /** Of the scheduler `market`: departures of each machine per hour, and the share of machines with an owner at work. */
   departures: number
   owners: number
+  late: number
   /** Of the scheduler `table`. */
   rules: Rules
 }

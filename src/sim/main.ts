@@ -40,6 +40,7 @@ Compares schedulers on the same machines, builds and moments.
   --slow SHARE         machines that take ten times as long (0)
   --departures N       of each machine per hour: crash, lid closed with and without GOODBYE (0; market only)
   --owners SHARE       machines whose owner comes and goes (0; market only)
+  --late SHARE         machines whose metadata nobody is told of ahead of the rest (0; market only)
   --no-transfers       bytes take no time
   --plots DIR          also draws SVG files there
 `
@@ -66,6 +67,7 @@ const options = {
   slow: { type: 'string', default: '0' },
   departures: { type: 'string', default: '0' },
   owners: { type: 'string', default: '0' },
+  late: { type: 'string', default: '0' },
   'no-transfers': { type: 'boolean', default: false },
   plots: { type: 'string' },
   help: { type: 'boolean', default: false },
@@ -143,6 +145,7 @@ function scenarioOf(values: Values, nodes: number, load: number): Scenario {
     slow: amount('slow', values.slow),
     departures: amount('departures', values.departures),
     owners: amount('owners', values.owners),
+    late: amount('late', values.late),
     rules: rulesNow,
   }
 }

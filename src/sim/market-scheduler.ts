@@ -18,6 +18,8 @@ export interface MarketOptions {
   /** Departures of each machine per hour, and the share of machines whose owner comes and goes. */
   departures: number
   owners: number
+  /** Share of lenders whose metadata is not told to cargo ahead of the rest. */
+  late: number
 }
 
 interface Running {
@@ -219,6 +221,7 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
       }
       case 'metadata': {
         const { build, unit } = this.#job(event.id)
+        if (Number(event.peer) < this.#options.late * this.nodes) break
         this.#cluster.send(Number(event.peer), index, unit.rmetaBytes, () => build.metadata(unit))
         break
       }

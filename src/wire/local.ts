@@ -2,7 +2,7 @@ import { ShoalError } from '../base/errors.ts'
 import { BodyReader, BodyWriter } from './local-body.ts'
 
 /** The version of the local protocol that this code speaks; protocols/local.md. */
-export const localVersion = 4
+export const localVersion = 5
 
 /** Bytes of type and payload of one frame, at most. */
 export const maxLocalFrame = 16 * 1024 * 1024
@@ -82,6 +82,8 @@ export interface LinkFrame {
   args: string[]
   /** Directories that come before those of PATH, absolute. */
   path: string[]
+  /** How long it may take, not counting what it was stopped for. */
+  seconds: number
 }
 
 /** One file of a unit that is there as a whole. */
@@ -177,6 +179,7 @@ function writeBody(body: BodyWriter, frame: LocalFrame): BodyWriter {
         .text(frame.program)
         .list(frame.args, maxItems, (item) => body.text(item))
         .list(frame.path, maxItems, (item) => body.text(item))
+        .u32(frame.seconds)
     case 'exit':
       return body.i32(frame.code)
     case 'beat':
@@ -259,6 +262,7 @@ function decodeBody(code: number, body: BodyReader): LocalFrame {
         program: body.text(),
         args: body.list(maxItems, () => body.text()),
         path: body.list(maxItems, () => body.text()),
+        seconds: body.u32(),
       }
     case codes.exit:
       return { type: 'exit', code: body.i32() }

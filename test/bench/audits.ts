@@ -1,8 +1,8 @@
-import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Cluster, type TestNode } from '../support/cluster.ts'
-import { idleDaemon } from '../support/idle.ts'
+import { startAudited } from '../support/audited.ts'
+import { writeFiles } from '../support/busy.ts'
+import type { TestNode } from '../support/cluster.ts'
 
 /**
  * Whether audits accuse anybody who is honest: `npm run bench -- audits [--audits N]`. One node builds libraries, some of them with
@@ -63,10 +63,7 @@ function workspace(round: number): Record<string, string> {
 }
 
 interface Status {
-  trust: {
-    audits: { waiting: number; run: number; agreed: number; unsteady: number; disagreed: number; open: number }
-    unsteady: { package: string }[]
-  }
+  trust: { unsteady: { package: string }[] }
 }
 interface PeerRow {
   name: string
@@ -78,28 +75,19 @@ async function build(node: TestNode, dir: string): Promise<void> {
   if (ran.code !== 0) throw new Error(ran.stderr)
 }
 
-const trust = (share: number): string => `[trust]\naudit-share = ${share}\naudit-first = 10000\n`
-const cluster = await Cluster.start(['ada', 'ben'], (name) => `[lend]\nslots = 0\n${trust(name === 'ada' ? 1 : 0)}`)
+const { cluster, ada, ben, audits: counted } = await startAudited(10_000)
 try {
-  const [ada, ben] = [cluster.node('ada'), cluster.node('ben')]
-  await ada.stop()
-  ada.program = idleDaemon
-  await ada.start()
-  await ada.waitForPeers(1)
-  let audits = (await ada.ask<Status>('status')).trust.audits
+  let audits = await counted()
   for (let round = 0; audits.run < wanted; round += 1) {
     for (const node of [ben, ada]) {
       const dir = join(cluster.dir, node.name, `ws-${round}`)
-      for (const [path, content] of Object.entries(workspace(round))) {
-        await mkdir(dirname(join(dir, path)), { recursive: true })
-        await writeFile(join(dir, path), content)
-      }
+      await writeFiles(dir, workspace(round))
       await build(node, dir)
     }
     const before = audits.run
     do {
       await delay(1000)
-      audits = (await ada.ask<Status>('status')).trust.audits
+      audits = await counted()
     } while (audits.waiting > 0)
     say(`round ${round}: ${JSON.stringify(audits)}`)
     if (audits.run === before) throw new Error(`nothing was tried\n${ada.log}`)

@@ -10,10 +10,10 @@ import { madeIn } from '../support/made.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 
 /**
- * How much of the processor time of a build from nothing others can take over, by kind of unit, and how much they did: the
- * rest of a unit that is linked is its linker here. `npm run bench -- kinds [--only WORD] [--tests N] [--compare]`, where WORD is in
- * the title of what is built. The time is that of plain cargo.
- * With `--compare` nothing is compiled here that others can do, and every byte is held against what rustc makes by itself.
+ * How much of the processor time of a build from nothing others can take over, by kind of unit: what their arguments allow, and
+ * what others did when there was no slot here. The rest of a unit that is linked is its linker here.
+ * `npm run bench -- kinds [--only WORD] [--tests N] [--compare]`, where WORD is in the title of what is built. The time is that of
+ * plain cargo. With `--compare` every byte is held against what rustc makes by itself.
  */
 const argument = (name: string, otherwise: number): number => {
   const at = process.argv.indexOf(`--${name}`)
@@ -22,7 +22,7 @@ const argument = (name: string, otherwise: number): number => {
 const only = process.argv[process.argv.indexOf('--only') + 1 || process.argv.length] ?? ''
 const compares = process.argv.includes('--compare')
 /** After so long what nobody else takes is made here. */
-const busyMs = 300_000
+const busyMs = 900_000
 const example = fileURLToPath(new URL('../../examples/workspace', import.meta.url))
 const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
@@ -90,13 +90,14 @@ async function shared(cluster: Cluster, dir: string, cargo: string[]): Promise<U
     if (ran.code !== 0) throw new Error(ran.stderr)
     return (await lastReport(node)).units
   }
-  if (!compares) return await build()
+  const rows = async (): Promise<UnitRow[]> => await whileBusy(node, `${dir}-busy`, 2, build, busyMs)
+  if (!compares) return await rows()
   const env = { ...process.env, RUSTC_WRAPPER: await writeRemapWrapper(cluster.dir), CARGO_INCREMENTAL: '0' }
   const direct = await capture('cargo', cargo, { cwd: dir, env })
   if (direct.code !== 0) throw new Error(direct.stderr)
   const expected = await madeIn(dir)
   await rm(join(dir, 'target'), { recursive: true })
-  const rows = await whileBusy(node, `${dir}-busy`, 2, build, busyMs)
+  const built = await rows()
   const actual = await madeIn(dir)
   const names = [...new Set([...expected.keys(), ...actual.keys()])]
   const different = names.filter((name) => !actual.get(name)?.equals(expected.get(name) ?? Buffer.of()))
@@ -104,16 +105,11 @@ async function shared(cluster: Cluster, dir: string, cargo: string[]): Promise<U
     `\n${names.length} files that compiler and linker made, ${different.length} of them other than those of rustc alone`,
   )
   for (const name of different) say(`  ${name}`)
-  for (const { crate, kind, outcome, reason, fallback } of rows) {
-    if (outcome !== 'compiled-mesh') say(`  not lent: ${[crate, kind, outcome, reason, fallback ?? ''].join(' ')}`)
-  }
   if (different.length > 0) process.exitCode = 1
-  return rows
+  return built
 }
 
-/** Reasons for which a unit was made here, or will be next time: not "a slot was free". */
-const stays = (rows: readonly UnitRow[]): string | undefined =>
-  rows.find(({ outcome, reason }) => outcome !== 'compiled-mesh' && reason !== '')?.reason
+const wasLent = ({ outcome }: UnitRow): boolean => outcome === 'compiled-mesh'
 
 function report(title: string, units: readonly Unit[], rows: readonly UnitRow[]): void {
   const rowsOf = (unit: Unit): UnitRow[] =>
@@ -124,19 +120,19 @@ function report(title: string, units: readonly Unit[], rows: readonly UnitRow[])
   const percent = (part: number, whole: number): string =>
     `${whole === 0 ? 0 : Math.round((1000 * part) / whole) / 10} %`
   say(`\n${title}`)
-  say('kind           units   CPU s  linker s   can be lent        was lent       why not')
+  say('kind           units   CPU s  linker s       lendable        was lent       why not')
   const line = (kind: string, some: readonly Unit[]): void => {
-    const can = some.filter((unit) => (unit.reason ?? stays(rowsOf(unit))) === undefined)
+    const can = some.filter(({ reason }) => reason === undefined)
     const lent = (unit: Unit): number => {
       const all = rowsOf(unit)
-      return all.length === 0 ? 0 : all.filter(({ outcome }) => outcome === 'compiled-mesh').length / all.length
+      return all.length === 0 ? 0 : all.filter(wasLent).length / all.length
     }
     const [cpu, canBe, was] = [
       sum(some, ({ cpu }) => cpu),
       sum(can, code),
       sum(some, (unit) => code(unit) * lent(unit)),
     ]
-    const why = new Set(some.flatMap((unit) => unit.reason ?? stays(rowsOf(unit)) ?? []))
+    const why = new Set(some.flatMap(({ reason }) => reason ?? []))
     const columns = [
       kind.padEnd(13),
       `${some.length}`.padStart(6),
@@ -157,6 +153,8 @@ function report(title: string, units: readonly Unit[], rows: readonly UnitRow[])
     )
   }
   line('all', units)
+  for (const { crate, kind, outcome, reason, fallback = '' } of rows.filter((row) => !wasLent(row)))
+    say(`  not lent: ${[crate, kind, outcome, reason, fallback].join(' ')}`)
 }
 
 const heavy = (salt: number, count: number): string =>

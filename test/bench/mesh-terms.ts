@@ -61,7 +61,17 @@ export function predictedMs(recording: Recording, shown: Shown, nodes: number, {
       cost,
     },
     // What sandboxes take is in the compiles and in the nodes' own work.
-    ...{ overheadMs: 0, transfers: true, view: 64, liars: 0, slow: 0, departures: 0, owners: 0, rules: rulesNow },
+    ...{
+      overheadMs: 0,
+      transfers: true,
+      view: 64,
+      liars: 0,
+      slow: 0,
+      departures: 0,
+      owners: 0,
+      late: 0,
+      rules: rulesNow,
+    },
     ...(mbit !== undefined && { line: { roundTripMs: 0.5, bytesPerMs: 125 * mbit } }),
   })
   return makespansMs[0] ?? Number.NaN

@@ -92,6 +92,17 @@ test('namespaces that are switched off are said to be, with what switches them o
   assert.match(of(findings, 'sandbox').what, /cannot be used: bwrap: setting up uid map/)
 })
 
+test('on macOS it is the trial that tells, and nothing can be installed', async (t) => {
+  const mac = { ...(await system(t, {})), platform: 'darwin' }
+  const wrong = { tier: 'none', reason: 'the sandbox does not hold: read-outside' }
+  const [finding, ...others] = isolation(mac, wrong)
+  assert.deepEqual([finding?.level, finding?.mend, others], ['warn', [], []])
+  assert.match(finding?.what ?? '', /does not hold: read-outside/)
+  assert.match(finding?.why ?? '', /lends nothing/)
+  assert.equal(isolation(mac, { tier: 'watched', reason: '' })[0]?.level, 'ok')
+  assert.match(isolation({ ...mac, platform: 'win32' }, wrong)[0]?.what ?? '', /no sandbox for win32/)
+})
+
 test('control groups: which there are, whether the kernel keeps the limits, and what it costs if not', async (t) => {
   const second = await system(t, {
     'proc/7/cgroup': '0::/user.slice/app.scope\n',

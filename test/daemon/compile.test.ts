@@ -139,21 +139,25 @@ describe('one compile that two cargos ask for', () => {
   })
 })
 
-test('a library of others is asked for once, and announced before the rest of it has come', async () => {
+/** A library that somebody else has, whose rest comes or not. @returns what cargo sees, in order */
+async function fromOthers(takesEarly: boolean, comes: boolean) {
   const desk = new Desk()
   const args = parseRustcArgs(['--crate-type', 'lib', '--emit', 'dep-info,metadata,link', '-C', 'link-arg=-s', 'x.rs'])
   const library = { ...planned, args }
   const rest = { name: 'libx-1.rlib', kind: 'link' as const, cid: content('rlib'), size: 4, executable: false }
+  const court = new Court()
   const theirs = { ...result, outputs: [...result.outputs, rest] }
   const steps: string[] = []
   const kept: unknown[] = []
   const asked: unknown[] = []
+  const broken: unknown[] = []
   const { needs } = desk
   const end = await compile(
     {
       ...desk.shim(),
       placed: (path) => steps.push(`announced ${basename(path)}`),
       exit: (code) => steps.push(`exit ${code}`),
+      refuse: () => steps.push('refused'),
     },
     {
       ...needs,
@@ -168,19 +172,46 @@ test('a library of others is asked for once, and announced before the rest of it
         mesh: async ({ key }) => {
           asked.push(key)
           const reads = { reads: [], env: [] }
-          return { result: theirs, reads, holders: ['ben'], claims: [] }
+          return { result: theirs, reads, holders: ['ben'], claims: [court.claim(court.mesh.ann, theirs, reads)] }
         },
         remember: async ({ action }) => void kept.push(action),
       },
+      staying: () => stayingTask(new Uint8Array(16)),
+      trust: {
+        ...needs.trust,
+        takesEarly: (peer) => takesEarly && peer === peerOf(court.mesh.ann),
+        brokeEarlyWord: (_planned, { peer, isProven }) => void broken.push(peer, isProven),
+        accepted: async () => undefined,
+      },
       fetch: async (cid) => {
+        if (!comes && cid.equals(rest.cid)) throw new ShoalError('ERR_PEER_LOST', 'gone')
         steps.push(`came ${cid.equals(rest.cid) ? rest.name : 'metadata'}`)
         return 1
       },
     },
   )
+  return { desk, end, steps, kept, asked, broken, ann: peerOf(court.mesh.ann) }
+}
+
+test('a library of others is asked for once, and announced before the rest of it has come', async () => {
+  const { desk, end, steps, kept, asked } = await fromOthers(true, true)
   assert.deepEqual([end.outcome, end.where, asked, kept], ['recalled-mesh', 'ben', [planned.key], [planned.key]])
   assert.deepEqual(steps, ['came metadata', 'announced libx-1.rmeta', 'came libx-1.rlib', 'exit 0'])
   assert.equal(desk.compiled, 0)
+})
+
+test('on the word of somebody who was never found right cargo is told of nothing that may not come', async () => {
+  const whole = await fromOthers(false, true)
+  assert.deepEqual(whole.steps, ['came metadata', 'came libx-1.rlib', 'announced libx-1.rmeta', 'exit 0'])
+  const lost = await fromOthers(false, false)
+  assert.deepEqual([lost.steps, lost.broken], [['came metadata'], []])
+  assert.equal(lost.desk.compiled, 1)
+})
+
+test('whoever had told of what did not come then is not believed early any more', async () => {
+  const { steps, broken, ann } = await fromOthers(true, false)
+  assert.deepEqual(steps, ['came metadata', 'announced libx-1.rmeta', 'refused'])
+  assert.deepEqual(broken, [ann, false])
 })
 
 test('whose word a result stands on is written down before it is kept, and it is tried even if it cannot be kept', async () => {
@@ -202,7 +233,7 @@ test('whose word a result stands on is written down before it is kept, and it is
         },
       },
       delivered: async (_planned, made, by) => void steps.push(made === result ? `by ${by}` : ''),
-      trust: { ...desk.needs.trust, accepted: async () => void steps.push('tried') },
+      trust: { ...desk.needs.trust, takesEarly: () => false, accepted: async () => void steps.push('tried') },
     })
     assert.deepEqual(steps, [`by ${peerOf(court.mesh.ann)}`, 'kept', 'tried'])
     assert.deepEqual([end.outcome, end.reason], ['recalled-mesh', fails ? 'ERR_LIMIT' : ''])

@@ -78,7 +78,8 @@ test('where it is not known what a dependency reaches, nothing private lies besi
   assert.equal(await judge([library('libo-1.rmeta')], unknown), true)
 })
 
-test('what was kept and given of a package before it was private is taken back, with all that was made from it', async (t) => {
+/** Packages, and an index for what is known of them. @returns `manifest` writes one, private or not */
+async function packages(t: TestContext, names: readonly string[]) {
   const dir = await temporaryDirectory(t)
   const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log: silentLogger })
   afterwards(t, close)
@@ -87,13 +88,22 @@ test('what was kept and given of a package before it was private is taken back, 
     const mark = isPrivate ? '[package.metadata.shoal]\nprivate = true\n' : ''
     await writeFile(join(dir, name, 'Cargo.toml'), `[package]\nname = "${name}"\n${mark}`)
   }
-  for (const name of ['base', 'uses', 'top', 'other']) await manifest(name, false)
+  for (const name of names) await manifest(name, false)
+  const paths = () => new PrivatePaths({ workspaces: [], packages: [] })
+  const dependenciesOn = (uses: readonly string[]): PlannedAction['dependencies'] =>
+    uses.map((name) => ({ name, path: join(dir, name), cid: content(name), size: 1 }))
+  return { dir, datastore, manifest, paths, dependenciesOn }
+}
+
+test('what was kept and given of a package before it was private is taken back, with all that was made from it', async (t) => {
+  const names = ['base', 'uses', 'top', 'other']
+  const { dir, datastore, manifest, paths, dependenciesOn } = await packages(t, names)
   const gone: string[] = []
   const open = () =>
     PrivateUnits.open({
       datastore,
       clock: new ManualClock(),
-      paths: new PrivatePaths({ workspaces: [], packages: [] }),
+      paths: paths(),
       onChange: (key) => gone.push(key),
     })
   const unit = (name: string, dependencies: string[] = [], root: 'workspace' | 'registry' = 'workspace') => ({
@@ -101,7 +111,7 @@ test('what was kept and given of a package before it was private is taken back, 
       ...planned,
       key: cidOf(Buffer.from(name), dagCborCodec),
       source: { root, path: name, dir: join(dir, name) },
-      dependencies: dependencies.map((of) => ({ name: of, path: join(dir, of), cid: content(of), size: 1 })),
+      dependencies: dependenciesOn(dependencies),
     },
     result: { ...result, outputs: result.outputs.map((output) => ({ ...output, cid: content(name) })) },
   })
@@ -111,16 +121,20 @@ test('what was kept and given of a package before it was private is taken back, 
     unit('base'),
     unit('top', ['uses']),
     unit('other'),
+    // From a registry, made from a package of this machine: patched.
     unit('far', ['base'], 'registry'),
+    unit('farther', ['far'], 'registry'),
+    unit('else', ['not-ours'], 'registry'),
   ]
   const units = await open()
   for (const each of all) await units.given(each.planned, each.result)
   const taken = (of: PrivateUnits) => all.map(({ planned: { key } }) => of.hasKey(hexOf(key)))
-  assert.deepEqual(taken(await open()), [false, false, false, false, false])
+  assert.deepEqual(taken(await open()), Array(7).fill(false))
   await manifest('base', true)
+  const expected = [true, true, true, false, true, true, false]
   // Once the node starts …
   const after = await open()
-  assert.deepEqual(taken(after), [true, true, true, false, false])
+  assert.deepEqual(taken(after), expected)
   for (const [at, name] of ['uses', 'base', 'top', 'other'].entries())
     assert.equal(after.hasBlock(content(name)), at < 3)
   assert.deepEqual(gone, [])
@@ -129,21 +143,44 @@ test('what was kept and given of a package before it was private is taken back, 
   const { planned: changed } = unit('base')
   const next = { ...changed, key: cidOf(Buffer.from('other sources'), dagCborCodec) }
   assert.equal(await units.judge(next, { env, cwd: dir, remaps: [] }, () => undefined), true)
-  assert.deepEqual(taken(units), [true, true, true, false, false])
-  assert.equal(gone.length, 4)
+  assert.deepEqual(taken(units), expected)
+  assert.equal(gone.length, 6)
+})
+
+test('a package of a registry that is patched onto one of this machine goes with it, whichever is complete first', async (t) => {
+  const { dir, datastore, manifest, paths, dependenciesOn } = await packages(t, ['base'])
+  const needs = { datastore, clock: new ManualClock(), onChange: () => undefined }
+  const units = await PrivateUnits.open({ ...needs, paths: paths() })
+  const dependencies = dependenciesOn(['base'])
+  const make = (name: string, root: 'workspace' | 'registry', uses: PlannedAction['dependencies']): PlannedAction => ({
+    ...planned,
+    key: cidOf(Buffer.from(name), dagCborCodec),
+    source: { root, path: name, dir: join(dir, name) },
+    dependencies: uses,
+    reaches: uses,
+  })
+  const far = make('far', 'registry', dependencies)
+  const base = make('base', 'workspace', [])
+  const resultOf = (name: string) => ({
+    ...result,
+    outputs: result.outputs.map((each) => ({ ...each, cid: content(name) })),
+  })
+  const env = new Map([['CARGO_MANIFEST_DIR', join(dir, 'far')]])
+  const isPrivate = await units.judge(far, { env, cwd: dir, remaps: [] }, () => base.source)
+  assert.equal(isPrivate, false)
+  await units.given(far, resultOf('far'))
+  await units.given(base, resultOf('base'))
+  await manifest('base', true)
+  const after = await PrivateUnits.open({ ...needs, paths: paths() })
+  assert.deepEqual(
+    [far, base].map(({ key }) => after.hasKey(hexOf(key))),
+    [true, true],
+  )
 })
 
 test('a crash while that is taken back loses nothing of it, and every checkout of a package is known', async (t) => {
-  const dir = await temporaryDirectory(t)
-  const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log: silentLogger })
-  afterwards(t, close)
-  const manifest = async (name: string, isPrivate: boolean): Promise<void> => {
-    await mkdir(join(dir, name), { recursive: true })
-    const mark = isPrivate ? '[package.metadata.shoal]\nprivate = true\n' : ''
-    await writeFile(join(dir, name, 'Cargo.toml'), `[package]\nname = "${name}"\n${mark}`)
-  }
   const names = ['base', 'uses', 'top']
-  for (const name of [...names, 'copy']) await manifest(name, false)
+  const { dir, datastore, manifest, paths, dependenciesOn } = await packages(t, [...names, 'copy'])
   let writesLeft = Number.POSITIVE_INFINITY
   const write = (): void => {
     if (writesLeft === 0) throw new Error('the machine died')
@@ -160,12 +197,11 @@ test('a crash while that is taken back loses nothing of it, and every checkout o
     },
     query: (...args: Parameters<typeof datastore.query>) => datastore.query(...args),
   })
-  const paths = new PrivatePaths({ workspaces: [], packages: [] })
   const open = () =>
-    PrivateUnits.open({ datastore: failing, clock: new ManualClock(), paths, onChange: () => undefined })
+    PrivateUnits.open({ datastore: failing, clock: new ManualClock(), paths: paths(), onChange: () => undefined })
   const keyOf = (name: string) => cidOf(Buffer.from(name), dagCborCodec)
   const given = async (units: PrivateUnits, name: string, from: string, uses: readonly string[] = []) => {
-    const dependencies = uses.map((of) => ({ name: of, path: join(dir, of), cid: content(of), size: 1 }))
+    const dependencies = dependenciesOn(uses)
     const source = { root: 'workspace' as const, path: name, dir: join(dir, from) }
     const outputs = result.outputs.map((output) => ({ ...output, cid: content(name) }))
     await units.given({ ...planned, key: keyOf(name), source, dependencies }, { ...result, outputs })

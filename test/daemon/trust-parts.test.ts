@@ -36,6 +36,26 @@ test('of a lender that was lost after its metadata was announced it is found out
   assert.equal(desk.trust.view(peerOf(ivy))?.unexplained, 1)
 })
 
+test('cargo is told early of what a lender makes once its results were found right, and no more after a lie', async (t) => {
+  const desk = await Desk.open(t)
+  const { ann, ivy } = desk.court.mesh
+  const { standings, earlyWord } = desk.trust
+  for (const peer of [ann, ivy].map(peerOf)) {
+    for (let found = 0; found < 20; found += 1) {
+      assert.equal(desk.trust.takesEarly(peer), false)
+      await standings.agreed(peer)
+    }
+    assert.equal(desk.trust.takesEarly(peer), true)
+  }
+  await standings.lied(peerOf(ivy), { package: 'serde 1.0.0', action: '', at: 0 })
+  assert.deepEqual(
+    [ann, ivy].map(peerOf).map((peer) => desk.trust.takesEarly(peer)),
+    [true, false],
+  )
+  earlyWord.broke(peerOf(ann), false)
+  assert.equal(desk.trust.takesEarly(peerOf(ann)), false)
+})
+
 test('what this node links of objects that it has made is its own', async (t) => {
   const desk = await Desk.open(t)
   const { court, trust } = desk

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { startAudited } from '../support/audited.ts'
 import { writeFiles } from '../support/busy.ts'
-import { Cluster, lastReport } from '../support/cluster.ts'
-import { idleDaemon } from '../support/idle.ts'
+import { lastReport } from '../support/cluster.ts'
 
 const manifest = (name: string, rest = ''): string =>
   `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
@@ -20,19 +20,9 @@ const files = {
   'app/src/main.rs': 'fn main() { println!("{}", macros::seven!()) }\n',
 }
 
-interface Status {
-  trust: { audits: { waiting: number; run: number; agreed: number; open: number } }
-}
-
 test('what somebody else has linked is made again here when there is time, and comes out the same', async () => {
-  const trust = (share: number): string => `[lend]\nslots = 0\n[trust]\naudit-share = ${share}\n`
-  const cluster = await Cluster.start(['ada', 'ben'], (name) => trust(name === 'ada' ? 1 : 0))
+  const { cluster, ada, ben, audits: counted } = await startAudited()
   try {
-    const [ada, ben] = [cluster.node('ada'), cluster.node('ben')]
-    await ada.stop()
-    ada.program = idleDaemon
-    await ada.start()
-    await ada.waitForPeers(1)
     for (const node of [ben, ada]) {
       const dir = join(cluster.dir, node.name, 'ws')
       await writeFiles(dir, files)
@@ -42,10 +32,10 @@ test('what somebody else has linked is made again here when there is time, and c
     const recalled = (await lastReport(ada)).units.filter(({ outcome }) => outcome === 'recalled-mesh')
     const kinds = recalled.map(({ kind }) => kind).toSorted()
     assert.deepEqual(kinds, ['bin', 'build-script', 'proc-macro'], ada.log)
-    let { audits } = (await ada.ask<Status>('status')).trust
+    let audits = await counted()
     while (audits.agreed + audits.open < kinds.length) {
       await delay(100)
-      audits = (await ada.ask<Status>('status')).trust.audits
+      audits = await counted()
       assert.ok(audits.run <= kinds.length)
     }
     assert.deepEqual(audits, { waiting: 0, run: 3, agreed: 3, unsteady: 0, disagreed: 0, open: 0 }, ada.log)

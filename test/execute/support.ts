@@ -53,7 +53,7 @@ export class Lender {
   readonly executor: Executor
   #toolchain: Toolchain | undefined
 
-  constructor(init: { background?: boolean } = {}) {
+  constructor(init: { background?: boolean; platform?: string; seatbelt?: string } = {}) {
     this.store = createBlockStore({
       dir: join(this.dir, 'store'),
       log: silentLogger,

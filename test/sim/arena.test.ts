@@ -53,6 +53,7 @@ function scenario(seed: number, change: Partial<Scenario> = {}): Scenario {
     slow: 0,
     departures: 0,
     owners: 0,
+    late: 0,
     rules: rulesNow,
     ...change,
   }

@@ -14,21 +14,32 @@ const leastVersion = [0, 8]
 
 /** Whether guests can be isolated here. @param tried undefined when no node runs that could say so */
 export function isolation(facts: SystemFacts, tried: Tried | undefined): Finding[] {
+  if (facts.platform === 'darwin') return [seatbelt(tried)]
   if (facts.platform !== 'linux') {
     return [warn('sandbox', `there is no sandbox for ${facts.platform} yet`, lendsNothing)]
   }
   return [sandbox(facts, tried), bubblewrap(facts), namespaces(facts), controlGroups(facts, tried)]
 }
 
-function sandbox(facts: SystemFacts, tried: Tried | undefined): Finding {
+/** What needs nothing but the node's own trial to be said; undefined where it did not hold. */
+function asTried(tried: Tried | undefined): Finding | undefined {
   if (tried === undefined) return warn('sandbox', 'was not tried: the node does it when it starts', '', 'shoal up')
   const { tier, reason } = tried
   if (tier !== 'none') return ok('sandbox', `holds what it was tried with, tier ${tier}${reason && `: ${reason}`}`)
-  if (reason === untried) return warn('sandbox', 'is being tried', '', 'shoal doctor')
+  return reason === untried ? warn('sandbox', 'is being tried', '', 'shoal doctor') : undefined
+}
+
+/** Part of macOS: there is nothing to install. */
+const seatbelt = (tried: Tried | undefined): Finding =>
+  asTried(tried) ?? warn('sandbox', `cannot be used: ${tried?.reason}`, lendsNothing)
+
+function sandbox(facts: SystemFacts, tried: Tried | undefined): Finding {
+  const known = asTried(tried)
+  if (known !== undefined) return known
   const isCause = bubblewrap(facts).level !== 'ok' || namespaces(facts).level !== 'ok'
   const again = facts.isRoot ? ['run the node as an ordinary user'] : ['shoal down && shoal up']
   const mend = isCause ? [] : again
-  return warn('sandbox', `cannot be used: ${reason}`, lendsNothing, ...mend)
+  return warn('sandbox', `cannot be used: ${tried?.reason}`, lendsNothing, ...mend)
 }
 
 function bubblewrap(facts: SystemFacts): Finding {
