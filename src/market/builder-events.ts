@@ -17,6 +17,9 @@ export type BuilderInput =
   | { kind: 'moved'; peer: string; bytes: number; ms: number }
   /** What the peer delivered as a result turned out to be unusable. */
   | { kind: 'fault'; peer: string }
+  /** This machine goes to sleep: all that others do for it is given up. And it is awake again. */
+  | { kind: 'leave' }
+  | { kind: 'return' }
   | { kind: 'stop' }
   | { kind: 'tick' }
 

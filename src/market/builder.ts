@@ -1,6 +1,7 @@
 import type { Random } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
 import type { Bid, Done, Progress } from '../wire/generated/market_pb.ts'
+import { Announcements } from './announcements.ts'
 import { awardFrame, bytesByMetadata, failureOf, metadataOf } from './awarding.ts'
 import { Breakers } from './breaker.ts'
 import type { BuilderEffect, BuilderInput, ReturnReason } from './builder-events.ts'
@@ -41,6 +42,7 @@ export class Builder {
   readonly #links = new Links()
   readonly #pace = new Pace()
   readonly #routes: Routes
+  readonly #announcements: Announcements
   #wakeAt = Number.POSITIVE_INFINITY
   #submitted = 0
   #stopped = false
@@ -58,6 +60,12 @@ export class Builder {
       here: this.#here,
       pace: this.#pace,
       units: this.#units,
+    })
+    this.#announcements = new Announcements({
+      builds: this.#builds,
+      offers: this.#offers,
+      reservations: this.#reservations,
+      send: (peer, body) => this.#send(peer, body),
     })
   }
 
@@ -117,7 +125,7 @@ export class Builder {
         this.#links.moved(input.peer, input.bytes, input.ms, this.#reservations.answerMs(input.peer))
         break
       case 'building':
-        this.#building(now, input.build, input.active)
+        this.#announcements.building(now, input.build, input.active)
         break
       case 'frame':
         if (this.#offers.connected(input.peer)) this.#frame(now, input.peer, input.body)
@@ -129,6 +137,12 @@ export class Builder {
         break
       case 'fault':
         this.#breakers.fail(input.peer, now)
+        break
+      case 'leave':
+        for (const peer of this.#offers.peers()) this.#disconnect(now, peer, 'goodbye')
+        break
+      case 'return':
+        this.#announcements.tell(now, this.#offers.peers())
         break
       case 'stop':
         this.#stop(now)
@@ -156,25 +170,10 @@ export class Builder {
     }
   }
 
-  #building(now: number, build: Uint8Array, active: boolean): void {
-    if (!this.#builds.set(build, active, now)) return
-    for (const peer of this.#offers.peers()) this.#sendBuilding(now, peer, build, active)
-  }
-
-  #announce(now: number, peers: Iterable<string>): void {
-    const builds = this.#builds.ids()
-    for (const peer of peers) for (const build of builds) this.#sendBuilding(now, peer, build, true)
-  }
-
-  #sendBuilding(now: number, peer: string, build: Uint8Array, active: boolean): void {
-    if (active) this.#reservations.announced(peer, now)
-    this.#send(peer, frame('building', { build, active, toolchains: active ? this.#builds.toolchains() : [] }))
-  }
-
   #connect(now: number, peer: string): void {
     if (this.#offers.connected(peer)) return
     this.#offers.connect(peer)
-    this.#announce(now, [peer])
+    this.#announcements.tell(now, [peer])
   }
 
   #disconnect(now: number, peer: string, why: 'lost' | 'goodbye'): void {
@@ -194,7 +193,7 @@ export class Builder {
   #stop(now: number): void {
     this.#stopped = true
     for (const unit of this.#units.values()) this.#start(now, unit, 'stopping')
-    for (const build of this.#builds.ids()) this.#building(now, build, false)
+    this.#announcements.end(now)
   }
 
   #tick(now: number): void {
@@ -205,10 +204,7 @@ export class Builder {
       for (const attempt of [...unit.attempts]) this.#review(now, unit, attempt, stalled)
     }
     this.#reservations.expire(now)
-    if (this.#builds.announceAt <= now) {
-      this.#builds.announced(now)
-      this.#announce(now, this.#offers.peers())
-    }
+    this.#announcements.repeat(now)
   }
 
   #review(now: number, unit: Unit, attempt: Attempt, stalled: boolean): void {
