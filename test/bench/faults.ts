@@ -11,7 +11,7 @@ import { stepsFor } from './steps.ts'
 /**
  * What the loss of a lender costs a build: real nodes in network namespaces, each with the same share of a processor. Two chains of
  * crates on three machines, so that a machine is to spare and only the loss itself can make the build longer. `npm run bench -- faults
- * [--trials N] [--share 0.4] [--unit MS] [--only WORD]`. Ends with 1 beyond a budget.
+ * [--trials N] [--share 0.4] [--unit MS] [--only WORD] [--verbose]`. Ends with 1 beyond a budget.
  */
 const argument = (name: string, otherwise: string): string => {
   const at = process.argv.indexOf(`--${name}`)
@@ -23,6 +23,8 @@ const share = Number(argument('share', '0.4'))
 const unitMs = Number(argument('unit', '3000'))
 const only = argument('only', '')
 const length = 4
+/** What was compiled where and when, from the fault on, and what the builder says of it. */
+const verbose = process.argv.includes('--verbose')
 /** From the fault until its unit runs elsewhere; the same after GOODBYE. */
 const [budgetMs, goodbyeMs] = [2500, 100]
 
@@ -50,6 +52,7 @@ async function prepared(machines: Machines, steps: number): Promise<string> {
 async function build(machines: Machines, steps: number, trouble?: Trouble): Promise<Build> {
   const dir = await prepared(machines, steps)
   const watch = new CompileWatch(machines.all)
+  const logged = machines.all[0]?.node.log.length ?? 0
   const from = performance.now()
   let over = false
   const building = machines.cargo(0, dir, ['build', '--offline'], 'node').finally(() => {
@@ -75,6 +78,7 @@ async function build(machines: Machines, steps: number, trouble?: Trouble): Prom
     const ms = performance.now() - from
     watch.stop()
     if (trouble !== undefined && lost === undefined) throw new Error('nothing was compiled elsewhere')
+    if (verbose) tell(machines, watch, lost?.at ?? from, logged)
     const recoveries = (lost?.units ?? []).map(({ crate, from: begun }) => {
       const next = watch.of(crate).find((compile) => compile.at !== lost?.machine && compile.from > begun)
       return next === undefined ? Number.POSITIVE_INFINITY : Math.max(0, next.from - (lost?.at ?? 0))
@@ -87,6 +91,16 @@ async function build(machines: Machines, steps: number, trouble?: Trouble): Prom
     await building.catch(() => undefined)
     await together(machines.all)
     await atRest(machines.all)
+  }
+}
+
+function tell(machines: Machines, { all }: CompileWatch, since: number, logged: number): void {
+  const after = (ms: number | undefined): string => (ms === undefined ? '…' : seconds(ms - since))
+  for (const { at, crate, from, until } of all) say(`  m${at} ${crate} ${after(from)} to ${after(until)}`)
+  const startedAt = Date.now() - performance.now()
+  for (const line of machines.all[0]?.node.log.slice(logged).split('\n').filter(Boolean) ?? []) {
+    const { time, msg, ...rest } = JSON.parse(line)
+    say(`  ${after(time - startedAt)} ${msg} ${JSON.stringify({ ...rest, level: undefined })}`)
   }
 }
 
