@@ -22,6 +22,8 @@ export interface BuilderInit {
   /** Own units that may run here at once. */
   slots: number
   random: Random
+  /** Of this machine, compared to the reference machine's. Default: 1. */
+  speed?(): number
 }
 
 /**
@@ -60,6 +62,7 @@ export class Builder {
       here: this.#here,
       pace: this.#pace,
       units: this.#units,
+      speed: () => init.speed?.() ?? 1,
     })
     this.#announcements = new Announcements({
       builds: this.#builds,
@@ -162,9 +165,10 @@ export class Builder {
     if (!this.#stopped && (full || lenders)) this.#effects.push({ kind: 'waiting', id })
     if (this.#stopped) {
       this.#start(now, unit, 'stopping')
-    } else if (!full) {
+    } else if (!full && !this.#routes.isLeft(now, unit)) {
       this.#start(now, unit, unit.stays ? 'must-stay' : 'slot-free')
     } else {
+      if (!full) unit.leftUntil = now + timing.left
       this.#units.add(unit)
       this.#queue.add(unit)
     }
@@ -364,7 +368,7 @@ export class Builder {
   #fillSlots(now: number): void {
     while (!this.#here.isFull) {
       // Of what is announced the same has to come out again, which those who are at it are likelier to give.
-      const unit = this.#queue.find((one) => !isAnnounced(one))
+      const unit = this.#queue.find((one) => !isAnnounced(one) && now >= one.leftUntil)
       if (!unit) return
       this.#pace.givenUp(now, unit.attempts)
       this.#start(now, unit, whyHere(unit))
@@ -388,7 +392,8 @@ export class Builder {
   #arm(now: number): void {
     let at = Math.min(this.#builds.announceAt, this.#reservations.nextChange(now), this.#units.nextDue())
     // Also what was not worth sending becomes so while it waits.
-    if (this.#queue.length > 0) at = Math.min(at, this.#breakers.nextEnd(now), now + timing.look)
+    if (this.#queue.length > 0)
+      at = Math.min(at, this.#breakers.nextEnd(now), this.#queue.nextLeft(now), now + timing.look)
     if (at === this.#wakeAt) return
     this.#wakeAt = at
     this.#effects.push({ kind: 'wake', at })

@@ -7,6 +7,9 @@ export interface Held {
   expiresAt: number
 }
 
+/** Turns in a row that a builder can have which asked for none in a while. */
+const mostOwed = 2
+
 /** What is known of a builder: how many tasks of it run here, and how often it is its turn, compared to others: see `Credit`. */
 interface Standing {
   load: number
@@ -21,7 +24,7 @@ export class FairQueue {
   readonly #byPeer = new Map<string, Held[]>()
   /** What each has had: a turn is the less the more credit it has. */
   readonly #had = new Map<string, number>()
-  /** What the one had that was served last: who comes later has had as much. */
+  /** What the one had before that was served last: who is new here has had as much. */
   #level = 0
   #length = 0
 
@@ -48,7 +51,7 @@ export class FairQueue {
     let best: ({ peer: string; had: number } & Standing) | undefined
     for (const peer of this.#byPeer.keys()) {
       const standing = standingOf(peer)
-      const had = Math.max(this.#had.get(peer) ?? 0, this.#level) + 1 / standing.credit
+      const had = Math.max(this.#had.get(peer) ?? this.#level, this.#level - mostOwed) + 1 / standing.credit
       const { load } = standing
       if (!best || load < best.load || (load === best.load && had < best.had)) best = { peer, had, ...standing }
     }

@@ -46,7 +46,8 @@ export class Participant {
 
   constructor(needs: ParticipantNeeds, init: ParticipantInit) {
     this.#needs = needs
-    this.builder = new Builder({ slots: init.slots, random: needs.random })
+    const speed = (): number => needs.terms().speedPermille / 1000
+    this.builder = new Builder({ slots: init.slots, random: needs.random, speed })
     this.lender = new Lender({ ...init, random: needs.random, reading: (guest) => needs.reading?.(guest) })
   }
 
