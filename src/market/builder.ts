@@ -1,10 +1,9 @@
-import type { Random } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
 import type { Bid, Done, Progress } from '../wire/generated/market_pb.ts'
 import { Announcements } from './announcements.ts'
 import { awardFrame, bytesByMetadata, failureOf, metadataOf } from './awarding.ts'
 import { Breakers } from './breaker.ts'
-import type { BuilderEffect, BuilderInput, ReturnReason } from './builder-events.ts'
+import type { BuilderEffect, BuilderInit, BuilderInput, ReturnReason } from './builder-events.ts'
 import { Builds } from './builds.ts'
 import { frame, fromHex, type MarketBody, toHex } from './frames.ts'
 import { marketLimits, timing } from './limits.ts'
@@ -17,14 +16,6 @@ import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
 import { type Attempt, isAnnounced, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
 import { Units } from './units.ts'
-
-export interface BuilderInit {
-  /** Own units that may run here at once. */
-  slots: number
-  random: Random
-  /** Of this machine, compared to the reference machine's. Default: 1. */
-  speed?(): number
-}
 
 /**
  * Places the units of the builds on this machine: a slot here while one is free, else whichever comes first, a slot here
