@@ -36,7 +36,7 @@ export function chains(init: ChainsInit): Files {
   return files
 }
 
-export const crateName = (prefix: string, chain: number, at: number): string => `${prefix}c${chain}n${at}`
+const crateName = (prefix: string, chain: number, at: number): string => `${prefix}c${chain}n${at}`
 
 function source({ steps, expectedMs }: ChainsInit, salt: string, before: string | undefined): string {
   const text = computing(steps, salt, before)
