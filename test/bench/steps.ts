@@ -5,7 +5,7 @@ import { writeFiles } from '../support/fixture.ts'
 import type { Machines } from './machines.ts'
 
 /** Enough that what rustc does besides hardly counts. */
-const probe = 4_000_000
+const probe = 1_000_000
 
 /**
  * How many steps of a constant (`computing`) rustc makes on one of the machines in `ms`, without what it needs for an empty library.

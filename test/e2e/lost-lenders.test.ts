@@ -10,8 +10,8 @@ import { type Files, writeFiles } from '../support/fixture.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 import { atRest, type Trouble, together, troubles } from '../support/troubles.ts'
 
-/** Enough for a second or two of a machine's share, so that whatever happens to it happens in the middle. */
-const work = { chains: 2, length: 3, steps: 6_000_000, expectedMs: 1500 }
+/** About a second of a processor, so two of a machine's share, so that whatever happens to it happens in the middle. */
+const work = { chains: 2, length: 2, steps: 700_000, expectedMs: 1500 }
 
 async function until(what: string, holds: () => boolean): Promise<void> {
   for (let tries = 0; !holds(); tries++) {
