@@ -20,7 +20,7 @@ import { type Toolchain, Toolchains } from '../plan/toolchain.ts'
 import type { ClaimTier } from '../recall/signed-claim.ts'
 import type { Health } from '../watch/health.ts'
 import { Tier } from '../wire/generated/market_pb.ts'
-import { MachineSpeed } from './machine-speed.ts'
+import { measureSpeed } from './speed.ts'
 
 export interface LenderNeeds {
   blocks: Blocks
@@ -53,6 +53,8 @@ export interface OwnerLeaves {
 
 const tiers = { none: Tier.NONE, watched: Tier.WATCHED, confined: Tier.CONFINED } as const
 const MiB = 1 << 20
+/** Of the reference machine, and of one that has not measured its own yet. */
+const usualSpeed = 1000
 
 /** What this machine can compile for others: its toolchains and its sandbox. */
 export class Lender {
@@ -69,6 +71,8 @@ export class Lender {
   readonly #speed: MachineSpeed
   #terms: LendTerms = { ...noTerms }
   #isHeld = false
+  #speedPermille = usualSpeed
+  #stopMeasuring: (() => void) | undefined
   #owner: OwnerLeaves = { room: Number.MAX_SAFE_INTEGER, onBattery: false, reason: '' }
 
   private constructor(needs: LenderNeeds, init: LenderInit, memo: StatMemo) {
@@ -100,8 +104,10 @@ export class Lender {
    * @returns the installed toolchains, ready or not
    */
   async start(): Promise<Toolchain[]> {
-    // Also one that lends nothing holds others against itself.
-    this.#speed.start()
+    this.#stopMeasuring = measureSpeed(this.#needs.clock, (permille) => {
+      this.#speedPermille = permille
+      this.#terms = this.#newTerms()
+    })
     await this.#executor.start()
     if (this.#executor.tier === 'none') {
       this.#needs.health.raise('ERR_SANDBOX', this.#executor.reason, { lasting: true })
@@ -267,7 +273,7 @@ export class Lender {
 
   /** At the end: settles when nothing of a guest is left. */
   async close(): Promise<void> {
-    this.#speed.stop()
+    this.#stopMeasuring?.()
     await this.#executor.stop()
   }
 
@@ -277,7 +283,7 @@ export class Lender {
       tier: tiers[this.#executor.tier],
       host: first?.host ?? '',
       toolchains: this.#isHeld ? [] : [...this.#ready.keys()],
-      speedPermille: this.#speed.permille,
+      speedPermille: this.#speedPermille,
       memoryFreeMib: Math.floor(freemem() / MiB),
       onBattery: this.#owner.onBattery,
       links: this.#executor.links && existsSync(this.#recorder),
@@ -291,7 +297,7 @@ export const noTerms: LendTerms = {
   tier: Tier.NONE,
   host: '',
   toolchains: [],
-  speedPermille: 1000,
+  speedPermille: usualSpeed,
   memoryFreeMib: 0,
   onBattery: false,
   links: false,

@@ -12,7 +12,7 @@ interface Lender {
   host: string
   tier: Tier
   links: boolean
-  /** Relative to the reference machine. */
+  /** Of the reference machine's; see `speedMost`. */
   speed: number
   toolchains: ReadonlySet<string>
   expiresAt: number
@@ -40,6 +40,11 @@ export function speedOf(permille: number): number {
 }
 
 type Needs = Pick<Task, 'toolchain' | 'host' | 'links'>
+
+/** What a lender can claim to be, and who says nothing is taken for. */
+const [speedLeast, speedMost, speedUsual] = [0.25, 4, 1]
+/** A lender that is half as fast again is asked so much the rather: a hundred times and more. Of equals it is who has more slots. */
+const speedPower = 16
 
 /** The offers of connected peers, as tokens: one is used up when a reservation is sent on it. */
 export class OfferBook {
@@ -75,7 +80,7 @@ export class OfferBook {
       host: offer.host.slice(0, marketLimits.triple),
       tier: lends ? offer.tier : Tier.NONE,
       links: offer.links,
-      speed: speedOf(offer.speedPermille),
+      speed: Math.min(speedMost, Math.max(speedLeast, offer.speedPermille / 1000 || speedUsual)),
       toolchains: new Set(offer.toolchains.slice(0, marketLimits.toolchains).map(toHex)),
       expiresAt: now + Math.min(offer.ttlMs, timing.offerTtlMax),
     })
@@ -127,6 +132,17 @@ export class OfferBook {
       if (lender && lender.total > 0 && lender.expiresAt > now && this.suits(peer, needs) && allowed(peer)) return true
     }
     return false
+  }
+
+  /** How fast the peer says that its processors are, compared to the reference machine's. */
+  speed(peer: string): number {
+    return this.#lenders.get(peer)?.speed ?? speedUsual
+  }
+
+  /** Whether it has a slot for the task, as far as is known. */
+  hasFree(peer: string, needs: Needs, now: number): boolean {
+    const lender = this.#lenders.get(peer)
+    return !!lender && lender.free > 0 && lender.expiresAt > now && this.suits(peer, needs)
   }
 
   /** A random lender with a free slot, weighted by how many it has and how fast it is; undefined when there is none. */

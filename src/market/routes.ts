@@ -17,16 +17,16 @@ export interface RoutesNeeds {
   here: SlotsHere
   pace: Pace
   units: Units
-  /** Of this machine, relative to the reference machine. */
-  speed: () => number
+  /** Of this machine, compared to the reference machine's. */
+  speed(): number
 }
 
 /** What sending a unit away may cost without a second look: milliseconds, and share of its compile. */
 const [fairCostMs, fairCost] = [100, 0.35]
 /** Where it costs more, its result has to come sooner than from here by this share. */
 const gainLeast = 0.05
-/** While a slot is free here, by this share: a bid has to be waited for, and may not come. */
-const leaveGain = 0.1
+/** A free slot here is left alone for a lender whose result comes sooner by this share: more than speeds are measured wrong by. */
+const leaveFor = 0.25
 /** Ten times as slow as Wi-Fi mostly is. */
 const quickBytesPerMs = 1000
 
@@ -157,10 +157,25 @@ export class Routes {
     return unit.task.expectedMs
   }
 
-  /** How fast it compiles compared to this machine, as it says and as it was seen. */
+  /**
+   * Whether a lender has a slot for it whose result would be here sooner than from a free slot here, by enough that this one is
+   * left alone.
+   */
+  isLeft(now: number, unit: Unit): boolean {
+    const { links, offers } = this.#needs
+    const { task } = unit
+    for (const peer of offers.peers()) {
+      if (!offers.hasFree(peer, task, now) || links.isRefused(peer, now)) continue
+      if (!this.#knows(now, peer) || !this.allowed(now, peer, unit)) continue
+      const awayMs = this.#sendMs(peer, unit) + task.expectedMs / this.#speed(peer)
+      if (awayMs < task.expectedMs * (1 - leaveFor)) return true
+    }
+    return false
+  }
+
+  /** Of a lender, compared to this machine. */
   #speed(peer: string): number {
-    const { offers, pace, speed } = this.#needs
-    return (pace.speed(peer) * offers.speed(peer)) / speed()
+    return (this.#needs.pace.speed(peer) * this.#needs.offers.speed(peer)) / this.#needs.speed()
   }
 
   /** Whether its result would be here sooner than from a slot here. */
@@ -168,10 +183,7 @@ export class Routes {
     if (!this.allowed(now, peer, unit)) return false
     if (unit.attempts.length > 0) return true
     const { expectedMs } = unit.task
-    // What it would add is little, and a unit that others turn out to wait for would keep them waiting.
-    if (this.#needs.pace.isSlow(peer, now)) return false
     const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / this.#speed(peer) - 1)
-    const { isFull } = this.#needs.here
     // A slot here that it leaves to others is worth something too.
     if (isFull && costMs <= fairCostMs + fairCost * expectedMs) return true
     const hereMs = waitMs + expectedMs

@@ -4,7 +4,7 @@ import { sample } from './random.ts'
 
 /** Rules that the market has, or could have. */
 export interface Rules {
-  /** Lenders are drawn by free slots × speed to this power. */
+  /** Lenders are drawn by free slots × speed to this power. 0: speeds do not matter. */
   speedPower: number
   /** A unit leaves a free slot at home when a lender known to be free is expected to be faster by more than this share. */
   leaveFor: number
@@ -19,8 +19,8 @@ export interface Rules {
 }
 
 export const rulesNow: Rules = {
-  speedPower: 4,
-  leaveFor: 0.1,
+  speedPower: 16,
+  leaveFor: 0.25,
   auctionMs: 0,
   hedge: false,
   shortestMs: 0,

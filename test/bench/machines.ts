@@ -7,21 +7,20 @@ import { capture, enrol, type Ran, shareShim, TestNode } from '../support/cluste
 import { keepToolchains, knownToolchains } from '../support/programs.ts'
 import { Network } from './network.ts'
 
-/** The kernel counts in periods this long unless told otherwise: shorter than what anybody waits for, longer than what switching costs. */
-const usualPeriodMs = 10
-/** Where the share is set, and where the kernel counts what was used of it. */
-const [hierarchy, counting] = ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup/cpuacct']
-/** As Linux counts in `/proc/PID/stat`, whatever the machine's clock. */
-const ticksPerSecond = 100
+/** The kernel counts in periods this long: shorter than what anybody waits for, longer than what switching costs. */
+const periodUs = 10_000
+const [processor, freezer] = ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup/freezer']
 
 /** One machine: a network namespace and a share of a processor for everything that runs on it. */
 export interface BenchMachine {
   node: TestNode
   /** What starts a program there. */
   launcher: readonly string[]
-  /** Its control groups: what it may use of the processor, and what it has used. */
+  /** Its control group of the processor, and the one that all of its processes can be made to stand still by. */
   group: string
-  counter: string
+  freezer: string
+  /** Of one processor. */
+  share: number
   /** The name of its interface in the bridge. */
   port: string
 }
@@ -55,11 +54,12 @@ export class Machines {
   /**
    * A mesh of `count` nodes that know of nothing and have met each other.
    * @param share of one processor that each machine has, at least 0.1
+   * @param mbit speed of each machine's link; default: as fast as it goes
+   * @param prefix of the names of its network, at most eight letters
    * @returns why it cannot be made here, instead
    */
-  static async open(count: number, share: number, options: MachinesOptions = {}): Promise<Machines | string> {
-    const prefix = 'shoalms'
-    const network = await Network.make(count, options.mbit, prefix)
+  static async open(count: number, share: number, mbit?: number, prefix = 'shoalms'): Promise<Machines | string> {
+    const network = await Network.make(count, mbit, prefix)
     if (typeof network === 'string') return network
     const dir = await mkdtemp(join(tmpdir(), 'shoal-machines-'))
     const machines = new Machines(network, dir, options.periodMs ?? usualPeriodMs)
@@ -67,7 +67,7 @@ export class Machines {
       for (let at = 0; at < count; at++) await machines.#add(at, `${prefix}-o${at}`)
       await machines.setShares(share)
       for (const { node } of machines.all) await node.waitForPeers(count - 1)
-      for (const { node } of machines.all) await machines.#lends(node)
+      for (const { node } of machines.all) await lends(node)
       return machines
     } catch (error) {
       await machines.close()
@@ -79,17 +79,12 @@ export class Machines {
     const host = this.#network.hosts[at]
     if (host === undefined) throw new RangeError(`no machine ${at}`)
     const name = `shoal-machine-${randomBytes(4).toString('hex')}`
-    const [group, counter] = [join(hierarchy, name), join(counting, name)]
-    for (const dir of new Set([group, counter])) await mkdir(dir, { recursive: true })
+    const groups = { group: join(processor, name), freezer: join(freezer, name) }
+    for (const dir of Object.values(groups)) await mkdir(dir)
     const node = new TestNode(`m${at}`, join(this.dir, `m${at}`))
-    const launcher = [
-      'sh',
-      '-c',
-      `echo $$ > ${group}/cgroup.procs && echo $$ > ${counter}/cgroup.procs && exec "$@"`,
-      'sh',
-      ...host.command([]),
-    ]
-    const machine: BenchMachine = { node, launcher, group, counter, port }
+    const enter = Object.values(groups).map((dir) => `echo $$ > ${dir}/cgroup.procs`)
+    const launcher = ['sh', '-c', `${enter.join(' && ')} && exec "$@"`, 'sh', ...host.command([])]
+    const machine: BenchMachine = { node, launcher, ...groups, share, port }
     this.all.push(machine)
     // What is installed anyway is known already; nothing was ever compiled.
     await node.configure(
@@ -101,46 +96,6 @@ export class Machines {
     node.launcher = launcher
     await enrol(node, node === first ? undefined : first)
     await node.start()
-  }
-
-  /** Waits until it has tried its sandbox. */
-  async #lends(node: TestNode): Promise<void> {
-    for (let tries = 0; ; tries++) {
-      const { lending } = await node.ask<{ lending: { tier: string; toolchains: number } }>('status')
-      if (lending.tier !== 'none' && lending.toolchains > 0) return
-      if (tries > 600) throw new Error(`${node.name} does not lend: ${JSON.stringify(lending)}`)
-      await delay(100)
-    }
-  }
-
-  /** @param share of one processor that each machine has from now on; Infinity: as much as there is */
-  async setShares(share: number): Promise<void> {
-    const periodUs = 1000 * this.#periodMs
-    const quotaUs = Number.isFinite(share) ? Math.max(1000, Math.round(share * periodUs)) : -1
-    for (const { group } of this.all) {
-      await writeFile(join(group, 'cpu.cfs_period_us'), `${periodUs}`)
-      await writeFile(join(group, 'cpu.cfs_quota_us'), `${quotaUs}`)
-    }
-  }
-
-  /** What each has used so far. */
-  async usage(): Promise<Usage[]> {
-    return await Promise.all(
-      this.all.map(async ({ counter, node }) => ({
-        allMs: Number(await readFile(join(counter, 'cpuacct.usage'), 'utf8')) / 1e6,
-        nodeMs: node.daemon?.pid === undefined ? 0 : await processMs(node.daemon.pid),
-      })),
-    )
-  }
-
-  /** Nothing of what was built before is kept anywhere. @throws when something is */
-  async forgetAll(): Promise<void> {
-    for (const { node } of this.all) {
-      const ran = await node.shoal('cache', 'purge', '--yes')
-      if (ran.code !== 0) throw new Error(`${node.name}: ${ran.stderr}`)
-      const { results, blocks } = await node.json<{ results: number; blocks: number }>('cache', 'stats')
-      if (results > 0) throw new Error(`${node.name} still has ${results} results in ${blocks} blocks`)
-    }
   }
 
   /** cargo on one of them, by its node or as if there were none. */
@@ -157,29 +112,38 @@ export class Machines {
   async close(): Promise<void> {
     await Promise.all(this.all.map(({ node }) => node.stop()))
     if (this.all[0] !== undefined) await keepToolchains(this.all[0].node.home)
-    for (const group of this.all.flatMap((machine) => [machine.group, machine.counter])) {
-      for (let tries = 0; tries < 50; tries++) {
-        if (
-          await rmdir(group).then(
-            () => true,
-            () => false,
-          )
-        )
-          break
-        await delay(20)
-      }
-    }
+    for (const { group, freezer } of this.all) for (const dir of [group, freezer]) await removeGroup(dir)
     await this.#network.remove()
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
-/** Milliseconds of processor time of a process with all its threads, those that have ended as well. */
-async function processMs(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/stat`, 'latin1')
-  const [user, system] = text
-    .slice(text.lastIndexOf(')') + 2)
-    .split(' ')
-    .slice(11, 13)
-  return ((Number(user) + Number(system)) * 1000) / ticksPerSecond
+/** Waits until a node has tried its sandbox. */
+export async function lends(node: TestNode): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    const { lending } = await node.ask<{ lending: { tier: string; toolchains: number } }>('status')
+    if (lending.tier !== 'none' && lending.toolchains > 0) return
+    if (tries > 600) throw new Error(`${node.name} does not lend: ${JSON.stringify(lending)}`)
+    await delay(100)
+  }
+}
+
+/** @param share of one processor */
+export async function setShare({ group }: BenchMachine, share: number): Promise<void> {
+  // The kernel takes no quota below a millisecond.
+  const period = Math.max(periodUs, Math.ceil(1000 / share))
+  await writeFile(join(group, 'cpu.cfs_quota_us'), '-1')
+  await writeFile(join(group, 'cpu.cfs_period_us'), `${period}`)
+  await writeFile(join(group, 'cpu.cfs_quota_us'), `${Math.max(1000, Math.round(share * period))}`)
+}
+
+/** The kernel needs a moment after the last process of it is gone. */
+async function removeGroup(dir: string): Promise<void> {
+  for (let tries = 0; tries < 50; tries++) {
+    try {
+      return await rmdir(dir)
+    } catch {
+      await delay(20)
+    }
+  }
 }
