@@ -51,10 +51,10 @@ export interface OwnerLeaves {
   reason: string
 }
 
-const tiers = { none: Tier.NONE, watched: Tier.WATCHED, confined: Tier.CONFINED } as const
-const MiB = 1 << 20
 /** Of the reference machine, and of one that has not measured its own yet. */
 const usualSpeed = 1000
+const tiers = { none: Tier.NONE, watched: Tier.WATCHED, confined: Tier.CONFINED } as const
+const MiB = 1 << 20
 
 /** What this machine can compile for others: its toolchains and its sandbox. */
 export class Lender {
@@ -68,7 +68,6 @@ export class Lender {
   /** Compiles that run, by toolchain. */
   readonly #running = new Map<string, number>()
   readonly #covered = new Map<string, ReadonlySet<string>>()
-  readonly #speed: MachineSpeed
   #terms: LendTerms = { ...noTerms }
   #isHeld = false
   #speedPermille = usualSpeed
@@ -81,9 +80,6 @@ export class Lender {
     this.#observer = init.observer
     this.#recorder = init.recorder
     this.#toolchains = new Toolchains({ memo, clock: needs.clock })
-    this.#speed = new MachineSpeed(needs.clock, (speedPermille) => {
-      this.#terms = { ...this.#terms, speedPermille }
-    })
     this.#executor = new Executor(needs, {
       workDir: join(init.cacheDir, 'guests'),
       observer: init.observer,

@@ -169,7 +169,8 @@ export class Unit {
     try {
       await Promise.all(early)
       await this.#acceptFromAway(placement)
-      this.#needs.took(this.#planned, placement.wallMs)
+      // A lender says how long; it was not longer than that.
+      this.#needs.took(this.#planned, Math.min(placement.wallMs, placement.awayMs))
       return this.end('compiled-mesh', placement.peer)
     } catch (error) {
       this.#fallBack(error, 'result from away')

@@ -14,7 +14,7 @@ import { Reservations } from './reservations.ts'
 import { Routes } from './routes.ts'
 import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
-import { type Attempt, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
+import { type Attempt, isAnnounced, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
 import { Units } from './units.ts'
 
 /**
@@ -80,7 +80,8 @@ export class Builder {
   }
   /** Whether a unit waits for which this peer would be asked if it offered a slot. */
   wants(peer: string, now: number): boolean {
-    return this.#routes.wants(now, peer, this.#queue)
+    const mayAsk = this.#routes.among(now, this.#queue)
+    return this.#queue.find((unit) => mayAsk(peer, unit) && this.#offers.suits(peer, unit.task)) !== undefined
   }
   /** Epoch of the attempt that this peer has of this unit. */
   leased(id: string, peer: string): number | undefined {
@@ -151,7 +152,8 @@ export class Builder {
     const unit = newUnit(id, task, this.#submitted++)
     if (!unit.stays) this.#builds.uses(task.toolchain)
     const full = this.#here.isFull
-    if (!this.#stopped && (full || this.#routes.anybody(now, unit))) this.#effects.push({ kind: 'waiting', id })
+    const lenders = !unit.stays && this.#offers.anybody(task, now, (peer) => this.#routes.allowed(now, peer, unit))
+    if (!this.#stopped && (full || lenders)) this.#effects.push({ kind: 'waiting', id })
     if (this.#stopped) {
       this.#start(now, unit, 'stopping')
     } else if (!full && !this.#routes.isLeft(now, unit)) {

@@ -9,7 +9,7 @@ import { isMarketBody, type MarketBody, toHex } from './frames.ts'
 import { Guests, type Work } from './guests.ts'
 import { Ledger } from './ledger.ts'
 import type { LendTerms } from './lender-events.ts'
-import { type OfferView, speedOf } from './offers.ts'
+import type { OfferView } from './offers.ts'
 import { type MarketEvent, Participant } from './participant.ts'
 import type { HereReason, Task } from './task.ts'
 
@@ -77,8 +77,7 @@ export type Placement =
   | { kind: 'here'; reason: HereReason; returned: ReturnReason | undefined; release(): void }
   /**
    * A lender says that it has compiled it. `result`, at most 4 MiB, `trace`, at most 512 KiB or empty, and `claim`, at most 1 KiB
-   * or empty: dag-cbor as it came, not yet looked at. `wallMs`: what the compile would have taken here, by what both say of
-   * their speeds.
+   * or empty: dag-cbor as it came, not yet looked at.
    */
   | {
       kind: 'away'
@@ -159,11 +158,7 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
         break
       case 'away': {
         const { peer, done, awayMs } = event
-        const { result, trace, claim } = done
-        const here = speedOf(needs.terms().speedPermille)
-        const there = participant.builder.offer(peer, clock.now())?.speed ?? here
-        // A lender says how long; it was not longer than that.
-        const wallMs = Math.round((Math.min(done.wallMs, awayMs) * there) / here)
+        const { result, trace, claim, wallMs } = done
         pending.get(event.id)?.settle({ kind: 'away', peer, result, trace, claim, wallMs, awayMs })
         break
       }

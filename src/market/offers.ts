@@ -22,21 +22,9 @@ interface Lender {
 export interface OfferView {
   free: number
   total: number
-  /** Relative to the reference machine. */
-  speed: number
   tier: Tier
   host: string
   toolchains: string[]
-}
-
-/** Nobody is believed to be further away from the reference machine than this, in either direction. */
-const fastest = 4
-/** How much rather a faster lender is asked: free slots count with this power of its speed. */
-const speedPower = 4
-
-/** @param permille 0: of somebody who does not say */
-export function speedOf(permille: number): number {
-  return permille > 0 ? Math.min(fastest, Math.max(1 / fastest, permille / 1000)) : 1
 }
 
 type Needs = Pick<Task, 'toolchain' | 'host' | 'links'>
@@ -90,17 +78,6 @@ export class OfferBook {
   forget(peer: string): void {
     const lender = this.#lenders.get(peer)
     if (lender) lender.expiresAt = Number.NEGATIVE_INFINITY
-  }
-
-  /** As it told, relative to the reference machine; 1 when it never did. */
-  speed(peer: string): number {
-    return this.#lenders.get(peer)?.speed ?? 1
-  }
-
-  /** Slots that may be asked for. */
-  free(peer: string, now: number): number {
-    const lender = this.#lenders.get(peer)
-    return lender && lender.expiresAt > now ? lender.free : 0
   }
 
   take(peer: string): void {
@@ -167,7 +144,7 @@ export class OfferBook {
   view(peer: string, now: number): OfferView | undefined {
     const lender = this.#lenders.get(peer)
     if (!lender || lender.expiresAt <= now) return undefined
-    const { free, total, speed, tier, host } = lender
-    return { free, total, speed, tier, host, toolchains: [...lender.toolchains] }
+    const { free, total, tier, host } = lender
+    return { free, total, tier, host, toolchains: [...lender.toolchains] }
   }
 }

@@ -5,7 +5,6 @@ import { frame, type MarketBody } from './frames.ts'
 import type { Reading } from './gauge.ts'
 import { Lender } from './lender.ts'
 import type { LenderEffect, LenderInput, LendTerms } from './lender-events.ts'
-import { speedOf } from './offers.ts'
 
 /** What is left to do once frames are sent and timers are set. */
 export type MarketEvent = Exclude<BuilderEffect | LenderEffect, { kind: 'send' | 'wake' }>

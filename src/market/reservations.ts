@@ -70,15 +70,6 @@ export class Reservations {
     return this.#answerMs.get(peer)
   }
 
-  /** How many may still be answered soon by this peer. */
-  young(peer: string, now: number): number {
-    let count = 0
-    for (const reservation of this.#byId.values()) {
-      if (reservation.peer === peer && this.#youngUntil(reservation) > now) count += 1
-    }
-    return count
-  }
-
   forget(peer: string): void {
     this.drop(peer)
     this.#answerMs.delete(peer)

@@ -5,7 +5,7 @@ import type { OfferBook } from './offers.ts'
 import type { Pace, Times } from './pace.ts'
 import type { Reservations } from './reservations.ts'
 import type { SlotsHere } from './slots-here.ts'
-import { isAnnounced, type Unit } from './unit.ts'
+import type { Unit } from './unit.ts'
 import type { Units } from './units.ts'
 
 export interface RoutesNeeds {
@@ -38,51 +38,11 @@ export class Routes {
     this.#needs = needs
   }
 
-  /**
-   * Of the queue, the unit that a free slot here is for: the first that no faster lender is likely to ask for soon.
-   * @param waiting units for whom those lenders' slots are
-   */
-  forSlotHere(now: number, queue: Iterable<Unit>): Unit | undefined {
-    let ahead = 0
-    for (const unit of queue) {
-      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
-      if (isAnnounced(unit)) continue
-      if (!this.isSoonerAway(now, unit, ahead)) return unit
-      ahead += 1
-    }
-    return undefined
-  }
-
-  /**
-   * Whether a unit does better to leave a free slot here to others: lenders that are enough faster have slots, more of them than
-   * units before it, or are being asked for one.
-   */
-  isSoonerAway(now: number, unit: Unit, ahead: number): boolean {
-    if (unit.stays || unit.returned) return false
-    const { offers, reservations, links } = this.#needs
-    const here = this.#needs.speed()
-    let slots = 0
-    for (const peer of offers.peers()) {
-      if (offers.speed(peer) <= here) continue
-      const asked = reservations.young(peer, now)
-      const free = links.isRefused(peer, now) ? 0 : offers.free(peer, now)
-      if (free + asked === 0 || !offers.suits(peer, unit.task)) continue
-      if (this.#knows(now, peer) && this.#isWorth(now, peer, unit, 0)) slots += free + asked
-      if (slots > ahead) return true
-    }
-    return false
-  }
-
   /** Whether nothing speaks against it. */
   allowed(now: number, peer: string, unit: Unit): boolean {
     if (unit.stays || unit.avoid.has(peer) || unit.attempts.some((attempt) => attempt.peer === peer)) return false
     const { builds, breakers } = this.#needs
     return !builds.refused(unit.task.build, peer) && !breakers.paused(peer, now)
-  }
-
-  /** Whether somebody lends what it needs, busy or not. */
-  anybody(now: number, unit: Unit): boolean {
-    return !unit.stays && this.#needs.offers.anybody(unit.task, now, (peer) => this.allowed(now, peer, unit))
   }
 
   /**
@@ -115,13 +75,6 @@ export class Routes {
       if (links.isRefused(peer, now)) return false
       return this.#knows(now, peer) ? this.#isWorth(now, peer, unit, waits.get(unit) ?? 0) : probe(peer) === unit
     }
-  }
-
-  /** Whether a unit of this queue waits for which this peer would be asked if it offered a slot. */
-  wants(now: number, peer: string, queue: Iterable<Unit>): boolean {
-    const mayAsk = this.among(now, queue)
-    for (const unit of queue) if (mayAsk(peer, unit) && this.#needs.offers.suits(peer, unit.task)) return true
-    return false
   }
 
   /** What is known of how long a unit takes there and here. */
@@ -182,11 +135,13 @@ export class Routes {
   #isWorth(now: number, peer: string, unit: Unit, waitMs: number): boolean {
     if (!this.allowed(now, peer, unit)) return false
     if (unit.attempts.length > 0) return true
+    // What it would add is little, and a unit that others turn out to wait for would keep them waiting.
+    if (this.#needs.pace.isSlow(peer, now)) return false
     const { expectedMs } = unit.task
     const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / this.#speed(peer) - 1)
     // A slot here that it leaves to others is worth something too.
-    if (isFull && costMs <= fairCostMs + fairCost * expectedMs) return true
+    if (costMs <= fairCostMs + fairCost * expectedMs) return true
     const hereMs = waitMs + expectedMs
-    return costMs + expectedMs < hereMs - (isFull ? gainLeast : leaveGain) * hereMs
+    return costMs + expectedMs < hereMs - gainLeast * hereMs
   }
 }

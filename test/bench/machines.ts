@@ -7,9 +7,11 @@ import { capture, enrol, type Ran, shareShim, TestNode } from '../support/cluste
 import { keepToolchains, knownToolchains } from '../support/programs.ts'
 import { Network } from './network.ts'
 
-/** The kernel counts in periods this long: shorter than what anybody waits for, longer than what switching costs. */
+/** The kernel counts in periods this long unless told otherwise: shorter than what anybody waits for, longer than what switching costs. */
 const periodUs = 10_000
-const [processor, freezer] = ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup/freezer']
+const [processor, freezer, accounts] = ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup/freezer', '/sys/fs/cgroup/cpuacct']
+/** As Linux counts in `/proc/PID/stat`, whatever the machine's clock. */
+const ticksPerSecond = 100
 
 /** One machine: a network namespace and a share of a processor for everything that runs on it. */
 export interface BenchMachine {
@@ -19,6 +21,8 @@ export interface BenchMachine {
   /** Its control group of the processor, and the one that all of its processes can be made to stand still by. */
   group: string
   freezer: string
+  /** Where the kernel counts what they have used. */
+  counter: string
   /** Of one processor. */
   share: number
   /** The name of its interface in the bridge. */
@@ -31,24 +35,15 @@ export interface Usage {
   nodeMs: number
 }
 
-export interface MachinesOptions {
-  /** Speed of each machine's link; default: as fast as it goes. */
-  mbit?: number | undefined
-  /** After so long at most a machine that has used up its share may go on. Default: 10. */
-  periodMs?: number
-}
-
 /** Machines with an equal share of a processor each, on one network, with a node on each of them. */
 export class Machines {
   readonly all: BenchMachine[] = []
   readonly dir: string
   readonly #network: Network
-  readonly #periodMs: number
 
-  private constructor(network: Network, dir: string, periodMs: number) {
+  private constructor(network: Network, dir: string) {
     this.#network = network
     this.dir = dir
-    this.#periodMs = periodMs
   }
 
   /**
@@ -61,11 +56,9 @@ export class Machines {
   static async open(count: number, share: number, mbit?: number, prefix = 'shoalms'): Promise<Machines | string> {
     const network = await Network.make(count, mbit, prefix)
     if (typeof network === 'string') return network
-    const dir = await mkdtemp(join(tmpdir(), 'shoal-machines-'))
-    const machines = new Machines(network, dir, options.periodMs ?? usualPeriodMs)
+    const machines = new Machines(network, await mkdtemp(join(tmpdir(), 'shoal-machines-')))
     try {
-      for (let at = 0; at < count; at++) await machines.#add(at, `${prefix}-o${at}`)
-      await machines.setShares(share)
+      for (let at = 0; at < count; at++) await machines.#add(at, share, `${prefix}-o${at}`)
       for (const { node } of machines.all) await node.waitForPeers(count - 1)
       for (const { node } of machines.all) await lends(node)
       return machines
@@ -75,17 +68,18 @@ export class Machines {
     }
   }
 
-  async #add(at: number, port: string): Promise<void> {
+  async #add(at: number, share: number, port: string): Promise<void> {
     const host = this.#network.hosts[at]
     if (host === undefined) throw new RangeError(`no machine ${at}`)
     const name = `shoal-machine-${randomBytes(4).toString('hex')}`
-    const groups = { group: join(processor, name), freezer: join(freezer, name) }
-    for (const dir of Object.values(groups)) await mkdir(dir)
+    const groups = { group: join(processor, name), freezer: join(freezer, name), counter: join(accounts, name) }
+    for (const dir of Object.values(groups)) await mkdir(dir, { recursive: true })
     const node = new TestNode(`m${at}`, join(this.dir, `m${at}`))
     const enter = Object.values(groups).map((dir) => `echo $$ > ${dir}/cgroup.procs`)
     const launcher = ['sh', '-c', `${enter.join(' && ')} && exec "$@"`, 'sh', ...host.command([])]
     const machine: BenchMachine = { node, launcher, ...groups, share, port }
     this.all.push(machine)
+    await setShare(machine, share)
     // What is installed anyway is known already; nothing was ever compiled.
     await node.configure(
       `name = "${node.name}"\nslots = 1\n[lend]\nyield = false\n[mesh]\nlisten = ["${host.address}"]\nmdns = false\n`,
@@ -96,6 +90,31 @@ export class Machines {
     node.launcher = launcher
     await enrol(node, node === first ? undefined : first)
     await node.start()
+  }
+
+  /** @param share of one processor that each machine has from now on; Infinity: as much as there is */
+  async setShares(share: number, periodMs?: number): Promise<void> {
+    for (const machine of this.all) await setShare(machine, share, periodMs)
+  }
+
+  /** What each has used so far. */
+  async usage(): Promise<Usage[]> {
+    return await Promise.all(
+      this.all.map(async ({ counter, node }) => ({
+        allMs: Number(await readFile(join(counter, 'cpuacct.usage'), 'utf8')) / 1e6,
+        nodeMs: node.daemon?.pid === undefined ? 0 : await processMs(node.daemon.pid),
+      })),
+    )
+  }
+
+  /** Nothing of what was built before is kept anywhere. @throws when something is */
+  async forgetAll(): Promise<void> {
+    for (const { node } of this.all) {
+      const ran = await node.shoal('cache', 'purge', '--yes')
+      if (ran.code !== 0) throw new Error(`${node.name}: ${ran.stderr}`)
+      const { results, blocks } = await node.json<{ results: number; blocks: number }>('cache', 'stats')
+      if (results > 0) throw new Error(`${node.name} still has ${results} results in ${blocks} blocks`)
+    }
   }
 
   /** cargo on one of them, by its node or as if there were none. */
@@ -112,7 +131,9 @@ export class Machines {
   async close(): Promise<void> {
     await Promise.all(this.all.map(({ node }) => node.stop()))
     if (this.all[0] !== undefined) await keepToolchains(this.all[0].node.home)
-    for (const { group, freezer } of this.all) for (const dir of [group, freezer]) await removeGroup(dir)
+    for (const { group, freezer, counter } of this.all) {
+      for (const dir of [group, freezer, counter]) await removeGroup(dir)
+    }
     await this.#network.remove()
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 })
   }
@@ -128,13 +149,24 @@ export async function lends(node: TestNode): Promise<void> {
   }
 }
 
-/** @param share of one processor */
-export async function setShare({ group }: BenchMachine, share: number): Promise<void> {
+/** @param share of one processor; Infinity: as much as there is @param periodMs default: 10 */
+export async function setShare({ group }: BenchMachine, share: number, periodMs = periodUs / 1000): Promise<void> {
   // The kernel takes no quota below a millisecond.
-  const period = Math.max(periodUs, Math.ceil(1000 / share))
+  const period = Math.max(1000 * periodMs, Math.ceil(1000 / share))
   await writeFile(join(group, 'cpu.cfs_quota_us'), '-1')
   await writeFile(join(group, 'cpu.cfs_period_us'), `${period}`)
-  await writeFile(join(group, 'cpu.cfs_quota_us'), `${Math.max(1000, Math.round(share * period))}`)
+  if (Number.isFinite(share))
+    await writeFile(join(group, 'cpu.cfs_quota_us'), `${Math.max(1000, Math.round(share * period))}`)
+}
+
+/** Milliseconds of processor time of a process with all its threads, those that have ended as well. */
+async function processMs(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/stat`, 'latin1')
+  const [user, system] = text
+    .slice(text.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13)
+  return ((Number(user) + Number(system)) * 1000) / ticksPerSecond
 }
 
 /** The kernel needs a moment after the last process of it is gone. */

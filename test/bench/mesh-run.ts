@@ -2,7 +2,7 @@ import { cp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { lastReport } from '../support/cluster.ts'
-import { Machines, type MachinesOptions, type Usage } from './machines.ts'
+import { Machines, type Usage } from './machines.ts'
 
 /** What is built, on machines of which kind. */
 export interface Setting {
@@ -11,7 +11,8 @@ export interface Setting {
   share: number
   /** How often another workspace is built before, by all the machines together and with all there is of the processor. */
   warm: number
-  network: MachinesOptions
+  /** Speed of each machine's link, and after how long at most one that has used up its share may go on. */
+  network: { mbit?: number | undefined; periodMs: number }
 }
 
 /** One build, and what it took: processor milliseconds of everything, wherever a machine's share has put them. */
@@ -36,7 +37,7 @@ async function checkout(dir: string, example: string, as: string): Promise<strin
 }
 
 /** The nodes build something else together, as nodes do that have been up for days; then nothing of it is left. */
-async function warmUp(machines: Machines, { example, warm, share }: Setting): Promise<void> {
+async function warmUp(machines: Machines, { example, warm }: Setting): Promise<void> {
   await machines.setShares(Number.POSITIVE_INFINITY)
   const dir = await checkout(machines.dir, 'offline', 'warm')
   // What is measured must not have been built: for the same workspace, another profile.
@@ -47,7 +48,6 @@ async function warmUp(machines: Machines, { example, warm, share }: Setting): Pr
     await machines.forgetAll()
     await rm(join(dir, 'target'), { recursive: true })
   }
-  await machines.setShares(share)
 }
 
 async function lastReportOf(machines: Machines): ReturnType<typeof lastReport> {
@@ -64,10 +64,11 @@ const sum = (values: readonly number[]): number => values.reduce((total, value) 
  * @throws when something of it was kept anywhere
  */
 export async function meshBuild(count: number, setting: Setting): Promise<Measured | string> {
-  const machines = await Machines.open(count, setting.share, setting.network)
+  const machines = await Machines.open(count, setting.share, setting.network.mbit)
   if (typeof machines === 'string') return machines
   try {
     if (setting.warm > 0) await warmUp(machines, setting)
+    await machines.setShares(setting.share, setting.network.periodMs)
     const dir = await checkout(machines.dir, setting.example, 'checkout')
     const before = await machines.usage()
     const from = performance.now()
@@ -100,10 +101,11 @@ export type Plain = Pick<Measured, 'ms' | 'restMs'>
 
 /** The same without a node on one such machine. */
 export async function plainBuild({ example, share, network }: Setting): Promise<Plain | string> {
-  const machines = await Machines.open(1, share, network)
+  const machines = await Machines.open(1, share, network.mbit)
   if (typeof machines === 'string') return machines
   try {
     await machines.all[0]?.node.stop()
+    await machines.setShares(share, network.periodMs)
     const dir = await checkout(machines.dir, example, 'plain')
     const [before] = await machines.usage()
     const from = performance.now()

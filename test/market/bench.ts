@@ -186,8 +186,8 @@ export class BuilderBench extends Bench<BuilderInput, BuilderEffect> {
 }
 
 /** One slot, and it is taken. */
-export function busyBuilder(seed = 1): BuilderBench {
-  const bench = new BuilderBench(1, seededRandom(seed))
+export function busyBuilder(): BuilderBench {
+  const bench = new BuilderBench(1)
   bench.occupy(1)
   return bench
 }

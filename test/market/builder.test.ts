@@ -128,7 +128,6 @@ describe('reservations', () => {
     assert.deepEqual(bench.builder.offer('ana', bench.now), {
       free: 1,
       total: 1,
-      speed: 1,
       tier: Tier.CONFINED,
       host: 'x86_64-unknown-linux-gnu',
       toolchains: ['ab'.repeat(32)],
