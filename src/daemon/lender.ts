@@ -20,6 +20,7 @@ import { type Toolchain, Toolchains } from '../plan/toolchain.ts'
 import type { ClaimTier } from '../recall/signed-claim.ts'
 import type { Health } from '../watch/health.ts'
 import { Tier } from '../wire/generated/market_pb.ts'
+import { measureSpeed } from './speed.ts'
 
 export interface LenderNeeds {
   blocks: Blocks
@@ -50,6 +51,8 @@ export interface OwnerLeaves {
   reason: string
 }
 
+/** Of the reference machine, and of one that has not measured its own yet. */
+const usualSpeed = 1000
 const tiers = { none: Tier.NONE, watched: Tier.WATCHED, confined: Tier.CONFINED } as const
 const MiB = 1 << 20
 
@@ -67,6 +70,8 @@ export class Lender {
   readonly #covered = new Map<string, ReadonlySet<string>>()
   #terms: LendTerms = { ...noTerms }
   #isHeld = false
+  #speedPermille = usualSpeed
+  #stopMeasuring: (() => void) | undefined
   #owner: OwnerLeaves = { room: Number.MAX_SAFE_INTEGER, onBattery: false, reason: '' }
 
   private constructor(needs: LenderNeeds, init: LenderInit, memo: StatMemo) {
@@ -95,6 +100,10 @@ export class Lender {
    * @returns the installed toolchains, ready or not
    */
   async start(): Promise<Toolchain[]> {
+    this.#stopMeasuring = measureSpeed(this.#needs.clock, (permille) => {
+      this.#speedPermille = permille
+      this.#terms = this.#newTerms()
+    })
     await this.#executor.start()
     if (this.#executor.tier === 'none') {
       this.#needs.health.raise('ERR_SANDBOX', this.#executor.reason, { lasting: true })
@@ -260,6 +269,7 @@ export class Lender {
 
   /** At the end: settles when nothing of a guest is left. */
   async close(): Promise<void> {
+    this.#stopMeasuring?.()
     await this.#executor.stop()
   }
 
@@ -269,7 +279,7 @@ export class Lender {
       tier: tiers[this.#executor.tier],
       host: first?.host ?? '',
       toolchains: this.#isHeld ? [] : [...this.#ready.keys()],
-      speedPermille: 1000,
+      speedPermille: this.#speedPermille,
       memoryFreeMib: Math.floor(freemem() / MiB),
       onBattery: this.#owner.onBattery,
       links: this.#executor.links && existsSync(this.#recorder),
@@ -283,7 +293,7 @@ export const noTerms: LendTerms = {
   tier: Tier.NONE,
   host: '',
   toolchains: [],
-  speedPermille: 1000,
+  speedPermille: usualSpeed,
   memoryFreeMib: 0,
   onBattery: false,
   links: false,

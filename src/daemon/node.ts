@@ -43,6 +43,7 @@ import { purgeBy } from './purge-by.ts'
 import { rerun } from './rerun.ts'
 import { lockState, readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
+import { watchSleep } from './sleep-watch.ts'
 import { spotCheck } from './spot-check.ts'
 import { peersView, statusView } from './status.ts'
 import { Supply } from './supply.ts'
@@ -378,6 +379,10 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     })
     .catch((error: unknown) => trouble(toShoalError(error)))
   closing.push(() => lending)
+  const stopSleepWatch = watchSleep({ clock, log: log.child('sleep'), env, market })
+  closing.push(async () => stopSleepWatch())
+  // Before anything else: nobody is to wait for what ends with this node.
+  closing.push(() => market.stop())
   return { requested: stopRequested.promise }
 }
 

@@ -110,8 +110,11 @@ function namesOf({ argv, env }: Invocation): { package?: string; stem?: string; 
   }
 }
 
-/** Bytes of source that a compile takes a millisecond for, until something better is known about a crate. */
-const sourceBytesPerMs = 100
+/**
+ * What a compile takes until something better is known about a crate: of 974 libraries of ten published packages half take between 0.6
+ * and 1.6 times as long. Where it is optimised it takes longer.
+ */
+const [guessMs, sourceBytesPerMs] = [50, 800]
 /** What is made of them is about eight times as much (3 to 10 for the whole of a build, of ten published packages). */
 const movedPerSource = 9
 const leastMs = 250
@@ -135,7 +138,7 @@ export function taskAlone({ notAway }: PlannedAction, build: Uint8Array): Task {
 export function taskOf(planned: PlannedAction, lent: LentInputs, build: Uint8Array): Task {
   let sourceBytes = 0
   for (const { path, size } of lent.own.tree.files) if (path.endsWith('.rs')) sourceBytes += size
-  const expectedMs = Math.min(mostMs, Math.max(leastMs, Math.round(sourceBytes / sourceBytesPerMs)))
+  const expectedMs = Math.min(mostMs, Math.round(guessMs + sourceBytes / sourceBytesPerMs))
   const withheld = lent.own.withheld && planned.usesMacros
   if (planned.notAway !== undefined || withheld) return { ...stayingTask(build), expectedMs }
   return {

@@ -1,6 +1,15 @@
+import type { Random } from '../base/clock.ts'
 import type { Done, OutputRef } from '../wire/generated/market_pb.ts'
 import type { MarketBody } from './frames.ts'
 import type { HereReason, Task } from './task.ts'
+
+export interface BuilderInit {
+  /** Own units that may run here at once. */
+  slots: number
+  random: Random
+  /** Of this machine, compared to the reference machine's. Default: 1. */
+  speed?(): number
+}
 
 /** What can happen to a builder. */
 export type BuilderInput =
@@ -17,6 +26,9 @@ export type BuilderInput =
   | { kind: 'moved'; peer: string; bytes: number; ms: number }
   /** What the peer delivered as a result turned out to be unusable. */
   | { kind: 'fault'; peer: string }
+  /** This machine goes to sleep: all that others do for it is given up. And it is awake again. */
+  | { kind: 'leave' }
+  | { kind: 'return' }
   | { kind: 'stop' }
   | { kind: 'tick' }
 

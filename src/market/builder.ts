@@ -1,9 +1,9 @@
-import type { Random } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
 import type { Bid, Done, Progress } from '../wire/generated/market_pb.ts'
+import { Announcements } from './announcements.ts'
 import { awardFrame, bytesByMetadata, failureOf, metadataOf } from './awarding.ts'
 import { Breakers } from './breaker.ts'
-import type { BuilderEffect, BuilderInput, ReturnReason } from './builder-events.ts'
+import type { BuilderEffect, BuilderInit, BuilderInput, ReturnReason } from './builder-events.ts'
 import { Builds } from './builds.ts'
 import { frame, fromHex, type MarketBody, toHex } from './frames.ts'
 import { marketLimits, timing } from './limits.ts'
@@ -16,12 +16,6 @@ import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
 import { type Attempt, isAnnounced, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
 import { Units } from './units.ts'
-
-export interface BuilderInit {
-  /** Own units that may run here at once. */
-  slots: number
-  random: Random
-}
 
 /**
  * Places the units of the builds on this machine: a slot here while one is free, else whichever comes first, a slot here
@@ -41,6 +35,7 @@ export class Builder {
   readonly #links = new Links()
   readonly #pace = new Pace()
   readonly #routes: Routes
+  readonly #announcements: Announcements
   #wakeAt = Number.POSITIVE_INFINITY
   #submitted = 0
   #stopped = false
@@ -58,6 +53,13 @@ export class Builder {
       here: this.#here,
       pace: this.#pace,
       units: this.#units,
+      speed: () => init.speed?.() ?? 1,
+    })
+    this.#announcements = new Announcements({
+      builds: this.#builds,
+      offers: this.#offers,
+      reservations: this.#reservations,
+      send: (peer, body) => this.#send(peer, body),
     })
   }
 
@@ -110,14 +112,14 @@ export class Builder {
         break
       case 'released': {
         const held = this.#here.release(input.id, now)
-        if (held) this.#pace.ended(held.expectedMs, held.tookMs)
+        if (held) this.#pace.endedHere(held.expectedMs, held.tookMs)
         break
       }
       case 'moved':
         this.#links.moved(input.peer, input.bytes, input.ms, this.#reservations.answerMs(input.peer))
         break
       case 'building':
-        this.#building(now, input.build, input.active)
+        this.#announcements.building(now, input.build, input.active)
         break
       case 'frame':
         if (this.#offers.connected(input.peer)) this.#frame(now, input.peer, input.body)
@@ -129,6 +131,12 @@ export class Builder {
         break
       case 'fault':
         this.#breakers.fail(input.peer, now)
+        break
+      case 'leave':
+        for (const peer of this.#offers.peers()) this.#disconnect(now, peer, 'goodbye')
+        break
+      case 'return':
+        this.#announcements.tell(now, this.#offers.peers())
         break
       case 'stop':
         this.#stop(now)
@@ -148,33 +156,19 @@ export class Builder {
     if (!this.#stopped && (full || lenders)) this.#effects.push({ kind: 'waiting', id })
     if (this.#stopped) {
       this.#start(now, unit, 'stopping')
-    } else if (!full) {
+    } else if (!full && !this.#routes.isLeft(now, unit)) {
       this.#start(now, unit, unit.stays ? 'must-stay' : 'slot-free')
     } else {
+      if (!full) unit.leftUntil = now + timing.left
       this.#units.add(unit)
       this.#queue.add(unit)
     }
   }
 
-  #building(now: number, build: Uint8Array, active: boolean): void {
-    if (!this.#builds.set(build, active, now)) return
-    for (const peer of this.#offers.peers()) this.#sendBuilding(now, peer, build, active)
-  }
-
-  #announce(now: number, peers: Iterable<string>): void {
-    const builds = this.#builds.ids()
-    for (const peer of peers) for (const build of builds) this.#sendBuilding(now, peer, build, true)
-  }
-
-  #sendBuilding(now: number, peer: string, build: Uint8Array, active: boolean): void {
-    if (active) this.#reservations.announced(peer, now)
-    this.#send(peer, frame('building', { build, active, toolchains: active ? this.#builds.toolchains() : [] }))
-  }
-
   #connect(now: number, peer: string): void {
     if (this.#offers.connected(peer)) return
     this.#offers.connect(peer)
-    this.#announce(now, [peer])
+    this.#announcements.tell(now, [peer])
   }
 
   #disconnect(now: number, peer: string, why: 'lost' | 'goodbye'): void {
@@ -194,7 +188,7 @@ export class Builder {
   #stop(now: number): void {
     this.#stopped = true
     for (const unit of this.#units.values()) this.#start(now, unit, 'stopping')
-    for (const build of this.#builds.ids()) this.#building(now, build, false)
+    this.#announcements.end(now)
   }
 
   #tick(now: number): void {
@@ -205,10 +199,7 @@ export class Builder {
       for (const attempt of [...unit.attempts]) this.#review(now, unit, attempt, stalled)
     }
     this.#reservations.expire(now)
-    if (this.#builds.announceAt <= now) {
-      this.#builds.announced(now)
-      this.#announce(now, this.#offers.peers())
-    }
+    this.#announcements.repeat(now)
   }
 
   #review(now: number, unit: Unit, attempt: Attempt, stalled: boolean): void {
@@ -320,7 +311,7 @@ export class Builder {
     if (why === undefined) {
       const awayMs = now - attempt.awardedAt
       this.#breakers.succeed(peer)
-      this.#links.comes(peer, Number(done.outputBytes), now)
+      this.#links.made(peer, done, awayMs, now)
       this.#pace.ended(unit.task.expectedMs, awayMs)
       this.#pace.givenUp(now, unit.attempts)
       this.#end(unit)
@@ -368,7 +359,7 @@ export class Builder {
   #fillSlots(now: number): void {
     while (!this.#here.isFull) {
       // Of what is announced the same has to come out again, which those who are at it are likelier to give.
-      const unit = this.#queue.find((one) => !isAnnounced(one))
+      const unit = this.#queue.find((one) => !isAnnounced(one) && now >= one.leftUntil)
       if (!unit) return
       this.#pace.givenUp(now, unit.attempts)
       this.#start(now, unit, whyHere(unit))
@@ -392,7 +383,8 @@ export class Builder {
   #arm(now: number): void {
     let at = Math.min(this.#builds.announceAt, this.#reservations.nextChange(now), this.#units.nextDue())
     // Also what was not worth sending becomes so while it waits.
-    if (this.#queue.length > 0) at = Math.min(at, this.#breakers.nextEnd(now), now + timing.look)
+    if (this.#queue.length > 0)
+      at = Math.min(at, this.#breakers.nextEnd(now), this.#queue.nextLeft(now), now + timing.look)
     if (at === this.#wakeAt) return
     this.#wakeAt = at
     this.#effects.push({ kind: 'wake', at })

@@ -114,6 +114,9 @@ export interface Market {
   stats(): MarketStats
   /** What this machine lends is something else now; without this it is noticed within half a second, or with the next frame. */
   refresh(): void
+  /** Says goodbye to all peers for as long as the machine sleeps: nothing is lent or borrowed until `comeBack`. */
+  leave(): void
+  comeBack(): void
   /** Says goodbye to all peers, settles every unit as "here", kills the guests; resolves when those have ended. */
   stop(): Promise<void>
 }
@@ -259,6 +262,8 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
       }
     },
     refresh: () => participant.refresh(),
+    leave: () => participant.leave(),
+    comeBack: () => participant.comeBack(),
     async stop() {
       participant.stop()
       await guests.ended()

@@ -7,11 +7,25 @@ export interface Held {
   expiresAt: number
 }
 
-/** Reservations that wait for a slot, served fairly: who runs least comes first, then who was served longest ago. */
+/** Turns in a row that a builder can have which asked for none in a while. */
+const mostOwed = 2
+
+/** What is known of a builder: how many tasks of it run here, and how often it is its turn, compared to others: see `Credit`. */
+interface Standing {
+  load: number
+  credit: number
+}
+
+/**
+ * Reservations that wait for a slot, served fairly: who runs least comes first, and of those one after the other, who has lent more
+ * proportionally more often.
+ */
 export class FairQueue {
   readonly #byPeer = new Map<string, Held[]>()
-  readonly #servedAt = new Map<string, number>()
-  #turn = 0
+  /** What each has had: a turn is the less the more credit it has. */
+  readonly #had = new Map<string, number>()
+  /** What the one had before that was served last: who is new here has had as much. */
+  #level = 0
   #length = 0
 
   get length(): number {
@@ -33,16 +47,17 @@ export class FairQueue {
     this.#length += 1
   }
 
-  /** @param running how many tasks of a peer run here */
-  next(running: (peer: string) => number): Held | undefined {
-    let best: { peer: string; load: number; servedAt: number } | undefined
+  next(standingOf: (peer: string) => Standing): Held | undefined {
+    let best: ({ peer: string; had: number } & Standing) | undefined
     for (const peer of this.#byPeer.keys()) {
-      const load = running(peer)
-      const servedAt = this.#servedAt.get(peer) ?? 0
-      if (!best || load < best.load || (load === best.load && servedAt < best.servedAt)) best = { peer, load, servedAt }
+      const standing = standingOf(peer)
+      const had = Math.max(this.#had.get(peer) ?? this.#level, this.#level - mostOwed) + 1 / standing.credit
+      const { load } = standing
+      if (!best || load < best.load || (load === best.load && had < best.had)) best = { peer, had, ...standing }
     }
     if (!best) return undefined
-    this.#servedAt.set(best.peer, ++this.#turn)
+    this.#level = best.had - 1 / best.credit
+    this.#had.set(best.peer, best.had)
     return this.removeWhere(best.peer, (_, index) => index === 0)[0]
   }
 
@@ -76,7 +91,7 @@ export class FairQueue {
 
   forget(peer: string): void {
     this.removeWhere(peer, () => true)
-    this.#servedAt.delete(peer)
+    this.#had.delete(peer)
   }
 
   nextExpiry(): number {

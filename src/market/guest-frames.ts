@@ -20,7 +20,9 @@ export function doneFrame({ task, epoch }: GuestTask, result: WorkResult, readin
     return frame('done', { task, epoch, outcome: Outcome.UNUSABLE, code: 'ERR_LIMIT', message })
   }
   const outputBytes = BigInt(clampU32(result.outputBytes ?? 0))
-  return frame('done', { ...result, task, epoch, ...advance(reading), outputBytes })
+  const advanced = advance(reading)
+  const fetchMs = Math.max(advanced.fetchMs, clampU32(result.fetchMs ?? 0))
+  return frame('done', { ...result, task, epoch, ...advanced, fetchMs, outputBytes })
 }
 
 function advance({ cpuMs, fetchedBytes, fetchMs }: Reading = { cpuMs: undefined, fetchedBytes: 0, fetchMs: 0 }) {

@@ -115,6 +115,6 @@ export class Guests {
       result = { outcome: Outcome.ERROR, code, message, result: none, trace: none, claim: none, wallMs: 0 }
     }
     this.#running.delete(guest)
-    this.#tell({ kind: 'finished', guest, result })
+    this.#tell({ kind: 'finished', guest, result: { ...result, fetchMs: running.fetchMs } })
   }
 }

@@ -30,6 +30,11 @@ export type LenderInput =
   | ({ kind: 'metadata'; guest: string } & MetadataReady)
   /** The work has ended, by itself or because it was killed: nothing of it runs any more. */
   | { kind: 'finished'; guest: string; result: WorkResult }
+  /** What a peer has compiled for this machine. */
+  | { kind: 'borrowed'; peer: string; ms: number }
+  /** This machine goes to sleep: nothing is done for others until it is awake again. */
+  | { kind: 'leave' }
+  | { kind: 'return' }
   | { kind: 'stop' }
   | { kind: 'tick' }
 

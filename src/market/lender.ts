@@ -1,5 +1,6 @@
 import type { Random } from '../base/clock.ts'
 import { type Award, Phase, type Reserve, Tier } from '../wire/generated/market_pb.ts'
+import { Credit } from './credit.ts'
 import { FairQueue } from './fair-queue.ts'
 import { clampU32, frame, fromHex, type MarketBody, toHex } from './frames.ts'
 import type { Reading } from './gauge.ts'
@@ -57,6 +58,7 @@ export class Lender {
   /** Slots that are kept for an answer: peer and reservation → until when. */
   readonly #bids = new Map<string, { peer: string; until: number; spared: boolean }>()
   readonly #queue = new FairQueue()
+  readonly #credit = new Credit()
   readonly #connected = new Set<string>()
   readonly #offering: Offering
   #terms = closed
@@ -64,6 +66,7 @@ export class Lender {
   #own = 0
   #seq = 0n
   #stopped = false
+  #left = false
   #wakeAt = Number.POSITIVE_INFINITY
   #effects: LenderEffect[] = []
 
@@ -125,8 +128,16 @@ export class Lender {
       case 'finished':
         this.#finish(now, input.guest, input.result)
         break
+      case 'borrowed':
+        this.#credit.borrowed(input.peer, input.ms, now)
+        break
+      case 'return':
+        this.#left = false
+        break
+      case 'leave':
       case 'stop':
-        this.#stopped = true
+        this.#left = true
+        this.#stopped ||= input.kind === 'stop'
         for (const peer of [...this.#connected]) this.#forget(now, peer)
         break
       case 'tick':
@@ -261,7 +272,9 @@ export class Lender {
   #release(now: number, key: string, guest: Guest, overdue: boolean): void {
     this.#guests.delete(key)
     if (!guest.killed) this.#offering.returned(guest.peer, this.#lendSlots)
-    this.#effects.push({ kind: 'ended', guest: key, peer: guest.peer, lentMs: now - guest.startedAt, overdue })
+    const lentMs = now - guest.startedAt
+    this.#credit.lent(guest.peer, lentMs, now)
+    this.#effects.push({ kind: 'ended', guest: key, peer: guest.peer, lentMs, overdue })
   }
 
   /** The builder is gone, or we are: nothing is done for it any more, and it is told nothing. */
@@ -300,7 +313,7 @@ export class Lender {
 
   #bidNext(now: number): void {
     while (this.#queue.length > 0 && this.#room() > 0) {
-      const held = this.#queue.next((peer) => this.#load(peer))
+      const held = this.#queue.next((peer) => ({ load: this.#load(peer), credit: this.#credit.of(peer, now) }))
       if (!held) return
       const { peer, reserve } = held
       this.#bids.set(bidKey(peer, reserve.reservation), { peer, until: now + timing.bidAnswer, spared: false })
@@ -319,7 +332,7 @@ export class Lender {
 
   get #lends(): boolean {
     const { tier } = this.#terms
-    return !this.#stopped && this.#lendSlots > 0 && (tier === Tier.WATCHED || tier === Tier.CONFINED)
+    return !this.#left && this.#lendSlots > 0 && (tier === Tier.WATCHED || tier === Tier.CONFINED)
   }
 
   #room(): number {

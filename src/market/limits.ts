@@ -35,6 +35,8 @@ export const timing = {
   /** A lender whose bid was worth nothing is not asked again for so long: at first, and at most. */
   refused: 80,
   refusedMost: 2560,
+  /** How long a free slot here waits for the bid of a faster lender. */
+  left: 30,
   /** A killed task that has not ended by then is given up and its slot is used again. */
   kill: 10_000,
   /** A timer that fires later than this says that this process stood still, not that the others were silent. */

@@ -1,3 +1,4 @@
+import type { Done } from '../wire/generated/market_pb.ts'
 import { timing } from './limits.ts'
 import type { Task } from './task.ts'
 
@@ -13,6 +14,8 @@ const weight = 0.5
 /** Round trips for the award, the manifest, its trees, the files and what came out, and the sandbox. */
 const roundTrips = 4
 const setUpMs = 30
+/** What it took the last times, which counts instead: a lender may have been busy once. */
+const [mostSetUpMs, setUpWeight] = [2000, 0.3]
 /** Somebody who never says how long a transfer took has forgotten it. */
 const comingForMs = 30_000
 /** What a compile leaves, mostly, and its sources: of ten published packages between 5200 and 7000 and 600 and 1800. */
@@ -26,8 +29,17 @@ export class Links {
   /** Lender → bytes of results that are under way from there, and since when. */
   readonly #coming = new Map<string, { bytes: number; since: number }>()
 
-  /** What it made will be fetched now. */
-  comes(peer: string, bytes: number, now: number): void {
+  /** Lender → milliseconds of an attempt that were neither its compile nor the fetching of inputs. */
+  readonly #setUpMs = new Map<string, number>()
+
+  /** It has made something, which will be fetched now. @param awayMs since it was awarded */
+  made(peer: string, { outputBytes, wallMs, fetchMs }: Done, awayMs: number, now: number): void {
+    const bytes = Number(outputBytes)
+    if (wallMs > 0) {
+      const measured = Math.min(mostSetUpMs, Math.max(0, awayMs - wallMs - fetchMs))
+      const known = this.#setUpMs.get(peer) ?? roundTrips + setUpMs
+      this.#setUpMs.set(peer, known + setUpWeight * (measured - known))
+    }
     this.#coming.set(peer, { bytes: (this.#coming.get(peer)?.bytes ?? 0) + bytes, since: now })
   }
 
@@ -38,6 +50,7 @@ export class Links {
 
   forget(peer: string): void {
     this.#coming.delete(peer)
+    this.#setUpMs.delete(peer)
     this.#bytesPerMs.delete(peer)
     this.#refusedUntil.delete(peer)
   }
@@ -78,7 +91,8 @@ export class Links {
 
   /** From the award until all that came out is here, without the compile itself. */
   costMs(peer: string, task: Task, answerMs?: number): number {
-    return roundTrips * (answerMs ?? 1) + setUpMs + this.movingMs(peer, usualBytes(task), answerMs)
+    const setUp = this.#setUpMs.get(peer) ?? roundTrips * (answerMs ?? 1) + setUpMs
+    return setUp + this.movingMs(peer, usualBytes(task), answerMs)
   }
 
   /** It bid, and nothing was worth sending there: it is not asked for a while, longer each time. */

@@ -12,6 +12,8 @@ interface Lender {
   host: string
   tier: Tier
   links: boolean
+  /** Of the reference machine's; see `speedMost`. */
+  speed: number
   toolchains: ReadonlySet<string>
   expiresAt: number
 }
@@ -26,6 +28,11 @@ export interface OfferView {
 }
 
 type Needs = Pick<Task, 'toolchain' | 'host' | 'links'>
+
+/** What a lender can claim to be, and who says nothing is taken for. */
+const [speedLeast, speedMost, speedUsual] = [0.25, 4, 1]
+/** A lender that is half as fast again is asked so much the rather: a hundred times and more. Of equals it is who has more slots. */
+const speedPower = 16
 
 /** The offers of connected peers, as tokens: one is used up when a reservation is sent on it. */
 export class OfferBook {
@@ -61,6 +68,7 @@ export class OfferBook {
       host: offer.host.slice(0, marketLimits.triple),
       tier: lends ? offer.tier : Tier.NONE,
       links: offer.links,
+      speed: Math.min(speedMost, Math.max(speedLeast, offer.speedPermille / 1000 || speedUsual)),
       toolchains: new Set(offer.toolchains.slice(0, marketLimits.toolchains).map(toHex)),
       expiresAt: now + Math.min(offer.ttlMs, timing.offerTtlMax),
     })
@@ -103,19 +111,31 @@ export class OfferBook {
     return false
   }
 
-  /** A random lender with a free slot, weighted by how many it has; undefined when there is none. */
+  /** How fast the peer says that its processors are, compared to the reference machine's. */
+  speed(peer: string): number {
+    return this.#lenders.get(peer)?.speed ?? speedUsual
+  }
+
+  /** Whether it has a slot for the task, as far as is known. */
+  hasFree(peer: string, needs: Needs, now: number): boolean {
+    const lender = this.#lenders.get(peer)
+    return !!lender && lender.free > 0 && lender.expiresAt > now && this.suits(peer, needs)
+  }
+
+  /** A random lender with a free slot, weighted by how many it has and how fast it is; undefined when there is none. */
   pick(needs: Needs, now: number, random: Random, allowed: (peer: string) => boolean): string | undefined {
-    const candidates: { peer: string; free: number }[] = []
+    const candidates: { peer: string; weight: number }[] = []
     let sum = 0
     for (const [peer, lender] of this.#lenders) {
       if (!lender || lender.free <= 0 || lender.expiresAt <= now) continue
       if (!this.suits(peer, needs) || !allowed(peer)) continue
-      candidates.push({ peer, free: lender.free })
-      sum += lender.free
+      const weight = lender.free * lender.speed ** speedPower
+      candidates.push({ peer, weight })
+      sum += weight
     }
     let left = random() * sum
-    for (const { peer, free } of candidates) {
-      left -= free
+    for (const { peer, weight } of candidates) {
+      left -= weight
       if (left < 0) return peer
     }
     return candidates.at(-1)?.peer

@@ -14,12 +14,17 @@ const patience = 5
 /** Of all compiles, and what may be spent before there are any. */
 const [spareShare, spareMs] = [0.05, 10_000]
 
+/** So much is believed to have taken as long as expected before anything ended; and no machine to be slower than that. */
+const [expectedAlreadyMs, mostScale] = [1000, 16]
+
 /** A lender that was found slow is tried again after so long. */
 const slowForMs = 20_000
 /** Of the rates of one lender, the latest counts so much. */
 const weight = 0.5
 /** What is left of a compile that has taken as long as expected: this share of what it has taken. */
 const overrun = 0.25
+/** A result after so many times what was expected, and this, does not tell that its lender is as fast as others. */
+const [fairTimes, fairMs] = [2, 100]
 /** A second attempt has to be so much sooner. */
 const [soonerMs, sooner] = [200, 1.5]
 
@@ -35,10 +40,30 @@ export interface Times {
 /** How long compiles take compared to what was expected, how busy lenders are with them, and what second attempts have cost. */
 export class Pace {
   readonly #excess: number[] = []
+  /** The last ones here. */
+  readonly #here: { expectedMs: number; tookMs: number }[] = []
   /** Lenders that have shown how fast they are; the rate is undefined where only results tell. */
   readonly #lenders = new Map<string, { rate: number | undefined; at: number }>()
   #workedMs = 0
   #wastedMs = 0
+
+  /** A compile here has ended. */
+  endedHere(expectedMs: number, tookMs: number): void {
+    this.ended(expectedMs, tookMs)
+    if (expectedMs <= 0) return
+    this.#here.push({ expectedMs, tookMs })
+    if (this.#here.length > kept) this.#here.shift()
+  }
+
+  /** How many times as long as expected compiles here take: this machine, too, may have a share of a processor only. */
+  get #scale(): number {
+    const sum = { expectedMs: expectedAlreadyMs, tookMs: expectedAlreadyMs }
+    for (const { expectedMs, tookMs } of this.#here) {
+      sum.expectedMs += expectedMs
+      sum.tookMs += tookMs
+    }
+    return Math.min(mostScale, Math.max(1, sum.tookMs / sum.expectedMs))
+  }
 
   /** A compile has ended. */
   ended(expectedMs: number, tookMs: number): void {
@@ -47,10 +72,12 @@ export class Pace {
   }
 
   /** The attempt has been read, or has ended. */
-  saw({ peer, gauge: { rate, cpuMs } }: Attempt, now: number): void {
+  saw({ peer, awardedAt, expectedMs, gauge: { rate, cpuMs } }: Attempt, now: number): void {
     const known = this.#lenders.get(peer)
     if (rate === undefined) {
-      if (!known && cpuMs === undefined) this.#lenders.set(peer, { rate, at: now })
+      // What took several times as long as it should says too little.
+      const tellsEnough = now - awardedAt <= fairTimes * expectedMs + fairMs
+      if (!known && cpuMs === undefined && tellsEnough) this.#lenders.set(peer, { rate, at: now })
       return
     }
     this.#lenders.set(peer, {
@@ -73,6 +100,12 @@ export class Pace {
   /** How fast it is compared to others; 1 unless it is known to be slow. */
   speed(peer: string): number {
     return this.#share(this.#lenders.get(peer)?.rate)
+  }
+
+  /** Whether it was in trouble when it was last seen, and that not long ago. */
+  isSlow(peer: string, now: number): boolean {
+    const known = this.#lenders.get(peer)
+    return known !== undefined && now - known.at < slowForMs && this.speed(peer) < slowShare
   }
 
   #share(rate: number | undefined): number {
@@ -113,9 +146,9 @@ export class Pace {
     return awayMs > sooner * hereMs + soonerMs
   }
 
-  /** What the best lender shows, but no more than one processor. */
+  /** What the best lender shows, but no more than one processor; at first what a machine like this one may show. */
   get #usualRate(): number {
-    let best = firstRate
+    let best = firstRate / this.#scale
     for (const { rate } of this.#lenders.values()) best = Math.max(best, rate ?? 0)
     return Math.min(1, best)
   }

@@ -42,10 +42,12 @@ export class Participant {
   #own = 0
   #terms: LendTerms | undefined
   #stopped = false
+  #left = false
 
   constructor(needs: ParticipantNeeds, init: ParticipantInit) {
     this.#needs = needs
-    this.builder = new Builder({ slots: init.slots, random: needs.random })
+    const speed = (): number => needs.terms().speedPermille / 1000
+    this.builder = new Builder({ slots: init.slots, random: needs.random, speed })
     this.lender = new Lender({ ...init, random: needs.random, reading: (guest) => needs.reading?.(guest) })
   }
 
@@ -66,6 +68,8 @@ export class Participant {
   receive(peer: string, body: MarketBody): void {
     if (this.#stopped) return
     this.connect(peer)
+    // What was said before the machine fell asleep is over.
+    if (this.#left) return
     this.tell({ kind: 'frame', peer, body })
     this.tellLender({ kind: 'frame', peer, body })
   }
@@ -98,8 +102,28 @@ export class Participant {
     this.#stopped = true
     this.tell({ kind: 'stop' })
     this.tellLender({ kind: 'stop' })
+    this.#sayGoodbye('stopping')
+  }
+
+  /** Says goodbye, as before a sleep: guests are killed, what is away waits again. Frames count for nothing until `comeBack`. */
+  leave(): void {
+    if (this.#stopped || this.#left) return
+    this.#left = true
+    this.tell({ kind: 'leave' })
+    this.tellLender({ kind: 'leave' })
+    this.#sayGoodbye('sleeping')
+  }
+
+  comeBack(): void {
+    if (!this.#left) return
+    this.#left = false
+    this.tellLender({ kind: 'return' })
+    this.tell({ kind: 'return' })
+  }
+
+  #sayGoodbye(reason: string): void {
     this.#enqueue(() => {
-      for (const peer of this.#connected) this.#needs.send(peer, frame('goodbye', { reason: 'stopping' }))
+      for (const peer of this.#connected) this.#needs.send(peer, frame('goodbye', { reason }))
     })
   }
 
@@ -129,6 +153,10 @@ export class Participant {
     } else if (effect.kind === 'wake') {
       this.#wake(half, effect.at)
     } else {
+      if (effect.kind === 'away') {
+        const ms = Math.min(effect.done.wallMs, effect.awayMs)
+        this.tellLender({ kind: 'borrowed', peer: effect.peer, ms })
+      }
       this.#needs.handle(effect)
     }
   }

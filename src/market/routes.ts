@@ -17,12 +17,16 @@ export interface RoutesNeeds {
   here: SlotsHere
   pace: Pace
   units: Units
+  /** Of this machine, compared to the reference machine's. */
+  speed(): number
 }
 
 /** What sending a unit away may cost without a second look: milliseconds, and share of its compile. */
 const [fairCostMs, fairCost] = [100, 0.35]
 /** Where it costs more, its result has to come sooner than from here by this share. */
 const gainLeast = 0.05
+/** A free slot here is left alone for a lender whose result comes sooner by this share: more than speeds are measured wrong by. */
+const leaveFor = 0.25
 /** Ten times as slow as Wi-Fi mostly is. */
 const quickBytesPerMs = 1000
 
@@ -106,13 +110,35 @@ export class Routes {
     return unit.task.expectedMs
   }
 
+  /**
+   * Whether a lender has a slot for it whose result would be here sooner than from a free slot here, by enough that this one is
+   * left alone.
+   */
+  isLeft(now: number, unit: Unit): boolean {
+    const { links, offers } = this.#needs
+    const { task } = unit
+    for (const peer of offers.peers()) {
+      if (!offers.hasFree(peer, task, now) || links.isRefused(peer, now)) continue
+      if (!this.#knows(now, peer) || !this.allowed(now, peer, unit)) continue
+      const awayMs = this.#sendMs(peer, unit) + task.expectedMs / this.#speed(peer)
+      if (awayMs < task.expectedMs * (1 - leaveFor)) return true
+    }
+    return false
+  }
+
+  /** Of a lender, compared to this machine. */
+  #speed(peer: string): number {
+    return (this.#needs.pace.speed(peer) * this.#needs.offers.speed(peer)) / this.#needs.speed()
+  }
+
   /** Whether its result would be here sooner than from a slot here. */
   #isWorth(now: number, peer: string, unit: Unit, waitMs: number): boolean {
     if (!this.allowed(now, peer, unit)) return false
     if (unit.attempts.length > 0) return true
+    // What it would add is little, and a unit that others turn out to wait for would keep them waiting.
+    if (this.#needs.pace.isSlow(peer, now)) return false
     const { expectedMs } = unit.task
-    const speed = this.#needs.pace.speed(peer)
-    const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / speed - 1)
+    const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / this.#speed(peer) - 1)
     // A slot here that it leaves to others is worth something too.
     if (costMs <= fairCostMs + fairCost * expectedMs) return true
     const hereMs = waitMs + expectedMs

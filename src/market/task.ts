@@ -44,6 +44,8 @@ export type HereReason =
 export type WorkResult = Pick<Done, 'outcome' | 'code' | 'message' | 'result' | 'trace' | 'claim' | 'wallMs'> & {
   /** Of what the result names. Default: 0. */
   outputBytes?: number
+  /** From its start until the last of its inputs had come. Default: 0. */
+  fetchMs?: number
 }
 
 /** The metadata of a unit that still compiles, as frames carry it. */

@@ -7,6 +7,7 @@ export interface Attempt {
   peer: string
   epoch: number
   awardedAt: number
+  expectedMs: number
   leaseUntil: number
   /** However lively the lender is, it ends by then. */
   deadline: number
@@ -38,6 +39,8 @@ export interface Unit {
   lostLenders: number
   /** Was away and came back: goes before all others. */
   returned: boolean
+  /** A free slot here is left alone until then, because somebody faster was seen to have one. */
+  leftUntil: number
   /** Goes nowhere any more, whatever the task says. */
   stays: boolean
   /** Lenders that lost it or gave it up. */
@@ -46,7 +49,15 @@ export interface Unit {
 
 export function newUnit(id: string, task: Task, order: number): Unit {
   const stays = !task.mayGoAway || task.action.length > marketLimits.action
-  const fresh = { attempts: [], tries: 0, late: false, lostLenders: 0, returned: false, avoid: new Set<string>() }
+  const fresh = {
+    attempts: [],
+    tries: 0,
+    late: false,
+    lostLenders: 0,
+    returned: false,
+    leftUntil: 0,
+    avoid: new Set<string>(),
+  }
   return { id, task, order, stays, ...fresh }
 }
 
@@ -59,6 +70,7 @@ export function newAttempt(unit: Unit, peer: string, now: number): Attempt {
     peer,
     epoch: unit.tries,
     awardedAt: now,
+    expectedMs,
     leaseUntil: now + timing.lease,
     deadline: now + Math.min(longest, timing.attemptCeiling),
     judgeAt: now + timing.lateLeast,
@@ -110,6 +122,13 @@ export class WaitingQueue {
   remove(unit: Unit): void {
     const at = this.#units.indexOf(unit)
     if (at >= 0) this.#units.splice(at, 1)
+  }
+
+  /** When a unit for which a slot here was left alone may have it; Infinity when there is none. */
+  nextLeft(now: number): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const { leftUntil } of this.#units) if (leftUntil > now) next = Math.min(next, leftUntil)
+    return next
   }
 
   find(wanted: (unit: Unit) => boolean): Unit | undefined {

@@ -95,7 +95,7 @@ export interface RecallNeeds {
  * How long peers are waited for, between these bounds half of what the compile is expected to take: all have usually
  * answered within a few milliseconds, but one that compiles with all its cores needs longer, and is worth waiting for.
  */
-const leastAskMs = 50
+const leastAskMs = 125
 const mostAskMs = 1000
 
 /** Has anybody done this already? */

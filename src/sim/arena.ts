@@ -2,7 +2,8 @@ import { type Random, seededRandom } from '../base/clock.ts'
 import { Alone, Icecream, JoinIdleQueue, RandomChoice, SccacheDist, Sparrow, StaleLeastLoaded } from './baselines.ts'
 import { CargoBuild } from './cargo.ts'
 import type { Departure } from './churn.ts'
-import { Cluster } from './cluster.ts'
+import { Cluster, type ClusterInit } from './cluster.ts'
+import { type NodeCost, noCost, withoutNode } from './cost.ts'
 import { type Graph, graphOf, graphPathMs, graphWorkMs, type Knowledge } from './graph.ts'
 import { AllKnowing } from './ideal.ts'
 import type { Scheduler } from './job.ts'
@@ -38,8 +39,16 @@ export interface Scenario {
   mobile: readonly RecordedKind[]
   wifiShare: number
   speedSigma: number
+  /** Log-normal error of what machines say of their speed. */
+  speedError: number
   /** Of each machine; 0: 4, 8, 10 or 16, drawn for each. */
   slots: number
+  /** Of each machine; 0: as many as slots. */
+  processors: number
+  /** Of each processor, the share that may be used. Default: all of it. */
+  quota?: number
+  /** Of units besides their compiles. The all-knowing scheduler has none, plain cargo has no node. */
+  cost: NodeCost
   overheadMs: number
   transfers: boolean
   view: number
@@ -71,6 +80,8 @@ export interface ArenaReport {
   slotMs: number
   fetchMs: number
   wastedMs: number
+  /** Processor time of the nodes themselves. */
+  nodeMs: number
   /** Slot milliseconds that stood idle while a unit that may leave waited. */
   idleMs: number
   /** How often a slot stood idle for 100 ms while a unit that may leave waited as long. */
@@ -94,6 +105,12 @@ export function contest(scheduler: SchedulerName, scenario: Scenario): ArenaRepo
   return new Arena(scheduler, scenario).run()
 }
 
+/** What it is spared of what others have to bear. */
+function freeOf(name: SchedulerName, { cost }: Scenario): Partial<ClusterInit> {
+  if (name === 'alone') return { cost: withoutNode(cost) }
+  return name === 'all-knowing' ? { overheadMs: 0, transfers: false, liars: 0, slow: 0, cost: noCost } : {}
+}
+
 class Arena {
   readonly #name: SchedulerName
   readonly #scenario: Scenario
@@ -108,9 +125,7 @@ class Arena {
   constructor(name: SchedulerName, scenario: Scenario) {
     this.#name = name
     this.#scenario = scenario
-    const ideal = name === 'all-knowing'
-    const overhead = ideal ? { overheadMs: 0, transfers: false, liars: 0, slow: 0 } : {}
-    this.#cluster = new Cluster({ ...scenario, ...overhead }, seededRandom(scenario.seed))
+    this.#cluster = new Cluster({ ...scenario, ...freeOf(name, scenario) }, seededRandom(scenario.seed))
     this.#scheduler = schedulerOf(name, this.#cluster, scenario)
   }
 
@@ -184,6 +199,7 @@ class Arena {
       slotMs: spent.slotMs,
       fetchMs: spent.fetchMs,
       wastedMs: spent.wastedMs,
+      nodeMs: this.#cluster.nodeMs,
       idleMs: this.#idleMs,
       starved: this.#starved,
       recoveries: this.#scheduler instanceof MarketScheduler ? this.#scheduler.recoveries : [],

@@ -113,6 +113,10 @@ export class CargoBuild implements Build {
   }
 
   #submit(unit: GraphUnit): void {
+    this.#cluster.ask(this.home, unit, () => this.#asked(unit))
+  }
+
+  #asked(unit: GraphUnit): void {
     const readyAt = this.#cluster.time.now()
     const job: Job = { build: this, unit, readyAt, trueRank: this.#ranks[unit.index] ?? 0, boundAt: undefined }
     this.waiting.add(job)

@@ -1,6 +1,8 @@
 import type { Random } from '../base/clock.ts'
 import type { Reading } from '../market/gauge.ts'
+import { type CostSteps, type NodeCost, NodeProcess, stepsOf } from './cost.ts'
 import { Flows, type Sending } from './flows.ts'
+import type { GraphUnit } from './graph.ts'
 import type { Job } from './job.ts'
 import { type Compiling, Processor } from './processor.ts'
 import { normal } from './random.ts'
@@ -10,6 +12,8 @@ export interface Machine {
   slots: number
   /** Relative to the machine on which the builds were recorded. */
   speed: number
+  /** What it says of that. */
+  toldSpeed: number
   wifi: boolean
   /** Goes on as before, but takes ten times as long; or takes work and never gives it back. */
   liar: 'no' | 'slow' | 'silent'
@@ -21,8 +25,16 @@ export interface ClusterInit {
   wifiShare: number
   /** Standard deviation of the logarithm of the machines' speeds. */
   speedSigma: number
+  /** The same of the error of what machines say of their speed. */
+  speedError: number
   /** Of each machine; 0: 4, 8, 10 or 16, drawn for each. */
   slots: number
+  /** Of each machine; 0: as many as slots. Compiles and the node itself share them. */
+  processors: number
+  /** Of each processor, the share that may be used. Default: all of it. */
+  quota?: number
+  /** What units cost besides their compiles. */
+  cost: NodeCost
   /** Added to each compile away, for its sandbox and its files. */
   overheadMs: number
   /** False: bytes take no time. */
@@ -43,6 +55,8 @@ interface Running {
   kill(): void
   /** What its machine says of it. */
   reading(): Reading
+  /** How long the compile alone took. */
+  compiledMs(): number
 }
 
 const nothingUnderWay: Sending = { left: () => 0, cancel: () => {} }
@@ -57,6 +71,8 @@ export class Cluster {
   /** Since when a machine has had a slot that nothing uses; Infinity when it has none. */
   readonly idleSince: number[] = []
   readonly #processors: Processor[] = []
+  readonly #nodes: NodeProcess[] = []
+  readonly #steps: CostSteps
   readonly #flows: Flows
   readonly #up: number[] = []
   readonly #down: number[] = []
@@ -74,6 +90,7 @@ export class Cluster {
     this.init = init
     this.random = random
     this.#flows = new Flows(this.time)
+    this.#steps = stepsOf(init.cost)
     let air: number | undefined
     let onAir = 0
     for (let node = 0; node < init.nodes; node++) {
@@ -82,9 +99,13 @@ export class Cluster {
       const wifi = random() < init.wifiShare
       const drawnSlots = slotChoices[Math.floor(random() * slotChoices.length)] ?? 8
       const slots = init.slots > 0 ? init.slots : drawnSlots
-      this.machines.push({ slots, speed: Math.exp(init.speedSigma * normal(random)), wifi, liar })
+      const speed = Math.exp(init.speedSigma * normal(random))
+      const toldSpeed = speed * Math.exp(init.speedError * normal(random))
+      this.machines.push({ slots, speed, toldSpeed, wifi, liar })
       this.#slotsFree += slots
-      this.#processors.push(new Processor(this.time, slots))
+      const processor = new Processor(this.time, init.processors > 0 ? init.processors : slots, init.quota)
+      this.#processors.push(processor)
+      this.#nodes.push(new NodeProcess(processor, speed))
       this.busy.push(0)
       this.idleSince.push(0)
       if (wifi && onAir % perAccessPoint === 0) air = this.#flows.resource(airtimeBytesPerMs)
@@ -107,6 +128,10 @@ export class Cluster {
   bytesPerMs(node: number): number {
     if (!this.init.transfers) return Number.POSITIVE_INFINITY
     return this.machines[node]?.wifi ? wifiBytesPerMs : wiredBytesPerMs
+  }
+  /** Processor milliseconds of all the nodes' own processes. */
+  get nodeMs(): number {
+    return this.#nodes.reduce((sum, { spentMs }) => sum + spentMs, 0)
   }
   free(node: number): number {
     return (this.machines[node]?.slots ?? 0) - (this.busy[node] ?? 0)
@@ -134,6 +159,27 @@ export class Cluster {
     return this.#flows.start(uses, bytes, done)
   }
 
+  /** cargo asks for a unit there: `ready` once that is known which could be compiled. */
+  ask(home: number, { asked }: GraphUnit, ready: () => void): void {
+    const { cargo } = this.init.cost
+    const planned = (): void => this.#work(home, asked ? this.#steps.plan : 0, ready)
+    const { speed = 1 } = this.machines[home] ?? {}
+    if (cargo <= 0) planned()
+    else this.#processors[home]?.start(true, speed, [{ ms: cargo, reached: planned }])
+  }
+
+  /** All of a unit's output has come from another machine: `delivered` once it lies where cargo looks for it. */
+  accept(home: number, delivered: () => void): void {
+    this.#work(home, this.#steps.accept, () => {
+      delivered()
+      this.#work(home, this.#steps.keep)
+    })
+  }
+
+  #work(node: number, ms: number, done?: () => void): void {
+    this.#nodes[node]?.work(ms, done)
+  }
+
   /**
    * Takes a slot, brings the inputs that are not there, compiles, and frees the slot. `metadata` and `end` are called on
    * the machine where it runs. Killed, it frees its slot and calls nothing.
@@ -147,7 +193,8 @@ export class Cluster {
     build.bound(job)
     this.#take(node)
     const cancels: (() => void)[] = []
-    const fetch = { bytes: 0, since: 0, ms: 0, sending: nothingUnderWay }
+    const fetch = { bytes: 0, since: 0, until: undefined as number | undefined, sending: nothingUnderWay }
+    const compiled = { from: 0, until: 0 }
     let compiling: Compiling | undefined
     let over = false
     const leave = (): void => {
@@ -155,22 +202,31 @@ export class Cluster {
       this.spent.slotMs += this.time.now() - startedAt
       this.#release(node)
     }
+    const isAway = node !== build.home
     const compile = (): void => {
+      if (over) return
       this.spent.fetchMs += this.time.now() - startedAt
-      if (machine.liar === 'silent' && node !== build.home) return
-      const pace = machine.speed * (machine.liar === 'slow' && node !== build.home ? 0.1 : 1)
+      if (machine.liar === 'silent' && isAway) return
+      const pace = machine.speed * (machine.liar === 'slow' && isAway ? 0.1 : 1)
       const end = (): void => {
+        if (over) return
         build.hold(node, unit.index)
         leave()
         on.end()
         this.freed(node)
+        if (!isAway && unit.asked) this.#work(node, this.#steps.keep)
       }
-      const stages = [{ ms: unit.ms, reached: end }]
+      compiled.from = this.time.now()
+      const collect = (): void => {
+        compiled.until = this.time.now()
+        this.#work(node, isAway ? this.#steps.collect : 0, end)
+      }
+      const stages = [{ ms: unit.ms, reached: collect }]
       if (unit.onMetadata.length > 0) stages.unshift({ ms: unit.metadataMs, reached: on.metadata })
       compiling = processor.start(node === build.home, pace, stages)
       cancels.push(compiling.cancel)
     }
-    if (node === build.home) {
+    if (!isAway) {
       this.spent.here += 1
       compile()
     } else {
@@ -179,19 +235,20 @@ export class Cluster {
         fetch.bytes = build.lacks(node, unit)
         fetch.since = this.time.now()
         fetch.sending = this.send(build.home, node, fetch.bytes, () => {
-          fetch.ms = this.time.now() - fetch.since
-          compile()
+          fetch.until = this.time.now()
+          this.#work(node, this.#steps.layOut, compile)
         })
         cancels.push(fetch.sending.cancel)
       }
       cancels.push(this.time.after(this.init.overheadMs, bring))
     }
-    const isSlow = machine.liar === 'slow' && node !== build.home
+    const isSlow = machine.liar === 'slow' && isAway
     return {
+      compiledMs: () => compiled.until - compiled.from,
       reading: () => ({
         cpuMs: (compiling?.cpuMs() ?? 0) * (isSlow ? 0.1 : 1),
-        fetchedBytes: fetch.bytes - (compiling ? 0 : fetch.sending.left()),
-        fetchMs: compiling ? fetch.ms : this.time.now() - fetch.since,
+        fetchedBytes: fetch.bytes - (fetch.until === undefined ? fetch.sending.left() : 0),
+        fetchMs: (fetch.until ?? this.time.now()) - fetch.since,
       }),
       kill: () => {
         if (over) return
@@ -212,7 +269,11 @@ export class Cluster {
     }
     this.run(job, node, {
       metadata: () => back(unit.rmetaBytes, () => build.metadata(unit)),
-      end: () => back(unit.outputBytes, () => build.finished(unit)),
+      end: () =>
+        back(unit.outputBytes, () => {
+          if (node === build.home) build.finished(unit)
+          else this.accept(build.home, () => build.finished(unit))
+        }),
     })
   }
 

@@ -23,6 +23,8 @@ export interface Row {
   standingPerSecond: number
   bytes: number
   wasted: number
+  /** Processor time of the nodes themselves, of the slots' time. */
+  node: number
   fetching: number
   idle: number
   starved: number
@@ -85,6 +87,7 @@ function rowOf(
     standingPerSecond: (1000 * sum((report) => report.messages.standing)) / sum(({ endedAtMs }) => endedAtMs),
     bytes: sum((report) => report.messages.bytes) / away,
     wasted: sum((report) => report.wastedMs) / slotMs,
+    node: sum(({ nodeMs }) => nodeMs) / slotMs,
     fetching: sum((report) => report.fetchMs) / slotMs,
     idle: sum((report) => report.idleMs) / slotMs,
     starved: sum((report) => report.starved),
@@ -111,6 +114,7 @@ const columns: readonly [title: string, cell: (row: Row) => string][] = [
   ['fetching %', ({ fetching }) => (100 * fetching).toFixed(1)],
   ['idle %', ({ idle }) => (100 * idle).toFixed(1)],
   ['wasted %', ({ wasted }) => (100 * wasted).toFixed(1)],
+  ['node %', ({ node }) => (100 * node).toFixed(1)],
   ['starved', ({ starved }) => String(starved)],
   ['Jain', ({ fairness }) => fairness.toFixed(3)],
   ['broken', ({ violations }) => String(violations)],

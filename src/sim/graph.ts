@@ -9,11 +9,14 @@ export interface GraphUnit {
   /** On a machine of speed 1. */
   readonly metadataMs: number
   readonly ms: number
-  /** What the market is told. */
+  /** What the market is told, and whether that is guessed from its sources. */
   readonly expectedMs: number
+  readonly guessed: boolean
   readonly rank: number
   /** False: compiled where its build is. */
   readonly mobile: boolean
+  /** Whether cargo asks for it through the node: not the runs of build scripts. */
+  readonly asked: boolean
   readonly sourceBytes: number
   readonly rmetaBytes: number
   readonly outputBytes: number
@@ -77,13 +80,17 @@ export function graphOf(recording: Recording, options: GraphOptions): Graph {
     const { sourceBytes, rmetaBytes, outputBytes } = unit
     const ms = Math.max(1, unit.ms)
     const known = options.knowledge !== 'nothing'
+    // Of what was never seen: as the daemon's `units.ts` has it.
+    const bySource = Math.min(60_000, 50 + sourceBytes / 800)
     const error = Math.exp(options.errorSigma * normal(options.random))
     return {
       index,
       ...{ ms, metadataMs: Math.min(ms, unit.metadataMs), sourceBytes, rmetaBytes, outputBytes, missing, links },
-      expectedMs: known ? ms * error : Math.min(60_000, Math.max(100, sourceBytes / 250)),
+      guessed: !known,
+      expectedMs: known ? ms * error : bySource,
       rank: 0,
       mobile: options.mobile.has(unit.kind),
+      asked: unit.kind !== 'run',
       onMetadata: onMetadata[index] ?? [],
       onEnd: onEnd[index] ?? [],
       inputs: [...(closures[index] ?? [])],

@@ -2,12 +2,15 @@ import { parseArgs } from 'node:util'
 import { seededRandom } from '../base/clock.ts'
 import { type Scenario, type SchedulerName, schedulers } from './arena.ts'
 import { compareHeader, compareLine, comparePoint, type Row, recoveryLines, writePlots } from './compare.ts'
+import { measured, type NodeCost, noCost } from './cost.ts'
 import { gains } from './gains.ts'
 import { syntheticRecording } from './graph.ts'
 import { neverSlower } from './never-slower.ts'
 import { type Recording, readRecordings } from './recording.ts'
 import { runSeeds } from './seeds.ts'
 import { rulesNow } from './variant.ts'
+
+const costText = [measured.cargo, measured.here, measured.builder, measured.lender].join(',')
 
 const usage = `usage: npm run sim -- [options]
        npm run sim -- gains [options]    what other rules would bring
@@ -27,7 +30,11 @@ Compares schedulers on the same machines, builds and moments.
   --error S            log-normal error of expected durations (0.3)
   --wifi SHARE         machines on Wi-Fi (0)
   --speed-sigma S      log-normal spread of speeds (0.3)
+  --speed-error S      of what they say of it (0.1)
   --slots N            of each machine (0: 4, 8, 10 or 16, at random)
+  --processors N       of each machine, for compiles and its node (0: as many as slots)
+  --node-cost A,B,C,D  processor milliseconds of a unit besides its compile: of cargo; of the node for a unit here; for
+                       one away of the node that builds, and of the one that lends (${costText}); 0: none
   --view N             machines that a builder is connected to (64)
   --silent SHARE       machines that take units and never answer (0)
   --slow SHARE         machines that take ten times as long (0)
@@ -51,7 +58,10 @@ const options = {
   error: { type: 'string', default: '0.3' },
   wifi: { type: 'string', default: '0' },
   'speed-sigma': { type: 'string', default: '0.3' },
+  'speed-error': { type: 'string', default: '0.1' },
   slots: { type: 'string', default: '0' },
+  processors: { type: 'string', default: '0' },
+  'node-cost': { type: 'string', default: costText },
   view: { type: 'string', default: '64' },
   silent: { type: 'string', default: '0' },
   slow: { type: 'string', default: '0' },
@@ -124,7 +134,10 @@ function scenarioOf(values: Values, nodes: number, load: number): Scenario {
     mobile: ['lib'],
     wifiShare: amount('wifi', values.wifi),
     speedSigma: amount('speed-sigma', values['speed-sigma']),
+    speedError: amount('speed-error', values['speed-error']),
     slots: amount('slots', values.slots),
+    processors: amount('processors', values.processors),
+    cost: nodeCost(values['node-cost']),
     overheadMs: 20,
     transfers: !values['no-transfers'],
     view: whole('view', amount('view', values.view)),
@@ -146,6 +159,15 @@ function workload(name: string, units: number): Recording[] {
   const wanted = recordings.filter((recording) => name === 'recorded' || recording.package.split(' ')[0] === name)
   if (wanted.length === 0) throw new RangeError(`--workload: nothing was recorded of ${name}`)
   return wanted
+}
+
+function nodeCost(text: string): NodeCost {
+  if (text === '0') return noCost
+  const [cargo, here, builder, lender, ...more] = list('node-cost', text)
+  if (cargo !== undefined && here !== undefined && builder !== undefined && lender !== undefined && more.length === 0) {
+    return { cargo, here, builder, lender }
+  }
+  throw new RangeError('--node-cost: four numbers are needed, or 0')
 }
 
 function list(name: string, text: string): number[] {

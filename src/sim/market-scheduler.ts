@@ -88,8 +88,10 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
     const { time } = this
     const node = this.#node(index)
     const at = time.now()
-    for (const running of [...this.#running.values()]) {
-      if (running.index === index) this.#bereft.set(running.id, { at, how })
+    // Also those whose award is still under way to it.
+    for (const [id, { build }] of this.#jobs) {
+      const { builder } = this.#node(build.home).participant
+      if (builder.leased(id, node.name) !== undefined) this.#bereft.set(id, { at, how })
     }
     if (how === 'goodbye') node.participant.stop()
     for (const [key, running] of [...this.#running]) {
@@ -120,11 +122,11 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
 
   #newNode(index: number): SimNode {
     const { time, random, machines } = this.#cluster
-    const { slots, speed } = machines[index] ?? { slots: 1, speed: 1 }
+    const { slots, toldSpeed } = machines[index] ?? { slots: 1, toldSpeed: 1 }
     return new SimNode({
       name: String(index),
       slots,
-      speed,
+      speed: toldSpeed,
       time,
       network: this.network,
       random,
@@ -168,7 +170,8 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
       task: {
         ...simTask,
         build: buildId(build),
-        expectedMs: unit.expectedMs,
+        // What is known was learnt on the machine that builds; what is guessed is the same everywhere.
+        expectedMs: unit.expectedMs / (unit.guessed ? 1 : (this.#cluster.machines[build.home]?.speed ?? 1)),
         // What leaves a compile is about eight times what it is made from.
         bytes: 9 * unit.sourceBytes,
         rank: unit.mobile ? unit.rank : Number.MAX_SAFE_INTEGER,
@@ -228,7 +231,7 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         this.#cluster.send(Number(event.peer), index, unit.outputBytes, () => {
           const ms = this.time.now() - since
           node.participant.tell({ kind: 'moved', peer: event.peer, bytes: unit.outputBytes, ms })
-          build.finished(unit)
+          this.#cluster.accept(index, () => build.finished(unit))
         })
         break
       }
@@ -267,7 +270,8 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
           result: new Uint8Array(400),
           trace: noBytes,
           claim: noBytes,
-          wallMs: 0,
+          wallMs: Math.round(running.compiledMs()),
+          fetchMs: Math.round(running.reading().fetchMs),
           outputBytes: job.unit.outputBytes,
         } as const
         node.participant.tellLender({ kind: 'finished', guest, result })

@@ -9,7 +9,7 @@ import type { VirtualTime } from './virtual-time.ts'
 export interface SimNodeInit {
   name: string
   slots: number
-  /** Relative to the reference machine. Default: 1. */
+  /** What it says of its speed, relative to the reference machine. Default: 1. */
   speed?: number
   time: VirtualTime
   network: Network

@@ -26,12 +26,15 @@ const leastShare = 0.02
 export class Processor {
   readonly #time: VirtualTime
   readonly #slots: number
+  readonly #quota: number
   readonly #compiles = new Set<Compile>()
   #own = 0
 
-  constructor(time: VirtualTime, slots: number) {
+  /** @param quota of each slot, what may be used of it in a unit of time. Default: all */
+  constructor(time: VirtualTime, slots: number, quota = 1) {
     this.#time = time
     this.#slots = slots
+    this.#quota = quota
   }
 
   /**
@@ -66,7 +69,7 @@ export class Processor {
     const forGuests = guests > 0 ? Math.min(1, (this.#slots - this.#own) / guests) : 1
     const [own, guest] = [Math.min(1, this.#slots / Math.max(1, this.#own)), Math.max(leastShare, forGuests)]
     for (const compile of this.#compiles) {
-      const share = compile.own ? own : guest
+      const share = this.#quota * (compile.own ? own : guest)
       if (share === compile.share && compile !== fresh) continue
       const now = this.#time.now()
       const stage = compile.stages[0]

@@ -4,7 +4,7 @@ import { sample } from './random.ts'
 
 /** Rules that the market has, or could have. */
 export interface Rules {
-  /** Lenders are drawn by free slots × speed to this power. 0: as the market does. */
+  /** Lenders are drawn by free slots × speed to this power. 0: speeds do not matter. */
   speedPower: number
   /** A unit leaves a free slot at home when a lender known to be free is expected to be faster by more than this share. */
   leaveFor: number
@@ -19,8 +19,8 @@ export interface Rules {
 }
 
 export const rulesNow: Rules = {
-  speedPower: 0,
-  leaveFor: Number.POSITIVE_INFINITY,
+  speedPower: 16,
+  leaveFor: 0.25,
   auctionMs: 0,
   hedge: false,
   shortestMs: 0,
@@ -249,7 +249,9 @@ export class VariantMarket implements Scheduler {
     }
     const running = this.#cluster.run(job, node, {
       metadata: () => back(job.unit.rmetaBytes, () => job.build.metadata(job.unit)),
-      end: () => back(job.unit.outputBytes, () => this.#settle(builder, job, node)),
+      end: () => {
+        back(job.unit.outputBytes, () => this.#cluster.accept(builder.home, () => this.#settle(builder, job, node)))
+      },
     })
     const copies = builder.away.get(job) ?? []
     copies.push({ node, startedAt: time.now(), kill: running.kill })

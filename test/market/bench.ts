@@ -110,9 +110,9 @@ export class BuilderBench extends Bench<BuilderInput, BuilderEffect> {
   readonly builder: Builder
   #seq = 0n
 
-  constructor(slots: number, random: Random = seededRandom(1)) {
+  constructor(slots: number, random: Random = seededRandom(1), speed: () => number = () => 1) {
     super()
-    this.builder = new Builder({ slots, random })
+    this.builder = new Builder({ slots, random, speed })
     this.tell({ kind: 'building', build, active: true })
   }
 

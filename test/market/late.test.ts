@@ -64,6 +64,35 @@ describe('a lender that is alive', () => {
     assert.deepEqual(bench.sent('reserve'), [])
   })
 
+  it('and slowed to a tenth is not asked, however long the queue here is, before it is looked at anew', () => {
+    const bench = busyBuilder()
+    beat(bench, 'ana', bench.away('ana', 1, { expectedMs: 4000 }), [50, 100, 150, 200])
+    for (let unit = 2; unit < 30; unit++) bench.submit(unit, { expectedMs: 3000 })
+    bench.clear()
+    bench.offer('ana')
+    assert.deepEqual(bench.sent('reserve'), [])
+    bench.release()
+    bench.pass(20_000)
+    bench.offer('ana')
+    assert.equal(bench.sent('reserve').length, 1)
+  })
+
+  it('and takes several times as long as it should for its first unit, however short, gets one more before others', () => {
+    const offered = { expectedMs: 50, bytes: 1000 }
+    const second = (tookMs: number): number => {
+      const bench = busyBuilder()
+      const award = bench.away('ana', 1, offered)
+      bench.pass(tookMs)
+      bench.done('ana', award)
+      bench.tell({ kind: 'moved', peer: 'ana', bytes: 1000, ms: 0 })
+      bench.clear()
+      bench.offer('ana')
+      for (const unit of [2, 3, 4]) bench.submit(unit, offered)
+      return bench.sent('reserve').length
+    }
+    assert.deepEqual([second(100), second(450)], [3, 1])
+  })
+
   it('and works keeps its unit, though that takes twice as long as expected', () => {
     const bench = busyBuilder()
     const award = bench.away('ana', 1, { expectedMs: 1500 })

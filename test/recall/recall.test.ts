@@ -233,7 +233,7 @@ test('peers are waited for half as long as a compile would take, within bounds',
   for (const expectedMs of [0, 100, 600, 10_000]) await recall.mesh(planned, place, { ...options, expectedMs })
   assert.deepEqual(
     asked.map(({ budgetMs }) => budgetMs),
-    [50, 50, 300, 1000],
+    [125, 125, 300, 1000],
   )
   assert.deepEqual(new Set(asked.map(({ work }) => work)), new Set([work]), 'and told what is at work here')
 })

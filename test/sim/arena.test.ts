@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import { seededRandom } from '../../src/base/clock.ts'
 import { contest, type Scenario, type SchedulerName, schedulers } from '../../src/sim/arena.ts'
 import { comparePoint } from '../../src/sim/compare.ts'
+import { noCost } from '../../src/sim/cost.ts'
 import { Flows } from '../../src/sim/flows.ts'
 import { graphOf, graphPathMs, graphWorkMs, syntheticRecording, trueRanks } from '../../src/sim/graph.ts'
 import { neverSlower } from '../../src/sim/never-slower.ts'
@@ -36,7 +37,10 @@ function scenario(seed: number, change: Partial<Scenario> = {}): Scenario {
     recordings: small,
     wifiShare: 0,
     speedSigma: 0,
+    speedError: 0.1,
     slots: 0,
+    processors: 0,
+    cost: noCost,
     overheadMs: 20,
   }
   const told = { knowledge: 'nothing', errorSigma: 0.3, mobile: ['lib'], view: 64 } as const
@@ -138,6 +142,58 @@ describe('Processor', () => {
   })
 })
 
+describe('what nodes cost themselves', () => {
+  const chain: [RecordedKind, number[], number, number][] = [
+    ['lib', [], 1000, 1000],
+    ['lib', [0], 1000, 1000],
+  ]
+  const one = { recordings: [recording(chain)], load: 0, builds: 1, nodes: 1, slots: 1, speedError: 0 } as const
+  const makespan = (name: SchedulerName, change: Partial<Scenario>): number =>
+    contest(name, scenario(1, { ...one, ...change })).makespansMs[0] ?? Number.NaN
+
+  it('is charged for each unit here, to what nobody waits for only where it holds up the next', () => {
+    const cost = { cargo: 10, here: 100, builder: 0, lender: 0 }
+    // 10 and 50 before each unit; what is kept of the first one shares the only processor with what comes next.
+    assert.equal(makespan('alone', { cost }), 2020)
+    assert.equal(makespan('all-knowing', { cost }), 2000)
+    assert.equal(makespan('market', { cost }), 2170)
+    // With a processor more it goes on beside the second unit, but is done by the same process that plans that.
+    assert.equal(makespan('market', { cost, processors: 2 }), 2160)
+  })
+
+  it('is charged to both ends of a unit away, and slows down what else runs there', () => {
+    const apart: [RecordedKind, number[], number, number][] = [['lib', [], 1000, 1000], ...Array(7).fill(chain[0])]
+    const wide = { recordings: [recording(apart)], nodes: 2, transfers: false, overheadMs: 0 } as const
+    const free = contest('market', scenario(1, { ...one, ...wide }))
+    const cost = { cargo: 0, here: 0, builder: 40, lender: 60 }
+    const dear = contest('market', scenario(1, { ...one, ...wide, cost }))
+    assert.ok(free.away > 1 && dear.away > 1)
+    assert.equal(free.nodeMs, 0)
+    assert.equal(dear.nodeMs, 100 * dear.away)
+    // Eight units on two processors, which also do that.
+    const [before = 0, after = 0] = [...free.makespansMs, ...dear.makespansMs]
+    assert.ok(after >= before + 50 && after <= before + 100 * dear.away, `${before} ${after}`)
+  })
+
+  it('is no reason to take others for slow where every machine has a share of a processor only', () => {
+    const [few] = recordings.filter(({ package: name }) => name.startsWith('ripgrep'))
+    assert.ok(few)
+    const cost = { cargo: 5, here: 40, builder: 100, lender: 125 }
+    const wide = { recordings: [few], load: 0, builds: 1, nodes: 2, slots: 1, speedError: 0, overheadMs: 0, cost }
+    const [whole = 0] = contest('market', scenario(1, wide)).makespansMs
+    const quarter = contest('market', scenario(1, { ...wide, quota: 0.25 }))
+    assert.ok((quarter.makespansMs[0] ?? 0) <= 1.2 * 4 * whole, `${quarter.makespansMs[0]} of ${4 * whole}`)
+    assert.ok(quarter.away >= 10, `${quarter.away} away`)
+  })
+
+  it('is less on a faster machine', () => {
+    const cost = { cargo: 0, here: 100, builder: 0, lender: 0 }
+    const at = (speedSigma: number): number => contest('market', scenario(1, { ...one, speedSigma, cost })).nodeMs
+    assert.equal(at(0), 200)
+    assert.notEqual(at(0.3), 200)
+  })
+})
+
 describe('schedulers on the same world', () => {
   it('end every build, deliver nothing twice, and repeat themselves exactly', () => {
     for (const name of schedulers) {
@@ -192,8 +248,11 @@ describe('schedulers on the same world', () => {
     for (const how of ['crash', 'sleep', 'goodbye'] as const) {
       const some = report.recoveries.filter((one) => one.how === how)
       assert.ok(some.length > 0, how)
-      // A GOODBYE needs no silence to be noticed.
-      for (const { ms } of some) assert.ok(ms <= (how === 'goodbye' ? 100 : 2500), `${ms} ms after ${how}`)
+      // A GOODBYE needs no silence to be noticed; where no slot is free one has to be waited for.
+      const most = how === 'goodbye' ? 500 : 2500
+      for (const { ms } of some) assert.ok(ms <= most, `${ms} ms after ${how}`)
+      const soon = some.filter(({ ms }) => ms <= 100).length
+      if (how === 'goodbye') assert.ok(soon >= 0.8 * some.length, `${soon} of ${some.length} soon after a GOODBYE`)
     }
   })
 

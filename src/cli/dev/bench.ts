@@ -4,7 +4,8 @@ import { run } from './tools.ts'
 // what compressing them gains, `who-has` what it costs to know who has what, `join` how long three machines take from nothing to a
 // build across them, `kick` how fast somebody is shut out, `reconnect` how fast members meet again, `lend` what guests cost their host,
 // `audits` whether anybody is accused who is honest, `kinds` what of a build others can take over, `mesh` how much faster more
-// machines are, `cost` what a node costs a build in processor time; none of these, building from nothing.
+// machines are, `cost` what a node costs a build in processor time, `faults` what the loss of a lender costs a build, `builders` how
+// several builders share their machines; none of these, building from nothing.
 const sections: readonly string[] = [
   'loop',
   'store',
@@ -19,6 +20,8 @@ const sections: readonly string[] = [
   'kinds',
   'mesh',
   'cost',
+  'faults',
+  'builders',
 ]
 const [first = '', ...rest] = process.argv.slice(2)
 if (sections.includes(first)) process.exitCode = await run(process.execPath, [`test/bench/${first}.ts`, ...rest])

@@ -1,0 +1,119 @@
+import { cp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { lastReport } from '../support/cluster.ts'
+import { Machines, type Usage } from './machines.ts'
+
+/** What is built, on machines of which kind. */
+export interface Setting {
+  example: string
+  /** Of one processor, of each machine. */
+  share: number
+  /** How often another workspace is built before, by all the machines together and with all there is of the processor. */
+  warm: number
+  /** Speed of each machine's link, and after how long at most one that has used up its share may go on. */
+  network: { mbit?: number | undefined; periodMs: number }
+}
+
+/** One build, and what it took: processor milliseconds of everything, wherever a machine's share has put them. */
+export interface Measured {
+  ms: number
+  units: number
+  away: number
+  bytes: number
+  /** Of the nodes' own processes: of the one that builds, and of all others. */
+  builderMs: number
+  lendersMs: number
+  /** Of all else: cargo, shims, sandboxes, and the compiles themselves. */
+  restMs: number
+}
+
+const exampleDir = (name: string): string => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url))
+
+async function checkout(dir: string, example: string, as: string): Promise<string> {
+  const to = join(dir, as)
+  await cp(exampleDir(example), to, { recursive: true, filter: (path) => !/\/target(\/|$)/.test(path) })
+  return to
+}
+
+/** The nodes build something else together, as nodes do that have been up for days; then nothing of it is left. */
+async function warmUp(machines: Machines, { example, warm }: Setting): Promise<void> {
+  await machines.setShares(Number.POSITIVE_INFINITY)
+  const dir = await checkout(machines.dir, 'offline', 'warm')
+  // What is measured must not have been built: for the same workspace, another profile.
+  const args = example === 'offline' ? ['build', '--offline', '--release'] : ['build', '--offline']
+  for (let round = 0; round < warm; round++) {
+    await machines.cargo(0, dir, args, 'node')
+    await lastReportOf(machines)
+    await machines.forgetAll()
+    await rm(join(dir, 'target'), { recursive: true })
+  }
+}
+
+async function lastReportOf(machines: Machines): ReturnType<typeof lastReport> {
+  const [first] = machines.all
+  if (first === undefined) throw new RangeError('no machine')
+  return await lastReport(first.node)
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+
+/**
+ * One build on the first of `count` machines, all with empty stores.
+ * @returns why it cannot be measured here, instead
+ * @throws when something of it was kept anywhere
+ */
+export async function meshBuild(count: number, setting: Setting): Promise<Measured | string> {
+  const machines = await Machines.open(count, setting.share, setting.network.mbit)
+  if (typeof machines === 'string') return machines
+  try {
+    if (setting.warm > 0) await warmUp(machines, setting)
+    await machines.setShares(setting.share, setting.network.periodMs)
+    const dir = await checkout(machines.dir, setting.example, 'checkout')
+    const before = await machines.usage()
+    const from = performance.now()
+    await machines.cargo(0, dir, ['build', '--offline'], 'node')
+    const ms = performance.now() - from
+    const after = await machines.usage()
+    const { units, bytesIn, traffic } = await lastReportOf(machines)
+    const recalled = units.filter(({ outcome }) => outcome.startsWith('recalled'))
+    if (recalled.length > 0) throw new Error(`${recalled.map(({ crate }) => crate).join(', ')}: kept from before`)
+    const used = after.map(({ allMs, nodeMs }, at): Usage => {
+      const then = before[at]
+      return { allMs: allMs - (then?.allMs ?? 0), nodeMs: nodeMs - (then?.nodeMs ?? 0) }
+    })
+    const [builder, ...lenders] = used.map(({ nodeMs }) => nodeMs)
+    return {
+      ms,
+      units: units.length,
+      away: units.filter(({ outcome }) => outcome === 'compiled-mesh').length,
+      bytes: bytesIn + traffic.servedBytes,
+      builderMs: builder ?? 0,
+      lendersMs: sum(lenders),
+      restMs: sum(used.map(({ allMs, nodeMs }) => allMs - nodeMs)),
+    }
+  } finally {
+    await machines.close()
+  }
+}
+
+export type Plain = Pick<Measured, 'ms' | 'restMs'>
+
+/** The same without a node on one such machine. */
+export async function plainBuild({ example, share, network }: Setting): Promise<Plain | string> {
+  const machines = await Machines.open(1, share, network.mbit)
+  if (typeof machines === 'string') return machines
+  try {
+    await machines.all[0]?.node.stop()
+    await machines.setShares(share, network.periodMs)
+    const dir = await checkout(machines.dir, example, 'plain')
+    const [before] = await machines.usage()
+    const from = performance.now()
+    await machines.cargo(0, dir, ['build', '--offline'], 'plain')
+    const ms = performance.now() - from
+    const [after] = await machines.usage()
+    return { ms, restMs: (after?.allMs ?? 0) - (before?.allMs ?? 0) }
+  } finally {
+    await machines.close()
+  }
+}
