@@ -146,6 +146,8 @@ class Pair {
     await writeFiles(dir, files)
     const ran = await this.ada.cargo(dir, `+${name}`, 'build', '--offline', '-p', 'makes')
     assert.equal(ran.code, 0, ran.stderr)
+    // Ben is told of no other toolchain by what keeps her busy.
+    await writeFiles(`${dir}-busy`, { 'rust-toolchain': `${name}\n` })
     const units = await whileBusy(this.ada, `${dir}-busy`, 2, () => this.build(dir, name))
     const expected = await this.#plainArtifacts(name, files)
     const actual = await artifacts(join(dir, 'target'))
