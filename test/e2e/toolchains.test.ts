@@ -108,8 +108,8 @@ class Pair {
     return new Pair(await Cluster.start(['ada', 'ben'], () => '', env))
   }
 
-  async build(dir: string, name: string, ...options: string[]): Promise<UnitRow[]> {
-    const ran = await this.ada.cargo(dir, `+${name}`, 'build', '--offline', ...options)
+  async build(dir: string, name: string): Promise<UnitRow[]> {
+    const ran = await this.ada.cargo(dir, `+${name}`, 'build', '--offline')
     assert.equal(ran.code, 0, ran.stderr)
     return (await lastReport(this.ada)).units
   }
@@ -144,7 +144,10 @@ class Pair {
     const files = workspace(`${++this.made}`)
     const dir = join(this.cluster.dir, `ws-${name}-${this.made}`)
     await writeFiles(dir, files)
-    await this.build(dir, name, '-p', 'makes')
+    const ran = await this.ada.cargo(dir, `+${name}`, 'build', '--offline', '-p', 'makes')
+    assert.equal(ran.code, 0, ran.stderr)
+    // Ben is told of no other toolchain by what keeps her busy.
+    await writeFiles(`${dir}-busy`, { 'rust-toolchain': `${name}\n` })
     const units = await whileBusy(this.ada, `${dir}-busy`, 2, () => this.build(dir, name))
     const expected = await this.#plainArtifacts(name, files)
     const actual = await artifacts(join(dir, 'target'))
