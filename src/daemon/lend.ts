@@ -23,6 +23,7 @@ import {
   type Result,
   type RootName,
 } from '../plan/action.ts'
+import { packSize } from '../plan/pack.ts'
 import { rootToken } from '../plan/roots.ts'
 import { isBound } from '../recall/evidence.ts'
 import { declaredReadSet, type Unshareable } from '../recall/read-set.ts'
@@ -251,19 +252,43 @@ export async function gather(
   needs: Pick<LendNeeds, 'bytes' | 'ensure'>,
 ): Promise<Laid> {
   const inputs = decodeInputs(await needs.bytes(cid, { from, maxBytes: limits.inputs, signal }))
-  const files: { cid: CID; size: number }[] = [...inputs.files]
+  const files: Wanted[] = [...inputs.files]
   const trees: LentTree[] = []
-  for (const { root, path, tree } of inputs.trees) {
-    const { files: held } = decodeTree(await needs.bytes(tree, { from, maxBytes: limits.tree, signal }))
-    trees.push({ dir: placeIn(root, path), files: held })
-    files.push(...held)
+  const packs: typeof files = []
+  for (const { root, path, tree, pack } of inputs.trees) {
+    const held = decodeTree(await needs.bytes(tree, { from, maxBytes: limits.tree, signal }))
+    trees.push({ dir: placeIn(root, path), files: held.files })
+    if (pack !== undefined && pack.size === packSize(held)) packs.push({ ...pack, files: held.files })
+    else files.push(...held.files)
   }
-  const waiting = files[Symbol.iterator]()
-  const fetchers = Array.from({ length: Math.min(maxFetches, files.length) }, async () => {
-    for (const file of waiting) await needs.ensure(file.cid, file.size, from, signal)
+  const get = async ({ cid, size }: Wanted): Promise<void> => {
+    await needs.ensure(cid, size, from, signal)
+  }
+  const waiting = [...packs, ...files][Symbol.iterator]()
+  const fetchers = Array.from({ length: Math.min(maxFetches, packs.length + files.length) }, async () => {
+    for (const wanted of waiting) {
+      await getAny(wanted, get)
+    }
   })
   await Promise.all(fetchers)
   return { inputs, trees }
+}
+
+interface Wanted {
+  cid: CID
+  size: number
+  /** Of a pack: what it holds. */
+  files?: readonly Wanted[]
+}
+
+/** Where nobody has a pack any more, its files. */
+async function getAny(wanted: Wanted, get: (block: Wanted) => Promise<void>): Promise<void> {
+  try {
+    await get(wanted)
+  } catch (error) {
+    if (wanted.files === undefined || codeOf(error) !== 'ERR_BLOCK_MISSING') throw error
+    for (const file of wanted.files) await get(file)
+  }
 }
 
 const placeIn = (root: RootName, path: string): string => (path === '' ? rootToken(root) : `${rootToken(root)}/${path}`)

@@ -38,6 +38,7 @@ import type { Lender } from './lender.ts'
 import { bootId, type Machine } from './machine.ts'
 import { declaredReads, readsOfCompile } from './observed.ts'
 import type { ObserverHere } from './observer-here.ts'
+import { Packs } from './packs.ts'
 import type { PrivateUnits } from './private-units.ts'
 import { KnownReach } from './reach.ts'
 import { SessionToolchains } from './session-toolchains.ts'
@@ -121,7 +122,7 @@ export async function openUnits(
     { digests, trees, toolchains, bubblewrap: () => findBubblewrap(env) },
     { scratchDir: join(paths.cache, 'again') },
   )
-  const works = new Works(trees, new ThinArchives(blocks, digests), staysHere)
+  const works = new Works(trees, { thin: new ThinArchives(blocks, digests), packs: new Packs(blocks) }, staysHere)
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** For lenders that have no Rust, and so have not built one. */
   const lentObserver = async (): Promise<Task['observer']> => {

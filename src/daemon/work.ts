@@ -12,6 +12,7 @@ import type { StatDigests } from '../plan/stat-digests.ts'
 import type { Trees } from '../plan/trees.ts'
 import { digestOf, hexOf } from '../wire/cid.ts'
 import type { Lent, Work } from './compile-needs.ts'
+import type { Packs } from './packs.ts'
 import type { StaysHere } from './stays-here.ts'
 import type { ThinArchives } from './thin-archives.ts'
 import { stayingTask, taskAlone, taskOf } from './units.ts'
@@ -20,12 +21,18 @@ import { stayingTask, taskAlone, taskOf } from './units.ts'
 export class Works {
   readonly #trees: Trees
   readonly #thin: Pick<ThinArchives, 'of'>
+  readonly #packs: Pick<Packs, 'of'>
   readonly #staysHere: Pick<StaysHere, 'reason'>
   readonly #lent = new WeakMap<PlannedAction, Lent>()
 
-  constructor(trees: Trees, thin: Pick<ThinArchives, 'of'>, staysHere: Pick<StaysHere, 'reason'>) {
+  constructor(
+    trees: Trees,
+    made: { thin: Pick<ThinArchives, 'of'>; packs: Pick<Packs, 'of'> },
+    staysHere: Pick<StaysHere, 'reason'>,
+  ) {
     this.#trees = trees
-    this.#thin = thin
+    this.#thin = made.thin
+    this.#packs = made.packs
     this.#staysHere = staysHere
   }
 
@@ -76,7 +83,7 @@ export class Works {
       const codegen = await codegenOf(whole, linked, async (each) => (isWhole ? each : await this.#thin.of(each)))
       planned = codegen === undefined ? { ...whole, notAway: 'dependency-unknown' } : await this.#placed(codegen)
     }
-    return { planned, inputs: await lentInputs(planned, this.#trees) }
+    return { planned, inputs: await lentInputs(planned, this.#trees, (tree) => this.#packs.of(tree)) }
   }
 
   /** A test with the path of a program in it is made for this place, where it is known to be one: nobody could use it elsewhere. */

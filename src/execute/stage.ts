@@ -1,11 +1,12 @@
 import { dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { type Action, decodeTree, type Inputs, type RootName, type Tree } from '../plan/action.ts'
+import { type Action, decodeTree, type Inputs, type RootName } from '../plan/action.ts'
 import type { Blocks } from './blocks.ts'
 import { makeReadable } from './guest-users.ts'
 import { type InputCache, write } from './input-cache.ts'
 import type { CachedTree, TreeCache } from './tree-cache.ts'
+import { type TreeFiles, writeTree } from './tree-files.ts'
 
 export interface StageOptions {
   action: Action
@@ -30,11 +31,10 @@ export interface Staged {
   release(): void
 }
 
-interface StagedTree {
+interface StagedTree extends TreeFiles {
   root: RootName
   path: string
   cid: CID
-  files: Tree['files']
 }
 
 interface StagedFile {
@@ -75,19 +75,20 @@ export async function stageInputs(options: StageOptions): Promise<Staged> {
   }
   const { trees: cache, action } = options
   const mounted = cache === undefined ? [] : standingAlone(trees, options).slice(0, maxMounts)
-  const laid = [...options.inputs.files, ...trees.filter((tree) => !mounted.includes(tree)).flatMap(filesOf)]
+  const laidTrees = trees.filter((tree) => !mounted.includes(tree))
+  const laid = [...options.inputs.files, ...laidTrees.flatMap(filesOf)]
   const taken: CachedTree[] = []
   const release = (): void => {
     for (const tree of taken.splice(0)) tree.release()
   }
   try {
     const mounts: Staged['mounts'] = []
-    for (const { root, path, cid, files: held } of mounted) {
+    for (const tree of mounted) {
       options.signal.throwIfAborted()
-      const tree = await cache?.take(cid, held)
-      if (tree === undefined) continue
-      taken.push(tree)
-      mounts.push({ root, path, from: tree.path })
+      const held = await cache?.take(tree.cid, tree)
+      if (held === undefined) continue
+      taken.push(held)
+      mounts.push({ root: tree.root, path: tree.path, from: held.path })
     }
     // Bubblewrap makes the directories above what is mounted where nothing else lies in them.
     const holding = new Set<string>([...laid.map(({ root }) => root), rootOf(action.cwd)?.[0] ?? ''])
@@ -96,11 +97,16 @@ export async function stageInputs(options: StageOptions): Promise<Staged> {
     )
     makeDirectories(options, roots, [
       ...laid.map(({ root, path }) => join(root, dirname(path))),
-      ...mounts.map(placeOf),
+      ...mounts.map(rootedAt),
     ])
-    for (let from = 0; from < laid.length; from += atOnce) {
+    const { files: single } = options.inputs
+    for (let from = 0; from < single.length; from += atOnce) {
       options.signal.throwIfAborted()
-      await Promise.all(laid.slice(from, from + atOnce).map((file) => placeFile(options, file)))
+      await Promise.all(single.slice(from, from + atOnce).map((file) => placeFile(options, file)))
+    }
+    for (const tree of laidTrees) {
+      const placeOf = (path: string): string => join(options.dir, rootedAt(tree), path)
+      await writeTree(options.blocks, tree, { placeOf, signal: options.signal })
     }
     return { roots, mounts, release }
   } catch (error) {
@@ -115,13 +121,13 @@ export async function stageInputs(options: StageOptions): Promise<Staged> {
 async function listTrees({ inputs, blocks, maxFiles }: StageOptions): Promise<StagedTree[]> {
   const trees: StagedTree[] = []
   let count = inputs.files.length
-  for (const { root, path, tree: cid } of inputs.trees) {
+  for (const { root, path, tree: cid, pack } of inputs.trees) {
     const bytes = await blocks.get(cid)
     if (bytes === undefined) throw new ShoalError('ERR_INPUT_MISSING', `tree ${cid.toString()} is not here`)
     const { files } = decodeTree(bytes)
     count += files.length
     if (count > maxFiles) throw new ShoalError('ERR_LIMIT', 'too many inputs')
-    trees.push({ root, path, cid, files })
+    trees.push({ root, path, cid, files, pack: pack?.cid })
   }
   return trees
 }
@@ -130,16 +136,16 @@ const filesOf = ({ root, path, files }: StagedTree): StagedFile[] =>
   files.map((file) => ({ ...file, root, path: path === '' ? file.path : `${path}/${file.path}` }))
 
 /** Within the directory of all roots. */
-const placeOf = ({ root, path }: { root: RootName; path: string }): string => (path === '' ? root : `${root}/${path}`)
+const rootedAt = ({ root, path }: { root: RootName; path: string }): string => (path === '' ? root : `${root}/${path}`)
 
 /** Those that no other input lies in, nor the working directory: nothing can be put into what is mounted. */
 function standingAlone(trees: readonly StagedTree[], { inputs, action }: StageOptions): StagedTree[] {
   const [root, inside] = rootOf(action.cwd) ?? []
-  const places = [...trees, ...inputs.files].map((input) => `${placeOf(input)}/`)
-  const cwd = root === undefined ? '' : `${placeOf({ root, path: inside ?? '' })}/`
+  const places = [...trees, ...inputs.files].map((input) => `${rootedAt(input)}/`)
+  const cwd = root === undefined ? '' : `${rootedAt({ root, path: inside ?? '' })}/`
   const isIn = (inner: string, outer: string): boolean => inner.startsWith(outer)
   return trees.filter((tree, at) => {
-    const own = `${placeOf(tree)}/`
+    const own = `${rootedAt(tree)}/`
     if (tree.files.length === 0 || (cwd !== own && isIn(cwd, own))) return false
     return places.every((other, index) => index === at || !(isIn(other, own) || isIn(own, other)))
   })

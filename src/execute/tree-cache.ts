@@ -3,15 +3,13 @@ import { lstatSync } from 'node:fs'
 import { mkdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
-import type { Tree } from '../plan/action.ts'
 import { hexOf } from '../wire/cid.ts'
 import type { Blocks } from './blocks.ts'
-import { letRead, makeReadable } from './guest-users.ts'
-import { write } from './input-cache.ts'
+import { makeReadable } from './guest-users.ts'
 import { removeTree } from './remove-tree.ts'
+import { type TreeFiles, writeTree } from './tree-files.ts'
 
 const defaultMaxBytes = 1024 ** 3
-const atOnce = 16
 /** What a directory entry costs at least, so that a great many empty files are not free. */
 const leastBytes = 4096
 
@@ -63,7 +61,7 @@ export class TreeCache {
    * A directory with these files and nothing else, until it is released.
    * @throws ShoalError ERR_INPUT_MISSING when a block is not here or has another size; the file system's error
    */
-  async take(tree: CID, files: Tree['files']): Promise<CachedTree> {
+  async take(tree: CID, files: TreeFiles): Promise<CachedTree> {
     const hex = hexOf(tree)
     const known = this.#kept.get(hex)
     const kept = known !== undefined && isUntouched(known) ? known : this.#begin(hex, files)
@@ -89,29 +87,26 @@ export class TreeCache {
     while (this.#removals.size > 0) await Promise.all(this.#removals)
   }
 
-  #begin(hex: string, files: Tree['files']): Kept {
+  #begin(hex: string, tree: TreeFiles): Kept {
     const old = this.#kept.get(hex)
     if (old !== undefined) this.#forget(hex, old)
     const path = join(this.#dir, `${hex}-${randomUUID()}`)
-    const bytes = files.reduce((sum, { size }) => sum + Math.max(size, leastBytes), 0)
+    const bytes = tree.files.reduce((sum, { size }) => sum + Math.max(size, leastBytes), 0)
     const kept: Kept = { ready: Promise.resolve(), path, bytes, users: 0, looks: [] }
-    kept.ready = this.#fill(kept, files)
+    kept.ready = this.#fill(kept, tree)
     kept.ready.catch(() => this.#forget(hex, kept))
     this.#kept.set(hex, kept)
     this.#bytes += bytes
     return kept
   }
 
-  async #fill(kept: Kept, files: Tree['files']): Promise<void> {
+  async #fill(kept: Kept, tree: TreeFiles): Promise<void> {
+    const { files } = tree
     const temporary = `${kept.path}.new`
     try {
       const directories = new Set(['.', ...files.flatMap(({ path }) => above(path))])
       for (const directory of directories) makeReadable(join(temporary, directory))
-      for (let from = 0; from < files.length; from += atOnce) {
-        const some = files.slice(from, from + atOnce)
-        await Promise.all(some.map(({ path, cid, size }) => write(this.#blocks, cid, size, join(temporary, path))))
-      }
-      for (const { path } of files) letRead(join(temporary, path))
+      await writeTree(this.#blocks, tree, { placeOf: (path) => join(temporary, path) })
       await rename(temporary, kept.path)
       kept.looks = [...directories, ...files.map(({ path }) => path)].map((path) => {
         const place = join(kept.path, path)

@@ -75,7 +75,17 @@ export type Tree = z.output<typeof treeSchema>
 const inputsSchema = z.strictObject({
   v: z.literal(1),
   /** Trees to lay out at `path` ('' for the root itself) under a root; the first is the unit's own package. */
-  trees: z.array(z.strictObject({ root, path: z.union([z.literal(''), relativePath]), tree: cidSchema })).max(1024),
+  trees: z
+    .array(
+      z.strictObject({
+        root,
+        path: z.union([z.literal(''), relativePath]),
+        tree: cidSchema,
+        /** A block with the content of all files of the tree, one after the other: one thing to fetch instead of many. */
+        pack: z.strictObject({ cid: cidSchema, size }).optional(),
+      }),
+    )
+    .max(1024),
   files: z.array(z.strictObject({ root, path: relativePath, cid: cidSchema, size })).max(16384),
 })
 /** Everything that a compile away may read besides its toolchain. */

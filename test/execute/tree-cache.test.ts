@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
+import type { CID } from 'multiformats/cid'
 import { silentLogger } from '../../src/base/log.ts'
 import { InputCache } from '../../src/execute/input-cache.ts'
 import { stageInputs } from '../../src/execute/stage.ts'
@@ -152,4 +153,36 @@ test('of a tree with something missing, nothing stays', async () => {
   await trees.idle()
   await blocks.put(Buffer.from('nowhere'))
   assert.equal((await stage(inputs)).mounts.length, 1)
+})
+
+test('a tree is taken from its pack, and each of its files is looked at', async () => {
+  const contents = { 'a.rs': 'a', 'b/c.rs': 'cc', 'd.rs': '', 'e.rs': 'eee' }
+  const listed = Object.entries(contents).map(([path, content]) => ({
+    ...{ path, cid: cidOf(Buffer.from(`packed ${content}`)), size: 7 + content.length },
+  }))
+  const bytes = Buffer.from(
+    Object.values(contents)
+      .map((content) => `packed ${content}`)
+      .join(''),
+  )
+  const source = await blocks.put(encodeTree({ v: 1, files: listed }).bytes, dagCborCodec)
+  const at = (pack: { cid: CID; size: number }, path = 'c'): Partial<Inputs> => ({
+    trees: [{ root: 'registry', path, tree: source, pack }],
+  })
+  const wrong = Buffer.from(bytes)
+  wrong[bytes.length - 1] = 0
+  const refused = { code: 'ERR_INPUT_MISSING' }
+  await assert.rejects(stage(at({ cid: await blocks.put(wrong), size: wrong.length })), refused)
+  await assert.rejects(stage(at({ cid: cidOf(bytes), size: bytes.length })), refused)
+  const short = bytes.subarray(1)
+  await assert.rejects(stage(at({ cid: await blocks.put(short), size: short.length })), refused)
+
+  const pack = { cid: await blocks.put(bytes), size: bytes.length }
+  const { mounts } = await stage(at(pack))
+  assert.equal(readFileSync(join(mounts[0]?.from ?? '', 'b/c.rs'), 'utf8'), 'packed cc')
+  assert.equal(statSync(join(mounts[0]?.from ?? '', 'd.rs')).mode & 0o777, 0o444)
+  // Where nothing can be mounted, it is laid out from the pack as well.
+  const within = await stage(at(pack, ''), { cwd: '\0registry\0/b' })
+  assert.deepEqual(within.mounts, [])
+  assert.equal(readFileSync(join(dir, 'registry/b/c.rs'), 'utf8'), 'packed cc')
 })

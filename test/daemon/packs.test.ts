@@ -1,0 +1,93 @@
+import { temporaryDirectory } from '../mesh/fixture.ts'
+import assert from 'node:assert/strict'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { CID } from 'multiformats/cid'
+import { ShoalError } from '../../src/base/errors.ts'
+import { gather } from '../../src/daemon/lend.ts'
+import { Packs } from '../../src/daemon/packs.ts'
+import { encodeInputs } from '../../src/plan/action.ts'
+import { unpack } from '../../src/plan/pack.ts'
+import { StatDigests } from '../../src/plan/stat-digests.ts'
+import { Trees } from '../../src/plan/trees.ts'
+import { cidOf, hexOf } from '../../src/wire/cid.ts'
+
+class Memory {
+  readonly held = new Map<string, Uint8Array>()
+  puts = 0
+
+  async put(bytes: Uint8Array): Promise<CID> {
+    this.puts += 1
+    const cid = cidOf(bytes)
+    this.held.set(hexOf(cid), bytes)
+    return cid
+  }
+
+  async has(cid: CID): Promise<boolean> {
+    return this.held.has(hexOf(cid))
+  }
+}
+
+const contents = { 'Cargo.toml': '[package]', 'src/lib.rs': 'pub fn a() {}', 'src/z.rs': '' }
+
+async function write(dir: string, files: Record<string, string>): Promise<void> {
+  await mkdir(join(dir, 'src'), { recursive: true })
+  for (const [path, content] of Object.entries(files)) await writeFile(join(dir, path), content)
+}
+
+test('a package is packed once, again when its block is gone, and not when it has changed meanwhile', async (t) => {
+  const dir = await temporaryDirectory(t)
+  await write(dir, contents)
+  const trees = new Trees(new StatDigests())
+  const tree = await trees.tree(dir, true)
+  const blocks = new Memory()
+  const packs = new Packs(blocks)
+  const [pack, again] = await Promise.all([packs.of(tree), packs.of(tree)])
+  assert.deepEqual(pack, again)
+  assert.equal(blocks.puts, 1)
+  const bytes = blocks.held.get(hexOf(pack?.cid ?? assert.fail())) ?? assert.fail()
+  assert.deepEqual(unpack(tree.tree, bytes)?.map(String), Object.values(contents))
+  assert.equal(unpack(tree.tree, bytes.subarray(1)), undefined)
+
+  blocks.held.clear()
+  assert.deepEqual(await packs.of(tree), pack)
+  assert.equal(blocks.puts, 2)
+
+  blocks.held.clear()
+  await write(dir, { 'src/lib.rs': 'longer than before' })
+  assert.equal(await packs.of(tree), undefined)
+  await rm(join(dir, 'src/lib.rs'))
+  assert.equal(await packs.of(tree), undefined)
+  await write(dir, contents)
+  assert.deepEqual(await packs.of(await trees.tree(dir, true)), pack)
+})
+
+test('a lender asks for a pack, and for its files when nobody has it', async (t) => {
+  const dir = await temporaryDirectory(t)
+  await write(dir, contents)
+  const tree = await new Trees(new StatDigests()).tree(dir, true)
+  const pack = (await new Packs(new Memory()).of(tree)) ?? assert.fail()
+  const asked = async (size: number, code: 'ERR_BLOCK_MISSING' | 'ERR_PEER_LOST' | undefined): Promise<string[]> => {
+    const inputs = encodeInputs({
+      v: 1,
+      trees: [{ root: 'registry', path: 'p', tree: tree.cid, pack: { cid: pack.cid, size } }],
+      files: [],
+    })
+    const wanted: string[] = []
+    await gather(inputs.cid, ['ana'], new AbortController().signal, {
+      bytes: async (cid) => (cid.equals(inputs.cid) ? inputs.bytes : tree.bytes),
+      ensure: async (cid) => {
+        wanted.push(hexOf(cid))
+        if (code !== undefined && cid.equals(pack.cid)) throw new ShoalError(code, 'gone')
+        return 0
+      },
+    })
+    return wanted
+  }
+  const files = tree.tree.files.map(({ cid }) => hexOf(cid))
+  assert.deepEqual(await asked(pack.size, undefined), [hexOf(pack.cid)])
+  assert.deepEqual(await asked(pack.size, 'ERR_BLOCK_MISSING'), [hexOf(pack.cid), ...files])
+  assert.deepEqual(await asked(pack.size + 1, undefined), files)
+  await assert.rejects(asked(pack.size, 'ERR_PEER_LOST'), { code: 'ERR_PEER_LOST' })
+})
