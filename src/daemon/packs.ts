@@ -35,8 +35,13 @@ export class Packs {
   async of(tree: DigestedTree): Promise<Pack | undefined> {
     if (packSize(tree.lendableTree) === undefined) return undefined
     const key = hexOf(tree.lendable.cid)
-    const known = await this.#made.get(key)
-    if (known !== undefined && (await this.#blocks.has(known.cid))) return known
+    const known = this.#made.get(key)
+    if (known !== undefined) {
+      const pack = await known
+      if (pack !== undefined && (await this.#blocks.has(pack.cid))) return pack
+      // Somebody else may have begun anew meanwhile.
+      if (this.#made.get(key) !== known) return await this.of(tree)
+    }
     const [oldest] = this.#made.keys()
     if (oldest !== undefined && this.#made.size >= maxRemembered) this.#made.delete(oldest)
     const making = this.#make(tree)
