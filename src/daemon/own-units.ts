@@ -41,6 +41,7 @@ import type { ObserverHere } from './observer-here.ts'
 import { Packs } from './packs.ts'
 import type { PrivateUnits } from './private-units.ts'
 import { KnownReach } from './reach.ts'
+import { RecentTrees } from './recent-trees.ts'
 import { SessionToolchains } from './session-toolchains.ts'
 import type { Sharing } from './sharing.ts'
 import { StaysHere } from './stays-here.ts'
@@ -122,7 +123,11 @@ export async function openUnits(
     { digests, trees, toolchains, bubblewrap: () => findBubblewrap(env) },
     { scratchDir: join(paths.cache, 'again') },
   )
-  const works = new Works(trees, { thin: new ThinArchives(blocks, digests), packs: new Packs(blocks) }, staysHere)
+  const works = new Works(
+    trees,
+    { thin: new ThinArchives(blocks, digests), packs: new Packs(blocks), trees: new RecentTrees(trees, clock) },
+    staysHere,
+  )
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
   /** For lenders that have no Rust, and so have not built one. */
   const lentObserver = async (): Promise<Task['observer']> => {

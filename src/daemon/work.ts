@@ -22,17 +22,19 @@ export class Works {
   readonly #trees: Trees
   readonly #thin: Pick<ThinArchives, 'of'>
   readonly #packs: Pick<Packs, 'of'>
+  readonly #lentTrees: Pick<Trees, 'tree'>
   readonly #staysHere: Pick<StaysHere, 'reason'>
   readonly #lent = new WeakMap<PlannedAction, Lent>()
 
   constructor(
     trees: Trees,
-    made: { thin: Pick<ThinArchives, 'of'>; packs: Pick<Packs, 'of'> },
+    made: { thin: Pick<ThinArchives, 'of'>; packs: Pick<Packs, 'of'>; trees: Pick<Trees, 'tree'> },
     staysHere: Pick<StaysHere, 'reason'>,
   ) {
     this.#trees = trees
     this.#thin = made.thin
     this.#packs = made.packs
+    this.#lentTrees = made.trees
     this.#staysHere = staysHere
   }
 
@@ -83,7 +85,7 @@ export class Works {
       const codegen = await codegenOf(whole, linked, async (each) => (isWhole ? each : await this.#thin.of(each)))
       planned = codegen === undefined ? { ...whole, notAway: 'dependency-unknown' } : await this.#placed(codegen)
     }
-    return { planned, inputs: await lentInputs(planned, this.#trees, (tree) => this.#packs.of(tree)) }
+    return { planned, inputs: await lentInputs(planned, this.#lentTrees, (tree) => this.#packs.of(tree)) }
   }
 
   /** A test with the path of a program in it is made for this place, where it is known to be one: nobody could use it elsewhere. */

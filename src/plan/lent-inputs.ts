@@ -21,7 +21,11 @@ export interface LentInputs {
  * Walks the packages that a compile away may read. Only a unit that was not recalled needs this.
  * @throws ShoalError ERR_LIMIT when they hold too much to be named, and the file system's errors
  */
-export async function lentInputs(planned: PlannedAction, trees: Trees, packOf: PackOf): Promise<LentInputs> {
+export async function lentInputs(
+  planned: PlannedAction,
+  trees: Pick<Trees, 'tree'>,
+  packOf: PackOf,
+): Promise<LentInputs> {
   const sources = new Map<string, UnitSource>()
   for (const source of [planned.source, ...planned.upstream]) sources.set(`${source.root}/${source.path}`, source)
   const walked: { source: UnitSource; tree: DigestedTree }[] = []

@@ -1,4 +1,3 @@
-import { temporaryDirectory } from '../mesh/fixture.ts'
 import assert from 'node:assert/strict'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,6 +11,7 @@ import { unpack } from '../../src/plan/pack.ts'
 import { StatDigests } from '../../src/plan/stat-digests.ts'
 import { Trees } from '../../src/plan/trees.ts'
 import { cidOf, hexOf } from '../../src/wire/cid.ts'
+import { temporaryDirectory } from '../mesh/fixture.ts'
 
 class Memory {
   readonly held = new Map<string, Uint8Array>()

@@ -11,6 +11,11 @@ import { Trees } from '../../src/plan/trees.ts'
 import { temporaryDirectory } from '../mesh/fixture.ts'
 import { content, planned } from '../recall/support.ts'
 
+function worksWith(made: Pick<ConstructorParameters<typeof Works>[1], 'thin' | 'packs'>, staysHere: StaysHere): Works {
+  const trees = new Trees(new StatDigests())
+  return new Works(trees, { ...made, trees }, staysHere)
+}
+
 const nothing = { of: async () => undefined }
 const never = { of: async () => assert.fail('made ready for others') }
 
@@ -35,7 +40,7 @@ test('no library that a private unit is linked with is made ready for others', a
       return { cid: content('thin'), size: 1, path }
     },
   }
-  const works = new Works(new Trees(new StatDigests()), { thin, packs: nothing }, new StaysHere())
+  const works = worksWith({ thin, packs: nothing }, new StaysHere())
   const build = new Uint8Array(16)
   const work = await works.of(linked, build, true)
   assert.deepEqual([thinned, work.lent], [[], linked])
@@ -46,7 +51,7 @@ test('no library that a private unit is linked with is made ready for others', a
 test('of a unit that nobody else can compile now only what is known anyway is looked at', async (t) => {
   const dir = await temporaryDirectory(t)
   const unit: PlannedAction = { ...planned, source: { root: 'registry', path: 'a', dir: join(dir, 'a') } }
-  const works = new Works(new Trees(new StatDigests()), { thin: never, packs: never }, new StaysHere())
+  const works = worksWith({ thin: never, packs: never }, new StaysHere())
   const build = new Uint8Array(16)
   const work = await works.of(unit, build, true)
   assert.deepEqual(
@@ -98,7 +103,7 @@ test('a test goes away with the paths of programs that it has in it, and by the 
     dependencies: [],
   }
   const staysHere = new StaysHere()
-  const works = new Works(new Trees(new StatDigests()), { thin: nothing, packs: nothing }, staysHere)
+  const works = worksWith({ thin: nothing, packs: nothing }, staysHere)
   const lentOf = async (): Promise<PlannedAction> => (await works.of({ ...whole }, new Uint8Array(16), false)).lent
   const first = await lentOf()
   assert.deepEqual(first.action.env[0], named)
@@ -110,6 +115,6 @@ test('a test goes away with the paths of programs that it has in it, and by the 
   assert.notDeepEqual((await lentOf()).key, first.key)
 
   await writeFile(source, 'const PROGRAM: &str = env!("CARGO_BIN_EXE_x");\n')
-  const other = new Works(new Trees(new StatDigests()), { thin: nothing, packs: nothing }, new StaysHere())
+  const other = worksWith({ thin: nothing, packs: nothing }, new StaysHere())
   assert.deepEqual((await other.of(whole, new Uint8Array(16), false)).lent.action.env, placed)
 })
