@@ -172,6 +172,7 @@ test('a connection is not given up because this node was too busy to hear of it'
   const connection = await dial(rogue, node.mesh)
   await up
   await until(() => said.pings > 0)
+  await heardOut()
   said.silent = true
   move()
   clock.advance(1000)
