@@ -117,7 +117,7 @@ export class Renewal {
 
   async #serve(peerId: string, name: string): Promise<void> {
     const { members } = this.#needs
-    // Its owner would not ask, see `#isDue`.
+    // Its owner would not ask.
     if (name === '' && (await endFollowed(members, keyOf(peerId)))) return
     await members.renewMember(keyOf(peerId), name)
   }
@@ -153,11 +153,17 @@ export class Renewal {
   }
 
   async #renew(): Promise<void> {
+    const { log, members } = this.#needs
+    if (members.objectionToSelf() === undefined && this.#isFollowed() && members.isDue(true)) {
+      const hint = 'Start this node again: it then uses that key. If it is of no use here, an administrator kicks it.'
+      log.warn('another key was certified in place of this one, which gets no new dates', { code: 'ERR_LIMIT', hint })
+      return
+    }
     try {
-      await this.#needs.members.renewSelf()
+      await members.renewSelf()
     } catch (error) {
       const { code, message } = toShoalError(error)
-      this.#needs.log.warn('the own certificate was not renewed', { code, message })
+      log.warn('the own certificate was not renewed', { code, message })
     }
     if (!this.#isDue(true)) return
     const helpers = this.#helpers(this.#deepest())
@@ -178,9 +184,15 @@ export class Renewal {
 
   #isDue(toAdministrator: boolean): boolean {
     const { members } = this.#needs
-    // Shut out, or too late: nobody can renew it any more. Or over at the next start, which takes the key that waits.
-    if (members.objectionToSelf() !== undefined || members.roster.lines(members.now).hasHeir(members.key)) return false
+    // Shut out, or too late: nobody can renew it any more.
+    if (members.objectionToSelf() !== undefined || this.#isFollowed()) return false
     return members.isDue(toAdministrator)
+  }
+
+  /** A key that comes after this node's own is a member's. */
+  #isFollowed(): boolean {
+    const { members } = this.#needs
+    return members.roster.lines(members.now).hasHeir(members.key)
   }
 
   #isAdministrator(peerId: string): boolean {

@@ -220,12 +220,13 @@ test('a first key that is let in again makes no rival of the third, and is shut 
   assert.equal(bea.isDoubtful(peerIdOf(fourth.publicKey)), false)
 })
 
-test('who has a new key waiting for its next start does not ask for new dates of the old one', async (t) => {
+test('who has a new key waiting for its next start does not ask for new dates of the old one, and says so', async (t) => {
   const clock = new ManualClock()
   const { ann, bob, follow } = await apart(t, clock)
   bob.take([ann.own().bytes])
   const asked: string[] = []
-  const needs = { clock, random: () => 0, log: silentLogger, members: bob, peers: () => [peerIdOf(ann.key)] }
+  const log = new LogBook()
+  const needs = { clock, random: () => 0, log, members: bob, peers: () => [peerIdOf(ann.key)] }
   const renewal = new Renewal({ ...needs, send: (peerId) => asked.push(peerId) > 0 })
   const ask = async (): Promise<number> => {
     clock.sleep(60_000)
@@ -239,4 +240,5 @@ test('who has a new key waiting for its next start does not ask for new dates of
   assert.equal(await ask(), 1)
   bob.take([ann.roster.certificateOf(next.publicKey, ann.now).bytes])
   assert.equal(await ask(), 1)
+  assert.equal(log.entries.filter(({ fields }) => fields.code === 'ERR_LIMIT').length, 1)
 })
