@@ -97,8 +97,7 @@ type Closing = (() => Promise<void>)[]
 
 async function start(init: NodeInit, closing: Closing): Promise<{ requested: Promise<void> }> {
   const { paths, config, env } = init
-  const clock = init.clock ?? systemClock
-  const random = init.random ?? Math.random
+  const { clock = systemClock, random = Math.random } = init
   // Not while somebody else makes this machine a member of something.
   const lock = await lockState(paths)
   closing.push(() => lock.release())

@@ -17,7 +17,7 @@ export class Lines {
   readonly #all: ByKey
   /** Hex of a key → hex of the keys that it follows. */
   readonly #before = new Map<string, Set<string>>()
-  /** Hex of a key → hex of those that come next in its line. */
+  /** Hex of a key → hex of those that were certified to come after it: next to it, or as keys of the line whose first it is. */
   readonly #heirs = new Map<string, Set<string>>()
   /** Hex of a line → hex of its keys, but for the first. */
   readonly #keys = new Map<string, Set<string>>()
@@ -89,20 +89,37 @@ export class Lines {
     return [...keys].filter((one) => this.#counting.has(one))
   }
 
-  /** Whether the second key (hex) was certified to come next after the first. */
-  isNext(key: string, next: string): boolean {
-    return this.#heirs.get(key)?.has(next) === true
+  /** Whether the second key (hex) was certified to come after the first, next to it or later. */
+  isBefore(key: string, other: string): boolean {
+    return key !== other && this.#after(key).has(other)
+  }
+
+  /** Whether a key was certified to come after another one. */
+  isHeir(key: Uint8Array): boolean {
+    return this.#before.has(hex(key))
+  }
+
+  /** Whether a key that comes after this one is a member's now. */
+  hasHeir(key: Uint8Array): boolean {
+    return [...this.#after(hex(key))].some((heir) => heir !== hex(key) && this.#counting.has(heir))
+  }
+
+  /** Hex of the keys of a key's lines that come before it, as far as they are known. */
+  formerOf(key: Uint8Array): string[] {
+    const keys = new Set(this.of(key).flatMap((line) => this.keysOf(line)))
+    return [...keys].filter((one) => this.isBefore(one, hex(key)))
   }
 
   /**
-   * Hex of the keys of members that cannot both be the same member's: of one line, and neither comes next after the other. Somebody has
-   * had a stolen key followed, or two machines have done so with one key.
+   * Hex of the keys of members that cannot both be the same member's: of one line, and neither comes after the other. Somebody has
+   * had a stolen key followed, or two machines have done so with one key. One that comes before is no rival, whoever has let it in again:
+   * it is over as soon as an administrator sees it.
    */
   rivals(): Set<string> {
     const rivals = new Set<string>()
     for (const line of this.#keys.keys()) {
       const living = this.keysOf(line).filter((key) => this.#counting.has(key))
-      const isRival = (a: string) => (b: string) => a !== b && !this.isNext(a, b) && !this.isNext(b, a)
+      const isRival = (a: string) => (b: string) => a !== b && !this.isBefore(a, b) && !this.isBefore(b, a)
       for (const key of living) if (living.some(isRival(key))) rivals.add(key)
     }
     return rivals
@@ -128,12 +145,19 @@ export class Lines {
 
   #note({ body: { subject, follows } }: Pick<Certificate, 'body'>): void {
     if (follows === undefined) return
-    const last = hex(before(follows))
-    this.#heirs.set(last, (this.#heirs.get(last) ?? new Set()).add(hex(subject)))
+    for (const key of [follows.key, before(follows)].map(hex))
+      this.#heirs.set(key, (this.#heirs.get(key) ?? new Set()).add(hex(subject)))
     for (const key of [subject, before(follows)]) {
       if (sameBytes(key, follows.key)) continue
       this.#before.set(hex(key), (this.#before.get(hex(key)) ?? new Set()).add(hex(follows.key)))
     }
+  }
+
+  /** Hex of all keys that come after a key (hex), however many are between. */
+  #after(key: string): Set<string> {
+    const after = new Set(this.#heirs.get(key))
+    for (const heir of after) for (const next of this.#heirs.get(heir) ?? []) after.add(next)
+    return after
   }
 
   /** One step, but where an administrator did not know what another had certified. */

@@ -70,6 +70,8 @@ const maxConnections = 4
 const surplusPatience = 3
 /** How long a peer has to answer when the connection to it may be dead, twice. */
 const probeMs = 500
+/** A timer that comes so much later says that this node was busy, and nothing of the peer: its answer may lie here unread. */
+const lateMs = 250
 /** A control stream that lives this long has not failed. */
 const provenTicks = 10
 
@@ -341,12 +343,15 @@ export class PeerTable {
     rounds: number,
   ): void {
     asked.control?.ping()
-    peer.cancelProbe = this.#needs.clock.after(probeMs, () => {
+    const { clock } = this.#needs
+    const dueAt = clock.now() + probeMs
+    peer.cancelProbe = clock.after(probeMs, () => {
       peer.cancelProbe = undefined
       const isAlive = peer.control !== asked.control || (peer.control !== undefined && peer.control.heard > asked.heard)
       if (isAlive) return
-      if (rounds > 1) {
-        this.#askForLife(peerId, peer, asked, rounds - 1)
+      const isLate = clock.now() - dueAt > lateMs
+      if (isLate || rounds > 1) {
+        this.#askForLife(peerId, peer, asked, isLate ? rounds : rounds - 1)
         return
       }
       this.#needs.log.info('connection given up', { peer: peerId, reason: 'no sign of life' })

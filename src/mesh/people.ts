@@ -25,9 +25,8 @@ export function peopleBehind(roster: Roster, key: Uint8Array, now: number): Read
 
 function search(lines: Lines, key: Uint8Array): ReadonlySet<string> {
   const people = peopleOf(lines, lines.of(key))
-  if (isVouchedFor(lines, key)) return people
   // Whoever has a key that somebody had before can have it let in again, and is then also who has let it in.
-  const own = originsIn(lines, lines.certificatesOf(hex(key)))
+  const own = originsIn(lines, believed(lines, lines.certificatesOf(hex(key))))
   const others = own.filter((line) => !lines.of(key).includes(line))
   return new Set([...people, ...peopleOf(lines, others)])
 }
@@ -62,9 +61,20 @@ function originsIn(lines: Lines, certificates: readonly Certificate[]): string[]
   return said.flatMap((by) => lines.of(by))
 }
 
-/** The certificates from which it follows where a line comes from: where administrators have said it, those of all others are nothing. */
+/**
+ * The certificates from which it follows where a line comes from. Those of a key that another one has followed are none as long as that is
+ * a member's: an inviter that lets in what somebody has given up must not become who has let in all that come after it.
+ */
 function testimonies(lines: Lines, line: string): readonly Certificate[] {
-  const all = lines.keysOf(line).flatMap((key) => lines.certificatesOf(key))
+  const last = lines.keysOf(line).filter((key) => !lines.hasHeir(new Uint8Array(Buffer.from(key, 'hex'))))
+  return believed(
+    lines,
+    last.flatMap((key) => lines.certificatesOf(key)),
+  )
+}
+
+/** Where administrators have said something, what all others say is nothing. */
+function believed(lines: Lines, all: readonly Certificate[]): readonly Certificate[] {
   const proven = lines.byAdministrators(all)
   return proven.length > 0 ? proven : all
 }
@@ -88,7 +98,8 @@ export function provenInviter(roster: Roster, key: Uint8Array, now: number): Uin
 
 /**
  * Whether `issuer` may sign another certificate for a member. An inviter that does so for somebody whom another inviter has let in
- * would make a person of its own of it.
+ * would make a person of its own of it; and so for a key that follows another, because it cannot say so and a month later nobody would
+ * know.
  * @throws ShoalError ERR_ROLE; as `Roster.verify`
  */
 export function checkMayReissue(roster: Roster, issuer: Issuer, key: Uint8Array, now: number): void {
@@ -96,6 +107,8 @@ export function checkMayReissue(roster: Roster, issuer: Issuer, key: Uint8Array,
   if (certificate === undefined || mayGrant(certificate.body.roles, 'admin')) return
   const inviter = provenInviter(roster, key, now)
   const lines = roster.lines(now)
+  if (lines.isHeir(key))
+    throw new ShoalError('ERR_ROLE', 'only an administrator can say again which key this one follows')
   const said = lines.of(key).flatMap((line) => testimonies(lines, line))
   if (said.some((each) => lines.isVouching(each, inviter)) || lines.isSame(certificate.body.subject, inviter)) return
   throw new ShoalError('ERR_ROLE', 'only who has let it in, or an administrator, can sign for this member again')
@@ -104,7 +117,7 @@ export function checkMayReissue(roster: Roster, issuer: Issuer, key: Uint8Array,
 /**
  * A member's certificate again, with new dates.
  * @param certificate which one, whose name and roles may have been changed
- * @throws ShoalError as `renew` and `Roster.verify`
+ * @throws ShoalError ERR_LIMIT for a key that another one of a member follows; as `renew` and `Roster.verify`
  */
 export function reissue(
   roster: Roster,
@@ -114,6 +127,11 @@ export function reissue(
   serial: Uint8Array,
 ): Certificate {
   const { subject } = certificate.body
+  if (roster.lines(now).hasHeir(subject)) {
+    throw new ShoalError('ERR_LIMIT', 'another key was certified in place of this one', {
+      hint: 'The node uses it from its next start on: `shoal down`, then `shoal up`.',
+    })
+  }
   const body = { ...certificate.body, ...lasting(roster, subject, now) }
   return renew({ ...certificate, body }, issuer, now, serial, provenInviter(roster, subject, now))
 }

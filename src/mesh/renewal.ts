@@ -6,11 +6,11 @@ import { mayGrant } from './certificate.ts'
 import type { ControlMessage } from './control.ts'
 import type { SigningKey } from './ed25519.ts'
 import { meshKeyOf } from './genesis.ts'
-import { keyOf, type Members } from './members.ts'
+import { keyOf, type Members, peerIdOf } from './members.ts'
 import { checkSuccessor, proveSuccessor } from './rekey.ts'
 import { maxChain, nameSchema, sameBytes } from './statement.ts'
 import { handOver } from './succession.ts'
-import { certifySuccessor, endBefore, mayBeRenewedBy } from './successor.ts'
+import { certifySuccessor, endBefore, endFollowed, mayBeRenewedBy, mayEnd } from './successor.ts'
 
 export interface RenewalNeeds {
   clock: Clock
@@ -44,19 +44,33 @@ export class Renewal {
   #warnedAt = Number.NEGATIVE_INFINITY
   #askedAt = Number.NEGATIVE_INFINITY
   #cancel: () => void = () => undefined
+  #stopListening: () => void = () => undefined
 
   constructor(needs: RenewalNeeds) {
     this.#needs = needs
   }
 
   start(): void {
-    void this.#renew()
-    this.#warn()
-    this.#cancel = this.#needs.clock.after(intervalMs, () => this.start())
+    this.#stopListening = this.#needs.members.onChange(() => this.#look())
+    this.#run()
   }
 
   stop(): void {
+    this.#stopListening()
     this.#cancel()
+  }
+
+  #run(): void {
+    void this.#renew()
+    this.#warn()
+    this.#cancel = this.#needs.clock.after(intervalMs, () => this.#run())
+  }
+
+  /** Somebody may have let a key in again that whoever is here has given up. */
+  #look(): void {
+    const { members } = this.#needs
+    if (members.objectionToSelf() !== undefined || !mayEnd(members)) return
+    for (const peerId of [peerIdOf(members.key), ...this.#needs.peers()]) this.#endBefore(peerId)
   }
 
   /** A peer that may be able to help has come. */
@@ -86,7 +100,7 @@ export class Renewal {
 
   /** A member asks for a certificate with new dates, or with another name unless that is empty. */
   onRequest(peerId: string, name: string): void {
-    const { clock, log, members } = this.#needs
+    const { clock, log } = this.#needs
     const now = clock.now()
     const kind = `${name === '' ? 'renew' : 'rename'} ${peerId}`
     const servedAt = this.#served.get(kind)
@@ -95,10 +109,17 @@ export class Renewal {
     this.#served.set(kind, now)
     if (name !== '' && (!nameSchema.safeParse(name).success || !this.#mayName(peerId, now))) return
     this.#endBefore(peerId)
-    members.renewMember(keyOf(peerId), name).catch((error: unknown) => {
+    this.#serve(peerId, name).catch((error: unknown) => {
       const { code, message } = toShoalError(error)
       log.debug('a certificate was not renewed', { peer: peerId, code, message })
     })
+  }
+
+  async #serve(peerId: string, name: string): Promise<void> {
+    const { members } = this.#needs
+    // Its owner would not ask.
+    if (name === '' && (await endFollowed(members, keyOf(peerId)))) return
+    await members.renewMember(keyOf(peerId), name)
   }
 
   /** Asks a connected administrator to let a new key follow this node's; false when there is none. */
@@ -132,11 +153,17 @@ export class Renewal {
   }
 
   async #renew(): Promise<void> {
+    const { log, members } = this.#needs
+    if (members.objectionToSelf() === undefined && this.#isFollowed() && members.isDue(true)) {
+      const hint = 'Start this node again: it then uses that key. If it is of no use here, an administrator kicks it.'
+      log.warn('another key was certified in place of this one, which gets no new dates', { code: 'ERR_LIMIT', hint })
+      return
+    }
     try {
-      await this.#needs.members.renewSelf()
+      await members.renewSelf()
     } catch (error) {
       const { code, message } = toShoalError(error)
-      this.#needs.log.warn('the own certificate was not renewed', { code, message })
+      log.warn('the own certificate was not renewed', { code, message })
     }
     if (!this.#isDue(true)) return
     const helpers = this.#helpers(this.#deepest())
@@ -158,7 +185,14 @@ export class Renewal {
   #isDue(toAdministrator: boolean): boolean {
     const { members } = this.#needs
     // Shut out, or too late: nobody can renew it any more.
-    return members.objectionToSelf() === undefined && members.isDue(toAdministrator)
+    if (members.objectionToSelf() !== undefined || this.#isFollowed()) return false
+    return members.isDue(toAdministrator)
+  }
+
+  /** A key that comes after this node's own is a member's. */
+  #isFollowed(): boolean {
+    const { members } = this.#needs
+    return members.roster.lines(members.now).hasHeir(members.key)
   }
 
   #isAdministrator(peerId: string): boolean {

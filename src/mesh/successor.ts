@@ -6,7 +6,7 @@ import { checkMayReissue, checkMaySucceed, followsOf, provenInviter } from './pe
 import { revoke } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
-import { before, type Consent, checkFollows } from './succession.ts'
+import { type Consent, checkFollows } from './succession.ts'
 
 /**
  * Whether a member may sign for this node again: who has let it in, or an administrator; for whom an administrator has let in, everybody.
@@ -52,13 +52,13 @@ export async function certifySuccessor(members: Members, next: Uint8Array, conse
 }
 
 /**
- * Whether no other key of its line is a member's, but for the one before. Whoever has stolen a key would have it followed a second time,
+ * Whether no other key of its line is a member's, but for those before. Whoever has stolen a key would have it followed a second time,
  * or be followed in its owner's place: who of two that is, only people know.
  * @throws ShoalError ERR_LIMIT
  */
 function checkIsLast(roster: Roster, key: Uint8Array, now: number): void {
   const lines = roster.lines(now)
-  const rival = lines.livingWith(key).find((other) => other !== hex(key) && !lines.isNext(other, hex(key)))
+  const rival = lines.livingWith(key).find((other) => other !== hex(key) && !lines.isBefore(other, hex(key)))
   if (rival === undefined) return
   const peerId = peerIdOf(new Uint8Array(Buffer.from(rival, 'hex')))
   throw new ShoalError('ERR_LIMIT', `another key is in the place of this one: ${peerId}`, {
@@ -73,12 +73,35 @@ function checkIsLast(roster: Roster, key: Uint8Array, now: number): void {
  */
 export async function endBefore(members: Members, key: Uint8Array): Promise<void> {
   const { roster, now } = members
-  const said = roster.certificatesOf(key, now).flatMap(({ body }) => body.follows ?? [])
-  const olds = said.flatMap((follows) => [follows.key, before(follows)])
+  roster.verify(key, now)
+  const former = roster.lines(now).formerOf(key)
+  await end(
+    members,
+    former.map((old) => new Uint8Array(Buffer.from(old, 'hex'))),
+  )
+}
+
+/**
+ * Shuts out a key that asks for new dates although one that comes after it is a member's: its owner has no use for it.
+ * @returns whether there is such a one
+ * @throws ShoalError as `Members.say`
+ */
+export async function endFollowed(members: Members, key: Uint8Array): Promise<boolean> {
+  if (!members.roster.lines(members.now).hasHeir(key)) return false
+  await end(members, [key])
+  return true
+}
+
+/** Whether this node can shut out keys of others. */
+export function mayEnd(members: Members): boolean {
+  return members.signsForItself || members.own().body.roles.includes('admin')
+}
+
+async function end(members: Members, olds: readonly Uint8Array[]): Promise<void> {
   const isLeft = (old: Uint8Array): boolean =>
-    roster.latestOf(old) !== undefined && members.objectionTo(peerIdOf(old))?.code !== 'ERR_REVOKED'
-  const left = new Map(olds.filter(isLeft).map((old) => [hex(old), old]))
-  if (left.size === 0 || !(members.signsForItself || members.own().body.roles.includes('admin'))) return
+    members.roster.latestOf(old) !== undefined && members.objectionTo(peerIdOf(old))?.code !== 'ERR_REVOKED'
+  const left = olds.filter(isLeft)
+  if (left.length === 0 || !mayEnd(members)) return
   const issuer = members.highestIssuer()
-  await members.say([...left.values()].map((old) => revoke(issuer, { kind: 'key', key: old }, 'rekeyed', now)))
+  await members.say(left.map((old) => revoke(issuer, { kind: 'key', key: old }, 'rekeyed', members.now)))
 }

@@ -194,6 +194,11 @@ export class ManualClock implements Clock {
     return () => this.#timers.delete(timer)
   }
 
+  /** The process is kept from running: time goes on, and timers come late. */
+  stall(ms: number): void {
+    this.#now += ms
+  }
+
   /** Second by second, with real input and output in between. */
   async pass(ms: number): Promise<void> {
     for (let left = ms; left > 0; left -= 1000) {

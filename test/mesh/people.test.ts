@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Certificate, issueCertificate, lifetimeMs, roleOrder } from '../../src/mesh/certificate.ts'
+import { type Certificate, issueCertificate, lifetimeMs, renew, roleOrder } from '../../src/mesh/certificate.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
 import { createInvite, proveInvite } from '../../src/mesh/invite.ts'
 import { kick } from '../../src/mesh/kick.ts'
@@ -74,11 +74,13 @@ test('a key that follows another is the same person, under whatever name, also w
   assert.equal(convinces(roster, 2, [next, other]), false)
   // A renewal hands it on; the certificate of the old key passes away.
   const later = start + 16 * day
-  roster.add(again(roster, next, o.ann, later).bytes, later)
+  roster.add(again(roster, other, o.ann, later).bytes, later)
+  // But not for one that another has followed.
+  assert.throws(() => again(roster, next, o.ann, later), { code: 'ERR_LIMIT' })
   const end = start + lifetimeMs + 2 * day
-  const renewed = roster.certificateOf(next.key.publicKey, end)
+  const renewed = roster.certificateOf(other.key.publicKey, end)
   assert.deepEqual(renewed.body.follows?.key, bob.key.publicKey)
-  assert.deepEqual(namesOf(roster, next, end), [nameOf(bob)])
+  assert.deepEqual(namesOf(roster, other, end), [nameOf(bob)])
 })
 
 test('nobody can be made to follow, or be followed, who has not said so', () => {
@@ -97,13 +99,14 @@ test('nobody can be made to follow, or be followed, who has not said so', () => 
   assert.throws(() => issueCertificate(o.ann, { ...init, follows: self }, start), { code: 'ERR_ROLE' })
 })
 
-test('an inviter cannot say which key another one follows, and does not hand it on', () => {
+test('an inviter cannot say which key another one follows, does not hand it on, and so does not renew it', () => {
   const o = office()
   const bob = o.hire(o.ann, 51, plain, start, 'bob')
   assert.throws(() => follow(o, o.ivy, bob, 61, 'x'), { code: 'ERR_ROLE' })
   const next = follow(o, o.ann, bob, 62, 'bob')
   const roster = o.roster(o.ann, o.ivy, bob, next)
   assert.equal(again(roster, next, o.ivy, start + 1).body.follows, undefined)
+  assert.throws(() => checkMayReissue(roster, o.ivy, next.key.publicKey, start), { code: 'ERR_ROLE' })
   assert.deepEqual(again(roster, next, o.ann, start + 1).body.follows, next.certificate.body.follows)
 })
 
@@ -294,10 +297,14 @@ test('a key that its owner has given up is let in again after it was forgotten, 
   assert.equal(convinces(roster, 2, [stolen, o.ivy], late), false)
   assert.equal(convinces(roster, 2, [stolen, next], late), false)
   assert.equal(convinces(roster, 3, [stolen, next, o.ivy], late), false)
-  // Nor does it become a person of its own when an administrator signs for it, as who kicks ivy would.
-  roster.add(again(roster, stolen, o.ann, late + 1).bytes, late + 1)
+  // Nor does it become a person of its own should an administrator sign for it; and nobody becomes ivy's guest by that.
+  assert.throws(() => again(roster, stolen, o.ann, late + 1), { code: 'ERR_LIMIT' })
+  const signed = renew(stolen.certificate, o.ann, late + 1, serialOf(901), o.ivy.key.publicKey)
+  roster.add(signed.bytes, late + 1)
   assert.equal(convinces(roster, 2, [stolen, o.ivy], late + 1), false)
   assert.equal(convinces(roster, 2, [stolen, next], late + 1), false)
+  assert.equal(convinces(roster, 2, [next, o.ivy], late + 1), true)
+  assert.deepEqual(provenInviter(roster, next.key.publicKey, late + 1), o.ann.key.publicKey)
 })
 
 test('a key in the middle of a line that is let in again once nothing names it is no more than whom an inviter lets in', () => {

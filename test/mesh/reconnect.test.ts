@@ -166,6 +166,32 @@ test('after a change of the network, a connection that gives no sign of life is 
   await Promise.all([down, closed])
 })
 
+test('a connection is not given up because this node was too busy to hear of it', async (t) => {
+  const { node, rogue, clock, said, move, heardOut } = await withAnswerer(t)
+  const up = peerEvent(node.mesh, rogue.peerId.toString(), true)
+  const connection = await dial(rogue, node.mesh)
+  await up
+  await until(() => said.pings > 0)
+  await heardOut()
+  said.silent = true
+  move()
+  clock.advance(1000)
+  await until(() => said.pings > 1)
+  // Whatever lies here unread: both rounds would be over.
+  for (let round = 0; round < 4; round += 1) {
+    const before = said.pings
+    clock.stall(800)
+    clock.advance(0)
+    await until(() => said.pings > before || connection.status !== 'open')
+    assert.equal(connection.status, 'open')
+  }
+  said.silent = false
+  clock.advance(499)
+  await heardOut()
+  await clock.pass(3000)
+  assert.equal(connection.status, 'open')
+})
+
 test('one that answers stays', async (t) => {
   const { node, rogue, clock, said, move, heardOut } = await withAnswerer(t)
   const up = peerEvent(node.mesh, rogue.peerId.toString(), true)

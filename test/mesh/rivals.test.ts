@@ -2,15 +2,21 @@ import assert from 'node:assert/strict'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/log.ts'
 import { kickMember } from '../../src/mesh/administer.ts'
+import { issueCertificate } from '../../src/mesh/certificate.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
 import { loadIdentity, makeNextIdentity } from '../../src/mesh/identity.ts'
-import { type Members, peerIdOf, signingKeyOf } from '../../src/mesh/members.ts'
-import { peopleBehind } from '../../src/mesh/people.ts'
+import { Members, peerIdOf, serial, signingKeyOf } from '../../src/mesh/members.ts'
+import { peopleBehind, provenInviter } from '../../src/mesh/people.ts'
+import { Renewal } from '../../src/mesh/renewal.ts'
+import { revoke } from '../../src/mesh/revocation.ts'
 import { handOver } from '../../src/mesh/succession.ts'
 import { certifySuccessor } from '../../src/mesh/successor.ts'
-import { afterwards, connect, LogBook, makeMesh, type TestMesh, temporaryDirectory } from './fixture.ts'
-import { createMembership, hire, membersOf } from './hiring.ts'
+import { afterwards, connect, LogBook, ManualClock, makeMesh, type TestMesh, temporaryDirectory } from './fixture.ts'
+import { createMembership, type Hire, hire } from './hiring.ts'
+import { day, inviting, plain } from './office.ts'
 
 /** Settles once a node takes a key for one of a member. */
 function certified({ mesh }: TestMesh, peerId: string): Promise<void> {
@@ -70,16 +76,18 @@ test('a thief who is the first to have a key followed holds its place only until
 })
 
 /** Two administrators that do not hear each other, and the machine of ivy. */
-async function apart(t: TestContext) {
+async function apart(t: TestContext, clock: Clock = systemClock) {
   const membership = createMembership({ name: 'office' })
-  const dirs = [await temporaryDirectory(t), await temporaryDirectory(t), await temporaryDirectory(t)] as const
-  await hire(dirs[2], membership, { roles: ['member', 'lender', 'inviter'], name: 'ivy' })
-  const [ann, bea, ivy] = await Promise.all(dirs.map((dir) => membersOf(dir, membership)))
-  assert.ok(ann && bea && ivy)
-  for (const admin of [ann, bea]) admin.take([ann, bea, ivy].map((one) => one.own().bytes))
-  afterwards(t, async () => {
-    await Promise.all([ann.saved(), bea.saved(), ivy.saved()])
-  })
+  const make = async (how: Hire = {}): Promise<Members> => {
+    const dir = await temporaryDirectory(t)
+    const identity = await hire(dir, membership, how)
+    const members = await Members.load({ clock, log: silentLogger }, dir, identity, membership.id)
+    afterwards(t, () => members.saved())
+    return members
+  }
+  const [ann, bea, ivy] = [await make(), await make(), await make({ roles: inviting, name: 'ivy' })]
+  const bob = await make({ roles: plain, name: 'bob' })
+  for (const admin of [ann, bea]) admin.take([ann, bea, ivy, bob].map((one) => one.own().bytes))
   /** Has a key that nobody has seen follow one. */
   const follow = async (by: Members, old: Members['signer']) => {
     const next = signingKeyOf(await loadIdentity(await temporaryDirectory(t)))
@@ -87,7 +95,7 @@ async function apart(t: TestContext) {
     await certifySuccessor(by, next.publicKey, consent)
     return next
   }
-  return { ann, bea, ivy, follow }
+  return { ann, bea, ivy, bob, follow }
 }
 
 const meet = (a: Members, b: Members): void => {
@@ -118,4 +126,119 @@ test('two keys that two administrators have let follow one: neither counts until
   // The line goes on.
   const third = await follow(bea, own)
   assert.equal(bea.isDoubtful(peerIdOf(third.publicKey)), false)
+})
+
+const areTwo = ({ roster, now }: Members, a: Uint8Array, b: Uint8Array): boolean => {
+  const others = peopleBehind(roster, b, now)
+  return [...peopleBehind(roster, a, now)].every((one) => !others.has(one))
+}
+
+test('rivals stay rivals for as long as both are members, whoever is asked for new dates', async (t) => {
+  const clock = new ManualClock()
+  const { ann, bea, ivy, bob, follow } = await apart(t, clock)
+  const stolen = await follow(ann, bob.signer)
+  const own = await follow(bea, bob.signer)
+  meet(ann, bea)
+  meet(ann, ivy)
+  for (let half = 1; half <= 6; half += 1) {
+    clock.sleep(15.25 * day)
+    // The one that is stolen asks an inviter only, as long as it has a certificate.
+    await assert.rejects(ivy.renewMember(stolen.publicKey, ''), { code: half <= 2 ? 'ERR_ROLE' : 'ERR_NOT_MEMBER' })
+    for (const key of [ivy.key, own.publicKey]) await ann.renewMember(key, '')
+    meet(ann, ivy)
+    const isMember = ann.objectionTo(peerIdOf(stolen.publicKey)) === undefined
+    assert.equal(ann.rivals().size, isMember ? 2 : 0)
+    if (isMember) assert.equal(areTwo(ann, stolen.publicKey, own.publicKey), false)
+    assert.equal(ann.objectionTo(peerIdOf(own.publicKey)), undefined)
+  }
+})
+
+/** So long after bob has changed its key that often that nothing is left of the first; all others have new dates. */
+async function longAfter(t: TestContext, changes: number) {
+  const clock = new ManualClock()
+  const made = await apart(t, clock)
+  const { ann, ivy, bob, follow } = made
+  let last = bob.signer
+  for (let at = 0; at < changes; at += 1) {
+    const certificate = ann.roster.certificateOf(last.publicKey, ann.now)
+    const issuer = { genesis: ann.genesis, key: last, certificate }
+    const next = await follow(ann, last)
+    await ann.say([revoke(issuer, { kind: 'key', key: last.publicKey }, 'rekeyed', ann.now)])
+    last = next
+  }
+  for (let half = 0; half < 4; half += 1) {
+    clock.sleep(15.5 * day)
+    for (const key of [ivy.key, last.publicKey]) await ann.renewMember(key, '')
+  }
+  meet(ann, ivy)
+  assert.equal(ann.objectionTo(peerIdOf(bob.key))?.code, 'ERR_NOT_MEMBER')
+  const letIn = async (): Promise<void> => {
+    const init = { subject: bob.key, name: 'rob', roles: plain, serial: serial() }
+    await ivy.say([issueCertificate(ivy.issuer(), init, ivy.now)])
+  }
+  const renewal = (peers: readonly Uint8Array[]): Renewal => {
+    const needs = { clock, random: () => 0, log: silentLogger, members: ann, send: () => false }
+    return new Renewal({ ...needs, peers: () => peers.map(peerIdOf) })
+  }
+  return { ...made, clock, last, letIn, renewal }
+}
+
+test('a key that was given up is shut out when an administrator is asked for new dates, and nobody is an inviter’s guest by it', async (t) => {
+  const { ann, ivy, bob, clock, last, letIn, renewal } = await longAfter(t, 1)
+  await letIn()
+  meet(ann, ivy)
+  const before = provenInviter(ann.roster, last.publicKey, ann.now)
+  assert.equal(ann.objectionTo(peerIdOf(bob.key)), undefined)
+  await assert.rejects(ann.renewMember(bob.key, 'robert'), { code: 'ERR_LIMIT' })
+  clock.sleep(16 * day)
+  await ann.renewMember(ivy.key, '')
+  renewal([]).onRequest(peerIdOf(bob.key), '')
+  await ann.saved()
+  assert.equal(ann.objectionTo(peerIdOf(bob.key))?.code, 'ERR_REVOKED')
+  assert.deepEqual(ann.roster.latestOf(bob.key)?.body.issuer, ivy.key)
+  await ann.renewMember(last.publicKey, '')
+  assert.deepEqual(provenInviter(ann.roster, last.publicKey, ann.now), before)
+  assert.ok(areTwo(ann, last.publicKey, ivy.key))
+})
+
+test('a first key that is let in again makes no rival of the third, and is shut out as soon as that is heard', async (t) => {
+  const { ann, bea, ivy, bob, last, letIn, renewal, follow } = await longAfter(t, 2)
+  const watching = renewal([last.publicKey])
+  watching.start()
+  await letIn()
+  meet(bea, ivy)
+  // Whoever can shut nobody out sees no rivals either.
+  assert.equal(bea.objectionTo(peerIdOf(bob.key)), undefined)
+  assert.deepEqual([bea.rivals().size, ivy.rivals().size], [0, 0])
+  ann.take(ivy.roster.bytesOf(ivy.roster.ids(ivy.now)))
+  assert.equal(ann.objectionTo(peerIdOf(bob.key))?.code, 'ERR_REVOKED')
+  watching.stop()
+  await ann.saved()
+  // Nor does it keep the third from being followed where nobody has shut it out.
+  const fourth = await follow(bea, last)
+  assert.equal(bea.objectionTo(peerIdOf(bob.key))?.code, 'ERR_REVOKED')
+  assert.equal(bea.isDoubtful(peerIdOf(fourth.publicKey)), false)
+})
+
+test('who has a new key waiting for its next start does not ask for new dates of the old one, and says so', async (t) => {
+  const clock = new ManualClock()
+  const { ann, bob, follow } = await apart(t, clock)
+  bob.take([ann.own().bytes])
+  const asked: string[] = []
+  const log = new LogBook()
+  const needs = { clock, random: () => 0, log, members: bob, peers: () => [peerIdOf(ann.key)] }
+  const renewal = new Renewal({ ...needs, send: (peerId) => asked.push(peerId) > 0 })
+  const ask = async (): Promise<number> => {
+    clock.sleep(60_000)
+    renewal.start()
+    await new Promise((resolve) => setImmediate(resolve))
+    renewal.stop()
+    return asked.length
+  }
+  const next = await follow(ann, bob.signer)
+  clock.sleep(16 * day)
+  assert.equal(await ask(), 1)
+  bob.take([ann.roster.certificateOf(next.publicKey, ann.now).bytes])
+  assert.equal(await ask(), 1)
+  assert.equal(log.entries.filter(({ fields }) => fields.code === 'ERR_LIMIT').length, 1)
 })
