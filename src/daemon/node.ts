@@ -135,7 +135,6 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => ledger.close())
   const traces = createTraceStore({ datastore: index.datastore, log })
   const closures = createClosureStore({ datastore: index.datastore, log })
-
   const privateUnits = await PrivateUnits.open({
     datastore: ledger.datastore,
     clock,

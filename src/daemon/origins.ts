@@ -14,9 +14,10 @@ const maxKnown = 1 << 15
 /** Blocks that are named of one action key: of its last results. */
 const maxMade = 64
 const maxUses = 1024
+const maxUsesDirs = 1024
 /** Checkouts of one package; of more the last ones. */
 const maxDirs = 8
-const maxRecordBytes = 256 * 1024
+const maxRecordBytes = 1 << 20
 
 const digest = z.string().length(64)
 const recordSchema = z.strictObject({
@@ -32,6 +33,8 @@ const recordSchema = z.strictObject({
   made: z.array(digest).max(maxMade),
   /** Hex: libraries that it was made from. */
   uses: z.array(digest).max(maxUses),
+  /** Absolute: sources of libraries of this machine that it was made from. Of those nothing may ever have been kept. */
+  usesDirs: z.array(z.string().max(8192)).max(maxUsesDirs).optional(),
 })
 type Origin = z.output<typeof recordSchema>
 
@@ -76,24 +79,25 @@ export class Origins {
 
   /**
    * A unit has this result, which others may have. Costs two look-ups when that is known.
-   * @param usesOwn whether it is made from a package of this machine, whose own result may come later
+   * @param own directories with sources of this machine that it is made from, whose own results may come later or never
    * @throws the errors of the datastore
    */
-  async note({ key, source, dependencies }: PlannedAction, result: Result, usesOwn: boolean): Promise<void> {
+  async note({ key, source, dependencies }: PlannedAction, result: Result, own: ReadonlySet<string>): Promise<void> {
     const dir = source.dir
     const name = hexOf(key)
     const before = this.#known.get(name)
     const [first] = result.outputs
     const dirs = before === undefined ? [] : dirsOf(before)
-    if (before !== undefined && dirs.includes(dir) && (first === undefined || before.made.includes(hexOf(first.cid))))
-      return
+    const usesDirs = [...new Set([...own, ...(before?.usesDirs ?? [])])].slice(0, maxUsesDirs)
+    const isKnown = before !== undefined && dirs.includes(dir) && usesDirs.length === (before.usesDirs?.length ?? 0)
+    if (isKnown && (first === undefined || before.made.includes(hexOf(first.cid)))) return
     const libraries = dependencies.map(({ cid }) => hexOf(cid))
-    if (!isOwn(source) && !usesOwn && !libraries.some((library) => this.#makers.has(library))) return
+    if (!isOwn(source) && own.size === 0 && !libraries.some((library) => this.#makers.has(library))) return
     const cids: CID[] = [encodeResult(result).cid, ...result.outputs.map(({ cid }) => cid)]
     const made = [...new Set([...cids.map(hexOf), ...(before?.made ?? [])])].slice(0, maxMade)
     const uses = [...new Set([...libraries, ...(before?.uses ?? [])])].slice(0, maxUses)
     const also = dirs.filter((other) => other !== dir).slice(0, maxDirs - 1)
-    const origin: Origin = { v: 1, dir, also, made, uses }
+    const origin: Origin = { v: 1, dir, also, made, uses, ...(usesDirs.length > 0 && { usesDirs }) }
     this.#learn(name, origin)
     await this.#datastore.put(keyOf(name), encodeCbor(origin).bytes)
     for (const oldest of this.#known.keys()) {
@@ -102,7 +106,7 @@ export class Origins {
     }
   }
 
-  /** Directories of packages of which something is kept. */
+  /** Directories of packages of which something is kept, or of something that was made from them. */
   dirs(): string[] {
     return [...this.#dirs.keys()]
   }
@@ -136,7 +140,7 @@ export class Origins {
     this.#known.delete(key)
     this.#known.set(key, origin)
     for (const block of origin.made) this.#makers.set(block, (this.#makers.get(block) ?? 0) + 1)
-    for (const dir of dirsOf(origin)) this.#dirs.set(dir, (this.#dirs.get(dir) ?? new Set()).add(key))
+    for (const dir of placesOf(origin)) this.#dirs.set(dir, (this.#dirs.get(dir) ?? new Set()).add(key))
     for (const block of origin.uses) this.#users.set(block, (this.#users.get(block) ?? new Set()).add(key))
   }
 
@@ -146,7 +150,7 @@ export class Origins {
       if (others > 0) this.#makers.set(block, others)
       else this.#makers.delete(block)
     }
-    for (const dir of dirsOf(origin)) {
+    for (const dir of placesOf(origin)) {
       this.#dirs.get(dir)?.delete(key)
       if (this.#dirs.get(dir)?.size === 0) this.#dirs.delete(dir)
     }
@@ -158,5 +162,8 @@ export const isOwn = ({ root }: Pick<UnitSource, 'root'>): boolean => root !== '
 
 /** The latest first. */
 const dirsOf = ({ dir, also = [] }: Origin): string[] => [dir, ...also]
+
+/** Which of them becomes private, the result does too. */
+const placesOf = (origin: Origin): string[] => [...dirsOf(origin), ...(origin.usesDirs ?? [])]
 
 const keyOf = (name: string): Key => new Key(prefix + name, false)

@@ -50,8 +50,8 @@ export class PrivateUnits {
   }
 
   readonly #origins: Origins
-  /** Units that are made from a package of this machine. */
-  readonly #usesOwn = new WeakSet<Planned>()
+  /** Sources of this machine that a unit is made from, by their directories. */
+  readonly #ownUses = new WeakMap<Planned, Set<string>>()
   readonly #beside = new SourcesBeside()
 
   /** Generated directories and secrets: whether there is one in it. */
@@ -79,7 +79,7 @@ export class PrivateUnits {
 
   /** A unit that is not private has this result, which others may have from now on. @throws the errors of the datastore */
   async given(planned: Planned, result: Result): Promise<void> {
-    if (planned.shareable) await this.#origins.note(planned, result, this.#usesOwn.has(planned))
+    if (planned.shareable) await this.#origins.note(planned, result, this.#ownUses.get(planned) ?? new Set())
   }
 
   /**
@@ -94,6 +94,12 @@ export class PrivateUnits {
       yield key
     }
     for (const { key } of kept) await this.#origins.forget(key)
+  }
+
+  /** Private directories, and all below them that are private too and of which something is known. */
+  #knownWithin(dirs: readonly string[]): string[] {
+    const isBelow = (known: string): boolean => dirs.some((dir) => known.startsWith(`${dir}/`))
+    return [...dirs, ...this.#origins.dirs().filter((known) => isBelow(known) && this.#needs.paths.has(known))]
   }
 
   /** What is kept of an action key (hex) is for this node alone. */
@@ -125,8 +131,7 @@ export class PrivateUnits {
     const { paths } = this.#needs
     const dir = env.get('CARGO_MANIFEST_DIR') ?? cwd
     const name = Buffer.from(dir).toString('base64url')
-    const workspace = remaps.findLast(({ to }) => to === '.')?.from
-    const uses = await this.#usesPrivate(planned, workspace, sourceOf)
+    const uses = await this.#usesPrivate(planned, remaps, sourceOf)
     if (planned.kind === 'build-script') {
       if (uses) await this.#mark('package', name)
       else await this.#unmark('package', name)
@@ -134,7 +139,7 @@ export class PrivateUnits {
     const told = planned.shareable && planned.build !== undefined && (await this.#tellsSecret(planned.build, env))
     const isPlaced = paths.has(dir)
     const dirs = planned.shareable ? [dir, planned.source.dir] : [dir]
-    if (isPlaced) for await (const key of this.#takeBack(dirs)) this.#needs.onChange(key)
+    if (isPlaced) for await (const key of this.#takeBack(this.#knownWithin(dirs))) this.#needs.onChange(key)
     const isPrivate = uses || told || isPlaced || this.#marks.package.has(name)
     if (planned.shareable && isPrivate) await this.#markKey(hexOf(planned.key))
     return isPrivate || (planned.shareable && this.hasKey(hexOf(planned.key)))
@@ -146,17 +151,20 @@ export class PrivateUnits {
    */
   async #usesPrivate(
     planned: Planned,
-    workspace: string | undefined,
+    remaps: Invocation['remaps'],
     sourceOf: (path: string) => SourceOf | undefined,
   ): Promise<boolean> {
     const isWithin = this.#needs.paths.glance()
+    const workspace = remaps.findLast(({ to }) => to === '.')?.from
+    const own = new Set<string>()
+    this.#ownUses.set(planned, own)
     for (const { cid, path } of planned.shareable ? planned.dependencies : (planned.reaches ?? [])) {
       if (this.hasBlock(cid)) return true
       // A library is known by the metadata beside it.
       const source = sourceOf(path) ?? sourceOf(path.replace(/\.rlib$/, '.rmeta'))
-      if (source !== undefined && isOwn(source)) this.#usesOwn.add(planned)
       const dirs = source === undefined ? await this.#beside.of(path, workspace) : [source.dir]
       if (dirs === undefined) return true
+      if (source === undefined ? !isEverybodys(dirs, remaps) : isOwn(source)) for (const each of dirs) own.add(each)
       if (!dirs.some(isWithin)) continue
       await this.#mark('block', hexOf(cid))
       return true
@@ -165,7 +173,10 @@ export class PrivateUnits {
     // Of a dependency it is not known what that reaches: any library there may be among it.
     const dirs = new Set<string>()
     for (const dir of planned.dependencyDirs) {
-      for (const beside of await this.#beside.within(dir, workspace)) for (const each of beside ?? []) dirs.add(each)
+      for (const beside of await this.#beside.within(dir, workspace)) {
+        for (const each of beside ?? []) dirs.add(each)
+        if (beside !== undefined && !isEverybodys(beside, remaps)) for (const each of beside) own.add(each)
+      }
     }
     return [...dirs].some(isWithin)
   }
@@ -241,6 +252,15 @@ export class PrivateUnits {
     if (this.#marks[kind].delete(name)) await this.#needs.datastore.delete(keyOf(kind, name))
   }
 }
+
+/** Whether a library is that of a registry. Its first file is the crate's root. */
+function isEverybodys([first = '']: readonly string[], remaps: Invocation['remaps']): boolean {
+  const isBelow = (dir: string): boolean => first === dir || first.startsWith(`${dir}/`)
+  return remaps.some(({ from, to }) => shared.has(to) && (isBelow(from) || isBelow(to)))
+}
+
+/** What every machine calls the sources that cargo has fetched. */
+const shared: ReadonlySet<string> = new Set(['/cargo/registry/src', '/cargo/git/checkouts'])
 
 /** Larger files are no sources. */
 const maxSearchedBytes = 16 << 20

@@ -19,6 +19,8 @@ import type { LinkOrder, Ran, RunOrder, ShimLink } from './shim-link.ts'
 const beatMs = 500
 /** How often a running shim is looked at. */
 const lookMs = 1000
+/** A shim that has said nothing of a linker for so much longer than that had hangs, and the others do not wait for it. */
+const linkMarginSeconds = 30
 
 /** Jobserver tokens that shims left without, per cargo process: the next shim of that cargo repays one. */
 export class TokenDebts {
@@ -158,7 +160,7 @@ export class ShimConnection implements ShimLink {
   async link(order: LinkOrder, onStall: () => void): Promise<Ran> {
     this.signal.throwIfAborted()
     this.#linked = Promise.withResolvers<Ran>()
-    const looking = this.#looking(onStall)
+    const looking = this.#looking(onStall, (order.seconds + linkMarginSeconds) * 1000)
     this.#send({ type: 'link', ...order })
     try {
       return await this.#linked.promise
@@ -181,10 +183,12 @@ export class ShimConnection implements ShimLink {
     this.#socket.end()
   }
 
-  /** @param onStall called once, when the shim was stopped */
-  #looking(onStall: () => void): NodeJS.Timeout {
+  /** @param onStall called once, when the shim was stopped, or after so many ms in which this machine was awake */
+  #looking(onStall: () => void, mostMs = Number.POSITIVE_INFINITY): NodeJS.Timeout {
+    let waitedMs = 0
     const looking = setInterval(() => {
-      if (!isStopped(this.#pid)) return
+      waitedMs += lookMs
+      if (waitedMs < mostMs && !isStopped(this.#pid)) return
       clearInterval(looking)
       onStall()
     }, lookMs)

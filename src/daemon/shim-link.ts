@@ -55,7 +55,7 @@ export interface ShimLink {
   run(order: RunOrder, onStall: () => void): Promise<Ran>
   /**
    * A linker as the shim's child; cargo sees nothing of it, and the shim waits for another answer. Rejects when the shim is gone.
-   * @param onStall as of `run`
+   * @param onStall as of `run`, or when the shim says nothing of it 30 s after its time was over
    */
   link(order: LinkOrder, onStall: () => void): Promise<Ran>
   /** After `run`: whatever is to be had from the outputs is kept, and the shim need not linger. */

@@ -12,6 +12,7 @@ import {
   rootNames,
 } from '../plan/action.ts'
 import { linkArgsPlace, recorderName } from '../plan/codegen.ts'
+import { hasSourcesWithin } from '../plan/dep-info.ts'
 import { nameDiagnostics } from '../plan/diagnostics.ts'
 import { placeRoots, type Root, sortRoots } from '../plan/roots.ts'
 import { isSharedLibrary } from '../plan/toolchain-manifest.ts'
@@ -89,6 +90,12 @@ export async function runAction(init: RunInit): Promise<Outcome> {
   const isAlone = setup.kind === 'seatbelt'
   if (isAlone && (admitted.links || action.deps.some(([name]) => isSharedLibrary(name)))) {
     throw new ShoalError('ERR_ADMISSION', 'only libraries without macros are compiled for others on macOS')
+  }
+  if (isAlone && admitted.depInfo === undefined) {
+    throw new ShoalError(
+      'ERR_ADMISSION',
+      'only what says which sources it was made from is compiled for others on macOS',
+    )
   }
   if (admitted.links && (recorder === undefined || !statSync(recorder, { throwIfNoEntry: false })?.isFile())) {
     throw new ShoalError('ERR_OUTPUT', 'there is nothing here that could take the place of a linker')
@@ -273,9 +280,17 @@ class Run {
             guest: this.#user,
           })
     if (findNeedle(Buffer.from(depInfo), this.#needles)) throw pathBoundError(depInfoName ?? name)
+    this.#checkSources(depInfo)
     const rmeta = { name, cid, size, depInfo, observed: this.#observed() }
     onRmeta(rmeta)
     return rmeta
+  }
+
+  /** Under seatbelt there is more to be read than what came with the task: what every program of the system needs. */
+  #checkSources(depInfo: string): void {
+    const { action, setup } = this.#init
+    if (setup.kind !== 'seatbelt' || hasSourcesWithin(depInfo, action.cwd)) return
+    throw new ShoalError('ERR_OUTPUT', 'made from a file of this machine')
   }
 
   #observed(): Observed | undefined {
@@ -295,6 +310,7 @@ class Run {
       guest: this.#user,
     })
     if (pathBound !== undefined) throw pathBoundError(pathBound)
+    this.#checkSources(depInfo)
     const metadata = outputs.find((output) => output.kind === 'metadata')
     const kept = early === undefined || (metadata?.cid.equals(early.cid) === true && depInfo === early.depInfo)
     if (!kept) {

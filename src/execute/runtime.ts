@@ -82,6 +82,8 @@ export interface MountedToolchain {
   remapAt(at: string): string[]
 }
 
+const inPlace = (path: string): Mount => ({ from: path, to: path })
+
 /**
  * Makes a toolchain of this machine ready to run in the sandbox.
  * @throws ShoalError ERR_TOOLCHAIN when a library of the host that it needs is not found
@@ -93,6 +95,7 @@ export async function prepareToolchain(
 ): Promise<MountedToolchain> {
   const { sysroot, host, target } = toolchain
   const own = new Set(toolchain.files.map((file) => basename(file.path)))
+  const libraries = toolchain.files.map(({ path }) => path).filter((path) => dirname(path) === 'lib')
   const isMounted = kind === 'bubblewrap'
   const runtime = isMounted
     ? await prepareRuntime(join(sysroot, compilerProgram), dir, {
@@ -107,7 +110,7 @@ export async function prepareToolchain(
   return {
     runtime,
     sysroot,
-    inPlace: isMounted ? [] : [{ from: sysroot, to: sysroot }],
+    inPlace: isMounted ? [] : [...shown, ...libraries].map((path) => inPlace(join(sysroot, path))),
     remapAt: (at) =>
       hasSource && commitHash !== undefined
         ? ['--remap-path-prefix', `${at}/${librarySource}=/rustc/${commitHash}`]

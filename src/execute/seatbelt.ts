@@ -18,6 +18,28 @@ export interface SeatbeltProfile {
 
 /** What every program needs to start: the loader, its libraries and the cache that they lie in. */
 const system = ['/usr/lib', '/System/Library', '/System/Volumes/Preboot/Cryptexes', '/private/preboot/Cryptexes']
+/**
+ * What the C library, the Rust one, LLVM and the canary's Node.js ask of the kernel: processors, memory, versions. Not the name of this machine,
+ * and not the arguments and the environment of other processes (`kern.procargs2`).
+ */
+const sysctls = [
+  ...['hw.activecpu', 'hw.byteorder', 'hw.cacheconfig', 'hw.cachelinesize', 'hw.cachelinesize_compat', 'hw.cpufamily'],
+  ...[
+    'hw.cpusubfamily',
+    'hw.cpusubtype',
+    'hw.cputype',
+    'hw.logicalcpu',
+    'hw.logicalcpu_max',
+    'hw.machine',
+    'hw.memsize',
+  ],
+  ...['hw.ncpu', 'hw.nperflevels', 'hw.pagesize', 'hw.pagesize_compat', 'hw.physicalcpu', 'hw.physicalcpu_max'],
+  ...['hw.tbfrequency', 'hw.tbfrequency_compat', 'kern.argmax', 'kern.maxfilesperproc', 'kern.osproductversion'],
+  ...['kern.osrelease', 'kern.ostype', 'kern.osvariant_status', 'kern.osversion', 'kern.usrstack64', 'kern.version'],
+  ...['sysctl.proc_cputype', 'sysctl.proc_translated'],
+]
+/** Of each capability of a processor, and of each kind of them, one. */
+const sysctlPrefixes = ['hw.optional.', 'hw.perflevel']
 const devices = ['/dev/null', '/dev/random', '/dev/urandom']
 
 /**
@@ -41,7 +63,10 @@ export function seatbeltProfile({ program, readOnly, writable }: SeatbeltInit): 
   const lines = [
     '(version 1)',
     '(deny default)',
-    '(allow sysctl-read)',
+    '(allow sysctl-read',
+    ...sysctls.map((name) => `  (sysctl-name "${name}")`),
+    ...sysctlPrefixes.map((name) => `  (sysctl-name-prefix "${name}")`),
+    ')',
     '(allow signal (target self))',
     `(allow process-exec* (literal ${ran}))`,
     '(allow file-read*',

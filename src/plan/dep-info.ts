@@ -1,3 +1,4 @@
+import { isAbsolute, normalize } from 'node:path/posix'
 import { ShoalError } from '../base/errors.ts'
 import { calledRoots, nameRoots, placeRoots, type Root } from './roots.ts'
 
@@ -31,6 +32,20 @@ export function parseDepInfo(text: string): DepInfo {
   }
   if (rules === 0) throw new ShoalError('ERR_DECODE', 'dep-info without a rule')
   return { files: [...files], env: [...env].sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
+}
+
+/**
+ * Whether every source lies below a root.
+ * @param text roots by name, as `nameDepInfo` returns it
+ * @param cwd of the compile, beginning with the name of a root: relative paths begin there
+ * @throws ShoalError ERR_DECODE when it has no rule
+ */
+export function hasSourcesWithin(text: string, cwd: string): boolean {
+  return parseDepInfo(text).files.every((file) => {
+    if (isAbsolute(file)) return false
+    const [, below] = /^\0[^\0/]+\0((?:\/[^\0]*)?)$/.exec(file.startsWith('\0') ? file : `${cwd}/${file}`) ?? []
+    return below !== undefined && !/^\.\.(\/|$)/.test(normalize(`.${below}`))
+  })
 }
 
 /** Paths are separated by spaces; a space inside one is written `\ `. */

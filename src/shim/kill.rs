@@ -1,6 +1,7 @@
 //! The end of a process and of everything that it has started.
 
 use std::fs;
+use std::process;
 
 extern "C" {
     fn kill(pid: i32, signal: i32) -> i32;
@@ -12,19 +13,60 @@ const STOP: i32 = 17;
 #[cfg(not(target_os = "macos"))]
 const STOP: i32 = 19;
 
-/// Kills a child of this process that was not waited for yet, and what it has started, as far as that is not somebody else's child
-/// by now. Where the system lists no children, it is killed alone.
-pub fn kill_with_all_it_started(pid: u32) {
-    let mut found = vec![pid];
-    let mut next = 0;
-    while let Some(&pid) = found.get(next) {
-        // One that stands still starts nothing after that, and its children keep their numbers until it asks for them.
-        signal(pid, STOP);
-        found.extend(children_of(pid));
-        next += 1;
+/// Somebody who starts faster than it is looked for must not keep this process looking.
+const MAX_LOOKS: u32 = 100;
+
+/// What this process has started while this lived, and all that those have started. Where the system has it so, it becomes a child of
+/// this process when its own parent ends, so that it is found.
+pub struct Started {
+    /// Children of whoever became this process, say.
+    before: Vec<u32>,
+}
+
+impl Started {
+    pub fn watch() -> Started {
+        adopt(true);
+        let before = children_of(process::id());
+        Started { before }
     }
-    for &pid in &found {
-        signal(pid, KILL);
+
+    /// Kills all of it that is to be found; where the system lists no children, that is this child alone.
+    /// The child, if any, was not waited for yet.
+    pub fn kill_all(&self, child: Option<u32>) {
+        let mut found: Vec<u32> = child.into_iter().collect();
+        let mut next = 0;
+        for _ in 0..MAX_LOOKS {
+            while let Some(&pid) = found.get(next) {
+                // One that stands still starts nothing after that, and its children keep their numbers until it asks for them.
+                signal(pid, STOP);
+                add(&mut found, children_of(pid));
+                next += 1;
+            }
+            // Who has lost its parent meanwhile.
+            let mut own = children_of(process::id());
+            own.retain(|pid| !self.before.contains(pid));
+            add(&mut found, own);
+            if next == found.len() {
+                break;
+            }
+        }
+        for &pid in &found {
+            signal(pid, KILL);
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        adopt(false);
+    }
+}
+
+fn add(found: &mut Vec<u32>, more: Vec<u32>) {
+    for pid in more {
+        if !found.contains(&pid) {
+            found.push(pid);
+        }
     }
 }
 
@@ -33,6 +75,21 @@ fn signal(pid: u32, number: i32) {
         unsafe { kill(pid, number) };
     }
 }
+
+/// Whether this process becomes the parent of those below it that have lost theirs.
+#[cfg(target_os = "linux")]
+fn adopt(does: bool) {
+    use std::ffi::{c_int, c_ulong};
+    extern "C" {
+        fn prctl(option: c_int, ...) -> c_int;
+    }
+    const SET_CHILD_SUBREAPER: c_int = 36;
+    let none: c_ulong = 0;
+    unsafe { prctl(SET_CHILD_SUBREAPER, c_ulong::from(does), none, none, none) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn adopt(_does: bool) {}
 
 /// Of all its threads.
 fn children_of(pid: u32) -> Vec<u32> {

@@ -8,11 +8,10 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::kill::kill_with_all_it_started;
+use crate::kill::Started;
 use crate::observe;
 use crate::run::{Kept, Outcome};
 
@@ -43,6 +42,8 @@ impl LinkOrder {
 const MAX_CPU: u64 = 1200;
 /// Bytes of one file.
 const MAX_FILE: u64 = 8 << 30;
+/// SIGKILL. What has taken too long counts as ended by it, however it ended.
+const KILLED: i32 = 9;
 
 /// For this process and what it starts from now on.
 fn limit_itself() -> io::Result<()> {
@@ -55,8 +56,8 @@ fn limit_itself() -> io::Result<()> {
         fn getrlimit(resource: i32, limit: *mut Limit) -> i32;
         fn setrlimit(resource: i32, limit: *const Limit) -> i32;
     }
-    // RLIMIT_CPU and RLIMIT_FSIZE, by the same numbers everywhere.
-    for (resource, most) in [(0, MAX_CPU), (1, MAX_FILE)] {
+    // RLIMIT_CPU, RLIMIT_FSIZE and RLIMIT_CORE, by the same numbers everywhere. A core would be left in the user's directory.
+    for (resource, most) in [(0, MAX_CPU), (1, MAX_FILE), (4, 0)] {
         let mut limit = Limit { soft: 0, hard: 0 };
         let done = unsafe {
             getrlimit(resource, &mut limit) == 0 && {
@@ -71,7 +72,8 @@ fn limit_itself() -> io::Result<()> {
     Ok(())
 }
 
-/// Runs it as rustc would, and shows nothing of what it says. None if it did not start.
+/// Runs it as rustc would, and shows nothing of what it says. None if it did not start. It has ended when it and both its streams
+/// have; when its time is over, it and all that it has started are killed, and nothing of what it said is known.
 pub fn link(order: &LinkOrder) -> Option<Outcome> {
     let started = Instant::now();
     let observer = order.observer.as_deref();
@@ -80,6 +82,7 @@ pub fn link(order: &LinkOrder) -> Option<Outcome> {
     let path = order.path.iter().cloned().chain(env::split_paths(&given));
     let mut command = Command::new(&order.program);
     unsafe { command.pre_exec(limit_itself) };
+    let started_by_it = Started::watch();
     let mut child = command
         .args(&order.args)
         .env("PATH", env::join_paths(path).ok()?)
@@ -92,19 +95,17 @@ pub fn link(order: &LinkOrder) -> Option<Outcome> {
         .stderr(Stdio::piped())
         .spawn()
         .ok()?;
-    let mut stdout = child.stdout.take()?;
-    let mut stderr = child.stderr.take()?;
-    let child = Arc::new(Mutex::new(child));
-    let watch = Watch::start(&child, order.seconds);
-    let other = thread::spawn(move || kept(&mut stdout));
-    let stderr = kept(&mut stderr);
-    let stdout = other.join().unwrap_or_default();
-    let status = end_of(&child).ok()?;
-    drop(watch);
-    let code = status
-        .code()
-        .or_else(|| Some(-status.signal()?))
-        .unwrap_or(1);
+    let streams = Streams::read(child.stdout.take()?, child.stderr.take()?);
+    let mut left = order.seconds;
+    let kept = streams.ends(&mut left);
+    let ended = kept.and_then(|kept| Some((kept, end_of(&mut child, left)?)));
+    let ([stdout, stderr], code) = match ended {
+        Some((kept, status)) => (kept, code_of(status)),
+        None => {
+            end_all(&mut child, &started_by_it);
+            (Default::default(), -KILLED)
+        }
+    };
     Some(Outcome {
         rustc: code,
         exit: code,
@@ -115,7 +116,41 @@ pub fn link(order: &LinkOrder) -> Option<Outcome> {
     })
 }
 
-fn kept(from: &mut impl Read) -> Kept {
+/// What it says on both streams, read as it comes, so that it never waits for a reader.
+struct Streams {
+    ended: mpsc::Receiver<(usize, Kept)>,
+}
+
+impl Streams {
+    /// Whoever reads them is never waited for: what a linker leaves behind may hold them open for ever.
+    fn read(stdout: impl Read + Send + 'static, stderr: impl Read + Send + 'static) -> Streams {
+        let (end, ended) = mpsc::channel();
+        let other = end.clone();
+        thread::spawn(move || other.send((0, kept(stdout))));
+        thread::spawn(move || end.send((1, kept(stderr))));
+        Streams { ended }
+    }
+
+    /// Both, once they have ended, as for rustc a linker has not ended before that. None if that takes longer than the seconds that
+    /// are left.
+    fn ends(&self, left: &mut u32) -> Option<[Kept; 2]> {
+        let mut both = [None, None];
+        // In steps: for a build that was stopped, or a machine asleep, no more than one of them goes by.
+        while *left > 0 {
+            match self.ended.recv_timeout(Duration::from_secs(1)) {
+                Ok((at, kept)) => both[at] = Some(kept),
+                Err(RecvTimeoutError::Timeout) => *left -= 1,
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+            if let [Some(_), Some(_)] = both {
+                return Some(both.map(Option::unwrap_or_default));
+            }
+        }
+        None
+    }
+}
+
+fn kept(mut from: impl Read) -> Kept {
     let (mut kept, mut buffer) = (Kept::default(), [0; 1 << 14]);
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         kept.push(&buffer[..count]);
@@ -123,61 +158,35 @@ fn kept(from: &mut impl Read) -> Kept {
     kept
 }
 
-/// Waits for it. Whoever would kill it must find out whether its number is still its own, so nobody waits with it held.
-fn end_of(child: &Mutex<Child>) -> io::Result<ExitStatus> {
-    // Its streams have ended, so it is about to.
-    let mut looks = 0;
-    loop {
-        let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
+/// Its streams have ended, so it is about to. None if it takes longer than so many seconds.
+fn end_of(child: &mut Child, seconds: u32) -> Option<ExitStatus> {
+    for _ in 0..100 {
+        if let Some(status) = child.try_wait().ok()? {
+            return Some(status);
         }
-        drop(child);
-        looks += 1;
-        if looks < 100 {
-            thread::yield_now();
-        } else {
-            thread::sleep(Duration::from_millis(1));
+        thread::yield_now();
+    }
+    for _ in 0..u64::from(seconds) * 1000 {
+        thread::sleep(Duration::from_millis(1));
+        if let Some(status) = child.try_wait().ok()? {
+            return Some(status);
         }
     }
+    None
 }
 
-/// Ends a linker that takes too long, with all that it has started.
-struct Watch {
-    /// Dropped when nothing is to be watched any more.
-    over: Option<mpsc::Sender<()>>,
-    watching: Option<thread::JoinHandle<()>>,
-}
-
-impl Watch {
-    fn start(child: &Arc<Mutex<Child>>, seconds: u32) -> Watch {
-        let (over, ended) = mpsc::channel();
-        let child = Arc::clone(child);
-        let watching = thread::spawn(move || {
-            // In steps: for a build that was stopped, or a machine asleep, no more than one of them goes by.
-            for _ in 0..seconds {
-                match ended.recv_timeout(Duration::from_secs(1)) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    _ => return,
-                }
-            }
-            let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Ok(None) = child.try_wait() {
-                kill_with_all_it_started(child.id());
-            }
-        });
-        Watch {
-            over: Some(over),
-            watching: Some(watching),
-        }
+/// Ends what has taken too long. It is not waited for longer than a moment: a file system that does not answer keeps even the killed.
+fn end_all(child: &mut Child, started: &Started) {
+    let running = matches!(child.try_wait(), Ok(None)).then(|| child.id());
+    started.kill_all(running);
+    if running.is_some() {
+        let _ = end_of(child, 1);
     }
+    // What was just being started at the first look.
+    started.kill_all(None);
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.over = None;
-        if let Some(watching) = self.watching.take() {
-            let _ = watching.join();
-        }
-    }
+fn code_of(status: ExitStatus) -> i32 {
+    let signal = || Some(-status.signal()?);
+    status.code().or_else(signal).unwrap_or(1)
 }

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { Key } from 'interface-datastore'
 import { silentLogger } from '../../src/base/log.ts'
 import { PrivatePaths } from '../../src/daemon/private-paths.ts'
 import { PrivateUnits } from '../../src/daemon/private-units.ts'
 import type { PlannedAction } from '../../src/plan/plan.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
+import { encodeCbor } from '../../src/wire/cbor.ts'
 import { cidOf, dagCborCodec, hexOf } from '../../src/wire/cid.ts'
 import { afterwards, ManualClock, temporaryDirectory } from '../mesh/fixture.ts'
 import { content, planned, result } from '../recall/support.ts'
@@ -176,6 +178,82 @@ test('a package of a registry that is patched onto one of this machine goes with
     [far, base].map(({ key }) => after.hasKey(hexOf(key))),
     [true, true],
   )
+})
+
+/** A unit of a registry that is patched, and one of a package of this machine, both made from `base`, of which nothing was given. */
+async function usersOfBase(t: TestContext) {
+  const { dir, datastore, manifest, paths, dependenciesOn } = await packages(t, ['base', 'uses'])
+  const open = () =>
+    PrivateUnits.open({ datastore, clock: new ManualClock(), onChange: () => undefined, paths: paths() })
+  const unit = (name: string, root: 'workspace' | 'registry', uses: readonly string[]): PlannedAction => ({
+    ...planned,
+    key: cidOf(Buffer.from(name), dagCborCodec),
+    source: { root, path: name, dir: join(dir, name) },
+    dependencies: dependenciesOn(uses),
+    reaches: dependenciesOn(uses),
+  })
+  const env = (name: string) => ({ env: new Map([['CARGO_MANIFEST_DIR', join(dir, name)]]), cwd: dir, remaps: [] })
+  const far = unit('far', 'registry', ['base'])
+  const uses = unit('uses', 'workspace', ['base'])
+  const give = async (units: PrivateUnits, sourceOf: Parameters<PrivateUnits['judge']>[2]): Promise<void> => {
+    for (const each of [far, uses]) {
+      assert.equal(await units.judge(each, env(each.source.path), sourceOf), false)
+      const outputs = result.outputs.map((output) => ({ ...output, cid: content(each.source.path) }))
+      await units.given(each, { ...result, outputs })
+    }
+  }
+  const taken = (units: PrivateUnits) => [far, uses].map(({ key }) => units.hasKey(hexOf(key)))
+  return { dir, datastore, manifest, open, unit, env, give, taken }
+}
+
+test('what was made from a package of this machine goes with it, also where nothing of that was ever given', async (t) => {
+  const { manifest, open, unit, env, give, taken } = await usersOfBase(t)
+  const units = await open()
+  // As of a package that is compiled incrementally.
+  await give(units, () => unit('base', 'workspace', []).source)
+  assert.deepEqual(taken(units), [false, false])
+  await manifest('base', true)
+  assert.deepEqual(taken(await open()), [true, true])
+  // Or when its next unit is asked for.
+  const next = unit('base', 'workspace', [])
+  assert.equal(await units.judge(next, env('base'), () => undefined), true)
+  assert.deepEqual(taken(units), [true, true])
+})
+
+test('so does what was made from one that only its dep-info tells of', async (t) => {
+  const { dir, manifest, open, unit, env, give, taken } = await usersOfBase(t)
+  await writeFile(join(dir, 'base.d'), `${dir}/base: ${dir}/base/src/lib.rs ${dir}/base/src/more/a.rs\n`)
+  const units = await open()
+  await give(units, () => undefined)
+  await manifest('base', true)
+  assert.deepEqual(taken(await open()), [true, true])
+  const next = unit('base', 'workspace', [])
+  assert.equal(await units.judge(next, env('base'), () => undefined), true)
+  assert.deepEqual(taken(units), [true, true])
+})
+
+test('of what is made from packages of registries alone nothing is noted', async (t) => {
+  const { dir, datastore, open, unit, env } = await usersOfBase(t)
+  await writeFile(join(dir, 'base.d'), `${dir}/base: ${dir}/base/src/lib.rs\n`)
+  const units = await open()
+  const far = unit('far', 'registry', ['base'])
+  const remaps = [{ from: dir, to: '/cargo/registry/src' }]
+  for (const source of [unit('base', 'registry', []).source, undefined]) {
+    assert.equal(await units.judge(far, { ...env('far'), remaps }, () => source), false)
+    await units.given(far, result)
+    for await (const { key } of datastore.query({ prefix: '/origin/' })) assert.fail(key.toString())
+  }
+})
+
+test('what an earlier version noted is taken back too', async (t) => {
+  const { dir, datastore, manifest, open } = await usersOfBase(t)
+  const key = hexOf(cidOf(Buffer.from('base'), dagCborCodec))
+  const made = [hexOf(content('base'))]
+  await datastore.put(new Key(`/origin/${key}`), encodeCbor({ v: 1, dir: join(dir, 'base'), made, uses: [] }).bytes)
+  await manifest('base', true)
+  const units = await open()
+  assert.ok(units.hasKey(key))
+  assert.ok(units.hasBlock(content('base')))
 })
 
 test('a crash while that is taken back loses nothing of it, and every checkout of a package is known', async (t) => {

@@ -62,3 +62,21 @@ test('a build that is stopped while it links gives its turn back', { timeout: 30
   both[1]?.()
   await second
 })
+
+test('a shim that says nothing of its linker when the time of that is over keeps no other waiting', async (t) => {
+  const { ours, theirs } = await connection(t)
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const connected = new ShimConnection(ours, invocation, process.pid, new TokenDebts(), new Uint8Array())
+  let stalls = 0
+  const linking = connected.link(order, () => {
+    stalls += 1
+  })
+  t.mock.timers.tick(89_999)
+  assert.equal(stalls, 0)
+  t.mock.timers.tick(1)
+  assert.equal(stalls, 1)
+  t.mock.timers.tick(1_000_000)
+  assert.equal(stalls, 1)
+  theirs.destroy()
+  await assert.rejects(linking, { code: 'ERR_PEER_LOST' })
+})

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
@@ -72,6 +72,8 @@ test('the profile names what is allowed, and nothing of it by anything but a par
     )
   for (const path of init.readOnly) assert.ok(named.some(([filter, value]) => filter === 'subpath' && value === path))
   assert.ok(!text.includes('/Users'))
+  // Nothing tells what else runs here, and with which arguments.
+  assert.doesNotMatch(text, /allow sysctl-read\)|procargs|hostname|prefix "kern/)
   const hostile = { ...init, writable: ['/tmp/x")) (allow default) (version 1'] }
   assert.doesNotMatch(seatbeltProfile(hostile).text, /allow default/)
   assert.deepEqual(seatbeltOptions({ text: '', parameters: [['A', 'b c=d']] }, '/p'), ['-f', '/p', '-D', 'A=b c=d'])
@@ -135,6 +137,32 @@ describe('where the profile holds', { skip }, () => {
       })
       await assert.rejects(lender.run(bound), { code: 'ERR_PATH_BOUND' })
     }
+  })
+
+  test('of the toolchain there is what a compile needs, and what the system has goes into no result', async () => {
+    const reads = (file: string, emit?: string) =>
+      lender.prepare({
+        crate: 'reads',
+        files: { 'src/lib.rs': `pub const S: &[u8] = include_bytes!("${file}");` },
+        ...(emit !== undefined && { emit }),
+      })
+    const components = join(lender.toolchain.sysroot, 'lib/rustlib/components')
+    assert.ok(existsSync(components))
+    assert.equal((await lender.run(await reads(components))).kind, 'failed')
+    // It is there to be read, as it would be on a mac.
+    const system = readdirSync('/usr/lib', { withFileTypes: true }).find((entry) => entry.isFile())?.name ?? ''
+    for (const emit of ['dep-info,metadata,link', 'dep-info,metadata']) {
+      let told = 0
+      const task = await reads(`/usr/lib/${system}`, emit)
+      await assert.rejects(lender.run(task, { onRmeta: () => told++ }), {
+        code: 'ERR_OUTPUT',
+        message: /of this machine/,
+      })
+      assert.equal(told, 0)
+    }
+    await assert.rejects(lender.run(await reads(`/usr/lib/${system}`, 'metadata')), { code: 'ERR_ADMISSION' })
+    const files = { 'src/lib.rs': 'pub const S: &str = include_str!("../README.md");', 'README.md': 'read me' }
+    okResult(await lender.run(await lender.prepare({ crate: 'readme', files })))
   })
 
   test('what came with a task is not loaded, and nothing is linked', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { nameDepInfo, parseDepInfo, placeDepInfo } from '../../src/plan/dep-info.ts'
+import { hasSourcesWithin, nameDepInfo, parseDepInfo, placeDepInfo } from '../../src/plan/dep-info.ts'
 import { nameRoots, placeRoots, type Root, rootToken, sortRoots } from '../../src/plan/roots.ts'
 
 const roots: Root[] = sortRoots([
@@ -69,4 +69,21 @@ test('dep-info moves to another machine and back', () => {
 
 test('dep-info without a rule is not believed', () => {
   assert.throws(() => parseDepInfo('nothing here\n'), { code: 'ERR_DECODE' })
+})
+
+test('sources that lie outside the roots are told from those that lie in one', () => {
+  const [root, cwd] = [rootToken('registry'), `${rootToken('workspace')}/member`]
+  const isWithin = (file: string): boolean => hasSourcesWithin(`x.d: src/lib.rs ${file}\n\nsrc/lib.rs:\n`, cwd)
+  for (const file of ['src/../README.md', '../other/a.rs', `${root}/x-1/src/lib.rs`, `${root}/x-1/../y.rs`, '..a/b.rs'])
+    assert.equal(isWithin(file), true, file)
+  for (const file of [
+    '/usr/lib/x',
+    '../../x',
+    'src/../../../x',
+    `${root}/../x`,
+    `${root}x/../../y`,
+    '\0other',
+    '\0a\0/\0b',
+  ])
+    assert.equal(isWithin(file), false, file)
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
@@ -75,14 +75,17 @@ for (const [name, flags, env] of layouts) {
       await cargo(build, env)
       const place = (await called(compiled)).find((path) => /\/all[-/][0-9a-f]{16}/.test(path))
       assert.ok(place)
-      const [plain, said] = [await readFile(place), await readFile(await only(/^said$/), 'utf8')]
+      // In cargo's new layout its search path begins at the directory of any of the package's units.
+      const said = async () =>
+        (await readFile(await only(/^said$/), 'utf8')).replace(/(:.*\/all\/)[0-9a-f]{16}(\/out:)/, '$1$2')
+      const [plain, before] = [await readFile(place), await said()]
       assert.deepEqual(await called(real), [])
       await rm(target(), { recursive: true })
 
       await bench.announce('launch')
       await cargo(build, env)
-      assert.equal(await readFile(await only(/^said$/), 'utf8'), said)
-      assert.match(said, /CARGO_MANIFEST_DIR/)
+      assert.equal(await said(), before)
+      assert.match(before, /CARGO_MANIFEST_DIR/)
       const { stdout } = await cargo(['run', '-q', '--bin', 'all', ...flags], env)
       assert.equal(stdout, 'by the script')
       assert.equal(dirname(await only(real)), dirname(place))
@@ -199,6 +202,7 @@ describe('no launcher takes the place of', () => {
     ['what lies elsewhere', { '--out-dir': 'target/debug/deps' }, [], {}],
     ['another unit of the same package', { '-C': 'extra-filename=-fedcba9876543210' }, [], {}],
     ['what is of another package', {}, [], { CARGO_PKG_NAME: 'other' }],
+    ['what is only checked', { '--emit': 'dep-info,metadata' }, [], {}],
     ['what no cargo has asked for', {}, [], { CARGO_PKG_NAME: '' }],
   ]
   const compile = async (
@@ -228,6 +232,28 @@ describe('no launcher takes the place of', () => {
     assert.equal(code, 1)
     assert.equal((await stat(await only(compiled))).ino, before.ino)
   })
+})
+
+test('a launcher of another version is none that a launcher is put in the place of', async () => {
+  const place = join(bench.workspace, 'target/debug/build/all-0123456789abcdef')
+  const script = join(place, 'build_script_build-0123456789abcdef')
+  const args = (emit: string) => [
+    ...['build.rs', '--crate-name', 'build_script_build', '--crate-type', 'bin', '--emit', emit, '--out-dir', place],
+    ...['-C', 'extra-filename=-0123456789abcdef'],
+  ]
+  const env = { CARGO_PKG_NAME: 'all' }
+  await mkdir(place, { recursive: true })
+  await bench.write('build.rs', 'fn main() { print!("ran") }\n')
+  await bench.announce('launch')
+  assert.equal((await bench.start(args('dep-info,link'), { env }).ended).code, 0)
+  await writeFile(script, Buffer.concat([await readFile(bench.shim), Buffer.from('another version')]))
+  const launcher = await readFile(script)
+  // Neither of them makes a script.
+  const pretends = await bench.script('exit 0')
+  assert.equal((await bench.start(args('dep-info,metadata'), { env }).ended).code, 0)
+  assert.equal((await bench.start(args('dep-info,link'), { env, program: pretends }).ended).code, 0)
+  assert.deepEqual(await readFile(script), launcher)
+  assert.equal((await bench.spawn(script, [], {}).ended).stdout.toString(), 'ran')
 })
 
 test('what is compiled where no second name can be made is left as it is', async () => {
