@@ -204,7 +204,7 @@ export class Unit {
       const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
       if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
       await this.#checkReads(metadata)
-      this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal)
+      this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal, true)
       if (this.#delivery.announcedMetadata !== undefined || signal.aborted) return
       await this.#delivery.depInfo(depInfo)
       this.#announcedBy = peer
@@ -232,8 +232,9 @@ export class Unit {
     if (announced !== undefined && (metadata === undefined || !metadata.cid.equals(announced))) {
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
     }
-    for (const output of byUrgency(came.outputs)) {
-      this.#bytesIn += await this.#needs.fetch(output.cid, output.size, [peer], this.#shim.signal)
+    for (const { cid: output, size } of byUrgency(came.outputs)) {
+      // What cargo knows of is waited for. Anything else had better be compiled here.
+      this.#bytesIn += await this.#needs.fetch(output, size, [peer], this.#shim.signal, !this.isAnnounced)
     }
     await this.#finish(came, looked, [claim])
   }

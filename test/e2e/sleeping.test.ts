@@ -35,7 +35,7 @@ describe('a lender whose machine goes to sleep', { skip: TestBus.missing, timeou
   /** More at a time than Ada has slots for. */
   async function build(meanwhile: (building: { over: boolean }) => Promise<void>): Promise<void> {
     const dir = join(cluster.dir, `build${builds++}`)
-    const work = { chains: 4, length: 2, steps: 700_000, expectedMs: 1000 }
+    const work = { chains: 4, length: 2, steps: 700_000, sourceBytes: 100_000 }
     await writeFiles(dir, chains({ ...work, salt: `${process.pid} ${builds}` }))
     const building = { over: false }
     const running: Promise<Ran> = ada.cargo(dir, 'build', '--offline').finally(() => {

@@ -40,7 +40,7 @@ describe('three members that build at once, on their own machines and a fourth',
           chains: 4,
           length: 2,
           steps: 300_000,
-          expectedMs: 600,
+          sourceBytes: 60_000,
           salt: `${process.pid}`,
           prefix: name,
         })
