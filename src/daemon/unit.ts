@@ -80,9 +80,9 @@ export class Unit {
 
   /** @param work names what is claimed meanwhile */
   async recallFromMesh(expectedMs: number, work: Uint8Array | undefined): Promise<UnitEnd | undefined> {
-    const { signal } = this.#shim
     this.#refused = this.#needs.trust.objection(this.#planned)
     if (this.#refused !== undefined) return undefined
+    const { signal } = this.#shim
     const theirs = await this.#needs.recall.mesh(this.#planned, this.#place, { expectedMs, signal, work })
     if (theirs !== undefined && 'refused' in theirs) {
       this.#refused = theirs.refused
@@ -285,9 +285,8 @@ export class Unit {
 
   async #linkOf({ result, reads, holders, claims }: Recalled): Promise<boolean> {
     try {
-      for (const { cid, size } of result.outputs) {
-        this.#bytesIn += await this.#needs.fetch(cid, size, holders, this.#shim.signal)
-      }
+      const { signal } = this.#shim
+      for (const { cid, size } of result.outputs) this.#bytesIn += await this.#needs.fetch(cid, size, holders, signal)
       await this.#finish(result, reads, claims)
       return true
     } catch (error) {
