@@ -144,8 +144,8 @@ export interface CompileNeeds extends DeliverNeeds {
   withoutIncremental(planned: PlannedAction, invocation: Invocation): void
   /** Lets lenders fetch what the compile reads; false when nobody is there to do so. */
   prepare(planned: PlannedAction): Promise<boolean>
-  /** Makes a block available here from one of `from`; resolves with the bytes that crossed the network. */
-  fetch(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
+  /** Makes a block available here from one of `from`; resolves with the bytes that crossed the network. `once` as in `Supply.ensure`. */
+  fetch(cid: CID, size: number, from: readonly string[], signal: AbortSignal, once?: boolean): Promise<number>
   /** Path of the observer's library; '' when there is none. */
   observer(): string
   /** The time of the file system's clock, ms. */

@@ -8,7 +8,6 @@ import { createMarket } from '../market/driver.ts'
 import { loadMembership } from '../mesh/membership.ts'
 import { createMesh } from '../mesh/mesh.ts'
 import { finishRekey } from '../mesh/rekey.ts'
-import { librarySource, type Toolchain } from '../plan/toolchain.ts'
 import { Recall } from '../recall/recall.ts'
 import { createBlockStore } from '../store/blocks.ts'
 import { createClosureStore } from '../store/closures.ts'
@@ -365,14 +364,15 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   // Once no shim waits for this node any more.
   closing.push(() => Promise.race([units.drained(), new Promise<void>((resolve) => clock.after(drainMs, resolve))]))
   closing.push(() => server.stop())
-  await announce(init, [])
+  const launches = config.build['script-launcher']
+  await writeAnnouncement(paths.announce, [], launches)
   closing.push(() => removeAnnouncement(paths.announce))
 
   // The first look at a toolchain reads half a gigabyte; builds and commands need not wait for it.
   const lending = lender
     .start()
     .then(async (installed) => {
-      await announce(init, sourceRemaps(installed))
+      await writeAnnouncement(paths.announce, installed, launches)
       await toolchains.start(installed)
     })
     .catch((error: unknown) => trouble(toShoalError(error)))
@@ -386,14 +386,4 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
 
 function meshLimits({ mesh }: Config): { maxPeers: number; joinByApproval: boolean } {
   return { maxPeers: mesh['max-peers'], joinByApproval: mesh['join-by-approval'] }
-}
-
-const announce = ({ paths, config }: NodeInit, remaps: ReturnType<typeof sourceRemaps>): Promise<void> =>
-  writeAnnouncement(paths.announce, remaps, config.build['script-launcher'])
-
-/** A toolchain's own sources have one name everywhere, whether they are installed or not. */
-function sourceRemaps(toolchains: readonly Toolchain[]): { from: string; to: string }[] {
-  return toolchains.flatMap(({ hasSource, sysroot, commitHash }) =>
-    hasSource && commitHash !== undefined ? [{ from: join(sysroot, librarySource), to: `/rustc/${commitHash}` }] : [],
-  )
 }

@@ -271,9 +271,9 @@ export async function openUnits(
             await supply.offerInputs(lent.planned, lent.inputs)
             return true
           },
-          fetch: async (cid, size, from, signal) => {
+          fetch: async (cid, size, from, signal, once) => {
             const since = clock.now()
-            const bytes = await sharing.ensure(cid, size, from, signal)
+            const bytes = await sharing.ensure(cid, size, from, signal, once)
             const [lender] = from
             if (lender !== undefined) market.moved(lender, size, bytes > 0 ? clock.now() - since : 0)
             return bytes

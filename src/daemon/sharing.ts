@@ -154,8 +154,9 @@ export class Sharing {
   }
 
   /** As `Supply.ensure`, for a unit that waits for it. */
-  async ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number> {
-    const bytes = await this.#needs.supply.ensure(cid, size, from, signal)
+  async ensure(...of: Parameters<Supply['ensure']>): Promise<number> {
+    const bytes = await this.#needs.supply.ensure(...of)
+    const [, , from] = of
     if (from.length > 0) this.#fetches[bytes > 0 ? 'awaited' : 'ready'] += 1
     return bytes
   }

@@ -21,7 +21,7 @@ export interface SupplyNeeds {
     ): Promise<Uint8Array>
     useBlock(
       cid: CID,
-      options: { from: readonly string[]; maxBytes: number; signal: AbortSignal },
+      options: { from: readonly string[]; maxBytes: number; signal: AbortSignal; once: boolean },
       use: (bytes: Uint8Array) => Promise<void>,
     ): Promise<void>
     fetchFile(
@@ -30,6 +30,7 @@ export interface SupplyNeeds {
         from: readonly string[]
         size: number
         signal: AbortSignal
+        once: boolean
         keep(fill: (file: IncomingFile) => Promise<void>): Promise<void>
       },
     ): Promise<void>
@@ -51,19 +52,20 @@ export class Supply {
 
   /**
    * Makes a block available here.
+   * @param once there is another way to what it holds: a source that fell silent is not asked again. Default: false
    * @returns the bytes that crossed the network for it
    * @throws ShoalError ERR_BLOCK_MISSING, ERR_BLOCK_MISMATCH, ERR_DEADLINE…
    */
-  async ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number> {
+  async ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal, once = false): Promise<number> {
     if (await this.#needs.blocks.has(cid)) return 0
     if (from.length === 0) throw new ShoalError('ERR_BLOCK_MISSING', cid.toString())
     if (size > inMemoryBytes) {
       const keep = (fill: (file: IncomingFile) => Promise<void>) => this.#needs.blocks.putLarge(cid, size, fill)
-      await this.#needs.mesh.fetchFile(cid, { from, size, signal, keep })
+      await this.#needs.mesh.fetchFile(cid, { from, size, signal, once, keep })
       this.#needs.onFetched?.(size)
       return size
     }
-    await this.#needs.mesh.useBlock(cid, { from, maxBytes: size, signal }, async (bytes) => {
+    await this.#needs.mesh.useBlock(cid, { from, maxBytes: size, signal, once }, async (bytes) => {
       if (bytes.length !== size) {
         throw new ShoalError('ERR_BLOCK_MISMATCH', `${cid.toString()} is of another size than said`)
       }

@@ -80,9 +80,9 @@ export class Unit {
 
   /** @param work names what is claimed meanwhile */
   async recallFromMesh(expectedMs: number, work: Uint8Array | undefined): Promise<UnitEnd | undefined> {
-    const { signal } = this.#shim
     this.#refused = this.#needs.trust.objection(this.#planned)
     if (this.#refused !== undefined) return undefined
+    const { signal } = this.#shim
     const theirs = await this.#needs.recall.mesh(this.#planned, this.#place, { expectedMs, signal, work })
     if (theirs !== undefined && 'refused' in theirs) {
       this.#refused = theirs.refused
@@ -204,7 +204,7 @@ export class Unit {
       const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
       if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
       await this.#checkReads(metadata)
-      this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal)
+      this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal, true)
       if (this.#delivery.announcedMetadata !== undefined || signal.aborted) return
       await this.#delivery.depInfo(depInfo)
       this.#announcedBy = peer
@@ -232,8 +232,9 @@ export class Unit {
     if (announced !== undefined && (metadata === undefined || !metadata.cid.equals(announced))) {
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')
     }
-    for (const output of byUrgency(came.outputs)) {
-      this.#bytesIn += await this.#needs.fetch(output.cid, output.size, [peer], this.#shim.signal)
+    for (const { cid: output, size } of byUrgency(came.outputs)) {
+      // What cargo knows of is waited for. Anything else had better be compiled here.
+      this.#bytesIn += await this.#needs.fetch(output, size, [peer], this.#shim.signal, !this.isAnnounced)
     }
     await this.#finish(came, looked, [claim])
   }
@@ -284,9 +285,8 @@ export class Unit {
 
   async #linkOf({ result, reads, holders, claims }: Recalled): Promise<boolean> {
     try {
-      for (const { cid, size } of result.outputs) {
-        this.#bytesIn += await this.#needs.fetch(cid, size, holders, this.#shim.signal)
-      }
+      const { signal } = this.#shim
+      for (const { cid, size } of result.outputs) this.#bytesIn += await this.#needs.fetch(cid, size, holders, signal)
       await this.#finish(result, reads, claims)
       return true
     } catch (error) {

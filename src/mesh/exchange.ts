@@ -11,6 +11,7 @@ import { ChunkBuffers } from './chunk-buffers.ts'
 import type { LargeFile } from './chunk-proof.ts'
 import { Lanes } from './lanes.ts'
 import { LargeFetch } from './large-fetch.ts'
+import { Slots } from './slots.ts'
 import { spend } from './spent.ts'
 
 export interface ExchangeNeeds {
@@ -33,6 +34,8 @@ export interface FetchOptions {
   /** The size that was declared for it; a larger block is refused before it is read. */
   maxBytes: number
   signal?: AbortSignal
+  /** There is another way to what the block holds: a source that fell silent is not asked again. Default: false. */
+  once?: boolean
 }
 
 export interface FetchFileOptions {
@@ -40,6 +43,8 @@ export interface FetchFileOptions {
   /** The very size. */
   size: number
   signal: AbortSignal
+  /** As in `FetchOptions`, unless somebody waits for the block already. */
+  once?: boolean
   /** Makes a file for the block and keeps it once `fill` has resolved. Called again when wrong bytes came. */
   keep(fill: (file: LargeFile) => Promise<void>): Promise<void>
 }
@@ -49,6 +54,8 @@ interface Flight {
   sources: string[]
   seen: Set<string>
   waiting: number
+  /** Nobody needs it so much that a source is asked again. */
+  once: boolean
   /** Somebody has the bytes who may keep them. */
   isKept: boolean
   cancel: AbortController
@@ -119,7 +126,7 @@ export class BlockExchange {
 
   async #share<T>(
     cid: CID,
-    { from, maxBytes, signal }: FetchOptions,
+    { from, maxBytes, signal, once = false }: FetchOptions,
     use: (bytes: Uint8Array, flight: Flight) => Promise<T>,
   ): Promise<T> {
     signal?.throwIfAborted()
@@ -130,6 +137,7 @@ export class BlockExchange {
       this.#flights.set(key, flight)
     }
     addSources(flight, from)
+    flight.once &&= once
     flight.waiting += 1
     let bytes: Uint8Array | undefined
     try {
@@ -208,7 +216,7 @@ export class BlockExchange {
 
   async #fetchFrom(cid: CID, from: readonly string[], options: FetchFileOptions, shared: boolean): Promise<void> {
     const needs = { ...this.#needs, lanes: this.#lanes, buffers: this.#buffers }
-    const fetch = new LargeFetch(needs, cid, options.size, { signal: options.signal, shared })
+    const fetch = new LargeFetch(needs, cid, options.size, { ...options, shared })
     fetch.addSources(from)
     const key = hexOf(cid)
     try {
@@ -229,6 +237,7 @@ export class BlockExchange {
       sources: [],
       seen: new Set(),
       waiting: 0,
+      once: true,
       isKept: false,
       cancel,
       // One turn later, so that the sources of the call that begins it are known.
@@ -261,7 +270,7 @@ export class BlockExchange {
         failures.set(source, failed + 1)
         // After the others. What it has sent stays.
         const mayRecover = transient.has(error.code) && failed < maxAgain && this.#needs.isConnected(source)
-        if (mayRecover) flight.sources.push(source)
+        if (mayRecover && !flight.once) flight.sources.push(source)
         continue
       }
       const others = [...assembly.contributors].filter((peerId) => peerId !== source)
@@ -349,29 +358,6 @@ function outcome(
 ): { bytes: Uint8Array } | { error: ShoalError | undefined } {
   const bytes = error === undefined ? assembly.verified() : undefined
   return bytes === undefined ? { error } : { bytes }
-}
-
-/** So many at a time. */
-class Slots {
-  readonly #max: number
-  readonly #queue: (() => void)[] = []
-  #active = 0
-
-  constructor(max: number) {
-    this.#max = max
-  }
-
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#active >= this.#max) await new Promise<void>((resolve) => this.#queue.push(resolve))
-    else this.#active += 1
-    try {
-      return await work()
-    } finally {
-      const next = this.#queue.shift()
-      if (next === undefined) this.#active -= 1
-      else next()
-    }
-  }
 }
 
 function addSources(flight: Flight, from: readonly string[]): void {

@@ -88,6 +88,8 @@ const maxAnswerBytes = 1024 * 1024
 const worksGraceMs = 20
 const maxConcurrentLookups = 4
 const maxWaitingLookups = 60
+/** Of so many questions it is remembered when they were asked. */
+const keptTimes = 1024n
 const noWork = new Uint8Array()
 
 /** Asks connected members who has already compiled something, and answers the same question. */
@@ -96,8 +98,10 @@ export class Holdings {
   readonly #questions = new Map<bigint, Question>()
   /** By the peer that asked. */
   readonly #lookups = new Map<string, Lookups>()
-  /** Were waited for in vain: not waited for until they answer a question. */
-  readonly #slow = new Set<string>()
+  /** By peer, milliseconds that its latest answer took, in time or not; Infinity: it was waited for in vain, and has not answered since. */
+  readonly #answerMs = new Map<string, number>()
+  /** When the latest questions about one key were asked. */
+  readonly #askedAt = new Map<bigint, number>()
   #id = 0n
   /** Peers that were asked, over all questions. */
   asked = 0
@@ -110,7 +114,7 @@ export class Holdings {
 
   /**
    * Asks, at once, the connected members that may have something; returns when all have answered or the budget is used up.
-   * Who did not answer the last question is asked, and not waited for.
+   * Whose last answer took longer than this budget, or is still to come, is asked, and not waited for.
    */
   async ask(keys: readonly Uint8Array[], options: AskOptions = {}): Promise<RemoteHolding[]> {
     const { signal } = options
@@ -144,7 +148,9 @@ export class Holdings {
 
   /** A peer answers. Keys that were not asked for are dropped. */
   onAnswer(peerId: string, answer: HoldingsAnswer): void {
-    this.#slow.delete(peerId)
+    const askedAt = this.#askedAt.get(answer.id)
+    if (askedAt === undefined) this.#answerMs.delete(peerId)
+    else this.#answerMs.set(peerId, this.#needs.clock.now() - askedAt)
     const question = this.#questions.get(answer.id)
     question?.unanswered.delete(peerId)
     if (!question?.asked.delete(peerId)) {
@@ -178,7 +184,7 @@ export class Holdings {
   /** A peer is gone: nobody waits for its answer, nor for what it was at. */
   onDown(peerId: string): void {
     this.#needs.claims.onDown(peerId)
-    this.#slow.delete(peerId)
+    this.#answerMs.delete(peerId)
     const lookups = this.#lookups.get(peerId)
     if (lookups !== undefined) lookups.waiting = []
     for (const question of this.#questions.values()) {
@@ -221,12 +227,15 @@ export class Holdings {
         until = end
         cancelWait()
         cancelWait = this.#needs.clock.after(ms, () => {
-          for (const peerId of question.unanswered) this.#slow.add(peerId)
+          for (const peerId of question.unanswered) this.#answerMs.set(peerId, Number.POSITIVE_INFINITY)
           resolve()
         })
       },
     }
     this.#questions.set(id, question)
+    // What many keys take says nothing about one.
+    if (keys.length === 1) this.#askedAt.set(id, this.#needs.clock.now())
+    this.#askedAt.delete(id - keptTimes)
     question.within(budgetMs)
     signal?.addEventListener('abort', () => resolve(), { once: true })
     try {
@@ -235,7 +244,7 @@ export class Holdings {
         if (value === undefined || !this.#needs.send(peerId, { case: 'holdingsQuery', value })) continue
         this.asked += 1
         question.asked.add(peerId)
-        if (!this.#slow.has(peerId)) question.unanswered.add(peerId)
+        if ((this.#answerMs.get(peerId) ?? 0) < budgetMs) question.unanswered.add(peerId)
       }
       if (question.unanswered.size === 0) resolve()
       await promise

@@ -49,19 +49,26 @@ export class Inquiries {
     this.#subject = subject
   }
 
-  /** Who begins at the same time as others had better not begin with the same chunks. Waits for a second at most. */
-  async meet(source: ChunkSource): Promise<void> {
+  /**
+   * Who begins at the same time as others had better not begin with the same chunks. Waits for a second at most.
+   * @returns what went wrong, unless that was only slow
+   */
+  async meet(source: ChunkSource): Promise<ShoalError | undefined> {
     const { cid, signal } = this.#subject
     const onReply = (reply: RangeReply): void => this.hear(source.peerId, reply)
     const nobody = new BlockAssembly(cid, 0, { kind: RangeKind.OTHERS, onReply })
+    let late: AbortSignal | undefined
     try {
       const lane = await this.#needs.lanes.to(source.peerId, signal)
-      await lane.read(nobody, AbortSignal.any([signal, AbortSignal.timeout(meetMs)]))
+      late = AbortSignal.timeout(meetMs)
+      await lane.read(nobody, AbortSignal.any([signal, late]))
+      return undefined
     } catch (error) {
       signal.throwIfAborted()
       // It will be asked for chunks all the same, and judged by these.
-      const { code } = toShoalError(error, 'ERR_PEER_LOST')
-      this.#needs.log.debug('it is not known who else asks', { peer: source.peerId, code })
+      const failure = toShoalError(error, 'ERR_PEER_LOST')
+      this.#needs.log.debug('it is not known who else asks', { peer: source.peerId, code: failure.code })
+      return late?.aborted === true ? undefined : failure
     }
   }
 

@@ -8,9 +8,12 @@ interface LanesNeeds {
   clock: Clock
   /** Opens a block stream to a member, connecting to it when necessary. */
   open(peerId: string, signal: AbortSignal): Promise<Stream>
+  /** A connection to the member is open. */
+  isConnected(peerId: string): boolean
 }
 
-const openTimeoutMs = 3000
+/** Where a connection has to be made first, and where there is one: as long as a source may be silent. */
+const [dialTimeoutMs, openTimeoutMs] = [3000, 2000]
 const keptTimes = 64
 const reviewEvery = 32
 const firstHedgeMs = 50
@@ -45,7 +48,8 @@ export class Lanes {
       this.#open.delete(peerId)
     }
     // The lane outlives the call that opens it, so the call's signal does not end the opening.
-    const opening: Promise<BlockLane> = this.#needs.open(peerId, AbortSignal.timeout(openTimeoutMs)).then((stream) => {
+    const timeout = AbortSignal.timeout(this.#needs.isConnected(peerId) ? openTimeoutMs : dialTimeoutMs)
+    const opening: Promise<BlockLane> = this.#needs.open(peerId, timeout).then((stream) => {
       const lane = new BlockLane(this.#needs.clock, peerId, stream, {
         onClose: forget,
         onRoom: () => this.#callNext(peerId),

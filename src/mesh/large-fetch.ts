@@ -56,6 +56,7 @@ export class LargeFetch implements IncomingBlock {
   readonly #sources: ChunkSources
   readonly #signal: AbortSignal
   readonly #isShared: boolean
+  readonly #once: boolean
   readonly #end = Promise.withResolvers<void>()
   readonly #unasked: Set<number>
   readonly #flights = new Map<number, Flight[]>()
@@ -76,13 +77,22 @@ export class LargeFetch implements IncomingBlock {
   #idleSince: number | undefined
   #ended = false
 
-  /** @param options `shared`: other sources than those that are added may be used, and several at once */
-  constructor(needs: LargeFetchNeeds, cid: CID, size: number, options: { signal: AbortSignal; shared: boolean }) {
+  /**
+   * @param options `shared`: other sources than those that are added may be used, and several at once; `once`: what fell silent is
+   *   not asked again
+   */
+  constructor(
+    needs: LargeFetchNeeds,
+    cid: CID,
+    size: number,
+    options: { signal: AbortSignal; shared: boolean; once?: boolean },
+  ) {
     this.#needs = needs
     this.cid = cid
     this.size = size
     this.#signal = options.signal
     this.#isShared = options.shared
+    this.#once = options.once === true
     this.#sources = new ChunkSources(needs.random, needs.self)
     this.#unasked = new Set(Array.from({ length: chunkCount(size) }, (_, index) => index))
     this.#proof = new ChunkProof(size)
@@ -134,7 +144,9 @@ export class LargeFetch implements IncomingBlock {
     try {
       this.#signal.throwIfAborted()
       const [first] = this.#sources.all()
-      if (first !== undefined && this.#isShared) await this.#inquiries.meet(first)
+      const failure = first !== undefined && this.#isShared ? await this.#inquiries.meet(first) : undefined
+      if (first !== undefined && failure !== undefined && this.#once && transient.has(failure.code))
+        this.#note(first, failure)
       this.#fill()
       this.#tick()
       await this.#end.promise
@@ -331,7 +343,7 @@ export class LargeFetch implements IncomingBlock {
       source.restsUntil = now + Math.min(maxBusyMs, busyMs * source.refusals)
       return
     } else if (error.code === 'ERR_BLOCK_MISSING' && source.state === 'partial') source.have = undefined
-    else if (transient.has(error.code) && this.#needs.isConnected(source.peerId)) {
+    else if (!this.#once && transient.has(error.code) && this.#needs.isConnected(source.peerId)) {
       // All chunks that were on their way over one stream fail together.
       if (source.restsUntil > now) return
       source.restsUntil = now + failedMs * 2 ** source.failures

@@ -33,7 +33,7 @@ const mean = (values: readonly number[]): number => values.reduce((sum, value) =
 
 /** Crates that need nothing of each other: nobody ever waits for anything but a slot. */
 async function workspace(dir: string, prefix: string, steps: number, salt: string): Promise<string> {
-  await writeFiles(dir, chains({ chains: crates, length: 1, steps, expectedMs: unitMs, salt, prefix }))
+  await writeFiles(dir, chains({ chains: crates, length: 1, steps, sourceBytes: 300_000, salt, prefix }))
   return dir
 }
 

@@ -13,6 +13,7 @@ import type { ShimLink } from '../../src/daemon/shim-link.ts'
 import { StaysHere } from '../../src/daemon/stays-here.ts'
 import { stayingTask } from '../../src/daemon/units.ts'
 import { peerIdOf } from '../../src/mesh/members.ts'
+import { encodeResult } from '../../src/plan/action.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { ManualClock } from '../mesh/fixture.ts'
@@ -307,4 +308,63 @@ test('who was lost after its metadata was announced is not believed early for an
   earlyWord.kept('ann')
   earlyWord.kept('bob')
   assert.deepEqual([await announces('ann', 'lost'), await announces('bob', 'lied')], [true, false])
+})
+
+test('a lender that falls silent after its result is asked for it once, unless cargo was told of metadata', async () => {
+  const library = { ...planned, usesMacros: false }
+  const court = new Court()
+  const peer = peerOf(court.mesh.ann)
+  const reads = { reads: [], env: [] }
+  const came = { ...result, depInfo: 'libx-1.rmeta: \n' }
+  const [metadata] = came.outputs
+  assert.ok(metadata)
+  for (const isTold of [false, true]) {
+    const desk = new Desk()
+    const fetched: unknown[] = []
+    let isRefused = false
+    const end = await compile(
+      { ...desk.shim(), refuse: () => (isRefused = true) },
+      {
+        ...desk.needs,
+        plan: async () => library,
+        trust: {
+          ...desk.needs.trust,
+          takesEarly: () => isTold,
+          brokeEarlyWord: () => undefined,
+          lent: async () => court.claim(court.mesh.ann, came, reads),
+        },
+        staying: () => stayingTask(new Uint8Array(16)),
+        prepare: async () => true,
+        declaredReads: async () => reads,
+        work: async () => ({
+          ...(await desk.needs.work(library)),
+          task: { ...stayingTask(new Uint8Array(16)), mayGoAway: true },
+          lent: library,
+        }),
+        fetch: async (_cid, _size, from, _signal, once) => {
+          fetched.push([from, once])
+          if (!isTold || fetched.length > 1) throw new ShoalError('ERR_DEADLINE', 'sends nothing')
+          return 1
+        },
+        market: {
+          place: async (task, options) => {
+            if (!task.mayGoAway)
+              return { kind: 'here', reason: 'must-stay', returned: undefined, release: () => undefined }
+            const none = new Uint8Array()
+            options?.onMetadata?.({ peer, ...metadata, depInfo: came.depInfo, trace: none })
+            const bytes = encodeResult(came).bytes
+            return { kind: 'away', peer, result: bytes, trace: none, claim: none, wallMs: 1, awayMs: 1 }
+          },
+          fault: () => undefined,
+        },
+      },
+    )
+    const asked = isTold
+      ? [
+          [[peer], true],
+          [[peer], false],
+        ]
+      : [[[peer], true]]
+    assert.deepEqual([fetched, isRefused, end.fallback], [asked, isTold, 'ERR_DEADLINE'])
+  }
 })

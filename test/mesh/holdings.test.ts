@@ -207,3 +207,30 @@ test('with a claimed work the answers of all are waited for, once something is f
   holdings.onAnswer('p', message({ id: 3n, holdings: [found], pending: [] }) as never)
   assert.equal((await third).length, 1)
 })
+
+test('a member is waited for if its last answer would have come in time', async () => {
+  const { holdings, clock } = alone(async () => [])
+  const answers = (peer: string, id: bigint): void =>
+    holdings.onAnswer(peer, message({ id, holdings: [], pending: [] }) as never)
+  let id = 0n
+  /** @returns whether `q` was waited for, which answers in the end, after so long */
+  const asks = async (budgetMs: number, afterMs: number): Promise<boolean> => {
+    id += 1n
+    let isOver = false
+    const asking = holdings.ask([someBytes(32)], { budgetMs }).then(() => {
+      isOver = true
+    })
+    answers('p', id)
+    await new Promise((resolve) => setImmediate(resolve))
+    const isWaitedFor = !isOver
+    clock.advance(afterMs)
+    answers('q', id)
+    await asking
+    return isWaitedFor
+  }
+  assert.equal(await asks(50, 200), true)
+  assert.equal(await asks(50, 200), false, 'it takes too long for what this is worth')
+  assert.equal(await asks(300, 200), true, 'this is worth more')
+  assert.equal(await asks(50, 20), false)
+  assert.equal(await asks(50, 20), true, 'it has become faster')
+})

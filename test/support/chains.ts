@@ -6,8 +6,8 @@ export interface ChainsInit {
   length: number
   /** How much each crate has rustc compute. */
   steps: number
-  /** Sources tell how long a compile takes, a byte for ten microseconds. */
-  expectedMs: number
+  /** How large a source is: as long as nothing better is known, that tells how long its compile takes (`daemon/units.ts`). Default: small. */
+  sourceBytes?: number
   /** Makes all of it unknown to everybody. */
   salt: string
   /** Before the names of all crates. Default: none. */
@@ -38,10 +38,10 @@ export function chains(init: ChainsInit): Files {
 
 const crateName = (prefix: string, chain: number, at: number): string => `${prefix}c${chain}n${at}`
 
-function source({ steps, expectedMs }: ChainsInit, salt: string, before: string | undefined): string {
+function source({ steps, sourceBytes = 0 }: ChainsInit, salt: string, before: string | undefined): string {
   const text = computing(steps, salt, before)
   const line = '// Many small fish, which swim in a long line, one after the other.\n'
-  return text + line.repeat(Math.max(0, Math.ceil((100 * expectedMs - text.length) / line.length)))
+  return text + line.repeat(Math.max(0, Math.ceil((sourceBytes - text.length) / line.length)))
 }
 
 /** A library for which rustc has to compute a constant in so many steps. */
