@@ -4,6 +4,9 @@ import { earlyMs, hex, lateMs, sameBytes } from './statement.ts'
 import { before } from './succession.ts'
 import { objectionTo, type Verdict } from './verdict.ts'
 
+/** Administrators sign for five keys of a member in 30 days at most, one after the other. */
+const maxLiving = 16
+
 type ByKey = ReadonlyMap<string, readonly Certificate[]>
 
 /**
@@ -19,6 +22,8 @@ export class Lines {
   readonly #before = new Map<string, Set<string>>()
   /** Hex of a key → hex of those that were certified to come after it: next to it, or as keys of the line whose first it is. */
   readonly #heirs = new Map<string, Set<string>>()
+  /** Hex of a key → hex of those that its certificates name as before it. */
+  readonly #former = new Map<string, Set<string>>()
   /** Hex of a line → hex of its keys, but for the first. */
   readonly #keys = new Map<string, Set<string>>()
   /** Hex of a key → those of its certificates that count, if there are any. */
@@ -91,7 +96,13 @@ export class Lines {
 
   /** Whether the second key (hex) was certified to come after the first, next to it or later. */
   isBefore(key: string, other: string): boolean {
-    return key !== other && this.#after(key).has(other)
+    return key !== other && reaches(this.#former, other, (one) => one === key)
+  }
+
+  /** Whether anything was ever certified for a key, or of it, that is known. */
+  isKnown(key: Uint8Array): boolean {
+    const one = hex(key)
+    return this.#all.has(one) || this.#heirs.has(one) || this.#former.has(one) || this.#before.has(one)
   }
 
   /** Whether a key was certified to come after another one. */
@@ -101,26 +112,32 @@ export class Lines {
 
   /** Whether a key that comes after this one is a member's now. */
   hasHeir(key: Uint8Array): boolean {
-    return [...this.#after(hex(key))].some((heir) => heir !== hex(key) && this.#counting.has(heir))
+    return reaches(this.#heirs, hex(key), (heir) => heir !== hex(key) && this.#counting.has(heir))
   }
 
   /** Hex of the keys of a key's lines that come before it, as far as they are known. */
   formerOf(key: Uint8Array): string[] {
-    const keys = new Set(this.of(key).flatMap((line) => this.keysOf(line)))
-    return [...keys].filter((one) => this.isBefore(one, hex(key)))
+    const former: string[] = []
+    reaches(this.#former, hex(key), (one) => {
+      if (one !== hex(key)) former.push(one)
+      return false
+    })
+    return former
   }
 
   /**
    * Hex of the keys of members that cannot both be the same member's: of one line, and neither comes after the other. Somebody has
    * had a stolen key followed, or two machines have done so with one key. One that comes before is no rival, whoever has let it in again:
-   * it is over as soon as an administrator sees it.
+   * it is over as soon as an administrator sees it. Of more keys than a member can have had in the time that a certificate holds, none
+   * is believed.
    */
   rivals(): Set<string> {
     const rivals = new Set<string>()
     for (const line of this.#keys.keys()) {
       const living = this.keysOf(line).filter((key) => this.#counting.has(key))
       const isRival = (a: string) => (b: string) => a !== b && !this.isBefore(a, b) && !this.isBefore(b, a)
-      for (const key of living) if (living.some(isRival(key))) rivals.add(key)
+      const isForged = living.length > maxLiving
+      for (const key of living) if (isForged || living.some(isRival(key))) rivals.add(key)
     }
     return rivals
   }
@@ -145,19 +162,14 @@ export class Lines {
 
   #note({ body: { subject, follows } }: Pick<Certificate, 'body'>): void {
     if (follows === undefined) return
-    for (const key of [follows.key, before(follows)].map(hex))
+    for (const key of [follows.key, before(follows)].map(hex)) {
       this.#heirs.set(key, (this.#heirs.get(key) ?? new Set()).add(hex(subject)))
+      this.#former.set(hex(subject), (this.#former.get(hex(subject)) ?? new Set()).add(key))
+    }
     for (const key of [subject, before(follows)]) {
       if (sameBytes(key, follows.key)) continue
       this.#before.set(hex(key), (this.#before.get(hex(key)) ?? new Set()).add(hex(follows.key)))
     }
-  }
-
-  /** Hex of all keys that come after a key (hex), however many are between. */
-  #after(key: string): Set<string> {
-    const after = new Set(this.#heirs.get(key))
-    for (const heir of after) for (const next of this.#heirs.get(heir) ?? []) after.add(next)
-    return after
   }
 
   /** One step, but where an administrator did not know what another had certified. */
@@ -172,4 +184,18 @@ export class Lines {
     // In a circle nobody is the first.
     return (firsts.length > 0 ? firsts : [...seen]).toSorted()
   }
+}
+
+/** Whether one of the keys that lead on from a key, at once or over others, is what is looked for. Each is looked at once. */
+function reaches(
+  on: ReadonlyMap<string, ReadonlySet<string>>,
+  from: string,
+  isSought: (key: string) => boolean,
+): boolean {
+  const seen = new Set(on.get(from))
+  for (const key of seen) {
+    if (isSought(key)) return true
+    for (const next of on.get(key) ?? []) seen.add(next)
+  }
+  return false
 }

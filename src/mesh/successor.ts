@@ -28,15 +28,15 @@ export function mayBeRenewedBy(members: Members, peerId: string): boolean {
  * Lets a member's new key take over its name and roles. The old one is over as soon as the new one is in use.
  * @param consent that the old key says so
  * @throws ShoalError ERR_ROLE when this node is no administrator or may not grant them, ERR_REVOKED, ERR_NOT_MEMBER; ERR_SIGNATURE unless
- *   the old key has said so; ERR_LIMIT for a key that is one of a member, for one that another follows, and for a member that has had too many
+ *   the old key has said so; ERR_LIMIT for a key that was ever anybody's, for one that another follows, and for a member that has had too many
  */
 export async function certifySuccessor(members: Members, next: Uint8Array, consent: Consent): Promise<void> {
   const { roster, now } = members
   const old = consent.key
   const { name, roles } = roster.certificateOf(old, now).body
   roster.checkKey(next)
-  if (members.objectionTo(peerIdOf(next)) === undefined)
-    throw new ShoalError('ERR_LIMIT', 'the new key is known already')
+  // A key that somebody has had before would make one line of two: nobody chooses such a one by chance.
+  if (roster.lines(now).isKnown(next)) throw new ShoalError('ERR_LIMIT', 'the new key is known already')
   const issuer = sameBytes(old, members.key) ? members.highestIssuer() : members.issuer()
   checkIsLast(roster, old, now)
   checkMayReissue(roster, issuer, old, now)
@@ -92,6 +92,9 @@ export async function endFollowed(members: Members, key: Uint8Array): Promise<bo
   return true
 }
 
+/** So many revocations of this kind by one issuer: half of its places, so that what others do leaves it the other half to kick them. */
+const maxEnded = 128
+
 /** Whether this node can shut out keys of others. */
 export function mayEnd(members: Members): boolean {
   return members.signsForItself || members.own().body.roles.includes('admin')
@@ -103,5 +106,8 @@ async function end(members: Members, olds: readonly Uint8Array[]): Promise<void>
   const left = olds.filter(isLeft)
   if (left.length === 0 || !mayEnd(members)) return
   const issuer = members.highestIssuer()
-  await members.say(left.map((old) => revoke(issuer, { kind: 'key', key: old }, 'rekeyed', members.now)))
+  const said = members.roster.revocationsBy(issuer.key.publicKey).filter(({ body }) => body.reason === 'rekeyed').length
+  const room = Math.max(0, maxEnded - said)
+  await members.say(left.slice(0, room).map((old) => revoke(issuer, { kind: 'key', key: old }, 'rekeyed', members.now)))
+  if (left.length > room) throw new ShoalError('ERR_LIMIT', `${said} keys were shut out because others came after them`)
 }

@@ -12,8 +12,8 @@ import { Members, peerIdOf, serial, signingKeyOf } from '../../src/mesh/members.
 import { peopleBehind, provenInviter } from '../../src/mesh/people.ts'
 import { Renewal } from '../../src/mesh/renewal.ts'
 import { revoke } from '../../src/mesh/revocation.ts'
-import { handOver } from '../../src/mesh/succession.ts'
-import { certifySuccessor } from '../../src/mesh/successor.ts'
+import { type Follows, handOver } from '../../src/mesh/succession.ts'
+import { certifySuccessor, endBefore } from '../../src/mesh/successor.ts'
 import { afterwards, connect, LogBook, ManualClock, makeMesh, type TestMesh, temporaryDirectory } from './fixture.ts'
 import { createMembership, type Hire, hire } from './hiring.ts'
 import { day, inviting, plain } from './office.ts'
@@ -241,4 +241,45 @@ test('who has a new key waiting for its next start does not ask for new dates of
   bob.take([ann.roster.certificateOf(next.publicKey, ann.now).bytes])
   assert.equal(await ask(), 1)
   assert.equal(log.entries.filter(({ fields }) => fields.code === 'ERR_LIMIT').length, 1)
+})
+
+test('a key that somebody has given up does not become another member’s: that would make one person of two', async (t) => {
+  const { ann, ivy, bob, follow } = await longAfter(t, 2)
+  const consent = handOver(meshKeyOf(ann.genesis), ivy.signer, bob.key)
+  await assert.rejects(certifySuccessor(ann, bob.key, consent), { code: 'ERR_LIMIT' })
+  assert.equal(ann.isDoubtful(peerIdOf((await follow(ann, ivy.signer)).publicKey)), false)
+})
+
+test('of more keys in a row than a member can have had, none is believed', async (t) => {
+  const { ann } = await apart(t)
+  const make = async () => signingKeyOf(await loadIdentity(await temporaryDirectory(t)))
+  const first = await make()
+  let last = await make()
+  const consent = handOver(meshKeyOf(ann.genesis), first, last.publicKey)
+  const say = async (subject: Uint8Array, follows: Follows): Promise<void> => {
+    const init = { subject, name: 'cy', roles: plain, invitedBy: ann.key, follows, serial: serial() }
+    await ann.say([issueCertificate(ann.issuer(), init, ann.now)])
+  }
+  await say(last.publicKey, consent)
+  for (let count = 2; count <= 16; count++) {
+    const next = await make()
+    await say(next.publicKey, { key: first.publicKey, via: last.publicKey })
+    last = next
+  }
+  assert.equal(ann.rivals().size, 0)
+  await say((await make()).publicKey, { key: first.publicKey, via: last.publicKey })
+  assert.equal(ann.rivals().size, 17)
+})
+
+test('what members do with their keys leaves an administrator the places to kick them', async (t) => {
+  const { ann, ivy, bob, follow } = await apart(t)
+  const next = await follow(ann, ivy.signer)
+  const others = Array.from({ length: 128 }, (_, at) => ({ kind: 'key' as const, key: Buffer.alloc(32, at + 1) }))
+  await ann.say(others.slice(1).map((target) => revoke(ann.issuer(), target, 'rekeyed', ann.now)))
+  const last = await follow(ann, bob.signer)
+  await endBefore(ann, last.publicKey)
+  await assert.rejects(endBefore(ann, next.publicKey), { code: 'ERR_LIMIT' })
+  assert.equal(ann.objectionTo(peerIdOf(ivy.key)), undefined)
+  await kickMember(ann, ann.member(peerIdOf(ivy.key)), false)
+  assert.equal(ann.objectionTo(peerIdOf(ivy.key))?.code, 'ERR_REVOKED')
 })
