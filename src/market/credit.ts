@@ -5,9 +5,15 @@ const grantMs = 600_000
 /** Turns of who has lent much, for one of who never lends. */
 const most = 2
 
+interface Account {
+  lentMs: number
+  borrowedMs: number
+  at: number
+}
+
 /** What was exchanged with each peer lately, as far as it decides whose turn it is here. Only own experience: nobody can boast. */
 export class Credit {
-  readonly #accounts = new Map<string, { lentMs: number; borrowedMs: number; at: number }>()
+  readonly #accounts = new Map<string, Account>()
 
   /** A peer has compiled so much for this node. */
   borrowed(peer: string, ms: number, now: number): void {
@@ -21,17 +27,20 @@ export class Credit {
 
   /** How many turns it gets where another gets one: between 1 and 2, the more the more it has lent than borrowed. */
   of(peer: string, now: number): number {
-    const known = this.#accounts.get(peer)
-    if (known === undefined) return 1
-    const share = 0.5 ** ((now - known.at) / halfLifeMs)
-    return Math.min(most, Math.max(1, (known.borrowedMs * share + grantMs) / (known.lentMs * share + grantMs)))
+    const { lentMs, borrowedMs } = this.#left(peer, now)
+    return Math.min(most, Math.max(1, (borrowedMs + grantMs) / (lentMs + grantMs)))
   }
 
-  #account(peer: string, now: number): { lentMs: number; borrowedMs: number; at: number } {
-    const known = this.#accounts.get(peer) ?? { lentMs: 0, borrowedMs: 0, at: now }
-    const share = 0.5 ** ((now - known.at) / halfLifeMs)
-    const account = { lentMs: known.lentMs * share, borrowedMs: known.borrowedMs * share, at: now }
+  #account(peer: string, now: number): Account {
+    const account = this.#left(peer, now)
     this.#accounts.set(peer, account)
     return account
+  }
+
+  /** What is left of it by now. */
+  #left(peer: string, now: number): Account {
+    const { lentMs, borrowedMs, at } = this.#accounts.get(peer) ?? { lentMs: 0, borrowedMs: 0, at: now }
+    const share = 0.5 ** ((now - at) / halfLifeMs)
+    return { lentMs: lentMs * share, borrowedMs: borrowedMs * share, at: now }
   }
 }

@@ -255,3 +255,14 @@ export function streamClosed(stream: Stream): Promise<void> {
     else stream.addEventListener('close', () => resolve(), { once: true })
   })
 }
+
+/** Settles once a node takes a key for one of a member. */
+export function certified({ mesh }: TestMesh, peerId: string): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (mesh.members.objectionTo(peerId) === undefined) resolve()
+    }
+    mesh.members.onChange(look)
+    look()
+  })
+}

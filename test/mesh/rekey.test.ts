@@ -11,21 +11,10 @@ import { checkSuccessor, finishRekey, proveSuccessor } from '../../src/mesh/reke
 import { revoke } from '../../src/mesh/revocation.ts'
 import { loadRoster, saveRoster } from '../../src/mesh/roster-file.ts'
 import { handOver } from '../../src/mesh/succession.ts'
-import { bothUp, connect, makeMesh, type TestMesh, temporaryDirectory } from './fixture.ts'
+import { bothUp, certified, connect, makeMesh, temporaryDirectory } from './fixture.ts'
 import { createMembership, hire, membersOf, rootOf } from './hiring.ts'
 
 const finish = (stateDir: string): Promise<void> => finishRekey(stateDir, Date.now(), silentLogger)
-
-/** Settles once a node takes a key for one of a member. */
-function certified({ mesh }: TestMesh, peerId: string): Promise<void> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (mesh.members.objectionTo(peerId) === undefined) resolve()
-    }
-    mesh.members.onChange(look)
-    look()
-  })
-}
 
 async function office(t: TestContext) {
   const membership = createMembership({ name: 'office' })

@@ -14,20 +14,9 @@ import { Renewal } from '../../src/mesh/renewal.ts'
 import { revoke } from '../../src/mesh/revocation.ts'
 import { type Follows, handOver } from '../../src/mesh/succession.ts'
 import { certifySuccessor, endBefore } from '../../src/mesh/successor.ts'
-import { afterwards, connect, LogBook, ManualClock, makeMesh, type TestMesh, temporaryDirectory } from './fixture.ts'
+import { afterwards, certified, connect, LogBook, ManualClock, makeMesh, temporaryDirectory } from './fixture.ts'
 import { createMembership, type Hire, hire } from './hiring.ts'
 import { day, inviting, plain } from './office.ts'
-
-/** Settles once a node takes a key for one of a member. */
-function certified({ mesh }: TestMesh, peerId: string): Promise<void> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (mesh.members.objectionTo(peerId) === undefined) resolve()
-    }
-    mesh.members.onChange(look)
-    look()
-  })
-}
 
 /** What the copy of a machine's state directory is: its key, and what it knows. */
 async function copied(t: TestContext, stateDir: string): Promise<string> {
