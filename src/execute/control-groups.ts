@@ -13,17 +13,21 @@ import { type GuestLimits, ownTasks } from './limits.ts'
  */
 export class ControlGroups {
   readonly #hierarchies: readonly Hierarchy[]
+  readonly #background: boolean
   #made = 0
 
-  private constructor(hierarchies: readonly Hierarchy[]) {
+  private constructor(hierarchies: readonly Hierarchy[], background: boolean) {
     this.#hierarchies = hierarchies
+    this.#background = background
   }
 
   /**
    * Makes the directory, in each hierarchy, below which guests get theirs, and removes what a daemon that is gone has left.
+   * @param background whether guests get a processor only when nobody else wants it. That is so for what they are in together:
+   *   the kernel compares groups where they part, so an idle group in one that is not is only idle among the other guests
    * @returns why there are none, in words, when memory and tasks cannot both be limited. Never throws.
    */
-  static async open(): Promise<ControlGroups | string> {
+  static async open(background: boolean): Promise<ControlGroups | string> {
     try {
       const own = parseGroups(await readFile('/proc/self/cgroup', 'utf8'))
       const mounts = parseMounts(await readFile('/proc/self/mountinfo', 'utf8'))
@@ -35,8 +39,9 @@ export class ControlGroups {
         await removeStale(dirname(dir))
         await mkdir(dir)
         if (version === 2) await writeFile(join(dir, 'cgroup.subtree_control'), enabling(controllers))
+        if (background && controllers.includes('cpu')) await ask(join(dir, 'cpu.idle'), '1')
       }
-      return new ControlGroups(hierarchies)
+      return new ControlGroups(hierarchies, background)
     } catch (error) {
       return `control groups cannot be used: ${codeOf(error) ?? 'unknown'}`
     }
@@ -44,13 +49,12 @@ export class ControlGroups {
 
   /**
    * A group for one guest.
-   * @param background whether it gets a processor only when nobody else wants it
    * @throws the errors of the file system, when the kernel refuses a limit on memory or tasks
    */
-  async make(limits: GuestLimits, background: boolean): Promise<GuestGroup> {
+  async make(limits: GuestLimits): Promise<GuestGroup> {
     const group = new GuestGroup(this.#hierarchies, `guest-${this.#made++}`)
     try {
-      await group.limit(limits, background)
+      await group.limit(limits, this.#background)
       return group
     } catch (error) {
       await group.remove()
@@ -109,24 +113,16 @@ export class GuestGroup {
       const set = async (controller: string, file: string, value: string): Promise<void> => {
         if (controllers.includes(controller)) await writeFile(join(at, `${controller}.${file}`), value)
       }
-      // Nothing is lost where a kernel does not know these.
-      const ask = async (controller: string, file: string, value: string): Promise<void> => {
-        try {
-          await set(controller, file, value)
-        } catch (error) {
-          if (!['ENOENT', 'EACCES', 'EINVAL', 'EOPNOTSUPP'].includes(codeOf(error) ?? '')) throw error
-        }
-      }
       if (version === 2) {
         await set('memory', 'max', memory)
-        await ask('memory', 'swap.max', '0')
-        await ask('memory', 'oom.group', '1')
+        await ask(join(at, 'memory.swap.max'), '0')
+        await ask(join(at, 'memory.oom.group'), '1')
       } else {
         await set('memory', 'limit_in_bytes', memory)
-        await ask('memory', 'memsw.limit_in_bytes', memory)
+        await ask(join(at, 'memory.memsw.limit_in_bytes'), memory)
       }
       await set('pids', 'max', `${limits.tasks + ownTasks}`)
-      if (background) await ask('cpu', 'idle', '1')
+      if (background && controllers.includes('cpu')) await ask(join(at, 'cpu.idle'), '1')
     }
   }
 
@@ -150,6 +146,15 @@ export class GuestGroup {
   /** When nothing of the guest runs any more. What cannot be removed stays until the next start. */
   async remove(): Promise<void> {
     for (const dir of this.dirs) await removeGroup(dir)
+  }
+}
+
+/** Nothing is lost where a kernel does not know this. */
+async function ask(file: string, value: string): Promise<void> {
+  try {
+    await writeFile(file, value)
+  } catch (error) {
+    if (!['ENOENT', 'EACCES', 'EINVAL', 'EOPNOTSUPP'].includes(codeOf(error) ?? '')) throw error
   }
 }
 

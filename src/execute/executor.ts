@@ -107,7 +107,8 @@ export class Executor {
   /** Empties the work directory and probes. Never throws for want of a sandbox: then the tier is `none`. */
   async start(): Promise<void> {
     // This ends what may be left of a node that was killed, and could still write there.
-    if ((this.#init.platform ?? process.platform) === 'linux') this.#groups = await ControlGroups.open()
+    if ((this.#init.platform ?? process.platform) === 'linux')
+      this.#groups = await ControlGroups.open(this.#init.background ?? false)
     await removeTree(this.#init.workDir)
     await mkdir(this.#init.workDir, { recursive: true, mode: 0o700 })
     await this.#cache.start()

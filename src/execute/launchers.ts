@@ -183,7 +183,7 @@ export class Launchers {
     try {
       child = this.#spawn()
       await once(child, 'spawn')
-      group = await groups?.make(limits, background)
+      group = await groups?.make(limits)
       const launcher = new Launcher(child, group, user, background)
       launcher.yieldSession()
       if (child.pid !== undefined) await group?.enter([child.pid])

@@ -106,6 +106,16 @@ describe('what must stay here', () => {
     throw new Error(`nothing is lent: ${cluster.node('ben').log}`)
   }
 
+  /** Some of these packages are lent by now. A busy machine may keep all of a build's short units: then they are changed and built again. */
+  async function someLent(dir: string, packages: string[], env: NodeJS.ProcessEnv = {}): Promise<void> {
+    for (let tries = 0; tries < 20; tries++) {
+      for (const name of packages) await writeFile(join(dir, name, 'src/lib.rs'), `// ${tries}\n`, { flag: 'a' })
+      const units = await cargo(dir, env)
+      if (packages.some((name) => units.get(name)?.outcome === 'compiled-mesh')) return
+    }
+    throw new Error(`none is lent: ${ada.log.slice(-2000)}`)
+  }
+
   /** Sha2-256 of what lies in a target directory, by which others would ask for it. */
   async function digestsOf(dir: string, crate: string): Promise<Buffer[]> {
     const listed = await capture('sh', ['-c', `sha256sum ${dir}/target/debug/deps/lib${crate}-*`])
@@ -160,7 +170,8 @@ describe('what must stay here', () => {
       ['flagged', 'passed-through', 'secret-in-environment'],
       ['written', 'compiled-here', 'private'],
     ])
-    assert.ok([...units.values()].some(({ outcome }) => outcome === 'compiled-mesh'))
+    const isLent = (name: string): boolean => units.get(name)?.outcome === 'compiled-mesh'
+    if (!open.some(isLent)) await someLent(dir, open, secrets(true))
     const warnings = ada.log
       .split('\n')
       .filter((line) => line.includes('looks like a secret') && line.includes('given'))
@@ -225,7 +236,7 @@ describe('what must stay here', () => {
       assert.deepEqual([name, outcome, reason], [name, 'compiled-here', 'private'])
     }
     assert.equal(units.get('peeks')?.outcome, 'compiled-here')
-    assert.ok(open.some((name) => units.get(name)?.outcome === 'compiled-mesh'))
+    if (!open.some((name) => units.get(name)?.outcome === 'compiled-mesh')) await someLent(dir, open)
     assert.ok((await sent('ada')).includes('_is_free'))
 
     const assertKept = async (): Promise<void> => {

@@ -76,6 +76,7 @@ describe('build scripts behind launchers', () => {
     for (const launcher of launchers) assert.ok(launcher.equals(launchers[0] ?? Buffer.alloc(0)))
 
     // What is compiled behind a launcher is kept as the script itself.
+    await node.stop()
     await rm(join(node.home, 'cache'), { recursive: true })
     await withLaunchers(true)
     await rm(join(dir, 'target'), { recursive: true })

@@ -54,22 +54,29 @@ describe('a lender whose machine goes to sleep', { skip: TestBus.missing, timeou
     }
   }
 
+  /** Builds until Ben has a guest: on a busy machine a build may find that all its units are as fast at home. False: he never had. */
+  async function withGuest(act: () => Promise<void>): Promise<boolean> {
+    let hasGuest = false
+    for (let tries = 0; tries < 10 && !hasGuest; tries++)
+      await build(async (building) => {
+        while (!building.over && !hasGuest) hasGuest = (await lent()) > 0
+        if (hasGuest) await act()
+      })
+    return hasGuest
+  }
+
   test('takes leave before it does, and lends again when it is awake', async () => {
     await build(async () => undefined)
-    await build(async () => {
-      await until('Ben has a guest', async () => (await lent()) > 0)
+    const comesBack = await withGuest(async () => {
       bus.login.prepareForSleep(true)
       await until('its unit came back', () => /"why":"goodbye"/.test(ada.log))
       await until('Ben has none any more', async () => (await lent()) === 0)
     })
+    assert.ok(comesBack)
     const made = (await lastReport(ada)).units
     assert.equal(made.length, 8)
     bus.login.prepareForSleep(false)
     await until('it is awake', () => ben.log.includes('the machine is awake'))
-    let guests = 0
-    await build(async (building) => {
-      while (!building.over && guests === 0) guests = await lent()
-    })
-    assert.ok(guests > 0)
+    assert.ok(await withGuest(async () => undefined))
   })
 })

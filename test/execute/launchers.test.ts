@@ -9,7 +9,7 @@ import { ControlGroups } from '../../src/execute/control-groups.ts'
 import { type Launcher, Launchers, quoted } from '../../src/execute/launchers.ts'
 import { defaultLimits } from '../../src/execute/limits.ts'
 
-const opened = await ControlGroups.open()
+const opened = await ControlGroups.open(true)
 const scratch = mkdtempSync(join(tmpdir(), "shoal-launchers-it's-"))
 const isLinux = process.platform === 'linux'
 let expire: (() => void)[] = []
