@@ -44,6 +44,7 @@ export class Pace {
   readonly #here: { expectedMs: number; tookMs: number }[] = []
   /** Lenders that have shown how fast they are; the rate is undefined where only results tell. */
   readonly #lenders = new Map<string, { rate: number | undefined; at: number }>()
+  #scale = 1
   #workedMs = 0
   #wastedMs = 0
 
@@ -53,16 +54,17 @@ export class Pace {
     if (expectedMs <= 0) return
     this.#here.push({ expectedMs, tookMs })
     if (this.#here.length > kept) this.#here.shift()
+    const sum = { expectedMs: expectedAlreadyMs, tookMs: expectedAlreadyMs }
+    for (const held of this.#here) {
+      sum.expectedMs += held.expectedMs
+      sum.tookMs += held.tookMs
+    }
+    this.#scale = Math.min(mostScale, Math.max(1, sum.tookMs / sum.expectedMs))
   }
 
-  /** How many times as long as expected compiles here take: this machine, too, may have a share of a processor only. */
-  get #scale(): number {
-    const sum = { expectedMs: expectedAlreadyMs, tookMs: expectedAlreadyMs }
-    for (const { expectedMs, tookMs } of this.#here) {
-      sum.expectedMs += expectedMs
-      sum.tookMs += tookMs
-    }
-    return Math.min(mostScale, Math.max(1, sum.tookMs / sum.expectedMs))
+  /** How many times as long as expected compiles here take, 1 to 16: this machine, too, may have a share of a processor only. */
+  get scale(): number {
+    return this.#scale
   }
 
   /** A compile has ended. */
@@ -130,7 +132,7 @@ export class Pace {
     const { rate, cpuMs } = attempt.gauge
     const elapsed = now - attempt.awardedAt
     if (cpuMs !== undefined && now > attempt.awardedAt + timing.heartbeat / 2) {
-      const left = Math.max(expectedMs - cpuMs, overrun * cpuMs)
+      const left = this.#scale * Math.max(expectedMs - cpuMs, overrun * cpuMs)
       const awayMs = Math.max(0, sendMs - elapsed) + left / Math.max(0.01, (rate ?? this.#usualRate) / this.#usualRate)
       const isSlow = rate === undefined ? sendMs > elapsed : rate < slowShare * this.#usualRate
       if (isSlow && this.isSooner(awayMs, hereMs)) return true

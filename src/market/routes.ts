@@ -50,11 +50,11 @@ export class Routes {
    * one unit at first: what came back, or the last.
    */
   next(now: number, peer: string, queue: Iterable<Unit>): Unit | undefined {
-    const { here, links, offers, units } = this.#needs
+    const { here, links, offers, pace, units } = this.#needs
     const isKnown = this.#knows(now, peer)
     if (!isKnown && (units.awayAt(peer).length > 0 || links.isComing(peer, now))) return undefined
     let last: Unit | undefined
-    for (const [unit, waitMs] of here.waits(now, queue)) {
+    for (const [unit, waitMs] of here.waits(now, queue, pace.scale)) {
       if (!offers.suits(peer, unit.task) || !this.#isWorth(now, peer, unit, waitMs)) continue
       if (isKnown || unit.returned) return unit
       last = unit
@@ -64,8 +64,8 @@ export class Routes {
 
   /** Tells, of units of this queue, whether a peer is to be asked for one of its slots. */
   among(now: number, queue: Iterable<Unit>): (peer: string, unit: Unit) => boolean {
-    const { here, links } = this.#needs
-    const waits = new Map(here.waits(now, queue))
+    const { here, links, pace } = this.#needs
+    const waits = new Map(here.waits(now, queue, pace.scale))
     const probes = new Map<string, Unit | undefined>()
     const probe = (peer: string): Unit | undefined => {
       if (!probes.has(peer)) probes.set(peer, this.next(now, peer, queue))
@@ -88,13 +88,13 @@ export class Routes {
     return links.costMs(peer, unit.task, reservations.answerMs(peer))
   }
 
-  /** Whether a result of so many bytes comes later than that of a compile here. */
-  isFar(now: number, peer: string, unit: Unit, bytes: number): boolean {
+  /** Whether a result of so many bytes comes later than that of a compile here. @param workedMs processor time of the compile there */
+  isFar(now: number, peer: string, unit: Unit, bytes: number, workedMs: number | undefined): boolean {
     const { links, reservations, pace } = this.#needs
     const answerMs = reservations.answerMs(peer) ?? nearMs
     // What is made already comes soon over a short link, unless that is known to be a slow one: what else is measured there is who is busy.
     if (answerMs < nearMs && links.bytesPerMs(peer, answerMs) >= quickBytesPerMs) return false
-    return pace.isSooner(links.movingMs(peer, bytes, answerMs), this.#hereMs(now, unit))
+    return pace.isSooner(links.movingMs(peer, bytes, answerMs), this.#hereMs(now, unit, workedMs))
   }
 
   /** Of a link with hardly any delay it is known that it is fast enough for now. */
@@ -104,10 +104,17 @@ export class Routes {
     return pace.knows(peer, now) && (isNear || links.isKnown(peer))
   }
 
-  /** Until the result of a unit would be here that comes next. */
-  #hereMs(now: number, unit: Unit): number {
-    for (const [, waitMs] of this.#needs.here.waits(now, [unit])) return waitMs + unit.task.expectedMs
-    return unit.task.expectedMs
+  /** Until the result of a unit would be here that comes next. @param workedMs what its compile has taken elsewhere so far */
+  #hereMs(now: number, unit: Unit, workedMs = 0): number {
+    const { here, pace } = this.#needs
+    const ms = Math.max(this.#compileMs(unit), workedMs)
+    for (const [, waitMs] of here.waits(now, [unit], pace.scale)) return waitMs + ms
+    return ms
+  }
+
+  /** What its compile takes here. */
+  #compileMs({ task }: Unit): number {
+    return this.#needs.pace.scale * task.expectedMs
   }
 
   /**
@@ -120,8 +127,8 @@ export class Routes {
     for (const peer of offers.peers()) {
       if (!offers.hasFree(peer, task, now) || links.isRefused(peer, now)) continue
       if (!this.#knows(now, peer) || !this.allowed(now, peer, unit)) continue
-      const awayMs = this.#sendMs(peer, unit) + task.expectedMs / this.#speed(peer)
-      if (awayMs < task.expectedMs * (1 - leaveFor)) return true
+      const ms = this.#compileMs(unit)
+      if (this.#sendMs(peer, unit) + ms / this.#speed(peer) < ms * (1 - leaveFor)) return true
     }
     return false
   }
@@ -137,11 +144,11 @@ export class Routes {
     if (unit.attempts.length > 0) return true
     // What it would add is little, and a unit that others turn out to wait for would keep them waiting.
     if (this.#needs.pace.isSlow(peer, now)) return false
-    const { expectedMs } = unit.task
-    const costMs = this.#sendMs(peer, unit) + expectedMs * (1 / this.#speed(peer) - 1)
+    const ms = this.#compileMs(unit)
+    const costMs = this.#sendMs(peer, unit) + ms * (1 / this.#speed(peer) - 1)
     // A slot here that it leaves to others is worth something too.
-    if (costMs <= fairCostMs + fairCost * expectedMs) return true
-    const hereMs = waitMs + expectedMs
-    return costMs + expectedMs < hereMs - gainLeast * hereMs
+    if (costMs <= fairCostMs + fairCost * ms) return true
+    const hereMs = waitMs + ms
+    return costMs + ms < hereMs - gainLeast * hereMs
   }
 }

@@ -33,15 +33,18 @@ export class SlotsHere {
     return held && { tookMs: now - held.since, expectedMs: held.expectedMs }
   }
 
-  /** Milliseconds until each unit of the queue, in its order, would get a slot here. */
-  *waits(now: number, queue: Iterable<Unit>): Generator<[unit: Unit, ms: number]> {
+  /**
+   * Milliseconds until each unit of the queue, in its order, would get a slot here.
+   * @param scale how many times as long as expected units take here
+   */
+  *waits(now: number, queue: Iterable<Unit>, scale: number): Generator<[unit: Unit, ms: number]> {
     let work = 0
     for (const { since, expectedMs } of this.#units.values()) {
-      work += Math.max(leastMs, expectedMs - (now - since), overrun * (now - since))
+      work += Math.max(leastMs, scale * expectedMs - (now - since), overrun * (now - since))
     }
     for (const unit of queue) {
       yield [unit, this.isFull ? work / this.#total : 0]
-      work += unit.task.expectedMs
+      work += scale * unit.task.expectedMs
     }
   }
 }

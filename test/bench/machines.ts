@@ -10,13 +10,14 @@ import { Network } from './network.ts'
 /** The kernel counts in periods this long unless told otherwise: shorter than what anybody waits for, longer than what switching costs. */
 const periodUs = 10_000
 const [processor, freezer, accounts] = ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup/freezer', '/sys/fs/cgroup/cpuacct']
+const parts = ['service', 'session']
 /** As Linux counts in `/proc/PID/stat`, whatever the machine's clock. */
 const ticksPerSecond = 100
 
 /** One machine: a network namespace and a share of a processor for everything that runs on it. */
 export interface BenchMachine {
   node: TestNode
-  /** What starts a program there. */
+  /** What starts a program there, in its owner's session. */
   launcher: readonly string[]
   /** Its control group of the processor, and the one that all of its processes can be made to stand still by. */
   group: string
@@ -74,10 +75,15 @@ export class Machines {
     const name = `shoal-machine-${randomBytes(4).toString('hex')}`
     const groups = { group: join(processor, name), freezer: join(freezer, name), counter: join(accounts, name) }
     for (const dir of Object.values(groups)) await mkdir(dir, { recursive: true })
+    // As on a machine with systemd: a service and a session have groups of their own and get as much as each other when both want it.
+    for (const part of parts) await mkdir(join(groups.group, part))
     const node = new TestNode(`m${at}`, join(this.dir, `m${at}`))
-    const enter = Object.values(groups).map((dir) => `echo $$ > ${dir}/cgroup.procs`)
-    const launcher = ['sh', '-c', `${enter.join(' && ')} && exec "$@"`, 'sh', ...host.command([])]
-    const machine: BenchMachine = { node, launcher, ...groups, share, port }
+    const launcher = (part: string): string[] => {
+      const dirs = [join(groups.group, part), groups.freezer, groups.counter]
+      const enter = dirs.map((dir) => `echo $$ > ${dir}/cgroup.procs`)
+      return ['sh', '-c', `${enter.join(' && ')} && exec "$@"`, 'sh', ...host.command([])]
+    }
+    const machine: BenchMachine = { node, launcher: launcher('session'), ...groups, share, port }
     this.all.push(machine)
     await setShare(machine, share)
     // What is installed anyway is known already; nothing was ever compiled.
@@ -87,7 +93,7 @@ export class Machines {
     await knownToolchains(node.home)
     const first = this.all[0]?.node
     if (first !== undefined && first !== node) await shareShim(first, node)
-    node.launcher = launcher
+    node.launcher = launcher('service')
     await enrol(node, node === first ? undefined : first)
     await node.start()
   }
@@ -132,7 +138,7 @@ export class Machines {
     await Promise.all(this.all.map(({ node }) => node.stop()))
     if (this.all[0] !== undefined) await keepToolchains(this.all[0].node.home)
     for (const { group, freezer, counter } of this.all) {
-      for (const dir of [group, freezer, counter]) await removeGroup(dir)
+      for (const dir of [...parts.map((part) => join(group, part)), group, freezer, counter]) await removeGroup(dir)
     }
     await this.#network.remove()
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 })
