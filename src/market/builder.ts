@@ -285,7 +285,8 @@ export class Builder {
     this.#judge(now, unit, attempt)
     const metadata = attempt.announced ? undefined : metadataOf(progress)
     // What is announced has to be waited for.
-    if (!metadata || this.#routes.isFar(now, peer, unit, bytesByMetadata(metadata.rmeta), attempt.gauge.cpuMs)) return
+    if (!metadata || this.#routes.isFar(now, peer, unit, bytesByMetadata(metadata.rmeta), now - attempt.awardedAt))
+      return
     attempt.announced = true
     this.#effects.push({ kind: 'metadata', id, peer, ...metadata })
   }
@@ -306,7 +307,7 @@ export class Builder {
     this.#offers.giveBack(peer)
     unit.attempts = unit.attempts.filter((other) => other !== attempt)
     this.#read(now, attempt, done)
-    const isFar = !attempt.announced && this.#routes.isFar(now, peer, unit, Number(done.outputBytes), done.cpuMs)
+    const isFar = !attempt.announced && this.#routes.isFar(now, peer, unit, Number(done.outputBytes), done.wallMs)
     const why = failureOf(done) ?? (isFar ? 'far' : undefined)
     if (why === undefined) {
       const awayMs = now - attempt.awardedAt

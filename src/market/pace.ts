@@ -19,6 +19,8 @@ const [expectedAlreadyMs, mostScale] = [1000, 16]
 
 /** A lender that was found slow is tried again after so long. */
 const slowForMs = 20_000
+/** Of what a lender showed longer ago nobody takes that others can do it now: one machine may sleep, all may be busy. */
+const usualForMs = 60_000
 /** Of the rates of one lender, the latest counts so much. */
 const weight = 0.5
 /** What is left of a compile that has taken as long as expected: this share of what it has taken. */
@@ -45,6 +47,8 @@ export class Pace {
   /** Lenders that have shown how fast they are; the rate is undefined where only results tell. */
   readonly #lenders = new Map<string, { rate: number | undefined; at: number }>()
   #scale = 1
+  /** When any lender was seen last. */
+  #latest = 0
   #workedMs = 0
   #wastedMs = 0
 
@@ -75,6 +79,7 @@ export class Pace {
 
   /** The attempt has been read, or has ended. */
   saw({ peer, awardedAt, expectedMs, gauge: { rate, cpuMs } }: Attempt, now: number): void {
+    this.#latest = now
     const known = this.#lenders.get(peer)
     if (rate === undefined) {
       // What took several times as long as it should says too little.
@@ -148,10 +153,11 @@ export class Pace {
     return awayMs > sooner * hereMs + soonerMs
   }
 
-  /** What the best lender shows, but no more than one processor; at first what a machine like this one may show. */
+  /** What the best lender shows lately, but no more than one processor; at first what a machine like this one may show. */
   get #usualRate(): number {
     let best = firstRate / this.#scale
-    for (const { rate } of this.#lenders.values()) best = Math.max(best, rate ?? 0)
+    for (const { rate, at } of this.#lenders.values())
+      if (this.#latest - at < usualForMs) best = Math.max(best, rate ?? 0)
     return Math.min(1, best)
   }
 

@@ -50,11 +50,11 @@ export class Routes {
    * one unit at first: what came back, or the last.
    */
   next(now: number, peer: string, queue: Iterable<Unit>): Unit | undefined {
-    const { here, links, offers, pace, units } = this.#needs
+    const { here, links, offers, units } = this.#needs
     const isKnown = this.#knows(now, peer)
     if (!isKnown && (units.awayAt(peer).length > 0 || links.isComing(peer, now))) return undefined
     let last: Unit | undefined
-    for (const [unit, waitMs] of here.waits(now, queue, pace.scale)) {
+    for (const [unit, waitMs] of here.waits(now, queue, this.#scale(peer))) {
       if (!offers.suits(peer, unit.task) || !this.#isWorth(now, peer, unit, waitMs)) continue
       if (isKnown || unit.returned) return unit
       last = unit
@@ -64,8 +64,14 @@ export class Routes {
 
   /** Tells, of units of this queue, whether a peer is to be asked for one of its slots. */
   among(now: number, queue: Iterable<Unit>): (peer: string, unit: Unit) => boolean {
-    const { here, links, pace } = this.#needs
-    const waits = new Map(here.waits(now, queue, pace.scale))
+    const { here, links } = this.#needs
+    const waits = new Map<number, Map<Unit, number>>()
+    const waitMs = (peer: string, unit: Unit): number => {
+      const scale = this.#scale(peer)
+      const known = waits.get(scale) ?? new Map(here.waits(now, queue, scale))
+      waits.set(scale, known)
+      return known.get(unit) ?? 0
+    }
     const probes = new Map<string, Unit | undefined>()
     const probe = (peer: string): Unit | undefined => {
       if (!probes.has(peer)) probes.set(peer, this.next(now, peer, queue))
@@ -73,13 +79,13 @@ export class Routes {
     }
     return (peer, unit) => {
       if (links.isRefused(peer, now)) return false
-      return this.#knows(now, peer) ? this.#isWorth(now, peer, unit, waits.get(unit) ?? 0) : probe(peer) === unit
+      return this.#knows(now, peer) ? this.#isWorth(now, peer, unit, waitMs(peer, unit)) : probe(peer) === unit
     }
   }
 
   /** What is known of how long a unit takes there and here. */
   times(now: number, peer: string, unit: Unit): Times {
-    return { expectedMs: unit.task.expectedMs, sendMs: this.#sendMs(peer, unit), hereMs: this.#hereMs(now, unit) }
+    return { expectedMs: unit.task.expectedMs, sendMs: this.#sendMs(peer, unit), hereMs: this.#hereMs(now, peer, unit) }
   }
 
   /** What moving the bytes of a unit there and back takes. */
@@ -88,33 +94,42 @@ export class Routes {
     return links.costMs(peer, unit.task, reservations.answerMs(peer))
   }
 
-  /** Whether a result of so many bytes comes later than that of a compile here. @param workedMs processor time of the compile there */
-  isFar(now: number, peer: string, unit: Unit, bytes: number, workedMs: number | undefined): boolean {
+  /** Whether a result of so many bytes comes later than that of a compile here. @param tookMs of the compile there, so far */
+  isFar(now: number, peer: string, unit: Unit, bytes: number, tookMs: number): boolean {
     const { links, reservations, pace } = this.#needs
     const answerMs = reservations.answerMs(peer) ?? nearMs
     // What is made already comes soon over a short link, unless that is known to be a slow one: what else is measured there is who is busy.
     if (answerMs < nearMs && links.bytesPerMs(peer, answerMs) >= quickBytesPerMs) return false
-    return pace.isSooner(links.movingMs(peer, bytes, answerMs), this.#hereMs(now, unit, workedMs))
+    return pace.isSooner(
+      links.movingMs(peer, bytes, answerMs),
+      this.#hereMs(now, peer, unit, tookMs * this.#speed(peer)),
+    )
   }
 
   /** Of a link with hardly any delay it is known that it is fast enough for now. */
   #knows(now: number, peer: string): boolean {
-    const { links, pace, reservations } = this.#needs
-    const isNear = (reservations.answerMs(peer) ?? nearMs) < nearMs
-    return pace.knows(peer, now) && (isNear || links.isKnown(peer))
+    const { links, pace } = this.#needs
+    return pace.knows(peer, now) && (this.#isNear(peer) || links.isKnown(peer))
   }
 
-  /** Until the result of a unit would be here that comes next. @param workedMs what its compile has taken elsewhere so far */
-  #hereMs(now: number, unit: Unit, workedMs = 0): number {
-    const { here, pace } = this.#needs
-    const ms = Math.max(this.#compileMs(unit), workedMs)
-    for (const [, waitMs] of here.waits(now, [unit], pace.scale)) return waitMs + ms
+  #isNear(peer: string): boolean {
+    return (this.#needs.reservations.answerMs(peer) ?? nearMs) < nearMs
+  }
+
+  /**
+   * How many times as long as expected units are taken to take, here and there. Over a long link a mistake costs more than what
+   * it might bring, and this is a guess.
+   */
+  #scale(peer: string): number {
+    return this.#isNear(peer) ? this.#needs.pace.scale : 1
+  }
+
+  /** Until the result of a unit would be here that comes next, as compared with a peer's. @param leastMs what its compile takes at least */
+  #hereMs(now: number, peer: string, unit: Unit, leastMs = 0): number {
+    const scale = this.#scale(peer)
+    const ms = Math.max(scale * unit.task.expectedMs, leastMs)
+    for (const [, waitMs] of this.#needs.here.waits(now, [unit], scale)) return waitMs + ms
     return ms
-  }
-
-  /** What its compile takes here. */
-  #compileMs({ task }: Unit): number {
-    return this.#needs.pace.scale * task.expectedMs
   }
 
   /**
@@ -127,7 +142,7 @@ export class Routes {
     for (const peer of offers.peers()) {
       if (!offers.hasFree(peer, task, now) || links.isRefused(peer, now)) continue
       if (!this.#knows(now, peer) || !this.allowed(now, peer, unit)) continue
-      const ms = this.#compileMs(unit)
+      const ms = this.#scale(peer) * unit.task.expectedMs
       if (this.#sendMs(peer, unit) + ms / this.#speed(peer) < ms * (1 - leaveFor)) return true
     }
     return false
@@ -144,7 +159,7 @@ export class Routes {
     if (unit.attempts.length > 0) return true
     // What it would add is little, and a unit that others turn out to wait for would keep them waiting.
     if (this.#needs.pace.isSlow(peer, now)) return false
-    const ms = this.#compileMs(unit)
+    const ms = this.#scale(peer) * unit.task.expectedMs
     const costMs = this.#sendMs(peer, unit) + ms * (1 / this.#speed(peer) - 1)
     // A slot here that it leaves to others is worth something too.
     if (costMs <= fairCostMs + fairCost * ms) return true

@@ -88,7 +88,7 @@ export class Machines {
     await setShare(machine, share)
     // What is installed anyway is known already; nothing was ever compiled.
     await node.configure(
-      `name = "${node.name}"\nslots = 1\n[lend]\nyield = false\n[mesh]\nlisten = ["${host.address}"]\nmdns = false\n`,
+      `name = "${node.name}"\nslots = 1\n[trust]\naudit-first = 0\n[lend]\nyield = false\n[mesh]\nlisten = ["${host.address}"]\nmdns = false\n`,
     )
     await knownToolchains(node.home)
     const first = this.all[0]?.node

@@ -37,12 +37,14 @@ async function checkout(dir: string, example: string, as: string): Promise<strin
 }
 
 /** The nodes build something else together, as nodes do that have been up for days; then nothing of it is left. */
-async function warmUp(machines: Machines, { example, warm }: Setting): Promise<void> {
+async function warmUp(machines: Machines, { example, warm, share, network }: Setting): Promise<void> {
   await machines.setShares(Number.POSITIVE_INFINITY)
   const dir = await checkout(machines.dir, 'offline', 'warm')
   // What is measured must not have been built: for the same workspace, another profile.
   const args = example === 'offline' ? ['build', '--offline', '--release'] : ['build', '--offline']
   for (let round = 0; round < warm; round++) {
+    // What lenders show of themselves is what they will show then.
+    if (round === warm - 1) await machines.setShares(share, network.periodMs)
     await machines.cargo(0, dir, args, 'node')
     await lastReportOf(machines)
     await machines.forgetAll()
