@@ -44,7 +44,7 @@ async function warmUp(machines: Machines, { example, warm, share, network }: Set
   const args = example === 'offline' ? ['build', '--offline', '--release'] : ['build', '--offline']
   for (let round = 0; round < warm; round++) {
     // What lenders show of themselves is what they will show then.
-    if (round === warm - 1) await machines.setShares(share, network.periodMs)
+    if (round === Math.min(1, warm - 1)) await machines.setShares(share, network.periodMs)
     await machines.cargo(0, dir, args, 'node')
     await lastReportOf(machines)
     await machines.forgetAll()
