@@ -16,8 +16,8 @@ export type BuilderInput =
   | { kind: 'submit'; id: string; task: Task }
   /** Nobody wants the unit any more. One that runs here is not affected: it ends with `released`. */
   | { kind: 'withdraw'; id: string }
-  /** A unit that runs here has ended; its slot is free. */
-  | { kind: 'released'; id: string }
+  /** A unit that runs here has ended; its slot is free. `cpuMs`: processor time of its compile, where that is known. */
+  | { kind: 'released'; id: string; cpuMs?: number | undefined }
   | { kind: 'building'; build: Uint8Array; active: boolean }
   | { kind: 'frame'; peer: string; body: MarketBody }
   /** `suspect`: a frame could not be sent, or the mesh has doubts. */

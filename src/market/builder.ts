@@ -112,7 +112,7 @@ export class Builder {
         break
       case 'released': {
         const held = this.#here.release(input.id, now)
-        if (held) this.#pace.endedHere(held.expectedMs, held.tookMs)
+        if (held) this.#pace.endedHere(held, input.cpuMs)
         break
       }
       case 'moved':

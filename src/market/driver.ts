@@ -74,7 +74,7 @@ export type Placement =
    * Compile it here; the slot is held until `release`, which may be called more than once. `returned`: why the last
    * attempt away ended without a result, if there was one.
    */
-  | { kind: 'here'; reason: HereReason; returned: ReturnReason | undefined; release(): void }
+  | { kind: 'here'; reason: HereReason; returned: ReturnReason | undefined; release(cpuMs?: number): void }
   /**
    * A lender says that it has compiled it. `result`, at most 4 MiB, `trace`, at most 512 KiB or empty, and `claim`, at most 1 KiB
    * or empty: dag-cbor as it came, not yet looked at.
@@ -147,7 +147,7 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
         break
       case 'here': {
         const { id, reason } = event
-        const release = (): void => participant.tell({ kind: 'released', id })
+        const release = (cpuMs?: number): void => participant.tell({ kind: 'released', id, cpuMs })
         const unit = pending.get(id)
         if (unit) unit.settle({ kind: 'here', reason, returned: unit.returned, release })
         else release()

@@ -7,6 +7,8 @@ const firstExcess = 4
 const enough = 20
 /** Processor time per time of a lender that works, at least as long as nobody has shown more. */
 const firstRate = 0.5
+/** Of what compiles here show: a lender has to lay out and to start what they find. */
+const hereShare = 0.8
 /** Of the usual rate: less is a lender in trouble, and as much as the second one that works. */
 const [slowShare, healthyShare] = [1 / 3, 0.7]
 /** A lender that works is given this many times as long. */
@@ -43,27 +45,34 @@ export interface Times {
 export class Pace {
   readonly #excess: number[] = []
   /** The last ones here. */
-  readonly #here: { expectedMs: number; tookMs: number }[] = []
+  readonly #here: { expectedMs: number; tookMs: number; cpuMs: number | undefined }[] = []
   /** Lenders that have shown how fast they are; the rate is undefined where only results tell. */
   readonly #lenders = new Map<string, { rate: number | undefined; at: number }>()
   #scale = 1
+  /** Processor time per time of compiles here, lately. */
+  #rateHere: number | undefined
   /** When any lender was seen last. */
   #latest = 0
   #workedMs = 0
   #wastedMs = 0
 
-  /** A compile here has ended. */
-  endedHere(expectedMs: number, tookMs: number): void {
+  /** A compile here has ended. @param cpuMs its processor time; undefined where that is not known */
+  endedHere({ expectedMs, tookMs }: { expectedMs: number; tookMs: number }, cpuMs: number | undefined): void {
     this.ended(expectedMs, tookMs)
     if (expectedMs <= 0) return
-    this.#here.push({ expectedMs, tookMs })
+    this.#here.push({ expectedMs, tookMs, cpuMs })
     if (this.#here.length > kept) this.#here.shift()
     const sum = { expectedMs: expectedAlreadyMs, tookMs: expectedAlreadyMs }
+    const known = { cpuMs: 0, tookMs: 0 }
     for (const held of this.#here) {
       sum.expectedMs += held.expectedMs
       sum.tookMs += held.tookMs
+      if (held.cpuMs === undefined) continue
+      known.cpuMs += held.cpuMs
+      known.tookMs += held.tookMs
     }
     this.#scale = Math.min(mostScale, Math.max(1, sum.tookMs / sum.expectedMs))
+    if (known.tookMs > 0) this.#rateHere = Math.min(1, known.cpuMs / known.tookMs)
   }
 
   /** How many times as long as expected compiles here take, 1 to 16: this machine, too, may have a share of a processor only. */
@@ -155,7 +164,7 @@ export class Pace {
 
   /** What the best lender shows lately, but no more than one processor; at first what a machine like this one may show. */
   get #usualRate(): number {
-    let best = firstRate / this.#scale
+    let best = this.#rateHere === undefined ? firstRate / this.#scale : hereShare * this.#rateHere
     for (const { rate, at } of this.#lenders.values())
       if (this.#latest - at < usualForMs) best = Math.max(best, rate ?? 0)
     return Math.min(1, best)

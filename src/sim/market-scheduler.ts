@@ -210,10 +210,10 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         const { id } = event
         const job = this.#job(id)
         this.#recovered(id)
-        this.#cluster.run(job, index, {
+        const running = this.#cluster.run(job, index, {
           metadata: () => job.build.metadata(job.unit),
           end: () => {
-            node.participant.tell({ kind: 'released', id })
+            node.participant.tell({ kind: 'released', id, cpuMs: running.reading().cpuMs })
             job.build.finished(job.unit)
           },
         })
