@@ -20,7 +20,7 @@ const [spareShare, spareMs] = [0.05, 10_000]
 const [expectedAlreadyMs, mostScale] = [1000, 16]
 
 /** A lender that was found slow is tried again after so long. */
-const slowForMs = 20_000
+const slowForMs = 30_000
 /** Of what a lender showed longer ago nobody takes that others can do it now: one machine may sleep, all may be busy. */
 const usualForMs = 60_000
 /** Of the rates of one lender, the latest counts so much. */

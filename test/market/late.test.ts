@@ -72,9 +72,27 @@ describe('a lender that is alive', () => {
     bench.offer('ana')
     assert.deepEqual(bench.sent('reserve'), [])
     bench.release()
-    bench.pass(20_000)
+    bench.pass(30_000)
     bench.offer('ana')
     assert.equal(bench.sent('reserve').length, 1)
+  })
+
+  it('and slowed to a fifth is slow where compiles here get a whole processor, and usual where they get a fifth themselves', () => {
+    const asked = (cpuMs: number): number => {
+      const bench = busyBuilder()
+      // Twenty times as long as was guessed, either way.
+      bench.submit(1, { expectedMs: 100, mayGoAway: false })
+      bench.release()
+      bench.pass(2000)
+      bench.tell({ kind: 'released', id: idOf(1), cpuMs })
+      bench.submit(2, { expectedMs: 9000, mayGoAway: false })
+      beat(bench, 'ana', bench.away('ana', 3, { expectedMs: 4000 }), [100, 200, 300, 400])
+      bench.clear()
+      bench.submit(4, { expectedMs: 3000 })
+      bench.offer('ana')
+      return bench.sent('reserve').length
+    }
+    assert.deepEqual([asked(2000), asked(400)], [0, 1])
   })
 
   it('and takes several times as long as it should for its first unit, however short, gets one more before others', () => {
