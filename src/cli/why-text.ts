@@ -48,7 +48,8 @@ function unitLines(unit: Unit, name: string): string[] {
 
 const optional = (label: string, text = ''): string[] => (text === '' ? [] : entry(label, [text]))
 
-function outcomeText({ outcome, where }: Unit): string {
+function outcomeText({ outcome, where, kind }: Unit): string {
+  if (kind === 'build-script-run') return 'it ran here'
   if (outcome === 'passed-through') return 'rustc simply ran here'
   return where === 'here' ? 'compiled here' : `compiled by ${where}`
 }
