@@ -36,21 +36,29 @@ interface Trace {
   to: readonly string[] | Extract<Reason, 'secret-in-environment' | 'unusual-output'>
 }
 
+export interface LeftByScript {
+  ran: Ran
+  /** OUT_DIR when the script had ended, before anybody else could touch it. */
+  seen: readonly Seen[]
+  /** When the script began, by the clock of the file system (ms). */
+  since: number
+  /** What it was told so that it could be observed: who writes that down has gone through all variables. */
+  ours: readonly string[]
+}
+
 /**
  * Takes what a script left in OUT_DIR and what it said: files into the store, paths by the names of their roots where that is safe.
- * @param seen OUT_DIR when the script had ended, before anybody else could touch it
- * @param since when the script began, by the clock of the file system (ms)
  * @throws what the file system and the store throw
  */
 export async function collectScript(
   planned: PlannedScript,
-  { ran, seen, since }: { ran: Ran; seen: readonly Seen[]; since: number },
+  { ran, seen, since, ours }: LeftByScript,
   blocks: CollectScriptBlocks,
 ): Promise<CollectedScript> {
   const { roots, call } = planned
   const all = roots.map(({ name }) => name)
   const bound = new Set<string>(planned.isLinked ? all : [])
-  const traces = tracesOf(planned)
+  const traces = [...tracesOf(planned), ...ours.map((text): Trace => ({ needle: Buffer.from(text), to: 'unusual-output' }))]
   const note = (to: Trace['to']): Reason | undefined => {
     if (typeof to === 'string') return to
     for (const name of to) bound.add(name)

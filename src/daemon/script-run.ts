@@ -159,7 +159,7 @@ async function keep(
     // What it read says most often that it is not kept, and is looked at sooner than what it left.
     const looked = await reads([])
     if (typeof looked === 'string') return looked
-    const collected: CollectedScript = await collectScript(planned, { ran, seen, since }, needs.blocks)
+    const collected: CollectedScript = await collectScript(planned, { ran, seen, since, ours: [dir] }, needs.blocks)
     if ('reason' in collected) return collected.reason
     const { result, boundTo } = collected
     const kept = boundTo.length === 0 ? looked : await reads(boundTo)

@@ -1,6 +1,7 @@
-import { basename } from 'node:path'
+import { codeOf } from '../base/errors.ts'
 import type { ReadSet } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
+import { readDynamic } from '../plan/elf.ts'
 import { holdsPassword, looksSecret } from '../plan/environment.ts'
 import { type Observation, workingDirectory } from '../plan/observation.ts'
 import { isWithin, type ReadScope, selectReads } from '../plan/read-set.ts'
@@ -23,7 +24,6 @@ export interface ObservedScript {
 /** Asked by the standard library of every program, or by the jobserver: not what a script makes something of. */
 const ofEveryProgram =
   /^(SHOAL\w*|LD_PRELOAD|RUST_BACKTRACE|RUST_LIB_BACKTRACE|RUST_MIN_STACK|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|MALLOC_\w+|GLIBC_TUNABLES)$/
-const compilers = /^(rustc|rustdoc|clippy-driver|cargo-clippy)$/
 
 /** What a run of a build script looked at; the reason when it must not be kept. */
 export async function readSetOfScript(
@@ -36,9 +36,10 @@ export async function readSetOfScript(
   const selected = selectReads(events, scope)
   if (selected.problem !== undefined) return selected.problem
   if (selected.temporary.some((path) => place.view.what(path, since)?.kind !== 'absent')) return 'writes-elsewhere'
-  // What a compiler loads is known of the toolchain alone.
-  const strange = (path: string): boolean => compilers.test(basename(path)) && !isWithin(path, toolchain.sysroot)
-  if (selected.programs.some(strange)) return 'other-compiler'
+  // What a compiler loads when it starts is not noted, and known of the toolchain alone.
+  for (const path of selected.programs) {
+    if (!isWithin(path, toolchain.sysroot) && (await isCompiler(path))) return 'other-compiler'
+  }
 
   const reads = await readsNamed(selected.looks, place, since)
   if (reads === undefined) return 'source-changed'
@@ -61,4 +62,15 @@ export async function readSetOfScript(
   }
   if (reads.some(([, name]) => holdsPassword(name))) return 'secret-in-environment'
   return { reads: sortedReads(reads), env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
+}
+
+/** Whatever it is called. A proxy of rustup's is none: it becomes one. */
+async function isCompiler(path: string): Promise<boolean> {
+  try {
+    return (await readDynamic(path))?.needed.some((name) => name.startsWith('librustc_driver')) === true
+  } catch (error) {
+    // Gone, or no program that anybody understands.
+    if (codeOf(error) === undefined) throw error
+    return true
+  }
 }

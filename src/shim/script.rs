@@ -80,7 +80,11 @@ impl Script {
         let off = var("SHOAL").is_some_and(|value| value == "off" || value == "0");
         let told = ["TARGET", "HOST", "PROFILE", "RUSTC", "CARGO_MANIFEST_DIR", "CARGO_CFG_TARGET_ARCH"];
         // Inside of what is observed already somebody else has asked.
-        if off || !args.is_empty() || told.iter().any(|name| var(name).is_none()) || var("SHOAL_OBSERVE").is_some() {
+        let inside = var("SHOAL_OBSERVE").is_some();
+        if off || inside || !args.is_empty() || told.iter().any(|name| var(name).is_none()) {
+            return None;
+        }
+        if inherits_files() {
             return None;
         }
         let out_dir = PathBuf::from(var("OUT_DIR")?);
@@ -203,6 +207,18 @@ fn die_with_us(command: &mut Command) {
 
 #[cfg(not(target_os = "linux"))]
 fn die_with_us(_: &mut Command) {}
+
+/// Whether there is an open file that a script could read, beside its three streams: what it holds nobody could tell.
+fn inherits_files() -> bool {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return false;
+    };
+    let number = |name: &OsString| name.to_str().and_then(|name| name.parse::<u32>().ok());
+    entries
+        .flatten()
+        .filter(|entry| number(&entry.file_name()).is_some_and(|fd| fd > 2))
+        .any(|entry| fs::metadata(entry.path()).is_ok_and(|file| file.is_file()))
+}
 
 fn umask() -> u32 {
     #[cfg(target_os = "linux")]

@@ -1,0 +1,128 @@
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
+import { everything, withLaunchers, writeAll } from '../support/scripts.ts'
+
+/**
+ * Build scripts of published packages: what is recalled of them from nothing, in another directory and in another home, whether what they
+ * leave is what they leave without Shoal, and what it costs to observe them. `npm run bench -- scripts [--only NAME,…]
+ * [--release] [--runs N]`. Needs the network.
+ */
+const argument = (name: string): string | undefined => {
+  const at = process.argv.indexOf(`--${name}`)
+  return at < 0 ? undefined : process.argv[at + 1]
+}
+const isRelease = process.argv.includes('--release')
+const runs = Number(argument('runs') ?? '1')
+const profile = isRelease ? 'release' : 'debug'
+const flags = isRelease ? ['--release'] : []
+
+/** Dependencies that compile C, ask the compiler, or generate sources. */
+const packages: Readonly<Record<string, string>> = {
+  ring: 'ring = "=0.17.14"',
+  'libz-sys': 'libz-sys = { version = "=1.1.22", features = ["static"] }',
+  'zstd-sys': 'zstd-sys = "=2.0.15"',
+  'libsqlite3-sys': 'libsqlite3-sys = { version = "=0.35.0", features = ["bundled"] }',
+  'bzip2-sys': 'bzip2-sys = "=0.1.13"',
+  'lz4-sys': 'lz4-sys = "=1.11.1"',
+  blake3: 'blake3 = "=1.8.2"',
+  'libgit2-sys': 'libgit2-sys = { version = "=0.18.2", default-features = false, features = ["vendored"] }',
+  'aws-lc-sys': 'aws-lc-sys = "=0.30.0"',
+  'openssl-sys': 'openssl-sys = { version = "=0.9.109", features = ["vendored"] }',
+  probes:
+    'serde = { version = "1", features = ["derive"] }\nlibc = "0.2"\nanyhow = "1"\nthiserror = "2"\ntypenum = "1"\nnum-traits = "0.2"\nsemver = "1"\nserde_json = "1"\nindexmap = "1"\nproc-macro2 = "1"',
+  cxx: 'cxx = "1"',
+}
+
+const say = (text: string): boolean => process.stdout.write(`${text}\n`)
+
+async function must(dir: string, env: NodeJS.ProcessEnv, args: string[]): Promise<number> {
+  const from = performance.now()
+  const ran = await capture('cargo', args, { cwd: dir, env })
+  if (ran.code !== 0) throw new Error(ran.stderr)
+  return performance.now() - from
+}
+
+/** What all build scripts left below a target directory, by the unit's directory. */
+async function allLeft(dir: string): Promise<Map<string, string>> {
+  const all = await everything(join(dir, 'target', profile, 'build'))
+  return new Map([...all].filter(([path]) => /^[^/]+\/out(\/|$)/.test(path)))
+}
+
+/** The first files in which two are not the same. */
+function differences(a: Map<string, string>, b: Map<string, string>): string[] {
+  const paths = new Set([...a.keys(), ...b.keys()])
+  return [...paths].filter((path) => a.get(path) !== b.get(path)).toSorted()
+}
+
+interface Subject {
+  node: TestNode
+  home: string
+  dir: string
+}
+
+async function build({ node, dir }: Subject, env: NodeJS.ProcessEnv): Promise<{ ms: number; runs: UnitRow[] }> {
+  await rm(join(dir, 'target'), { recursive: true, force: true })
+  const ms = await must(dir, { ...(await node.cargoEnv()), ...env }, ['build', '--offline', ...flags])
+  return { ms, runs: (await lastReport(node)).units.filter(({ kind }) => kind === 'build-script-run') }
+}
+
+async function plain(dir: string, env: NodeJS.ProcessEnv): Promise<{ ms: number; left: Map<string, string> }> {
+  await rm(join(dir, 'target'), { recursive: true, force: true })
+  const variables = { ...process.env, CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: '', ...env }
+  const ms = await must(dir, variables, ['build', '--offline', ...flags])
+  return { ms, left: await allLeft(dir) }
+}
+
+const outcomes = (units: readonly UnitRow[]): string =>
+  units.map(({ crate, outcome, reason }) => `${crate} ${outcome.replace('-here', '')}${reason && ` (${reason})`}`).join(', ')
+
+async function measure(name: string, dependencies: string, cluster: Cluster, node: TestNode): Promise<void> {
+  const files = {
+    'Cargo.toml': `[package]\nname = "subject"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\n${dependencies}\n[workspace]\n`,
+    'src/lib.rs': '',
+  }
+  const [one, two] = [join(cluster.dir, name, 'one'), join(cluster.dir, name, 'elsewhere', 'two')]
+  await writeAll(one, files)
+  await must(one, process.env, ['fetch'])
+  await writeAll(two, { ...files, 'Cargo.lock': await readFile(join(one, 'Cargo.lock'), 'utf8') })
+  const home = join(cluster.dir, name, 'home')
+  const rustup = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
+  const elsewhere = { HOME: home, CARGO_HOME: join(home, 'cargo'), RUSTUP_HOME: rustup }
+  await writeAll(home, { empty: '' })
+  await must(two, { ...process.env, ...elsewhere }, ['fetch', '--locked'])
+
+  const cases: [what: string, dir: string, env: NodeJS.ProcessEnv][] = [
+    ['first', one, {}],
+    ['again', one, {}],
+    ['elsewhere', two, {}],
+    ['another home', two, elsewhere],
+  ]
+  for (const [what, dir, env] of cases) {
+    const without = await plain(dir, env)
+    const { ms, runs: seen } = await build({ node, home, dir }, env)
+    const other = differences(without.left, await allLeft(dir))
+    const bytes = other.length === 0 ? 'same bytes' : `DIFFERENT: ${other.slice(0, 4).join(' ')} (${other.length})`
+    say(`${name} · ${what}: plain ${Math.round(without.ms)} ms, shoal ${Math.round(ms)} ms · ${bytes} · ${outcomes(seen)}`)
+  }
+}
+
+const only = argument('only')?.split(',')
+const cluster = await Cluster.start(['ada'])
+try {
+  const node = cluster.node('ada')
+  await withLaunchers(node)
+  for (const [name, dependencies] of Object.entries(packages)) {
+    if (only !== undefined && !only.includes(name)) continue
+    for (let run = 0; run < runs; run++) {
+      try {
+        await measure(name, dependencies, cluster, node)
+      } catch (error) {
+        say(`${name}: ${error instanceof Error ? error.message.slice(-600) : String(error)}`)
+      }
+      await rm(join(cluster.dir, name), { recursive: true, force: true })
+    }
+  }
+} finally {
+  await cluster.close()
+}
