@@ -8,7 +8,7 @@ import { holdsCompressed } from '../plan/compressed.ts'
 import { secretValues } from '../plan/environment.ts'
 import { calledRoots, nameRoots, placeRoots, type Root } from '../plan/roots.ts'
 import type { ScriptEntry, ScriptFile, ScriptResult } from '../plan/script-action.ts'
-import { type PlannedScript, waysBetween } from '../plan/script-plan.ts'
+import { arePlain, type PlannedScript, waysBetween } from '../plan/script-plan.ts'
 import { isStill, type Seen } from './script-tree.ts'
 import type { Ran } from './shim-link.ts'
 
@@ -134,7 +134,7 @@ async function keepFile(
 ): Promise<{ file: Omit<ScriptFile, 'mode' | 'mtime'>; found: Trace['to'][] }> {
   const from = join(call.outDir, path)
   const size = Number(stat.size)
-  if (rewritten.test(path) && size <= maxRewritten) {
+  if (rewritten.test(path) && size <= maxRewritten && arePlain(roots)) {
     const text = named(await readFile(from), roots)
     if (text !== undefined) {
       const found = traces.filter(({ needle }) => text.includes(needle.toString())).map(({ to }) => to)
@@ -163,8 +163,9 @@ function tracesOf({ roots, call }: PlannedScript): Trace[] {
   const all = roots.map(({ name }) => name)
   const traces: Trace[] = []
   for (const { name, path } of roots) {
-    for (const spelt of new Set([path, path.replaceAll('/', '\\/'), encodeURIComponent(path)])) {
-      traces.push({ needle: Buffer.from(spelt), to: [name] })
+    const spelt = [path, path.replaceAll('/', '\\/'), path.replaceAll(' ', '\\ '), encodeURI(path), encodeURIComponent(path)]
+    for (const each of new Set(spelt)) {
+      traces.push({ needle: Buffer.from(each), to: [name] })
     }
   }
   for (const way of waysBetween(roots)) traces.push({ needle: Buffer.from(way), to: all })

@@ -9,7 +9,7 @@ import { observationFile, readObservations } from '../plan/observation.ts'
 import { isWithin, type ReadScope } from '../plan/read-set.ts'
 import { placeRoots } from '../plan/roots.ts'
 import type { ScriptResult } from '../plan/script-action.ts'
-import type { PlannedScript, ScriptCall } from '../plan/script-plan.ts'
+import { arePlain, type PlannedScript, type ScriptCall } from '../plan/script-plan.ts'
 import type { Difference, Ground } from '../recall/evidence.ts'
 import { readSetOfScript } from '../recall/script-reads.ts'
 import { temporaryDirs, withReal } from './observed.ts'
@@ -22,7 +22,8 @@ import type { Ran } from './shim-link.ts'
 /** How a run ended, for the report. */
 export interface ScriptEnd {
   outcome: 'recalled-here' | 'compiled-here' | 'passed-through'
-  reason: Reason | ''
+  /** A reason code, or the code of an error on the way. */
+  reason: string
   /** Of what was not recalled: how it differs from what is kept of the same script. */
   difference?: Difference
   planned?: PlannedScript
@@ -87,6 +88,8 @@ async function recall(
   link: ScriptLink,
   needs: ScriptNeeds,
 ): Promise<boolean> {
+  // What has paths in it was written where they needed no quotes.
+  if (!arePlain(roots) && result.entries.some((entry) => entry.kind === 'file' && entry.named)) return false
   try {
     await layOut(result, { dir: link.spare, outDir: call.outDir, roots }, needs.blocks)
   } catch (error) {
@@ -108,7 +111,7 @@ async function observe(
   { planned, ground, observer }: { planned: PlannedScript; ground: Ground; observer: string },
   link: ScriptLink,
   needs: ScriptNeeds,
-): Promise<Reason | ''> {
+): Promise<string> {
   const { call } = planned
   const dir = join(needs.notesDir, randomUUID())
   const named = call.env.get('RUSTC_WRAPPER') ?? ''
@@ -146,7 +149,7 @@ interface Observed {
 async function keep(
   { planned, ground, wrapper, dir, since, ran, seen }: Observed,
   needs: ScriptNeeds,
-): Promise<Reason | ''> {
+): Promise<string> {
   const { attached, complete, events } = readNotes(dir)
   if (!attached || !complete) return 'unobserved'
   const reads = (boundTo: readonly string[]): Promise<ReadSet | Reason> =>
@@ -171,7 +174,7 @@ async function keep(
   } catch (error) {
     const { code, message } = toShoalError(error)
     needs.log.warn('run not kept', { code, message, script: planned.call.program })
-    return code === 'ERR_LIMIT' ? 'too-large' : 'unusual-output'
+    return code === 'ERR_LIMIT' ? 'too-large' : code
   }
 }
 

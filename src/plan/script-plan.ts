@@ -63,9 +63,8 @@ export async function planScript(
   const roots = rootsOf(call, toolchain.sysroot)
   if (hasUnusualPath(roots)) return 'unusual-path'
   const called = calledRoots(roots)
-  const libraries = variables.get('LD_LIBRARY_PATH')
   const given = env.filter(([name]) => !mechanics.has(name))
-  if (libraries !== undefined) given.push(['LD_LIBRARY_PATH', libraries])
+  given.push(['LD_LIBRARY_PATH', librariesOf(variables.get('LD_LIBRARY_PATH') ?? '', roots)])
   const values = secretValues(variables)
   if (given.some(([, value]) => holdsPassword(value) || values.some((each) => value.includes(each))))
     return 'secret-in-environment'
@@ -85,6 +84,16 @@ export async function planScript(
   const isLinked = roots.some(({ path }) => realOf(path) !== path)
   return { key: cid, action, actionBytes: bytes, toolchain, roots, isLinked, call }
 }
+
+/** Where libraries are looked for, but for cargo's own directories: in its new layout these are named after any of the package's units. */
+function librariesOf(path: string, roots: readonly Root[]): string {
+  const target = roots.find(({ name }) => name === 'target')?.path
+  const dirs = path.split(':').filter((dir) => dir !== '' && (target === undefined || !isWithin(dir, target)))
+  return dirs.join(':')
+}
+
+/** Whether paths look the same wherever they are written, also in rules of make. */
+export const arePlain = (roots: readonly Root[]): boolean => roots.every(({ path }) => /^[\w/.+@~-]+$/.test(path))
 
 /** The compiler that cargo tells its scripts of. */
 export function compilerOf({ env, cwd, cargoPid }: ScriptCall): Invocation {

@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
 import { everything, withLaunchers, writeAll } from '../support/scripts.ts'
@@ -6,7 +6,8 @@ import { everything, withLaunchers, writeAll } from '../support/scripts.ts'
 /**
  * Build scripts of published packages: what is recalled of them from nothing, in another directory and in another home, whether what they
  * leave is what they leave without Shoal, and what it costs to observe them. `npm run bench -- scripts [--only NAME,…]
- * [--release] [--runs N]`. Needs the network.
+ * [--release] [--runs N]`; with `--overhead` what each script takes by itself, plainly, behind its launcher, observed and recalled. Needs the
+ * network.
  */
 const argument = (name: string): string | undefined => {
   const at = process.argv.indexOf(`--${name}`)
@@ -92,6 +93,10 @@ async function measure(name: string, dependencies: string, cluster: Cluster, nod
   await writeAll(home, { empty: '' })
   await must(two, { ...process.env, ...elsewhere }, ['fetch', '--locked'])
 
+  if (process.argv.includes('--overhead')) {
+    await overhead(name, one, node)
+    return
+  }
   const cases: [what: string, dir: string, env: NodeJS.ProcessEnv][] = [
     ['first', one, {}],
     ['again', one, {}],
@@ -106,6 +111,45 @@ async function measure(name: string, dependencies: string, cluster: Cluster, nod
     say(`${name} · ${what}: plain ${Math.round(without.ms)} ms, shoal ${Math.round(ms)} ms · ${bytes} · ${outcomes(seen)}`)
   }
 }
+
+/** How cargo runs the scripts of a package: what it says with `-vv`, a command for a shell. */
+async function commandsOf(node: TestNode, dir: string): Promise<string[]> {
+  await rm(join(dir, 'target'), { recursive: true, force: true })
+  const ran = await capture('cargo', ['build', '--offline', '-vv', ...flags], { cwd: dir, env: await node.cargoEnv() })
+  if (ran.code !== 0) throw new Error(ran.stderr)
+  return [...ran.stderr.matchAll(/Running `([^`]*\/build-script-build)`/g)].map(([, command = '']) => command)
+}
+
+/** One script by itself, in turn: the script, its launcher when it is observed, its launcher when it is recalled. */
+async function overhead(name: string, dir: string, node: TestNode): Promise<void> {
+  for (const command of await commandsOf(node, dir)) {
+    const crate = /CARGO_PKG_NAME=(\S+)/.exec(command)?.[1] ?? name
+    const outDir = /OUT_DIR=(\S+)/.exec(command)?.[1] ?? ''
+    const cwd = /CARGO_MANIFEST_DIR=(\S+)/.exec(command)?.[1] ?? dir
+    const real = command.replace(/build-script-build$/, 'build-script.real')
+    const once = async (what: string, more: NodeJS.ProcessEnv): Promise<number> => {
+      await rm(outDir, { recursive: true, force: true })
+      await mkdir(outDir)
+      const env = { ...(await node.cargoEnv()), ...more }
+      const from = performance.now()
+      const ran = await capture('sh', ['-c', `exec env ${what}`], { cwd, env })
+      const ms = performance.now() - from
+      if (ran.code !== 0) throw new Error(ran.stderr)
+      return ms
+    }
+    const times: Record<string, number[]> = { plain: [], off: [], observed: [], recalled: [] }
+    for (let run = 0; run < Math.max(5, runs); run++) {
+      times.plain?.push(await once(real, {}))
+      times.off?.push(await once(command, { SHOAL: 'off' }))
+      times.observed?.push(await once(command, { FISH_RUN: `${run}` }))
+      times.recalled?.push(await once(command, { FISH_RUN: `${run}` }))
+    }
+    const text = Object.entries(times).map(([what, all]) => `${what} ${median(all).toFixed(1)}`)
+    say(`${name} · ${crate}: ${text.join(', ')} ms (medians)`)
+  }
+}
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
 const only = argument('only')?.split(',')
 const cluster = await Cluster.start(['ada'])

@@ -57,14 +57,23 @@ describe('a build script that compiles C', () => {
     assert.deepEqual(await everything(await outDirOf(dir, 'native')), plain.out)
     assert.equal(await says(), '11 data debug')
 
-    const other = join(cluster.dir, 'another place', 'fish')
-    await mkdir(join(cluster.dir, 'another place'))
+    const other = join(cluster.dir, 'another-place', 'fish')
+    await mkdir(join(cluster.dir, 'another-place'))
     await cp(dir, other, { recursive: true, filter: (path) => !path.endsWith('/target') })
     const there = await plainly(other)
     assert.equal(await build({}, [], other), recalled)
     assert.deepEqual(await everything(await outDirOf(other, 'native')), there.out)
     assert.ok((await readFile(join(await outDirOf(other, 'native'), 'x.d'), 'utf8')).includes(other))
     assert.equal(await says(other), '11 data debug')
+
+    // Where rules of make are written with quotes.
+    const quoted = join(cluster.dir, 'a place', 'fish')
+    await mkdir(join(cluster.dir, 'a place'))
+    await cp(dir, quoted, { recursive: true, filter: (path) => !path.endsWith('/target') })
+    const within = await plainly(quoted)
+    assert.equal(await build({}, [], quoted), 'compiled-here path-bound')
+    assert.equal(await build({}, [], quoted), recalled)
+    assert.deepEqual(await everything(await outDirOf(quoted, 'native')), within.out)
 
     // Another home, as far as cargo and the shell are concerned.
     const home = join(cluster.dir, 'home')
