@@ -58,15 +58,18 @@ export async function collectScript(
   const { roots, call } = planned
   const all = roots.map(({ name }) => name)
   const bound = new Set<string>(planned.isLinked ? all : [])
-  const traces = [...tracesOf(planned), ...ours.map((text): Trace => ({ needle: Buffer.from(text), to: 'unusual-output' }))]
+  const traces = [
+    ...tracesOf(planned),
+    ...ours.map((text): Trace => ({ needle: Buffer.from(text), to: 'unusual-output' })),
+  ]
   const note = (to: Trace['to']): Reason | undefined => {
     if (typeof to === 'string') return to
     for (const name of to) bound.add(name)
     return undefined
   }
-  const searchText = (text: string | Buffer): Reason | undefined => {
+  const searchText = (text: string): Reason | undefined => {
     for (const { needle, to } of traces) {
-      if (!text.includes(typeof text === 'string' ? needle.toString() : needle)) continue
+      if (!text.includes(needle.toString())) continue
       const reason = note(to)
       if (reason !== undefined) return reason
     }
@@ -163,7 +166,13 @@ function tracesOf({ roots, call }: PlannedScript): Trace[] {
   const all = roots.map(({ name }) => name)
   const traces: Trace[] = []
   for (const { name, path } of roots) {
-    const spelt = [path, path.replaceAll('/', '\\/'), path.replaceAll(' ', '\\ '), encodeURI(path), encodeURIComponent(path)]
+    const spelt = [
+      path,
+      path.replaceAll('/', '\\/'),
+      path.replaceAll(' ', '\\ '),
+      encodeURI(path),
+      encodeURIComponent(path),
+    ]
     for (const each of new Set(spelt)) {
       traces.push({ needle: Buffer.from(each), to: [name] })
     }

@@ -3,8 +3,8 @@ import { dirname, isAbsolute } from 'node:path'
 import { ShoalError } from '../base/errors.ts'
 import { readEnvironment } from '../plan/environment.ts'
 import type { ScriptCall } from '../plan/script-plan.ts'
-import type { LocalFrame, ScriptFrame } from '../wire/local-frames.ts'
 import { encodeLocalFrame } from '../wire/local.ts'
+import type { LocalFrame, ScriptFrame } from '../wire/local-frames.ts'
 import type { Ran } from './shim-link.ts'
 
 const beatMs = 500

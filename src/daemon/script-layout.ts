@@ -61,4 +61,3 @@ async function layOutFile(
   const time = mtime === null ? new Date() : new Date(mtime)
   if (mtime !== null || process.platform === 'darwin') utimesSync(path, time, time)
 }
-

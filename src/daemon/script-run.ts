@@ -13,7 +13,7 @@ import { arePlain, type PlannedScript, type ScriptCall } from '../plan/script-pl
 import type { Difference, Ground } from '../recall/evidence.ts'
 import { readSetOfScript } from '../recall/script-reads.ts'
 import { temporaryDirs, withReal } from './observed.ts'
-import { type CollectedScript, collectScript, type CollectScriptBlocks } from './script-collect.ts'
+import { type CollectedScript, type CollectScriptBlocks, collectScript } from './script-collect.ts'
 import type { ScriptLink } from './script-connection.ts'
 import { type LayoutBlocks, layOut } from './script-layout.ts'
 import { lookThrough, type Seen } from './script-tree.ts'

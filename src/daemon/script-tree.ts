@@ -36,5 +36,8 @@ export function lookThrough(dir: string): Seen[] | undefined {
 export function isStill(dir: string, { path, stat }: Seen): boolean {
   const now = lstatSync(join(dir, path), { bigint: true, throwIfNoEntry: false })
   const names = ['dev', 'ino', 'mode', 'size', 'mtimeNs', 'ctimeNs'] as const
-  return now !== undefined && names.every((name) => name === 'size' && stat.isDirectory() ? true : now[name] === stat[name])
+  return (
+    now !== undefined &&
+    names.every((name) => (name === 'size' && stat.isDirectory() ? true : now[name] === stat[name]))
+  )
 }

@@ -179,7 +179,9 @@ const directoryOf = ({ env, cwd }: ScriptCall): string => env.get('CARGO_MANIFES
 /** What stays when somebody edits, tunes or updates it. */
 function subjectOf({ call }: PlannedScript): string {
   const names = ['CARGO_PKG_NAME', 'TARGET', 'PROFILE'].map((name) => call.env.get(name) ?? '')
-  return createHash('sha256').update(JSON.stringify(['build-script-run', ...names])).digest('hex')
+  return createHash('sha256')
+    .update(JSON.stringify(['build-script-run', ...names]))
+    .digest('hex')
 }
 
 function isSameFile(one: string, other: string): boolean {

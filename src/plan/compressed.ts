@@ -1,6 +1,6 @@
 /** What begins like this is compressed: gzip, xz, bzip2, zstd, zip, lz4, 7z, lzip. */
-const beginnings = ['1f8b', 'fd377a585a', '425a68', '28b52ffd', '504b0304', '04224d18', '377abcaf', '4c5a4950'].map((hex) =>
-  Buffer.from(hex, 'hex'),
+const beginnings = ['1f8b', 'fd377a585a', '425a68', '28b52ffd', '504b0304', '04224d18', '377abcaf', '4c5a4950'].map(
+  (hex) => Buffer.from(hex, 'hex'),
 )
 const archive = Buffer.from('!<arch>\n')
 const elf = Buffer.from('7f454c46', 'hex')

@@ -233,10 +233,7 @@ impl Daemon {
             match kind {
                 BEAT if body.is_empty() => {}
                 WATCH => return Some(Answer::Watch(frames::watch_in(&body)?)),
-                RECALLED => {
-                    frames::recalled_in(&body)?;
-                    return Some(Answer::Recalled(body));
-                }
+                RECALLED => return Some(Answer::Recalled(body)),
                 _ => return None,
             }
         }

@@ -59,26 +59,25 @@ pub fn attend(program: &Path, args: &[OsString]) -> Option<i32> {
         return None;
     }
     let mut daemon = Daemon::connect(&socket)?;
-    match daemon.ask(&script) {
-        Some(Answer::Watch(watch)) => script.observed(&watch, &mut daemon),
-        Some(Answer::Recalled(body)) if script.put_in_place() => {
-            let said = recalled_in(&body)?;
-            write_to(2, said.stderr);
-            write_to(1, said.stdout);
-            Some(0)
-        }
-        _ => {
-            let _ = fs::remove_dir_all(&script.spare);
-            None
-        }
+    let end = script.obey(&mut daemon);
+    if end.is_none() {
+        let _ = fs::remove_dir_all(&script.spare);
     }
+    end
 }
 
 impl Script {
     /// None for whatever is not plainly cargo's.
     fn from_cargo(program: &Path, args: &[OsString]) -> Option<Script> {
         let off = var("SHOAL").is_some_and(|value| value == "off" || value == "0");
-        let told = ["TARGET", "HOST", "PROFILE", "RUSTC", "CARGO_MANIFEST_DIR", "CARGO_CFG_TARGET_ARCH"];
+        let told = [
+            "TARGET",
+            "HOST",
+            "PROFILE",
+            "RUSTC",
+            "CARGO_MANIFEST_DIR",
+            "CARGO_CFG_TARGET_ARCH",
+        ];
         // Inside of what is observed already somebody else has asked.
         let inside = var("SHOAL_OBSERVE").is_some();
         if off || inside || !args.is_empty() || told.iter().any(|name| var(name).is_none()) {
@@ -96,6 +95,21 @@ impl Script {
             spare: own_name(parent, "out"),
             out_dir,
         })
+    }
+
+    fn obey(&self, daemon: &mut Daemon) -> Option<i32> {
+        match daemon.ask(self)? {
+            Answer::Watch(watch) => self.observed(&watch, daemon),
+            Answer::Recalled(body) => {
+                let said = recalled_in(&body)?;
+                if !self.put_in_place() {
+                    return None;
+                }
+                write_to(2, said.stderr);
+                write_to(1, said.stdout);
+                Some(0)
+            }
+        }
     }
 
     /// Has the spare directory take the place of OUT_DIR. False if that cannot be done: then OUT_DIR is what it was.
@@ -125,9 +139,9 @@ impl Script {
     fn observed(&self, watch: &Watch, daemon: &mut Daemon) -> Option<i32> {
         DirBuilder::new().mode(0o700).create(&watch.dir).ok()?;
         let outcome = self.run(watch);
-        let told = outcome.as_ref().filter(|outcome| {
-            !CRASHED.contains(&outcome.exit) && daemon.ran(outcome).is_some()
-        });
+        let told = outcome
+            .as_ref()
+            .filter(|outcome| !CRASHED.contains(&outcome.exit) && daemon.ran(outcome).is_some());
         if told.is_some() {
             daemon.linger();
         } else {
@@ -193,7 +207,7 @@ impl Script {
 #[cfg(target_os = "linux")]
 fn die_with_us(command: &mut Command) {
     extern "C" {
-        fn prctl(option: i32, value: usize) -> i32;
+        fn prctl(option: i32, ...) -> i32;
     }
     const SET_DEATH_SIGNAL: i32 = 1;
     const KILL: usize = 9;

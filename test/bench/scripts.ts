@@ -76,7 +76,9 @@ async function plain(dir: string, env: NodeJS.ProcessEnv): Promise<{ ms: number;
 }
 
 const outcomes = (units: readonly UnitRow[]): string =>
-  units.map(({ crate, outcome, reason }) => `${crate} ${outcome.replace('-here', '')}${reason && ` (${reason})`}`).join(', ')
+  units
+    .map(({ crate, outcome, reason }) => `${crate} ${outcome.replace('-here', '')}${reason && ` (${reason})`}`)
+    .join(', ')
 
 async function measure(name: string, dependencies: string, cluster: Cluster, node: TestNode): Promise<void> {
   const files = {
@@ -108,7 +110,9 @@ async function measure(name: string, dependencies: string, cluster: Cluster, nod
     const { ms, runs: seen } = await build({ node, home, dir }, env)
     const other = differences(without.left, await allLeft(dir))
     const bytes = other.length === 0 ? 'same bytes' : `DIFFERENT: ${other.slice(0, 4).join(' ')} (${other.length})`
-    say(`${name} · ${what}: plain ${Math.round(without.ms)} ms, shoal ${Math.round(ms)} ms · ${bytes} · ${outcomes(seen)}`)
+    say(
+      `${name} · ${what}: plain ${Math.round(without.ms)} ms, shoal ${Math.round(ms)} ms · ${bytes} · ${outcomes(seen)}`,
+    )
   }
 }
 
@@ -149,7 +153,8 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
   }
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
 const only = argument('only')?.split(',')
 const cluster = await Cluster.start(['ada'])

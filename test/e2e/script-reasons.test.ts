@@ -121,7 +121,9 @@ describe('a build script that cannot be recalled', () => {
     }
     const left = async (): Promise<string[]> => {
       const out = await outDirOf(dir, 'deeds')
-      return await Promise.all((await readdir(out)).map(async (name) => `${name} ${await readFile(join(out, name), 'utf8')}`))
+      return await Promise.all(
+        (await readdir(out)).map(async (name) => `${name} ${await readFile(join(out, name), 'utf8')}`),
+      )
     }
     assert.equal(await on('1', false), 'compiled-here ')
     await writeFile(join(await outDirOf(dir, 'deeds'), 'more'), 'more')

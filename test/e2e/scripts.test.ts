@@ -44,7 +44,10 @@ describe('a build script that compiles C', () => {
     const variables = { ...process.env, ...env, CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: '' }
     const cargo = await capture('cargo', ['build', '--offline'], { cwd: at, env: variables })
     assert.equal(cargo.code, 0, cargo.stderr)
-    return { out: await everything(await outDirOf(at, 'native')), program: await readFile(join(at, 'target/debug/native')) }
+    return {
+      out: await everything(await outDirOf(at, 'native')),
+      program: await readFile(join(at, 'target/debug/native')),
+    }
   }
 
   test('is recalled from nothing and elsewhere, with the bytes and the modes that plain cargo gives there', async () => {
@@ -142,7 +145,9 @@ describe('a build script that compiles C', () => {
     await chmod(join(cluster.dir, 'second/cc'), 0o755)
     for (const [what, more, args] of variables) {
       const back =
-        what === 'the script' ? await file(join(dir, 'build.rs'), `${compilingC['build.rs']}\nfn _more() {}\n`) : undefined
+        what === 'the script'
+          ? await file(join(dir, 'build.rs'), `${compilingC['build.rs']}\nfn _more() {}\n`)
+          : undefined
       assert.equal(await build(more, args), ran, what)
       await back?.()
       assert.equal(await build(), recalled, `${what}, as before`)

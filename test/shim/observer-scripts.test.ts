@@ -24,8 +24,8 @@ describe('what is noted of a build script besides', onlyWhereItRuns, () => {
   }
 
   /** What the probe noted of clocks, random numbers and the variable that it asked for. */
-  async function noted(name: string, call: string[], script: number | undefined = 1 << 16): Promise<string[]> {
-    const ran = await watch.observe(await called(name), call, script === undefined ? {} : { script })
+  async function noted(name: string, call: string[], isScript = true): Promise<string[]> {
+    const ran = await watch.observe(await called(name), call, isScript ? { script: 1 << 16 } : {})
     assert.ok(ran.complete)
     const kinds = ['clock', 'random']
     const asked = ran.events.filter(({ kind, path }) => kinds.includes(kind) || (kind === 'env' && path === 'FISH'))
@@ -48,14 +48,16 @@ describe('what is noted of a build script besides', onlyWhereItRuns, () => {
     test(call.join(' '), async () => {
       assert.deepEqual(await noted('fish', call), script)
       assert.deepEqual(await noted('make', call), builder)
-      for (const name of ['gcc', 'x86_64-linux-gnu-gcc-12', 'ld.bfd']) assert.deepEqual(await noted(name, call), tool, name)
+      for (const name of ['gcc', 'x86_64-linux-gnu-gcc-12', 'ld.bfd'])
+        assert.deepEqual(await noted(name, call), tool, name)
       const of = call[0] === 'getenv' ? ['env 2 FISH'] : []
-      assert.deepEqual(await noted('fish', call, undefined), of)
+      assert.deepEqual(await noted('fish', call, false), of)
     })
   }
 
   test('a program that only looks like a tool is none', async () => {
-    for (const name of ['gccx', 'my-cc-1x', 'ar2']) assert.deepEqual(await noted(name, ['gettimeofday']), ['clock 0 gettimeofday'])
+    for (const name of ['gccx', 'my-cc-1x', 'ar2'])
+      assert.deepEqual(await noted(name, ['gettimeofday']), ['clock 0 gettimeofday'])
   })
 
   test('more than a compile has room for', async () => {

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { readObservations } from '../../src/plan/observation.ts'
 import { buildObserver } from '../../src/shim/build.ts'
-import type { ScriptFrame } from '../../src/wire/local-frames.ts'
 import { localVersion } from '../../src/wire/local.ts'
+import type { ScriptFrame } from '../../src/wire/local-frames.ts'
 import { onlyWhereItRuns } from './observer/support.ts'
 import { Bench, type Peer, rustc, type Started, type TestDaemon } from './support.ts'
 
@@ -78,7 +78,8 @@ describe('a launcher', onlyWhereItRuns, () => {
       assert.equal(asked.umask, process.umask())
       assert.equal(dirname(text(asked.spare)), dirname(outDir()))
       await mkdir(join(text(asked.spare), 'half'), { recursive: true })
-      if (answer === answers.at(-1)) await writeFile(join(outDir(), 'kept'), '').then(() => chmod(dirname(outDir()), 0o555))
+      if (answer === answers.at(-1))
+        await writeFile(join(outDir(), 'kept'), '').then(() => chmod(dirname(outDir()), 0o555))
       answer(peer)
       const ended = await started.ended
       await chmod(dirname(outDir()), 0o755)
@@ -122,7 +123,10 @@ describe('a launcher', onlyWhereItRuns, () => {
       const { peer } = await greet(daemon)
       peer.send({ type: 'watch', observer, dir: notes(), wrapper: '/some/wrapper' })
       const ran = await peer.expect('ran')
-      assert.deepEqual([ran.code, text(ran.stdout), text(ran.stderr), ran.truncated], [code, 'read\nout\n', 'err\n', false])
+      assert.deepEqual(
+        [ran.code, text(ran.stdout), text(ran.stderr), ran.truncated],
+        [code, 'read\nout\n', 'err\n', false],
+      )
       const { complete, events } = readObservations(join(notes(), '.shoal-reads'))
       assert.ok(complete)
       assert.ok(events.some(({ kind, path }) => kind === 'open' && path === join(bench.workspace, 'file')))

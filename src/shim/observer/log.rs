@@ -246,7 +246,8 @@ unsafe fn append(base: *mut u8, kind: u8, origin: u8, errno: i32, path: &[u8]) {
         return;
     }
     let total = (RECORD + path.len()).next_multiple_of(8);
-    let at = area_after(SLOTS.load(Relaxed)) as u64 + word(base, CURSOR).fetch_add(total as u64, Relaxed);
+    let at = area_after(SLOTS.load(Relaxed)) as u64
+        + word(base, CURSOR).fetch_add(total as u64, Relaxed);
     let end = at + total as u64;
     if end > SIZE.load(Relaxed) || !has_room(end) {
         return flag(OVERFLOW);

@@ -147,7 +147,9 @@ pub unsafe fn exec(file: File, vars: Vars, run: &mut dyn FnMut(Vars) -> c_int) -
     });
     loads::note_new();
     let result = match image {
-        Image::Watched | Image::Unwatched if carries_us(vars) && (image == Image::Watched || file.is_wrapper()) => {
+        Image::Watched | Image::Unwatched
+            if carries_us(vars) && (image == Image::Watched || file.is_wrapper()) =>
+        {
             log::expect(1);
             let result = run(vars);
             log::expect(-1);

@@ -11,12 +11,49 @@ const TOOL: u8 = 2;
 static KIND: AtomicU8 = AtomicU8::new(OTHER);
 
 const TOOLS: [&[u8]; 34] = [
-    b"cc", b"gcc", b"g++", b"c++", b"cpp", b"cc1", b"cc1plus", b"clang", b"clang++", b"clang-cpp", b"collect2",
-    b"lto-wrapper", b"lto1", b"as", b"ld", b"ld.bfd", b"ld.gold", b"ld.lld", b"lld", b"ld64", b"mold", b"rust-lld",
-    b"ar", b"ranlib", b"nm", b"strip", b"objcopy", b"objdump", b"readelf", b"nasm", b"yasm", b"rustc", b"rustdoc",
+    b"cc",
+    b"gcc",
+    b"g++",
+    b"c++",
+    b"cpp",
+    b"cc1",
+    b"cc1plus",
+    b"clang",
+    b"clang++",
+    b"clang-cpp",
+    b"collect2",
+    b"lto-wrapper",
+    b"lto1",
+    b"as",
+    b"ld",
+    b"ld.bfd",
+    b"ld.gold",
+    b"ld.lld",
+    b"lld",
+    b"ld64",
+    b"mold",
+    b"rust-lld",
+    b"ar",
+    b"ranlib",
+    b"nm",
+    b"strip",
+    b"objcopy",
+    b"objdump",
+    b"readelf",
+    b"nasm",
+    b"yasm",
+    b"rustc",
+    b"rustdoc",
     b"clippy-driver",
 ];
-const BUILDERS: [&[u8]; 6] = [b"make", b"gmake", b"ninja", b"ninja-build", b"samu", b"cmake"];
+const BUILDERS: [&[u8]; 6] = [
+    b"make",
+    b"gmake",
+    b"ninja",
+    b"ninja-build",
+    b"samu",
+    b"cmake",
+];
 
 /// By the path of the program itself. Until then it counts as one of which nothing is known.
 pub fn recognise(path: &[u8]) {
