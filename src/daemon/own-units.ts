@@ -164,6 +164,7 @@ export async function openUnits(
       digests,
       toolchain: (invocation, target) => toolchains.of(invocation, target),
       cargoEnvironment: planNeeds.cargoEnvironment,
+      processor: planNeeds.processor,
       blocks,
       runs: new ScriptRuns({ blocks, traces: createTraceStore({ datastore, log, prefix: '/runs/' }), log }),
       subjects,

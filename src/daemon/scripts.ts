@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
+import { hostname, machine, release, type, version } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
@@ -29,6 +30,7 @@ export interface ScriptsNeeds {
   digests: StatDigests
   toolchain: PlanNeeds['toolchain']
   cargoEnvironment: PlanNeeds['cargoEnvironment']
+  processor: PlanNeeds['processor']
   blocks: BlockStore
   runs: ScriptRuns
   subjects: SubjectStore
@@ -58,10 +60,13 @@ export class Scripts {
   /** What a build script is, by the directory that it was put into: the launcher has given it another name since. */
   readonly #made = new Map<string, { cid: CID; identity: string }>()
   readonly #underWay = new Set<Promise<unknown>>()
+  /** Looked at once: it takes a while where there are many. */
+  readonly #processor: string | undefined
 
   private constructor(needs: ScriptsNeeds, init: ScriptsInit) {
     this.#needs = needs
     this.#init = init
+    this.#processor = needs.processor()
   }
 
   /** @throws the file system's errors */
@@ -124,12 +129,12 @@ export class Scripts {
       plan: async (call) => {
         const known = this.#made.get(dirname(call.program))
         if (known !== undefined) digests.prime(call.program, known.cid, known.identity)
-        return await planScript(call, this.#init.salt, this.#needs)
+        return await planScript(call, this.#init.salt, { ...this.#needs, processor: () => this.#processor })
       },
       groundOf: ({ call, roots }) => ({
         roots,
         dependencyDirs: [],
-        env: call.env,
+        env: new Map([...call.env, ...namesOfMachine()]),
         view: new LocalView(digests, call.env.get('PATH') ?? '', call.cwd),
         tree: async () => undefined,
       }),
@@ -173,6 +178,12 @@ export class Scripts {
     }
   }
 }
+
+/** As the observer calls what a program asks for that is in no variable. */
+const namesOfMachine = (): [string, string][] => [
+  ['gethostname()', hostname()],
+  ['uname()', [type(), hostname(), release(), version(), machine()].join(' ')],
+]
 
 const directoryOf = ({ env, cwd }: ScriptCall): string => env.get('CARGO_MANIFEST_DIR') ?? cwd
 

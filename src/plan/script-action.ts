@@ -21,7 +21,11 @@ const scriptActionSchema = z.strictObject({
   host: text,
   /** The script itself. */
   script: cidSchema,
+  /** The processor that it runs on. */
+  processor: text,
   cwd: text,
+  /** Which roots lie in which others, the nearest, and where in it: there a path can mean either. Sorted. */
+  nesting: z.array(z.tuple([text, text, text])).max(64),
   /** What cargo put into the environment, sorted by name; roots by name. */
   env: z.array(z.tuple([text, text])).max(4096),
   /** Decides on the modes of what it makes. */

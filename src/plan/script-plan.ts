@@ -46,7 +46,7 @@ const mechanics = new Set(['NUM_JOBS', 'CARGO_PRIMARY_PACKAGE'])
 export async function planScript(
   call: ScriptCall,
   salt: string,
-  needs: Pick<PlanNeeds, 'digests' | 'toolchain' | 'cargoEnvironment'>,
+  needs: Pick<PlanNeeds, 'digests' | 'toolchain' | 'cargoEnvironment' | 'processor'>,
 ): Promise<PlannedScript | Reason> {
   const { env: variables, cwd, umask } = call
   const cargo = await needs.cargoEnvironment(call.cargoPid)
@@ -76,7 +76,9 @@ export async function planScript(
     toolchain: toolchain.digest,
     host: toolchain.host,
     script: (await needs.digests.digest(call.program)).cid,
+    processor: needs.processor() ?? '',
     cwd: nameRoots(cwd, called),
+    nesting: nestingOf(roots),
     env: named.sort((a, b) => (a[0] < b[0] ? -1 : 1)),
     umask,
   }
@@ -124,17 +126,26 @@ function workspaceOf(dir: string): string | undefined {
   return undefined
 }
 
+/** @param roots longest path first */
+function nestingOf(roots: readonly Root[]): ScriptAction['nesting'] {
+  const pairs = roots.flatMap(({ name, path }): ScriptAction['nesting'] => {
+    const around = roots.find((other) => other.path !== path && isWithin(path, other.path))
+    return around === undefined ? [] : [[name, around.name, path.slice(around.path.length + 1)]]
+  })
+  return pairs.sort((a, b) => (a[0] < b[0] ? -1 : 1))
+}
+
 /**
- * How to get from one root to another: a script can write that down, and it holds where both lie as they do here. What is so short
- * that it can mean anything is left out, and so is the way between packages of one workspace.
+ * How to get from one root to another where that is not the same in every place with the same nesting: a script can write it down.
+ * What is so short that it can mean anything is left out.
  */
 export function waysBetween(roots: readonly Root[]): string[] {
-  const isOwn = ({ name }: Root): boolean => name === 'package' || name === 'workspace'
-  const starts = roots.filter((root) => root.name === 'build' || isOwn(root))
-  const ways = starts.flatMap((from) =>
-    roots.filter((to) => !(isOwn(from) && isOwn(to))).map((to) => relative(from.path, to.path)),
+  const areTogether = (one: Root, other: Root): boolean =>
+    roots.some(({ path }) => isWithin(one.path, path) && isWithin(other.path, path))
+  const ways = roots.flatMap((from) =>
+    roots.filter((to) => !areTogether(from, to)).map((to) => relative(from.path, to.path)),
   )
-  return [...new Set(ways.filter((way) => way.length >= shortestWay && /\w/.test(way)))]
+  return [...new Set(ways.filter((way) => way.length >= shortestWay))]
 }
 
 const shortestWay = 12

@@ -40,6 +40,9 @@ function explain(before: ScriptAction, now: ScriptAction): Cause[] {
     if (recorded !== here) causes.push(cause('variable', name, recorded, here))
   }
   if (before.cwd !== now.cwd) causes.push(cause('cwd', 'working directory', before.cwd, now.cwd))
+  if (before.processor !== now.processor) causes.push(cause('variable', 'processor', before.processor, now.processor))
+  const [nested, nests] = [before, now].map(({ nesting }) => nesting.map((pair) => pair.join(' ')).join(', '))
+  if (nested !== nests) causes.push(cause('place', 'target directory', nested ?? null, nests ?? null))
   if (before.umask !== now.umask)
     causes.push(cause('variable', 'umask', before.umask.toString(8), now.umask.toString(8)))
   return causes

@@ -27,7 +27,7 @@ const ofEveryProgram =
 
 /** What a run of a build script looked at; the reason when it must not be kept. */
 export async function readSetOfScript(
-  { action, call, toolchain, roots }: PlannedScript,
+  { action, toolchain, roots }: PlannedScript,
   { events, scope, since, boundTo, wrapperIsOurs }: ObservedScript,
   place: Ground,
 ): Promise<ReadSet | Reason> {
@@ -54,7 +54,7 @@ export async function readSetOfScript(
   for (const [name, { macro: byScript }] of selected.variables) {
     if (name === workingDirectory || ofEveryProgram.test(name) || (!byScript && harmless.test(name))) continue
     if (name === 'RUSTC_WRAPPER' && wrapperIsOurs) continue
-    const text = call.env.get(name)
+    const text = place.env.get(name)
     const value = text === undefined ? null : nameRoots(text, calledRoots(roots))
     if (given.has(name) && given.get(name) === value) continue
     if (value !== null && (looksSecret(name) || holdsPassword(value))) return 'secret-in-environment'

@@ -1,7 +1,8 @@
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
-import { everything, withLaunchers, writeAll } from '../support/scripts.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Cluster, capture, type TestNode, type UnitRow } from '../support/cluster.ts'
+import { everything, runsOf, withLaunchers, writeAll } from '../support/scripts.ts'
 
 /**
  * Build scripts of published packages: what is recalled of them from nothing, in another directory and in another home, whether what they
@@ -50,6 +51,17 @@ async function allLeft(dir: string): Promise<Map<string, string>> {
   return new Map([...all].filter(([path]) => /^[^/]+\/out(\/|$)/.test(path)))
 }
 
+/** The runs of the last build, when everything is kept. */
+async function settledRuns(node: TestNode): Promise<UnitRow[]> {
+  let before = -1
+  for (;;) {
+    const runs = await runsOf(node)
+    if (runs.length === before) return runs
+    before = runs.length
+    await delay(1500)
+  }
+}
+
 /** The first files in which two are not the same. */
 function differences(a: Map<string, string>, b: Map<string, string>): string[] {
   const paths = new Set([...a.keys(), ...b.keys()])
@@ -65,7 +77,7 @@ interface Subject {
 async function build({ node, dir }: Subject, env: NodeJS.ProcessEnv): Promise<{ ms: number; runs: UnitRow[] }> {
   await rm(join(dir, 'target'), { recursive: true, force: true })
   const ms = await must(dir, { ...(await node.cargoEnv()), ...env }, ['build', '--offline', ...flags])
-  return { ms, runs: (await lastReport(node)).units.filter(({ kind }) => kind === 'build-script-run') }
+  return { ms, runs: await settledRuns(node) }
 }
 
 async function plain(dir: string, env: NodeJS.ProcessEnv): Promise<{ ms: number; left: Map<string, string> }> {

@@ -81,7 +81,7 @@ describe('a build script that cannot be recalled', () => {
     assert.equal(outcome(await build('nothing')), 'compiled-here ')
     assert.equal(outcome(await build('nothing')), 'recalled-here ')
     for (const [deed, reason, env] of cases) {
-      for (const time of ['first', 'second']) {
+      for (const time of deed.startsWith('asks') ? ['first', 'second'] : ['first']) {
         const built = await build(deed, env)
         assert.equal(built.code, 0, `${deed}: ${built.stderr}`)
         assert.equal(outcome(built), `compiled-here ${reason}`, `${deed}, the ${time} time`)

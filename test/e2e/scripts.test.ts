@@ -146,7 +146,7 @@ describe('a build script that compiles C', () => {
     for (const [what, more, args] of variables) {
       const back =
         what === 'the script'
-          ? await file(join(dir, 'build.rs'), `${compilingC['build.rs']}\nfn _more() {}\n`)
+          ? await file(join(dir, 'build.rs'), `${compilingC['build.rs']}\n// more\n`.replace('a word', 'another word'))
           : undefined
       assert.equal(await build(more, args), ran, what)
       await back?.()

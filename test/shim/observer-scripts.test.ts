@@ -28,7 +28,9 @@ describe('what is noted of a build script besides', onlyWhereItRuns, () => {
     const ran = await watch.observe(await called(name), call, isScript ? { script: 1 << 16 } : {})
     assert.ok(ran.complete)
     const kinds = ['clock', 'random']
-    const asked = ran.events.filter(({ kind, path }) => kinds.includes(kind) || (kind === 'env' && path === 'FISH'))
+    const asked = ran.events.filter(
+      ({ kind, path }) => kinds.includes(kind) || (kind === 'env' && (path === 'FISH' || path.endsWith('()'))),
+    )
     return asked.map((event) => shown(event) + (event.macro ? ' by the script' : ''))
   }
 
@@ -42,6 +44,8 @@ describe('what is noted of a build script besides', onlyWhereItRuns, () => {
     [['getrandom', '4'], [], [], []],
     [['getentropy'], ['random 0 getentropy'], ['random 0 getentropy'], []],
     [['open', '/dev/urandom', '0'], ['random 0 /dev/urandom'], ['random 0 /dev/urandom'], []],
+    [['gethostname'], ['env 0 gethostname() by the script'], ['env 0 gethostname() by the script'], []],
+    [['uname'], ['env 0 uname() by the script'], ['env 0 uname() by the script'], []],
     [['getenv', 'FISH'], ['env 2 FISH by the script'], ['env 2 FISH by the script'], ['env 2 FISH']],
   ]
   for (const [call, script, builder, tool] of cases) {

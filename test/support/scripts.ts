@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { capture, lastReport, type Ran, type TestNode, type UnitRow } from './cluster.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import { capture, type Ran, type ReportRow, type TestNode, type UnitRow } from './cluster.ts'
 
 /** Files by their paths. */
 export type Texts = Record<string, string>
@@ -32,10 +33,32 @@ export async function buildAnew(
   { env = {}, args = [], keep = false }: { env?: NodeJS.ProcessEnv; args?: string[]; keep?: boolean } = {},
 ): Promise<Built> {
   if (!keep) await rm(join(dir, 'target'), { recursive: true, force: true })
-  const all = { ...(await node.cargoEnv()), ...env }
+  const all = { ...(await environmentOf(node)), ...env }
   const ran = await capture('cargo', ['build', '--offline', ...args], { cwd: dir, env: all })
-  const runs = (await lastReport(node)).units.filter(({ kind }) => kind === 'build-script-run')
+  const runs = await runsOf(node)
   return { ...ran, runs: new Map(runs.map((unit) => [unit.package?.split('@')[0] ?? '', unit])) }
+}
+
+const environments = new WeakMap<TestNode, NodeJS.ProcessEnv>()
+
+/** Of a cargo that uses a node; asked for once. */
+async function environmentOf(node: TestNode): Promise<NodeJS.ProcessEnv> {
+  const known = environments.get(node) ?? (await node.cargoEnv())
+  environments.set(node, known)
+  return known
+}
+
+/** The runs of build scripts in the last build, each of which is known only when all is kept of it that is. */
+export async function runsOf(node: TestNode): Promise<UnitRow[]> {
+  const { session } = await node.ask<{ session: string }>('report')
+  const deadline = Date.now() + 20_000
+  for (;;) {
+    const { units, session: now } = await node.ask<ReportRow & { session: string }>('report')
+    const runs = units.filter(({ kind }) => kind === 'build-script-run')
+    if (now !== session) throw new Error('another build has begun')
+    if (runs.length > 0 || Date.now() > deadline) return runs
+    await delay(10)
+  }
 }
 
 /** Everything below a directory as text: kind, mode, and content in hex. */
@@ -87,8 +110,8 @@ fn main() {
     run(&mut cc);
     run(Command::new("ar").args(["crsD", &format!("{out}/libx.a"), &format!("{out}/x.o")]));
     run(Command::new("sh").args(["-c", "cat c/data.txt > $OUT_DIR/data"]));
-    fs::create_dir(format!("{out}/dir")).unwrap();
-    std::os::unix::fs::symlink("../data", format!("{out}/dir/link")).unwrap();
+    fs::create_dir_all(format!("{out}/dir")).unwrap();
+    let _ = std::os::unix::fs::symlink("../data", format!("{out}/dir/link"));
     println!("cargo::rustc-link-search=native={out}");
     println!("cargo::rustc-link-lib=static=x");
     println!("cargo::rustc-env=PROFILE_THEN={}", env::var("PROFILE").unwrap());

@@ -46,6 +46,8 @@ extern "C" {
     fn gettimeofday(into: Pointer, zone: Pointer) -> c_int;
     fn clock_gettime(clock: c_int, into: Pointer) -> c_int;
     fn getrandom(into: Pointer, size: usize, flags: c_uint) -> isize;
+    fn gethostname(into: Pointer, size: usize) -> c_int;
+    fn uname(into: Pointer) -> c_int;
     fn getentropy(into: Pointer, size: usize) -> c_int;
     fn dlopen(name: Str, flags: c_int) -> Pointer;
     fn socket(family: c_int, kind: c_int, protocol: c_int) -> c_int;
@@ -159,6 +161,8 @@ fn main() {
             "gettimeofday" => gettimeofday(into, null_mut()) as isize,
             "clock_gettime" => clock_gettime(number(0) as c_int, into) as isize,
             "getrandom" => getrandom(into, 8, number(0) as c_uint),
+            "gethostname" => gethostname(into, 256) as isize,
+            "uname" => uname(into) as isize,
             "getentropy" => getentropy(into, 8) as isize,
             "dlopen" => dlopen(a, 1) as isize,
             "dlopen-abort" => {
