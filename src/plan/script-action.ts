@@ -67,7 +67,7 @@ const scriptResultSchema = z.strictObject({
 /** What a run that ended with 0 left and said. */
 export type ScriptResult = z.output<typeof scriptResultSchema>
 
-export const scriptLimits = { action: 1 << 20, result: 32 << 20 } as const
+const scriptLimits = { action: 1 << 20, result: 32 << 20 } as const
 
 export const encodeScriptAction = (action: ScriptAction): Encoded => encodeCbor(action)
 export const decodeScriptAction = (from: Uint8Array): ScriptAction =>

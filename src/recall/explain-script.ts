@@ -6,7 +6,7 @@ import type { Difference } from './evidence.ts'
 import { explainDifference, firstTime, maxCauses, nearest, notKept } from './explain.ts'
 
 /** As the script itself is called among the causes of a run. */
-export const scriptName = 'build script'
+const scriptName = 'build script'
 
 /**
  * Why a run of a build script was not recalled.

@@ -87,6 +87,12 @@ describe('a build script that compiles C', () => {
     assert.notEqual(elsewhere.CARGO_HOME, cargoHome)
     assert.equal(await build(elsewhere), recalled)
 
+    // In cargo's new layout, which stable cargo has only when it is told so.
+    const layout: [NodeJS.ProcessEnv, string[]] = [{ RUSTC_BOOTSTRAP: '1' }, ['-Zbuild-dir-new-layout']]
+    assert.equal(await build(...layout), ran)
+    assert.equal(await build(...layout), recalled)
+    assert.equal(await says(), '11 data debug')
+
     // Nothing is asked where nobody wants it, and everything works without a node.
     const off = await buildAnew(node, dir, { env: { ...env, SHOAL: 'off' } })
     assert.equal(off.code, 0, off.stderr)
