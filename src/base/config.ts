@@ -31,10 +31,12 @@ const schema = z.strictObject({
       /** Whether incremental directories that a shared build left out are made later, when the machine is at rest. */
       'warm-incremental': z.boolean().default(true),
       /**
-       * Whether build scripts are started by a launcher in their place, the real one beside it: the first half of recalling what a build
-       * script does. Nothing is recalled yet, and each run takes a millisecond longer.
+       * Whether build scripts are started by a launcher in their place, the real one beside it: what one did that ran before with all
+       * that it looks at as it is now is then put in place, and it does not run.
        */
       'script-launcher': z.boolean().default(false),
+      /** Packages whose build scripts run each time all the same. */
+      'always-run': z.array(z.string().min(1).max(256)).max(1024).default([]),
     })
     .prefault({}),
   trust: z

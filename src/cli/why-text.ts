@@ -48,7 +48,8 @@ function unitLines(unit: Unit, name: string): string[] {
 
 const optional = (label: string, text = ''): string[] => (text === '' ? [] : entry(label, [text]))
 
-function outcomeText({ outcome, where }: Unit): string {
+function outcomeText({ outcome, where, kind }: Unit): string {
+  if (kind === 'build-script-run') return 'it ran here'
   if (outcome === 'passed-through') return 'rustc simply ran here'
   return where === 'here' ? 'compiled here' : `compiled by ${where}`
 }
@@ -150,6 +151,8 @@ const reasonHints: Readonly<Record<string, string>> = {
   incremental: 'it is being edited here: rustc with its own incremental directory is the fastest',
   'secret-in-environment': 'without the variable, or with cargo started without it, it can be kept',
   'path-bound': 'it knows where it lies, so it is recalled in its own directory only',
+  'out-dir-in-use': 'what it leaves is kept when it begins with an empty directory, as after `cargo clean`',
+  clock: 'what it makes of the time is new each time; tools that know SOURCE_DATE_EPOCH go by that if it is set',
   private: 'its manifest, its workspace or config.toml says so, or it is made from something of which one does',
 }
 

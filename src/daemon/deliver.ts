@@ -6,7 +6,7 @@ import { placeDepInfo } from '../plan/dep-info.ts'
 import { isRemapped } from '../plan/own-remaps.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { placeRoots } from '../plan/roots.ts'
-import type { DeliveredFile } from '../wire/local.ts'
+import type { DeliveredFile } from '../wire/local-frames.ts'
 import { restoredPaths } from './restored-paths.ts'
 import type { ShimLink } from './shim-link.ts'
 

@@ -5,13 +5,17 @@ import { dirname, join } from 'node:path'
 import { codeOf, errorTable, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { checkOwnSocket } from '../base/private-path.ts'
-import { encodeLocalFrame, FrameReader, type LocalFrame, localVersion } from '../wire/local.ts'
+import { encodeLocalFrame, FrameReader, localVersion } from '../wire/local.ts'
+import type { LocalFrame, ScriptFrame } from '../wire/local-frames.ts'
+import { readScriptCall, ScriptConnection, type ScriptLink } from './script-connection.ts'
 import { readInvocation, ShimConnection, TokenDebts } from './shim-connection.ts'
 import type { ShimLink } from './shim-link.ts'
 
 export interface LocalServerNeeds {
   /** The story of one rustc call; whatever it throws ends in rustc on the shim's side. */
   compile(shim: ShimLink): Promise<void>
+  /** The story of one run of a build script; whatever it throws ends in the script on the launcher's side. */
+  script(link: ScriptLink): Promise<void>
   /** One command of the CLI: method and parameters → value. */
   command(method: string, params: unknown): Promise<unknown>
   /** Something was wrong with what a client sent. */
@@ -126,7 +130,7 @@ class Client {
   /** It speaks another version: what else it sends means nothing here. */
   turnedAway = false
   #kind: 'new' | 'shim' | 'cli' = 'new'
-  #shim: ShimConnection | undefined
+  #shim: ShimConnection | ScriptConnection | undefined
   #asked = false
 
   constructor(socket: Socket, needs: LocalServerNeeds, debts: TokenDebts) {
@@ -156,6 +160,11 @@ class Client {
       void this.#compile(frame)
       return
     }
+    if (this.#kind === 'shim' && frame.type === 'script' && !this.#asked) {
+      this.#asked = true
+      void this.#script(frame)
+      return
+    }
     if (this.#kind === 'cli' && frame.type === 'request') {
       void this.#answer(frame.json)
       return
@@ -170,12 +179,26 @@ class Client {
       this.#shim = shim
       await this.#needs.compile(shim)
     } catch (error) {
-      const failure = toShoalError(error)
-      if (!this.#socket.destroyed) this.#needs.onTrouble(failure)
-      if (!this.#socket.writable) return
-      if (this.#shim !== undefined) this.#shim.refuse(failure.message)
-      else this.#socket.end(Buffer.concat([welcome, encodeLocalFrame({ type: 'refuse', reason: failure.message })]))
+      this.#refuse(error)
     }
+  }
+
+  async #script(frame: ScriptFrame): Promise<void> {
+    try {
+      const link = new ScriptConnection(this.#socket, readScriptCall(frame), welcome)
+      this.#shim = link
+      await this.#needs.script(link)
+    } catch (error) {
+      this.#refuse(error)
+    }
+  }
+
+  #refuse(error: unknown): void {
+    const failure = toShoalError(error)
+    if (!this.#socket.destroyed) this.#needs.onTrouble(failure)
+    if (!this.#socket.writable) return
+    if (this.#shim !== undefined) this.#shim.refuse(failure.message)
+    else this.#socket.end(Buffer.concat([welcome, encodeLocalFrame({ type: 'refuse', reason: failure.message })]))
   }
 
   async #answer(json: string): Promise<void> {

@@ -291,7 +291,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   await sessions.load()
   closing.push(() => sessions.close())
 
-  const { units, warmer } = await openUnits(
+  const { units, warmer, scripts } = await openUnits(
     {
       clock,
       log,
@@ -342,6 +342,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
         trust.audits.giveWay()
         return config.lend.yield ? bursts.during(() => units.compile(shim)) : units.compile(shim)
       },
+      script: (link) => scripts.run(link),
       command: (method, params) =>
         runCommand(method, params, {
           status: () => statusView(status),
@@ -362,7 +363,9 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   sharing.start()
   closing.push(spotCheck({ blocks, clock, random, log: log.child('store'), isQuiet }))
   // Once no shim waits for this node any more.
-  closing.push(() => Promise.race([units.drained(), new Promise<void>((resolve) => clock.after(drainMs, resolve))]))
+  const drained = (): Promise<unknown> => Promise.all([units.drained(), scripts.drained()])
+  const late = (): Promise<void> => new Promise((resolve) => clock.after(drainMs, resolve))
+  closing.push(async () => void (await Promise.race([drained(), late()])))
   closing.push(() => server.stop())
   const launches = config.build['script-launcher']
   await writeAnnouncement(paths.announce, [], launches)

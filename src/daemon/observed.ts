@@ -109,12 +109,9 @@ function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string):
   const outDirs = build === undefined ? [] : withReal(build.dir)
   // A tree leaves out what lies in linked directories, build directories and version control.
   const generated = new Set(build?.tree.files.map(({ path }) => path))
-  const temporary = [env.get('TMPDIR'), '/tmp', '/var/tmp', tmpdir()].filter(
-    (dir) => dir !== undefined && isAbsolute(dir),
-  )
   return {
     products: withReal(privateDir),
-    temporary: [...new Set(temporary.filter((dir) => dir !== undefined))],
+    temporary: temporaryDirs(env),
     owned: planned.roots.map(({ path }) => path),
     dependencyDirs,
     dependencies: new Set(dependencies.flatMap(({ name }) => [name, ...twinOf(name, planned)])),
@@ -131,6 +128,12 @@ function scopeOf(planned: PlannedAction, env: Place['env'], privateDir: string):
   }
 }
 
+/** Directories for temporary files of everybody. */
+export function temporaryDirs(env: Place['env']): string[] {
+  const dirs = [env.get('TMPDIR'), '/tmp', '/var/tmp', tmpdir()].filter((dir) => dir !== undefined)
+  return [...new Set(dirs.filter(isAbsolute))]
+}
+
 /** rustc opens the metadata beside a library that it links, too: the same as what the library holds, unless that holds none. */
 function twinOf(name: string, { args }: PlannedAction): string[] {
   const isWhole = name.endsWith('.rlib') && !args.options.some((option) => option.name === 'Z')
@@ -138,7 +141,7 @@ function twinOf(name: string, { args }: PlannedAction): string[] {
 }
 
 /** A directory under the name that it was given, and under that which rustc may make of it: a target directory can be a link. */
-function withReal(dir: string): string[] {
+export function withReal(dir: string): string[] {
   return [...new Set([dir, realpathSync(dir)])]
 }
 

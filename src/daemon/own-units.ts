@@ -18,10 +18,12 @@ import { LocalView } from '../plan/view.ts'
 import { firstDifference, placeOf } from '../recall/evidence.ts'
 import { mayAskOthers, readPolicy } from '../recall/policy.ts'
 import type { Recall } from '../recall/recall.ts'
+import { ScriptRuns } from '../recall/script-runs.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
 import type { ClosureStore } from '../store/closures.ts'
 import { createSubjectStore } from '../store/subjects.ts'
+import { createTraceStore } from '../store/traces.ts'
 import type { ProcessTable } from '../watch/processes.ts'
 import type { Sessions } from '../watch/sessions.ts'
 import { hexOf } from '../wire/cid.ts'
@@ -42,6 +44,7 @@ import { Packs } from './packs.ts'
 import type { PrivateUnits } from './private-units.ts'
 import { KnownReach } from './reach.ts'
 import { RecentTrees } from './recent-trees.ts'
+import { notesBelow, Scripts } from './scripts.ts'
 import { SessionToolchains } from './session-toolchains.ts'
 import type { Sharing } from './sharing.ts'
 import { StaysHere } from './stays-here.ts'
@@ -93,7 +96,7 @@ export async function openUnits(
   parts: UnitParts,
   { paths, config, isOpen }: { paths: ShoalPaths; config: Config; isOpen: boolean },
   closing: (() => Promise<void>)[],
-): Promise<{ units: Units; warmer: Warmer }> {
+): Promise<{ units: Units; warmer: Warmer; scripts: Scripts }> {
   const { clock, log, env, trouble, machine, isQuiet, salt, blocks, closures, datastore, recall } = parts
   const { market, mesh, supply, sharing, given, privateUnits, lender, observer, trust, sessions, processes } = parts
   const digests = await StatDigests.open({
@@ -155,8 +158,31 @@ export async function openUnits(
     { scratchDir: join(paths.cache, 'warm'), enabled: config.build['warm-incremental'] },
   )
   closing.push(() => warmer.stop())
+  const subjects = createSubjectStore({ datastore, log })
+  const scripts = await Scripts.open(
+    {
+      digests,
+      toolchain: (invocation, target) => toolchains.of(invocation, target),
+      cargoEnvironment: planNeeds.cargoEnvironment,
+      processor: planNeeds.processor,
+      blocks,
+      runs: new ScriptRuns({ blocks, traces: createTraceStore({ datastore, log, prefix: '/runs/' }), log }),
+      subjects,
+      sessions,
+      observer,
+      privateUnits,
+      stamp: () => fileClock.now(),
+      log: log.child('scripts'),
+    },
+    {
+      salt,
+      notesDir: notesBelow(paths.cache),
+      shim: join(paths.shimDir, 'shoal-rustc'),
+      alwaysRun: config.build['always-run'],
+    },
+  )
   const causes = new Causes({
-    subjects: createSubjectStore({ datastore: datastore, log }),
+    subjects,
     blocks,
     trees,
     inputsOf: (planned) => works.lentOf(planned)?.inputs,
@@ -299,7 +325,10 @@ export async function openUnits(
             await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })
             digests.prime(path, cid)
           },
-          prime: (path, cid, identity) => digests.prime(path, cid, identity),
+          prime: (path, cid, identity) => {
+            digests.prime(path, cid, identity)
+            scripts.made(path, cid, identity)
+          },
           placeBytes: (bytes, path) => placeBytes(basename(path), bytes, { outDir: dirname(path) }),
           inFlight,
           log: log.child('compile'),
@@ -307,7 +336,7 @@ export async function openUnits(
       )
     },
   })
-  return { units, warmer }
+  return { units, warmer, scripts }
 }
 
 /** Where cargo runs, else the directory of the unit. */

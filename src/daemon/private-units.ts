@@ -197,6 +197,15 @@ export class PrivateUnits {
     }
   }
 
+  /** To be called before a run of a build script is kept: what a private package's leaves, or one that read something private, is for nobody else. */
+  async keepingRun(blocks: readonly CID[], { reads }: ReadSet, dir: string, roots: readonly Root[]): Promise<void> {
+    const isWithin = this.#needs.paths.glance()
+    const isMarked = this.#marks.package.has(Buffer.from(dir).toString('base64url'))
+    const looked = (): boolean => reads.some(([, name]) => /[/\0]/.test(name) && isWithin(placeRoots(name, roots)))
+    if (!isMarked && !isWithin(dir) && !looked()) return
+    for (const block of blocks) await this.#mark('block', hexOf(block))
+  }
+
   /** A private unit is complete whose result is not kept: who uses it is known by its files. */
   async made(planned: Planned, { cwd }: Pick<Invocation, 'cwd'>, digests: Pick<StatDigests, 'digest'>): Promise<void> {
     const path = dependencyPath(resolve(cwd, planned.args.outDir), planned.args)

@@ -5,13 +5,8 @@ import { ShoalError } from '../base/errors.ts'
 import { readEnvironment } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { expandArgFiles } from '../plan/rustc-args.ts'
-import {
-  type CompileFrame,
-  type DeliveredFile,
-  type DeliveredFrame,
-  encodeLocalFrame,
-  type LocalFrame,
-} from '../wire/local.ts'
+import { encodeLocalFrame } from '../wire/local.ts'
+import type { CompileFrame, DeliveredFile, DeliveredFrame, LocalFrame } from '../wire/local-frames.ts'
 import { isStopped } from './cargo-process.ts'
 import type { LinkOrder, Ran, RunOrder, ShimLink } from './shim-link.ts'
 

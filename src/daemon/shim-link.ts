@@ -1,5 +1,5 @@
 import type { Invocation } from '../plan/invocation.ts'
-import type { DeliveredFile, LinkFrame } from '../wire/local.ts'
+import type { DeliveredFile, LinkFrame } from '../wire/local-frames.ts'
 
 /** How a rustc, or a linker, that the shim ran as its own child ended. */
 export interface Ran {

@@ -43,6 +43,13 @@ export const reasons = {
   policy: 'the trust policy wants more than the word that others give',
   conflict: 'others do not agree about what comes out',
   unsteady: 'it comes out differently each time',
+  clock: 'it asked what time it is',
+  randomness: 'it asked for random numbers',
+  'other-compiler': 'it ran a compiler of another toolchain',
+  'out-dir-in-use': 'its directory held something already, and it was run on top of that',
+  'unusual-output': 'it left something that cannot be kept',
+  failed: 'it failed',
+  'always-run': 'its package or the configuration says that it is to run each time',
 } as const
 export type Reason = keyof typeof reasons
 

@@ -6,6 +6,13 @@ import { codeOf } from '../base/errors.ts'
 
 const maxManifestBytes = 1 << 20
 
+/** Of all that can be said of a build script only `always-run` means something: whatever else is said is taken for that. */
+const manifestOfShoal = z.object({
+  package: z.object({
+    metadata: z.object({ shoal: z.object({ 'build-script': z.unknown() }).optional() }).optional(),
+  }),
+})
+
 const inputs = z.array(z.string().min(1).max(1024)).max(256)
 const manifestSchema = z.object({
   package: z.object({ metadata: z.object({ shoal: z.object({ inputs: inputs.optional() }).optional() }).optional() }),
@@ -31,6 +38,21 @@ export async function declaredInputs(packageDir: string): Promise<string[] | und
   const named = parsed.data.package.metadata?.shoal?.inputs ?? []
   if (named.some((path) => isAbsolute(path) || path.includes('\0'))) return undefined
   return named.map((path) => join(packageDir, path).replace(/(?<=.)\/$/, ''))
+}
+
+/**
+ * Whether a package says that its build script is to run each time: `build-script = "always-run"` under `[package.metadata.shoal]`.
+ * Also when what it says there is not understood.
+ */
+export async function runsAlways(packageDir: string): Promise<boolean> {
+  const text = await readManifest(join(packageDir, 'Cargo.toml'))
+  if (text === undefined || !text.includes('build-script')) return false
+  try {
+    const shoal = manifestOfShoal.safeParse(parse(text)).data?.package.metadata?.shoal
+    return shoal?.['build-script'] !== undefined
+  } catch {
+    return true
+  }
 }
 
 /** Undefined when there is none, or none that anybody would write. */

@@ -7,19 +7,22 @@ export const observationFile = '.shoal-reads'
 /** Bytes of that file when it is made: all holes. */
 export const observationBytes = 8 << 20
 
-const kinds = ['open', 'stat', 'list', 'link', 'exec', 'write', 'env', 'load', 'net', 'attach'] as const
+const kinds = [
+  ...(['open', 'stat', 'list', 'link', 'exec', 'write', 'env', 'load', 'net', 'attach'] as const),
+  ...(['clock', 'random'] as const),
+] as const
 
-/** Something that a compile, or a program that it started, did. protocols/observer.md says when each is noted. */
 /** As the observer calls the working directory, which is asked for like a variable. */
 export const workingDirectory = 'getcwd()'
 
+/** Something that a compile, or a program that it started, did. protocols/observer.md says when each is noted. */
 export interface Observation {
   kind: (typeof kinds)[number]
   /** Absolute, not normalised. The name alone for `env`, and for what is looked up along a path. */
   path: string
   /** 0 when it was found, else the system's error number. */
   errno: number
-  /** Not asked by the compiler itself but by other code inside of it; `env` only. */
+  /** Not asked by the compiler itself but by other code inside of it, or of a build script by what is no tool; `env` only. */
   macro: boolean
 }
 
@@ -33,11 +36,12 @@ export interface Observations {
 }
 
 const magic = 'shoalob1'
-const header = { cursor: 8, flags: 16, expected: 24, attached: 32, bytes: 64 } as const
-const areaStart = header.bytes + 8 * 8192
+const header = { cursor: 8, flags: 16, expected: 24, attached: 32, slots: 40, bytes: 64 } as const
+const [usualSlots, maxSlots] = [8192, 1 << 20]
 const recordHeader = 12
 const maxPath = 4096
-const maxArea = observationBytes - areaStart
+/** Of a build script more is noted. */
+const maxArea = 64 << 20
 
 /**
  * Reads what the observer wrote. Bytes after the last record need not be there. Never throws: bytes that the observer would not
@@ -45,8 +49,10 @@ const maxArea = observationBytes - areaStart
  */
 export function decodeObservations(bytes: Uint8Array): Observations {
   const none = { attached: false, complete: false, events: [] }
-  if (bytes.length < areaStart) return none
+  if (bytes.length < header.bytes) return none
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const areaStart = areaAfter(view)
+  if (bytes.length < areaStart) return none
   if (Buffer.from(bytes.subarray(0, magic.length)).toString('latin1') !== magic) return none
 
   const used = view.getBigUint64(header.cursor, true)
@@ -56,7 +62,7 @@ export function decodeObservations(bytes: Uint8Array): Observations {
   // One program was started by whoever made the file, the others by programs that were observed.
   const everybody = attached > started
   const whole = view.getBigUint64(header.flags, true) === 0n && end <= bytes.length && everybody
-  const records = decodeRecords(view, Math.min(end, bytes.length))
+  const records = decodeRecords(view, areaStart, Math.min(end, bytes.length))
   return { attached: true, complete: whole && records.complete, events: records.events }
 }
 
@@ -71,6 +77,7 @@ export function readObservations(path: string): Observations {
     const head = Buffer.alloc(header.bytes)
     const isWhole = readSync(file, head, 0, head.length, 0) === head.length
     const used = isWhole ? head.readBigUInt64LE(header.cursor) : 0n
+    const areaStart = areaAfter(new DataView(head.buffer, head.byteOffset, head.length))
     const bytes = Buffer.alloc(areaStart + Math.min(Number(used), maxArea))
     return decodeObservations(bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0)))
   } finally {
@@ -78,7 +85,13 @@ export function readObservations(path: string): Observations {
   }
 }
 
-function decodeRecords(view: DataView, end: number): { complete: boolean; events: Observation[] } {
+/** Where the records begin: whoever made the file said how many hashes come before them. */
+function areaAfter(view: DataView): number {
+  const wanted = Math.min(Number(view.getBigUint64(header.slots, true)), maxSlots)
+  return header.bytes + 8 * (wanted === 0 ? usualSlots : wanted)
+}
+
+function decodeRecords(view: DataView, areaStart: number, end: number): { complete: boolean; events: Observation[] } {
   const events = new Map<string, Observation>()
   let readable = true
   let at = areaStart

@@ -20,6 +20,9 @@ export interface Place {
   tree(dir: string): Promise<CID | undefined>
 }
 
+/** What it takes to look at things there: all but the action. */
+export type Ground = Omit<Place, 'action'>
+
 /** The first thing in which a trace and a place differ. */
 export interface Difference {
   kind: Read[0] | 'variable'
@@ -44,7 +47,7 @@ export function placeOf(
  * Holds what a compile looked at against what it would see here and now.
  * @returns undefined when all of it is the same: then it would come out the same
  */
-export async function firstDifference({ reads, env }: ReadSet, place: Place): Promise<Difference | undefined> {
+export async function firstDifference({ reads, env }: ReadSet, place: Ground): Promise<Difference | undefined> {
   for (const [name, recorded] of env) {
     const value = place.env.get(name)
     const here = value === undefined ? null : nameRoots(value, calledRoots(place.roots))
@@ -57,7 +60,7 @@ export async function firstDifference({ reads, env }: ReadSet, place: Place): Pr
   return undefined
 }
 
-async function differenceOf(read: Read, place: Place): Promise<Difference | undefined> {
+async function differenceOf(read: Read, place: Ground): Promise<Difference | undefined> {
   const [kind, name, recorded] = read
   const text = (cid: CID | null | undefined): string | null => cid?.toString() ?? null
   if (kind === 'environ' || kind === 'bound' || kind === 'tree') {
@@ -81,23 +84,23 @@ async function differenceOf(read: Read, place: Place): Promise<Difference | unde
   }
 }
 
-async function digestAt(kind: 'environ' | 'bound' | 'tree', name: string, place: Place): Promise<CID | undefined> {
-  if (kind === 'environ') return environmentDigest(place)
-  if (kind === 'bound') return rootsDigest(place)
+async function digestAt(kind: 'environ' | 'bound' | 'tree', name: string, place: Ground): Promise<CID | undefined> {
+  if (kind === 'environ') return name === ofSession ? sessionDigest(place) : environmentDigest(place)
+  if (kind === 'bound') return rootsDigest(place, name)
   return await place.tree(placeRoots(name, place.roots))
 }
 
 const inDeps = `${rootToken('deps')}/`
 
 /** Where a named path may lie here; nothing when its root is not known. */
-function pathsOf(name: string, { roots, dependencyDirs }: Place): string[] {
+function pathsOf(name: string, { roots, dependencyDirs }: Ground): string[] {
   if (name.startsWith(inDeps)) return dependencyDirs.map((dir) => join(dir, name.slice(inDeps.length)))
   const path = placeRoots(name, roots)
   return path.includes('\0') ? [] : [path]
 }
 
 /** A path with roots by name; what lies in a directory of crates is under `deps`. */
-export function namePath(path: string, { roots, dependencyDirs }: Pick<Place, 'roots' | 'dependencyDirs'>): string {
+export function namePath(path: string, { roots, dependencyDirs }: Pick<Ground, 'roots' | 'dependencyDirs'>): string {
   const plain = normalize(path)
   const directory = dependencyDirs.find((dir) => plain.startsWith(`${dir}/`))
   return directory === undefined ? nameRoots(path, roots) : inDeps + plain.slice(directory.length + 1)
@@ -115,13 +118,33 @@ export function environmentOf({ env, roots }: Pick<Place, 'env' | 'roots'>): [st
 
 /** Of the environment as a whole. */
 export function environmentDigest(place: Pick<Place, 'env' | 'roots'>): CID {
-  const lines = environmentOf(place).map(([name, value]) => `${name}=${value}`)
-  return cidFromDigest(createHash('sha256').update(lines.sort().join('\0')).digest())
+  return digestOfLines(environmentOf(place).map(([name, value]) => `${name}=${value}`))
 }
 
-/** Of where everything lies. */
-export function rootsDigest({ roots }: Pick<Place, 'roots'>): CID {
-  const lines = roots.map(({ name, path }) => `${name}=${path}`)
+/** As an `environ` is called that leaves out what belongs to a session and not to what is built. */
+export const ofSession = 'session'
+
+/**
+ * Variables of whoever sits there. A program that asks for one by its name has it in the trace; only one that goes through all
+ * variables and makes something of these could come out otherwise.
+ */
+const personal =
+  /^(\w+\(\)|HOME|USER|LOGNAME|USERNAME|MAIL|SHELL|PATH|HOSTNAME|HOST_?TYPE|EDITOR|VISUAL|PAGER|LESS\w*|LS_COLORS|HIST\w*|PS[1-4]|PROMPT\w*|DISPLAY|WAYLAND_DISPLAY|DBUS_\w+|XDG_\w+|GPG_\w+|TMUX\w*|STY|ITERM\w*|VTE_\w+|KONSOLE\w*|GNOME_\w+|VSCODE_\w+|INVOCATION_ID|JOURNAL_STREAM|npm_\w+|INIT_CWD|NODE\w*|CARGO|CARGO_HOME|RUSTUP_\w+|RUSTC_WORKSPACE_WRAPPER|NUM_JOBS|LD_LIBRARY_PATH|CARGO_TERM_\w+|CARGO_BUILD_JOBS)$/
+
+/** Of the environment without that. */
+export function sessionDigest({ env, roots }: Pick<Place, 'env' | 'roots'>): CID {
+  const lines = environmentOf({ env, roots }).filter(([name]) => !personal.test(name))
+  return digestOfLines(lines.map(([name, value]) => `${name}=${value}`))
+}
+
+/** Of where everything lies. @param names of roots, with commas between them; '' for all */
+export function rootsDigest({ roots }: Pick<Place, 'roots'>, names = ''): CID {
+  const wanted = names === '' ? undefined : new Set(names.split(','))
+  const counted = roots.filter(({ name }) => wanted === undefined || wanted.has(name))
+  return digestOfLines(counted.map(({ name, path }) => `${name}=${path}`))
+}
+
+function digestOfLines(lines: string[]): CID {
   return cidFromDigest(createHash('sha256').update(lines.sort().join('\0')).digest())
 }
 

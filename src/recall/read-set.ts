@@ -10,7 +10,7 @@ import type { PlannedAction } from '../plan/plan.ts'
 import type { Look, SelectedReads } from '../plan/read-set.ts'
 import { calledRoots, nameRoots, placeRoots, rootToken } from '../plan/roots.ts'
 import { agrees } from '../plan/view.ts'
-import { environmentDigest, namePath, type Place, rootsDigest } from './evidence.ts'
+import { environmentDigest, type Ground, namePath, type Place, rootsDigest } from './evidence.ts'
 
 /** Why nothing can be said about where a result holds. */
 export type Unshareable = Extract<
@@ -46,7 +46,7 @@ export interface ObservedCompile {
  * What the compiler itself asks for and what cannot change an output: where temporary files go, how messages look, what
  * helps its developers, where programs are (each program that ran is noted by itself).
  */
-const harmless =
+export const harmless =
   /^(PATH|TERM|COLORTERM|NO_COLOR|FORCE_COLOR|CLICOLOR\w*|COLUMNS|LINES|TMPDIR|TMP|TEMP|TEMPDIR|LANG|LANGUAGE|LC_\w+|LOCPATH|NLSPATH|POSIXLY_CORRECT|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|CI|RUST_BACKTRACE|RUST_LIB_BACKTRACE|RUST_MIN_STACK|RUSTC_ICE|RUSTC_LOG\w*|RUST_LOG\w*|RUSTC_CTFE_BACKTRACE|RUSTC_GRAPHVIZ_FONT|LD_PRELOAD|COLLECT_\w+|SHOAL\w*|GCC_COLORS|GCC_URLS|TERM_URLS|MALLOC_\w+|GLIBC_TUNABLES|_RJEM_MALLOC_CONF|MALLOC_CONF|CARGO_TERM_\w+)$/
 
 /** The read set of a compile that was observed; the reason when it must not be kept. */
@@ -57,18 +57,28 @@ export async function readSetOf(observed: ObservedCompile, place: Place): Promis
   const depInfo = readDepInfo(observed.depInfo)
   if (depInfo === undefined) return 'unobserved'
 
-  const named = new Map<string, Read>()
-  for (const look of selected.looks) {
-    const some = await readsOf(look, place, since)
-    if (some === 'changed') return 'source-changed'
-    for (const read of some) named.set(`${read[0]} ${read[1]}`, read)
-  }
-  if (place.view.moved?.(pathsOf(selected.looks), since)) return 'source-changed'
-  const reads = [...named.values()]
+  const reads = await readsNamed(selected.looks, place, since)
+  if (reads === undefined) return 'source-changed'
   if (!seesAll(depInfo, reads, observed.build, place)) return 'unobserved'
   if (observed.readsEnvironment) reads.push(['environ', '', environmentDigest(place)])
   const variables = new Map([...observedVariables(selected, place), ...depInfo.env])
   return finish(reads, variables, depInfo, place, knowsItsPlace(selected, place))
+}
+
+/** What was looked at, as it is here; undefined when some of it changed after `since`. */
+export async function readsNamed(looks: readonly Look[], place: Ground, since: number): Promise<Read[] | undefined> {
+  const named = new Map<string, Read>()
+  for (const look of looks) {
+    const some = await readsOf(look, place, since)
+    if (some === 'changed') return undefined
+    for (const read of some) named.set(`${read[0]} ${read[1]}`, read)
+  }
+  return place.view.moved?.(pathsOf(looks), since) ? undefined : [...named.values()]
+}
+
+/** By path, and by kind where several were asked of one. */
+export function sortedReads(reads: Read[]): Read[] {
+  return reads.sort((a, b) => (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : a[0] < b[0] ? -1 : 1))
 }
 
 /**
@@ -177,8 +187,7 @@ function finish(
     env.push([name, value])
   }
   if (reads.some(([, name]) => holdsPassword(name))) return 'secret-in-environment'
-  reads.sort((a, b) => (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : a[0] < b[0] ? -1 : 1))
-  return { reads, env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
+  return { reads: sortedReads(reads), env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
 }
 
 /**
@@ -199,7 +208,7 @@ function pathsOf(looks: readonly Look[]): string[] {
   return seen.flatMap((look) => (look === undefined || look.kind === 'link' ? [] : look.path))
 }
 
-async function readsOf(look: Look, place: Place, since: number): Promise<Read[] | 'changed'> {
+async function readsOf(look: Look, place: Ground, since: number): Promise<Read[] | 'changed'> {
   const { path } = look
   let { kind } = look
   if (kind === 'program') return await readsOfProgram(look, place, since)
@@ -221,7 +230,7 @@ async function readsOf(look: Look, place: Place, since: number): Promise<Read[] 
  * A program holds wherever its name leads to the same content. What was looked for by a path in a directory of PATH can also
  * be no program at all, or one that another directory hides: then the path is what counts.
  */
-async function readsOfProgram({ path, otherwise }: Look, place: Place, since: number): Promise<Read[] | 'changed'> {
+async function readsOfProgram({ path, otherwise }: Look, place: Ground, since: number): Promise<Read[] | 'changed'> {
   const seen = await place.view.see('program', path)
   const program: Read = ['program', path, seen === undefined || seen === 'there' ? null : seen]
   if (otherwise === undefined) return [program]

@@ -19,9 +19,10 @@ use crate::hang::{self, Wait};
 use crate::jobserver::{self, Jobserver};
 use crate::link::link;
 use crate::run::{Order, Outcome};
+use crate::script::{Answer, Script};
 use crate::shown::Shown;
 
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 const FIRST_FRAME: Duration = Duration::from_secs(2);
 const NEXT_FRAME: Duration = Duration::from_secs(5);
 /// How long a build may take longer for the sake of the next one.
@@ -36,6 +37,7 @@ const RAN: u8 = 0x03;
 const TOKEN: u8 = 0x04;
 const DELIVERED: u8 = 0x05;
 const LINKED: u8 = 0x06;
+const SCRIPT: u8 = 0x07;
 const WELCOME: u8 = 0x81;
 const RELEASE: u8 = 0x82;
 const STDOUT: u8 = 0x83;
@@ -46,6 +48,8 @@ const BEAT: u8 = 0x87;
 const PLACED: u8 = 0x89;
 const DELIVER: u8 = 0x8a;
 const LINK: u8 = 0x8b;
+const WATCH: u8 = 0x8c;
+const RECALLED: u8 = 0x8d;
 
 /// Where the daemon listens; None where that could be somebody else's: what is sent there is the whole environment.
 pub fn socket_path() -> Option<PathBuf> {
@@ -167,19 +171,7 @@ impl Daemon {
         shown: &mut Shown,
         linked_in: &mut Option<PathBuf>,
     ) -> Option<Verdict> {
-        let mut hello = VERSION.to_be_bytes().to_vec();
-        put(&mut hello, b"shoal");
-        hello.push(0);
-        // Together, so that the daemon is woken once.
-        let mut first = framed(HELLO, &hello)?;
-        first.extend(framed(COMPILE, &frames::compile(call, jobs.is_some()))?);
-        let wait = Wait::of(SEND);
-        if self.stream.write_all(&first).is_err() {
-            return self.gone(&wait);
-        }
-        if self.frame(FIRST_FRAME)? != (WELCOME, VERSION.to_be_bytes().to_vec()) {
-            return None;
-        }
+        self.begin(COMPILE, &frames::compile(call, jobs.is_some()))?;
         loop {
             let (kind, body) = self.frame(NEXT_FRAME)?;
             match kind {
@@ -212,6 +204,36 @@ impl Daemon {
                     return Some(self.settled(code, jobs, shown));
                 }
                 // REFUSE, and what this version does not know.
+                _ => return None,
+            }
+        }
+    }
+
+    /// Says hello and what this is about; None unless it is welcome.
+    fn begin(&mut self, kind: u8, body: &[u8]) -> Option<()> {
+        let mut hello = VERSION.to_be_bytes().to_vec();
+        put(&mut hello, b"shoal");
+        hello.push(0);
+        // Together, so that the daemon is woken once.
+        let mut first = framed(HELLO, &hello)?;
+        first.extend(framed(kind, body)?);
+        let wait = Wait::of(SEND);
+        if self.stream.write_all(&first).is_err() {
+            return self.gone(&wait);
+        }
+        let welcome = (WELCOME, VERSION.to_be_bytes().to_vec());
+        (self.frame(FIRST_FRAME)? == welcome).then_some(())
+    }
+
+    /// Asks what is known of a build script; None on any trouble.
+    pub fn ask(&mut self, script: &Script) -> Option<Answer> {
+        self.begin(SCRIPT, &frames::script(script))?;
+        loop {
+            let (kind, body) = self.frame(NEXT_FRAME)?;
+            match kind {
+                BEAT if body.is_empty() => {}
+                WATCH => return Some(Answer::Watch(frames::watch_in(&body)?)),
+                RECALLED => return Some(Answer::Recalled(body)),
                 _ => return None,
             }
         }

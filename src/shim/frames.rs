@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::deliver::{Source, State, Target};
 use crate::link::LinkOrder;
 use crate::run::{Order, Outcome};
+use crate::script::{Recalled, Script, Watch};
 
 pub const MAX_FRAME: usize = 16 << 20;
 
@@ -42,18 +43,51 @@ pub fn compile(call: &Call, has_jobserver: bool) -> Vec<u8> {
     put(&mut body, call.cwd.as_os_str().as_bytes());
     let argv: Vec<&OsString> = call.program.iter().chain(&call.args).collect();
     put_list(&mut body, &argv, |body, arg| put(body, arg.as_bytes()));
-    let env: Vec<(OsString, OsString)> = env::vars_os().collect();
-    put_list(&mut body, &env, |body, (key, value)| {
-        put(body, &[key.as_bytes(), b"=", value.as_bytes()].concat())
-    });
-    body.extend_from_slice(&process::id().to_be_bytes());
-    body.extend_from_slice(&parent_id().to_be_bytes());
+    put_process(&mut body);
     body.push(has_jobserver.into());
     put_list(&mut body, &call.remaps, |body, (from, to)| {
         put(body, from.as_bytes());
         put(body, to.as_bytes());
     });
     body
+}
+
+/// The environment, this process, and who started it.
+fn put_process(body: &mut Vec<u8>) {
+    let env: Vec<(OsString, OsString)> = env::vars_os().collect();
+    put_list(body, &env, |body, (key, value)| {
+        put(body, &[key.as_bytes(), b"=", value.as_bytes()].concat())
+    });
+    body.extend_from_slice(&process::id().to_be_bytes());
+    body.extend_from_slice(&parent_id().to_be_bytes());
+}
+
+pub fn script(script: &Script) -> Vec<u8> {
+    let mut body = Vec::new();
+    put(&mut body, script.cwd.as_os_str().as_bytes());
+    put(&mut body, script.program.as_os_str().as_bytes());
+    put_process(&mut body);
+    body.extend_from_slice(&script.umask.to_be_bytes());
+    put(&mut body, script.spare.as_os_str().as_bytes());
+    body
+}
+
+/// How a build script is to be observed.
+pub fn watch_in(body: &[u8]) -> Option<Watch> {
+    let (observer, rest) = split_bytes(body)?;
+    let (dir, rest) = split_bytes(rest)?;
+    Some(Watch {
+        observer: path_of(observer)?,
+        dir: path_of(dir)?,
+        wrapper: text_of(bytes_in(rest)?)?.into(),
+    })
+}
+
+/// What a build script said when it ran.
+pub fn recalled_in(body: &[u8]) -> Option<Recalled<'_>> {
+    let (stdout, rest) = split_bytes(body)?;
+    let stderr = bytes_in(rest)?;
+    Some(Recalled { stdout, stderr })
 }
 
 pub fn ran(outcome: &Outcome) -> Vec<u8> {

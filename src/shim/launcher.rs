@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::call::{option, var, Call};
+use crate::script;
 use crate::start::own_name;
 
 /// In every launcher, of whichever version, and in no build script.
@@ -22,12 +23,18 @@ static MARK: &[u8] = b"shoal launcher 7d1c94e08ab3f265\0";
 const REAL: &str = "build-script.real";
 
 /// Becomes the build script that this is in the place of, as cargo started it: arguments, environment, directory, streams and
-/// process stay what they are. Why that failed; None if this is in the place of none.
+/// process stay what they are. Or ends as the script would have, if a daemon knows how that is. Why that failed; None if this is in
+/// the place of none.
 pub fn launch(own: &Path, args: &[OsString]) -> Option<io::Error> {
     let script = script_beside(own);
     let name = own.file_name().map(OsStr::as_bytes).unwrap_or_default();
     match script {
-        Some(script) => Some(Command::new(script).arg0(own).args(args).exec()),
+        Some(script) => {
+            if let Some(code) = script::attend(&script, args) {
+                crate::end(code);
+            }
+            Some(Command::new(script).arg0(own).args(args).exec())
+        }
         None if name.starts_with(b"build-script") || name.starts_with(b"build_script") => {
             let gone = format!("{REAL} is missing beside it; `cargo clean` helps");
             Some(io::Error::new(io::ErrorKind::NotFound, gone))

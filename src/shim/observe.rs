@@ -1,22 +1,44 @@
-//! rustc with the observer: a library loaded into it that notes in a file what the compile reads.
+//! rustc or a build script with the observer: a library loaded into it that notes in a file what it reads.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The notes, in the private directory. They are no output.
 pub const READS: &str = ".shoal-reads";
 const SIZE: u64 = 8 << 20;
 
+/// What a build script starts can be a whole build system: more of it is noted, and also who asks, clocks and random numbers.
+const SCRIPT_SIZE: u64 = 64 << 20;
+const SCRIPT_SLOTS: u64 = 1 << 16;
+const SLOTS_AT: u64 = 40;
+const SCRIPT: u64 = 1;
+
 pub type Variables = [(&'static str, OsString); 2];
 
 /// The variables that have the observer loaded and tell it its file, which is made in `dir`. None if that is not possible:
 /// then nothing is observed.
 pub fn environment(observer: &Path, dir: &Path) -> Option<Variables> {
+    variables(observer, dir, |reads| make_notes(reads, SIZE).map(drop))
+}
+
+/// The same for a build script.
+pub fn script_environment(observer: &Path, dir: &Path) -> Option<Variables> {
+    variables(observer, dir, |reads| {
+        let header = [SCRIPT_SLOTS.to_le_bytes(), SCRIPT.to_le_bytes()].concat();
+        make_notes(reads, SCRIPT_SIZE)?.write_all_at(&header, SLOTS_AT)
+    })
+}
+
+fn variables(
+    observer: &Path,
+    dir: &Path,
+    make: impl FnOnce(&Path) -> io::Result<()>,
+) -> Option<Variables> {
     // The loader complains on stderr of a library that it cannot open. It splits the variable at these and expands `$`.
     let splits = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b':' | b';' | b'$');
     if observer.as_os_str().as_bytes().iter().any(splits) {
@@ -28,7 +50,7 @@ pub fn environment(observer: &Path, dir: &Path) -> Option<Variables> {
         .ok()
         .filter(|meta| meta.is_file())?;
     let reads = dir.join(READS);
-    if make_notes(&reads).is_err() {
+    if make(&reads).is_err() {
         let _ = fs::remove_file(reads);
         return None;
     }
@@ -43,7 +65,7 @@ pub fn environment(observer: &Path, dir: &Path) -> Option<Variables> {
     ])
 }
 
-fn make_notes(path: &Path) -> io::Result<()> {
+fn make_notes(path: &Path, size: u64) -> io::Result<File> {
     extern "C" {
         fn signal(signal: i32, action: usize) -> usize;
     }
@@ -56,7 +78,7 @@ fn make_notes(path: &Path) -> io::Result<()> {
         .open(path)?;
     // A file longer than this process may write ends the process, unless it does not listen. rustc is to inherit neither.
     let action = unsafe { signal(XFSZ, IGNORE) };
-    let made = file.set_len(SIZE);
+    let made = file.set_len(size);
     unsafe { signal(XFSZ, action) };
-    made
+    made.map(|()| file)
 }

@@ -20,7 +20,7 @@ const KEEP: usize = (8 << 20) - 64;
 /// Made when rustc has ended: an output that was written to after that is not what rustc made.
 const DONE: &str = ".shoal-done";
 /// SIGILL, SIGABRT, SIGBUS, SIGSEGV, and a program that could not be loaded.
-const CRASHED: [i32; 5] = [-4, -6, -7, -11, 127];
+pub const CRASHED: [i32; 5] = [-4, -6, -7, -11, 127];
 
 /// How rustc is to be run. The default is as cargo asked.
 #[derive(Default)]

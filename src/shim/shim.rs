@@ -16,6 +16,7 @@ mod link;
 mod observe;
 mod record;
 mod run;
+mod script;
 mod shown;
 mod start;
 mod text;

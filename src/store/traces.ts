@@ -9,7 +9,7 @@ import { KeyedQueues } from './queues.ts'
 const maxTraces = 8
 const maxTraceBytes = 1 << 19
 const maxEntryBytes = 1 << 21
-const prefix = '/traces/'
+const usualPrefix = '/traces/'
 /** Bytes of traces that stay in memory. */
 const maxCachedBytes = 4 << 20
 const maxAbsent = 4096
@@ -36,8 +36,17 @@ export interface TraceStore {
   count(): Promise<number>
 }
 
-/** `datastore` may be shared with others: only keys below `/traces/` are used. */
-export function createTraceStore({ datastore, log }: { datastore: Datastore; log: Logger }): TraceStore {
+/** `datastore` may be shared with others: only keys below `prefix` (by default `/traces/`) are used. */
+export function createTraceStore({
+  datastore,
+  log,
+  prefix = usualPrefix,
+}: {
+  datastore: Datastore
+  log: Logger
+  prefix?: string
+}): TraceStore {
+  const keyOf = (keyHex: string): Key => new Key(`${prefix}${keyHex}`, false)
   const queues = new KeyedQueues()
   const cached = new RecentEntries()
   /** Looked for in vain; whoever makes a unit asks several times whether somebody else has. */
@@ -154,8 +163,6 @@ class RecentEntries {
 }
 
 const bytesOf = (entry: readonly Uint8Array[]): number => entry.reduce((sum, { length }) => sum + length, 0)
-
-const keyOf = (keyHex: string): Key => new Key(`${prefix}${keyHex}`, false)
 
 const isSame = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 

@@ -151,6 +151,7 @@ function rootsOf(unit: UnitEvent, missed: MissedUnits): WhyStep[][] {
 class MissedUnits {
   readonly #byStem = new Map<string, UnitEvent>()
   readonly #scripts = new Map<string, UnitEvent>()
+  readonly #runs = new Map<string, UnitEvent>()
   readonly #recalled = new Set<string>()
 
   constructor(units: readonly UnitEvent[]) {
@@ -160,7 +161,9 @@ class MissedUnits {
       // One that was never seen before explains nothing: then whoever uses it uses another one.
       if (isRecalled(unit.outcome) || first === undefined || first.what === 'first-time') continue
       if (unit.stem !== undefined) this.#byStem.set(unit.stem, unit)
-      if (unit.kind === 'build-script' && unit.package !== undefined) this.#scripts.set(unit.package, unit)
+      if (unit.package === undefined) continue
+      if (unit.kind === 'build-script') this.#scripts.set(unit.package, unit)
+      if (unit.kind === 'build-script-run') this.#runs.set(unit.package, unit)
     }
   }
 
@@ -174,7 +177,9 @@ class MissedUnits {
     if (cause.what === 'dependency' && cause.recorded !== null && cause.unit !== undefined) {
       return this.#byStem.get(cause.unit)
     }
-    return cause.what === 'out-dir' && package_ !== undefined ? this.#scripts.get(package_) : undefined
+    if (package_ === undefined) return undefined
+    if (cause.what === 'program' && cause.name === 'build script') return this.#scripts.get(package_)
+    return cause.what === 'out-dir' ? (this.#runs.get(package_) ?? this.#scripts.get(package_)) : undefined
   }
 }
 

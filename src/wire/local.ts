@@ -1,8 +1,9 @@
 import { ShoalError } from '../base/errors.ts'
 import { BodyReader, BodyWriter } from './local-body.ts'
+import { clients, type DeliveredFile, deliveryStates, type LocalFrame, sources, tokenStates } from './local-frames.ts'
 
 /** The version of the local protocol that this code speaks; protocols/local.md. */
-export const localVersion = 5
+export const localVersion = 6
 
 /** Bytes of type and payload of one frame, at most. */
 export const maxLocalFrame = 16 * 1024 * 1024
@@ -20,6 +21,7 @@ const codes = {
   token: 0x04,
   delivered: 0x05,
   linked: 0x06,
+  script: 0x07,
   request: 0x10,
   response: 0x11,
   event: 0x12,
@@ -34,102 +36,9 @@ const codes = {
   placed: 0x89,
   deliver: 0x8a,
   link: 0x8b,
+  watch: 0x8c,
+  recalled: 0x8d,
 } as const
-
-const clients = ['shim', 'cli'] as const
-const tokenStates = { released: 1, taken: 2, debt: 3 } as const
-const deliveryStates = ['metadata', 'done', 'failed'] as const
-const sources = ['file', 'text'] as const
-
-export interface CompileFrame {
-  type: 'compile'
-  cwd: Uint8Array
-  /** rustc as cargo named it, then its arguments; `@file` not expanded. Need not be UTF-8. */
-  argv: Uint8Array[]
-  /** `NAME=value`; need not be UTF-8. */
-  env: Uint8Array[]
-  pid: number
-  ppid: number
-  hasJobserver: boolean
-  /** The `--remap-path-prefix` pairs that the shim adds to every run of this compile, in order; the last match wins. */
-  remaps: { from: Uint8Array; to: Uint8Array }[]
-}
-
-interface Ended {
-  /** Exit code; negative: killed by that signal. */
-  code: number
-  wallMicros: number
-  /** Whether stdout or stderr is only the head of what was written. */
-  truncated: boolean
-  stdout: Uint8Array
-  /** As it was written, with the paths of the private directory. */
-  stderr: Uint8Array
-}
-
-/** How rustc ended. */
-export type RanFrame = Ended & { type: 'ran' }
-/** How a linker ended. */
-type LinkedFrame = Ended & { type: 'linked' }
-
-export interface LinkFrame {
-  type: 'link'
-  /** Absolute; holds what is linked, and takes the notes of the observer. */
-  dir: string
-  /** '' for none. */
-  observer: string
-  /** A path, or a name on PATH. */
-  program: string
-  args: string[]
-  /** Directories that come before those of PATH, absolute. */
-  path: string[]
-  /** How long it may take, not counting what it was stopped for. */
-  seconds: number
-}
-
-/** One file of a unit that is there as a whole. */
-export interface DeliveredFile {
-  /** Where the bytes are: in a file, to be copied, or in `source` itself. */
-  from: (typeof sources)[number]
-  /** An absolute path, or the text of the file. */
-  source: Uint8Array
-  /** Absolute, in a directory that exists. */
-  target: string
-  executable: boolean
-  /** What cargo is told when the file is there. */
-  line: Uint8Array
-  /** From its line on dependents read it, and it must never change. */
-  isMetadata: boolean
-}
-
-/** How far a delivery has come. `identities`: of the files placed since the last such frame, `dev:ino:size:mtime in ns`. */
-export interface DeliveredFrame {
-  type: 'delivered'
-  state: (typeof deliveryStates)[number]
-  identities: string[]
-  /** The system's number of what went wrong; 0 if nothing did. */
-  errno: number
-}
-
-/** Every frame of the local protocol; protocols/local.md says who sends which when. Paths and JSON are UTF-8. */
-export type LocalFrame =
-  | { type: 'hello'; version: number; client: (typeof clients)[number] }
-  | CompileFrame
-  | RanFrame
-  | LinkedFrame
-  | { type: 'token'; state: keyof typeof tokenStates }
-  | { type: 'request' | 'response' | 'event'; json: string }
-  | { type: 'welcome'; version: number }
-  | { type: 'release'; repay: boolean }
-  | { type: 'stdout' | 'stderr'; data: Uint8Array }
-  /** `observer` '' for none; `stripIncremental`: without `-C incremental`; `linger`: the shim ends when the stream does. */
-  | { type: 'run'; privateDir: string; observer: string; stripIncremental: boolean; linger: boolean }
-  | LinkFrame
-  | { type: 'exit'; code: number }
-  | { type: 'beat' }
-  | { type: 'refuse'; reason: string }
-  | { type: 'placed'; path: string }
-  | { type: 'deliver'; files: DeliveredFile[]; stderr: Uint8Array }
-  | DeliveredFrame
 
 /**
  * One frame, length prefix included.
@@ -180,6 +89,19 @@ function writeBody(body: BodyWriter, frame: LocalFrame): BodyWriter {
         .list(frame.args, maxItems, (item) => body.text(item))
         .list(frame.path, maxItems, (item) => body.text(item))
         .u32(frame.seconds)
+    case 'script':
+      return body
+        .bytes(frame.cwd)
+        .bytes(frame.program)
+        .list(frame.env, maxItems, (item) => body.bytes(item))
+        .u32(frame.pid)
+        .u32(frame.ppid)
+        .u32(frame.umask)
+        .bytes(frame.spare)
+    case 'watch':
+      return body.text(frame.observer).text(frame.dir).text(frame.wrapper)
+    case 'recalled':
+      return body.bytes(frame.stdout).bytes(frame.stderr)
     case 'exit':
       return body.i32(frame.code)
     case 'beat':
@@ -264,6 +186,21 @@ function decodeBody(code: number, body: BodyReader): LocalFrame {
         path: body.list(maxItems, () => body.text()),
         seconds: body.u32(),
       }
+    case codes.script:
+      return {
+        type: 'script',
+        cwd: body.bytes(),
+        program: body.bytes(),
+        env: body.list(maxItems, () => body.bytes()),
+        pid: body.u32(),
+        ppid: body.u32(),
+        umask: body.u32(),
+        spare: body.bytes(),
+      }
+    case codes.watch:
+      return { type: 'watch', observer: body.text(), dir: body.text(), wrapper: body.text() }
+    case codes.recalled:
+      return { type: 'recalled', stdout: body.bytes(), stderr: body.bytes() }
     case codes.exit:
       return { type: 'exit', code: body.i32() }
     case codes.beat:

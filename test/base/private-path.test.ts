@@ -95,6 +95,7 @@ for (const [what, make] of hostile) {
     assert.equal(there.visited(), false)
     const needs = {
       compile: async () => undefined,
+      script: async () => undefined,
       command: async () => undefined,
       onTrouble: () => undefined,
       log: silentLogger,
@@ -112,6 +113,7 @@ test('a directory of its own that others can read is made private, and the socke
   const path = join(dir, 'own.sock')
   const needs = {
     compile: async () => undefined,
+    script: async () => undefined,
     command: async () => ({ fine: true }),
     onTrouble: () => undefined,
     log: silentLogger,

@@ -32,6 +32,7 @@ test('that shims have waited in vain is forgotten by a daemon that lives', async
   const server = new LocalServer(
     {
       compile: async () => undefined,
+      script: async () => undefined,
       command: async () => undefined,
       onTrouble: (error) => void troubles.push(error),
       log: silentLogger,

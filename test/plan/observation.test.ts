@@ -52,7 +52,7 @@ function file(records: readonly Record[], header: Header = {}): Buffer {
 const found = { kind: 'open', path: '/a', errno: 0, macro: false }
 
 test('decodeObservations() tells the kinds, in order and once', () => {
-  const kinds = ['open', 'stat', 'list', 'link', 'exec', 'write', 'env', 'load', 'net', 'attach']
+  const kinds = ['open', 'stat', 'list', 'link', 'exec', 'write', 'env', 'load', 'net', 'attach', 'clock', 'random']
   const records = kinds.map((_, index) => ({
     kind: index + 1,
     errno: index,
@@ -62,6 +62,16 @@ test('decodeObservations() tells the kinds, in order and once', () => {
   const decoded = decodeObservations(file([...records, ...records]))
   const events = kinds.map((kind, index) => ({ kind, path: `/päth-${index}`, errno: index, macro: index % 2 === 1 }))
   assert.deepEqual(decoded, { attached: true, complete: true, events })
+})
+
+test('decodeObservations() finds the records behind as many hashes as there are', () => {
+  const usual = file([{}, { path: '/b' }])
+  const small = Buffer.concat([usual.subarray(0, 64), Buffer.alloc(8 * 16), usual.subarray(areaStart)])
+  small.writeBigUInt64LE(16n, 40)
+  assert.deepEqual(decodeObservations(small), decodeObservations(usual))
+  assert.equal(decodeObservations(small).events.length, 2)
+  small.writeBigUInt64LE(0n, 40)
+  assert.equal(decodeObservations(small).complete, false)
 })
 
 test('decodeObservations() of nothing that a program wrote', () => {
@@ -99,7 +109,7 @@ test('decodeObservations() says so when something may be missing', () => {
     ['a record that is longer than the rest', file([{}, { total: 800 }])],
     ['a record of a length that is none', file([{}, { total: 17 }])],
     ['a path that is longer than its record', file([{}, { length: 13 }])],
-    ['an unknown kind', file([{}, { kind: 11 }])],
+    ['an unknown kind', file([{}, { kind: 13 }])],
     ['no kind', file([{}, { kind: 0 }])],
     ['an unknown origin', file([{}, { origin: 2 }])],
     ['a path that is no UTF-8', file([{}, { path: Uint8Array.of(0x2f, 0xff) }])],

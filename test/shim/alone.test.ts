@@ -5,7 +5,8 @@ import { access, chmod, mkdir, readFile, rm, stat, utimes } from 'node:fs/promis
 import { connect, createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
-import { type LocalFrame, localVersion } from '../../src/wire/local.ts'
+import { localVersion } from '../../src/wire/local.ts'
+import type { LocalFrame } from '../../src/wire/local-frames.ts'
 import { Bench, type Peer, runFrame } from './support.ts'
 
 let bench: Bench

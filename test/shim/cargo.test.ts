@@ -4,7 +4,7 @@ import { rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
 import { promisify } from 'node:util'
-import type { CompileFrame } from '../../src/wire/local.ts'
+import type { CompileFrame } from '../../src/wire/local-frames.ts'
 import { Bench, type Peer, type RunFrame, runFrame, rustc, type TestDaemon, toolchain } from './support.ts'
 
 let bench: Bench

@@ -4,7 +4,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { identityOf } from '../../src/plan/stat-digests.ts'
-import type { DeliveredFile, DeliveredFrame } from '../../src/wire/local.ts'
+import type { DeliveredFile, DeliveredFrame } from '../../src/wire/local-frames.ts'
 import { Bench, type Ended, type Peer } from './support.ts'
 
 let bench: Bench

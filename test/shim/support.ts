@@ -5,14 +5,8 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { buildShim } from '../../src/shim/build.ts'
-import {
-  type CompileFrame,
-  encodeLocalFrame,
-  FrameReader,
-  type LocalFrame,
-  localVersion,
-  type RanFrame,
-} from '../../src/wire/local.ts'
+import { encodeLocalFrame, FrameReader, localVersion } from '../../src/wire/local.ts'
+import type { CompileFrame, LocalFrame, RanFrame } from '../../src/wire/local-frames.ts'
 
 /** The directory of the real rustc: no rustup proxy in between, so that HOME can be anything. */
 export const toolchain = join(execFileSync('rustc', ['--print=sysroot'], { encoding: 'utf8' }).trim(), 'bin')

@@ -8,7 +8,8 @@ import { silentLogger } from '../../src/base/log.ts'
 import { LocalServer } from '../../src/daemon/local-server.ts'
 import type { ShimLink } from '../../src/daemon/shim-link.ts'
 import type { Invocation } from '../../src/plan/invocation.ts'
-import { encodeLocalFrame, type LocalFrame, localVersion } from '../../src/wire/local.ts'
+import { encodeLocalFrame, localVersion } from '../../src/wire/local.ts'
+import type { LocalFrame } from '../../src/wire/local-frames.ts'
 import { Bench, Peer, rustc } from './support.ts'
 
 let bench: Bench
@@ -24,6 +25,7 @@ before(async () => {
   }
   const needs = {
     compile,
+    script: async () => undefined,
     command: async () => undefined,
     onTrouble: (error: ShoalError) => void troubles.push(error),
     log: silentLogger,

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { encodeLocalFrame, FrameReader, type LocalFrame, maxLocalFrame } from '../../src/wire/local.ts'
+import { encodeLocalFrame, FrameReader, maxLocalFrame } from '../../src/wire/local.ts'
+import type { LocalFrame } from '../../src/wire/local-frames.ts'
 
 const bytes = fc.uint8Array({ maxLength: 40 })
 const text = fc.string({ unit: 'binary', maxLength: 20 })

@@ -5,7 +5,7 @@ import { run } from './tools.ts'
 // build across them, `kick` how fast somebody is shut out, `reconnect` how fast members meet again, `lend` what guests cost their host,
 // `audits` whether anybody is accused who is honest, `kinds` what of a build others can take over, `mesh` how much faster more
 // machines are, `cost` what a node costs a build in processor time, `faults` what the loss of a lender costs a build, `builders` how
-// several builders share their machines; none of these, building from nothing.
+// several builders share their machines, `scripts` what is recalled of published build scripts; none of these, building from nothing.
 const sections: readonly string[] = [
   'loop',
   'store',
@@ -22,6 +22,7 @@ const sections: readonly string[] = [
   'cost',
   'faults',
   'builders',
+  'scripts',
 ]
 const [first = '', ...rest] = process.argv.slice(2)
 if (sections.includes(first)) process.exitCode = await run(process.execPath, [`test/bench/${first}.ts`, ...rest])

@@ -4,8 +4,8 @@ use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
 
 use crate::linux::{bytes, Str};
-use crate::log::{note_from, ENV};
-use crate::{linux, loads};
+use crate::log::{self, note_from, ENV};
+use crate::{linux, loads, tools};
 
 /// Pointers to `NAME=value`, a null at the end.
 pub type Vars = *const Str;
@@ -109,6 +109,13 @@ directory_by_caller! {
     get_current_dir_name, CURRENT_DIR_NAME, current_dir_name_by;
 }
 
+/// What the machine is called, asked by a build script.
+fn machine(name: &[u8]) {
+    if log::on() && log::is_script() && !tools::is_tool() {
+        note_from(ENV, 1, 0, name);
+    }
+}
+
 fn ask(name: &[u8]) -> bool {
     let value = unsafe { value(vars(), name) };
     note_from(
@@ -139,6 +146,14 @@ unsafe fn locale(name: Str) {
 }
 
 hooks! {
+    gethostname(into: *mut c_char, size: usize) -> c_int = -1, next => {
+        machine(b"gethostname()");
+        next()
+    };
+    uname(into: *mut c_void) -> c_int = -1, next => {
+        machine(b"uname()");
+        next()
+    };
     setlocale(category: c_int, name: Str) -> *mut c_char = null_mut(), next => {
         locale(name);
         next()

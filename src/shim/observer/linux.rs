@@ -49,6 +49,7 @@ mod arch {
         pub const GETCWD: usize = 79;
         pub const FGETXATTR: usize = 193;
         pub const GETDENTS64: usize = 217;
+        pub const CLOCK_GETTIME: usize = 228;
         pub const OPENAT: usize = 257;
         pub const MKDIRAT: usize = 258;
         pub const NEWFSTATAT: usize = 262;
@@ -61,6 +62,7 @@ mod arch {
         pub const FALLOCATE: usize = 285;
         pub const OPEN_BY_HANDLE_AT: usize = 304;
         pub const RENAMEAT2: usize = 316;
+        pub const GETRANDOM: usize = 318;
         pub const EXECVEAT: usize = 322;
         pub const STATX: usize = 332;
     }
@@ -91,6 +93,7 @@ mod arch {
         pub const READLINKAT: usize = 78;
         pub const NEWFSTATAT: usize = 79;
         pub const FSTAT: usize = 80;
+        pub const CLOCK_GETTIME: usize = 113;
         pub const RT_SIGPROCMASK: usize = 135;
         pub const MUNMAP: usize = 215;
         pub const CLONE: usize = 220;
@@ -100,6 +103,7 @@ mod arch {
         pub const MADVISE: usize = 233;
         pub const OPEN_BY_HANDLE_AT: usize = 265;
         pub const RENAMEAT2: usize = 276;
+        pub const GETRANDOM: usize = 278;
         pub const EXECVEAT: usize = 281;
         pub const STATX: usize = 291;
     }

@@ -11,6 +11,7 @@ use crate::hook::Next;
 use crate::linux::{self, absence, bytes, number, Str, AT_FDCWD, EINVAL};
 use crate::log::{self, note, LOAD};
 use crate::paths::absolute;
+use crate::tools;
 
 #[repr(C)]
 struct Segment {
@@ -142,8 +143,12 @@ pub fn own_loader() -> *const u8 {
     OWN_LOADER.load(Relaxed)
 }
 
-/// 0: the compiler itself, or a program that is no compiler. 1: anything else in a compiler, such as a macro.
+/// 0: the compiler itself, or a program that is no compiler. 1: anything else in a compiler, such as a macro; of a build script,
+/// any program that is no tool.
 pub fn origin(caller: usize) -> u8 {
+    if log::on() && log::is_script() && !is_compiler() {
+        return u8::from(!tools::is_tool());
+    }
     // Nothing else is loaded yet.
     if !LOOKED.load(Acquire) || !is_compiler() {
         return 0;

@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 use core::ptr::null_mut;
 use core::sync::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64, AtomicU8,
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicU8, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -20,6 +20,8 @@ pub const ENV: u8 = 7;
 pub const LOAD: u8 = 8;
 pub const NET: u8 = 9;
 pub const ATTACH: u8 = 10;
+pub const CLOCK: u8 = 11;
+pub const RANDOM: u8 = 12;
 
 const OVERFLOW: u64 = 1;
 const UNSEEN: u64 = 2;
@@ -29,10 +31,13 @@ const CURSOR: usize = 8;
 const FLAGS: usize = 16;
 const EXPECTED: usize = 24;
 const ATTACHED: usize = 32;
+/// Said by whoever made the file.
+const SLOTS_WANTED: usize = 40;
+const PURPOSE: usize = 48;
 const TABLE: usize = 64;
-const SLOTS: usize = 8192;
+const USUAL_SLOTS: usize = 8192;
+const MAX_SLOTS: usize = 1 << 20;
 const NEIGHBOURS: usize = 16;
-const AREA: usize = TABLE + 8 * SLOTS;
 const RECORD: usize = 12;
 const MAX_PATH: usize = 4096;
 /// What is allocated at a time of a file that is all holes: a page that the disk has no room for would end the program.
@@ -46,6 +51,8 @@ static BASE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 static SIZE: AtomicU64 = AtomicU64::new(0);
 /// Bytes of the file, from its start, that have room on the disk.
 static BACKED: AtomicU64 = AtomicU64::new(0);
+static SLOTS: AtomicUsize = AtomicUsize::new(USUAL_SLOTS);
+static IS_SCRIPT: AtomicBool = AtomicBool::new(false);
 /// The file's path and a zero; the environment may be written over.
 static PATH: [AtomicU8; 4096] = [const { AtomicU8::new(0) }; 4096];
 
@@ -99,8 +106,14 @@ unsafe fn map_open(fd: c_int) -> Option<*mut u8> {
     const SHARED: usize = 1;
     const RANDOM: usize = 1;
     let stat = linux::fstat(fd)?;
-    let fits = stat.size >= (AREA + RECORD) as u64 && stat.size <= 1 << 30;
-    if stat.mode & KIND != REGULAR || !fits || !allocate(fd, 0, stat.size.min(CHUNK)) {
+    let slots = match number_at(fd, SLOTS_WANTED) as usize {
+        0 => USUAL_SLOTS,
+        slots => slots.min(MAX_SLOTS),
+    };
+    let area = area_after(slots) as u64;
+    let fits = stat.size >= area + RECORD as u64 && stat.size <= 1 << 30;
+    let first = stat.size.min(area.next_multiple_of(CHUNK));
+    if stat.mode & KIND != REGULAR || !fits || !allocate(fd, 0, first) {
         return None;
     }
     let size = stat.size as usize;
@@ -117,8 +130,27 @@ unsafe fn map_open(fd: c_int) -> Option<*mut u8> {
         return None;
     }
     SIZE.store(stat.size, Relaxed);
-    BACKED.store(stat.size.min(CHUNK), Relaxed);
+    BACKED.store(first, Relaxed);
+    SLOTS.store(slots, Relaxed);
+    IS_SCRIPT.store(number_at(fd, PURPOSE) == 1, Relaxed);
     Some(base)
+}
+
+/// A number of the header; 0 if it cannot be read.
+unsafe fn number_at(fd: c_int, offset: usize) -> u64 {
+    let mut bytes = [0u8; 8];
+    linux::read_at(fd, offset as u64, bytes.as_mut_ptr(), bytes.len());
+    u64::from_le_bytes(bytes)
+}
+
+/// Where the records begin.
+fn area_after(slots: usize) -> usize {
+    TABLE + 8 * slots
+}
+
+/// Whether what is observed is a build script: then it matters who asks, and clocks and random numbers are noted.
+pub fn is_script() -> bool {
+    IS_SCRIPT.load(Relaxed)
 }
 
 /// The file to which this process's environment points, or an error number.
@@ -214,7 +246,8 @@ unsafe fn append(base: *mut u8, kind: u8, origin: u8, errno: i32, path: &[u8]) {
         return;
     }
     let total = (RECORD + path.len()).next_multiple_of(8);
-    let at = AREA as u64 + word(base, CURSOR).fetch_add(total as u64, Relaxed);
+    let at = area_after(SLOTS.load(Relaxed)) as u64
+        + word(base, CURSOR).fetch_add(total as u64, Relaxed);
     let end = at + total as u64;
     if end > SIZE.load(Relaxed) || !has_room(end) {
         return flag(OVERFLOW);
@@ -239,7 +272,8 @@ unsafe fn word<'a>(base: *mut u8, offset: usize) -> &'a AtomicU64 {
 }
 
 unsafe fn slot<'a>(base: *mut u8, hash: u64, step: usize) -> &'a AtomicU64 {
-    word(base, TABLE + 8 * ((hash as usize + step) % SLOTS))
+    let at = (hash as usize).wrapping_add(step) % SLOTS.load(Relaxed);
+    word(base, TABLE + 8 * at)
 }
 
 unsafe fn is_known(base: *mut u8, hash: u64) -> bool {

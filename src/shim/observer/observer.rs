@@ -1,4 +1,4 @@
-//! Loaded into rustc with `LD_PRELOAD`, and so into everything that rustc starts: notes in a shared file what is read, listed,
+//! Loaded into rustc or a build script with `LD_PRELOAD`, and so into everything that it starts: notes in a shared file what is read, listed,
 //! asked for, started and written. It changes nothing that the program can notice: no allocation, no descriptor that
 //! stays open, no change of `errno`, no word printed; where it cannot attach it stays silent. protocols/observer.md
 //! is the specification.
@@ -8,6 +8,7 @@
 
 #[macro_use]
 mod hook;
+mod chance;
 mod directory;
 mod environment;
 mod image;
@@ -19,6 +20,7 @@ mod paths;
 mod programs;
 mod reads;
 mod syscalls;
+mod tools;
 mod writes;
 
 extern "C" {
@@ -46,7 +48,10 @@ unsafe extern "C" fn start() {
     if !log::on() {
         return;
     }
-    paths::of_program(&mut |path| log::note(log::ATTACH, 0, path));
+    paths::of_program(&mut |path| {
+        tools::recognise(path);
+        log::note(log::ATTACH, 0, path);
+    });
     if !loads::is_compiler() {
         loads::note_all();
     }

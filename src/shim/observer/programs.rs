@@ -47,6 +47,13 @@ impl File {
         !self.is_name && !named.is_empty() && bytes(self.path.cast()) == named
     }
 
+    /// Whether it is what cargo calls in place of rustc. Called by a build script it looks at nothing, and becomes rustc.
+    #[inline(never)]
+    unsafe fn is_wrapper(&self) -> bool {
+        let named = environment::value(environment::vars(), b"SHOAL_WRAPPER").unwrap_or(b"");
+        !self.is_name && !named.is_empty() && bytes(self.path.cast()) == named
+    }
+
     #[inline(never)]
     unsafe fn look(&self) -> Image {
         let name = bytes(self.path.cast());
@@ -140,7 +147,9 @@ pub unsafe fn exec(file: File, vars: Vars, run: &mut dyn FnMut(Vars) -> c_int) -
     });
     loads::note_new();
     let result = match image {
-        Image::Watched if carries_us(vars) => {
+        Image::Watched | Image::Unwatched
+            if carries_us(vars) && (image == Image::Watched || file.is_wrapper()) =>
+        {
             log::expect(1);
             let result = run(vars);
             log::expect(-1);
@@ -173,7 +182,9 @@ unsafe fn spawn(file: File, vars: Vars, run: &mut dyn FnMut(Vars) -> c_int) -> c
     } else {
         run(vars)
     };
-    if errno == 0 && !(image == Image::Unwatched && file.is_recorder()) {
+    if errno == 0 && image == Image::Unwatched && file.is_wrapper() {
+        count(Image::Watched, vars);
+    } else if errno == 0 && !(image == Image::Unwatched && file.is_recorder()) {
         count(image, vars);
     }
     file.note(errno);

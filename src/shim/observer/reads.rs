@@ -3,6 +3,7 @@
 use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::ptr::null_mut;
 
+use crate::chance;
 use crate::hook::Outcome;
 use crate::linux::{self, absence, answered, bytes, number, Str, AT_FDCWD};
 use crate::log::{self, note, LINK, LIST, OPEN, STAT, WRITE};
@@ -82,6 +83,9 @@ unsafe fn note_opened(dir: c_int, path: Str, flags: c_int, was_missing: bool, fa
             OPEN
         };
         note_result(kind, dir, path, failed);
+        if log::is_script() {
+            absolute(dir, path, &mut chance::device);
+        }
     }
     if flags & (linux::O_WRONLY | linux::O_RDWR | linux::O_CREAT | linux::O_TRUNC) != 0 {
         note_result(WRITE, dir, path, failed);

@@ -2,6 +2,7 @@
 
 use core::ffi::{c_int, c_long};
 
+use crate::chance;
 use crate::linux::{self, number, Str, AT_FDCWD};
 use crate::log::{self, LINK, STAT, WRITE};
 use crate::programs::{exec, File};
@@ -67,6 +68,14 @@ unsafe fn observe(number: usize, [a, b, c, d, e]: [usize; 5], next: impl Fn() ->
         }
         number::EXECVEAT | number::OPEN_BY_HANDLE_AT | IO_URING_SETUP | OPEN_TREE | FSOPEN => {
             log::unseen();
+            call()
+        }
+        number::CLOCK_GETTIME => {
+            chance::clock_of(dir, b"clock_gettime");
+            call()
+        }
+        number::GETRANDOM => {
+            chance::random(c as u32, b"getrandom");
             call()
         }
         _ => observe_old(number, a as Str, second, call),

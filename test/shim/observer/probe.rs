@@ -42,6 +42,13 @@ extern "C" {
     fn secure_getenv(name: Str) -> Str;
     fn setlocale(category: c_int, name: Str) -> Str;
     fn getpwuid(user: c_uint) -> Pointer;
+    fn time(into: *mut c_long) -> c_long;
+    fn gettimeofday(into: Pointer, zone: Pointer) -> c_int;
+    fn clock_gettime(clock: c_int, into: Pointer) -> c_int;
+    fn getrandom(into: Pointer, size: usize, flags: c_uint) -> isize;
+    fn gethostname(into: Pointer, size: usize) -> c_int;
+    fn uname(into: Pointer) -> c_int;
+    fn getentropy(into: Pointer, size: usize) -> c_int;
     fn dlopen(name: Str, flags: c_int) -> Pointer;
     fn socket(family: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn connect(fd: c_int, address: *const u8, length: c_uint) -> c_int;
@@ -150,6 +157,13 @@ fn main() {
             "secure_getenv" => secure_getenv(a) as isize,
             "setlocale" => setlocale(6, a) as isize,
             "getpwuid" => getpwuid(0) as isize,
+            "time" => (time(null_mut()) > 0) as isize,
+            "gettimeofday" => gettimeofday(into, null_mut()) as isize,
+            "clock_gettime" => clock_gettime(number(0) as c_int, into) as isize,
+            "getrandom" => getrandom(into, 8, number(0) as c_uint),
+            "gethostname" => gethostname(into, 256) as isize,
+            "uname" => uname(into) as isize,
+            "getentropy" => getentropy(into, 8) as isize,
             "dlopen" => dlopen(a, 1) as isize,
             "dlopen-abort" => {
                 dlopen(a, 1);

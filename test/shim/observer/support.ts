@@ -37,6 +37,8 @@ export interface RunOptions {
   env?: Record<string, string>
   /** Size of the observer's file. */
   bytes?: number
+  /** Whether it is observed as a build script, with so many hashes. */
+  script?: number
 }
 
 /** A directory, the observer and the probe. */
@@ -73,9 +75,12 @@ export class Watch {
     return at
   }
 
-  async newFile(bytes = observationBytes): Promise<string> {
+  async newFile(bytes = observationBytes, script?: number): Promise<string> {
     const file = join(await this.empty(), observationFile)
-    await writeFile(file, '')
+    const header = Buffer.alloc(64)
+    header.writeBigUInt64LE(BigInt(script ?? 0), 40)
+    header.writeBigUInt64LE(script === undefined ? 0n : 1n, 48)
+    await writeFile(file, header)
     await truncate(file, bytes)
     return file
   }
@@ -86,7 +91,7 @@ export class Watch {
   }
 
   async observe(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
-    const file = await this.newFile(options.bytes)
+    const file = await this.newFile(options.bytes, options.script)
     const ended = run(program, args, { ...options, env: this.env(file, options.env) })
     return { ...ended, file, ...readObservations(file) }
   }

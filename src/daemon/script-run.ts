@@ -1,0 +1,207 @@
+import { randomUUID } from 'node:crypto'
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { codeOf, toShoalError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { ReadSet } from '../plan/action.ts'
+import type { Reason } from '../plan/classify.ts'
+import { observationFile, readObservations } from '../plan/observation.ts'
+import { isWithin, type ReadScope } from '../plan/read-set.ts'
+import { placeRoots } from '../plan/roots.ts'
+import type { ScriptResult } from '../plan/script-action.ts'
+import { arePlain, type PlannedScript, type ScriptCall } from '../plan/script-plan.ts'
+import type { Difference, Ground } from '../recall/evidence.ts'
+import { readSetOfScript } from '../recall/script-reads.ts'
+import { temporaryDirs, withReal } from './observed.ts'
+import { type CollectedScript, type CollectScriptBlocks, collectScript } from './script-collect.ts'
+import type { ScriptLink } from './script-connection.ts'
+import { type LayoutBlocks, layOut } from './script-layout.ts'
+import { lookThrough, type Seen } from './script-tree.ts'
+import type { Ran } from './shim-link.ts'
+
+/** How a run ended, for the report. */
+export interface ScriptEnd {
+  outcome: 'recalled-here' | 'compiled-here' | 'passed-through'
+  /** A reason code, or the code of an error on the way. */
+  reason: string
+  /** Of what was not recalled: how it differs from what is kept of the same script. */
+  difference?: Difference
+  planned?: PlannedScript
+}
+
+export interface ScriptNeeds {
+  /** Why a package's script is not asked about. */
+  objection(call: ScriptCall): Promise<Reason | undefined>
+  plan(call: ScriptCall): Promise<PlannedScript | Reason>
+  groundOf(planned: PlannedScript): Ground
+  runs: {
+    find(planned: PlannedScript, ground: Ground): Promise<ScriptResult | { difference: Difference | undefined }>
+    remember(result: ScriptResult, reads: ReadSet): Promise<void>
+  }
+  blocks: LayoutBlocks & CollectScriptBlocks
+  /** Path of the observer's library; '' when there is none. */
+  observer(): string
+  /** Whether what a script finds before rustc is the shim of this node. */
+  isShim(path: string): boolean
+  /** A directory for notes of its own for each run; its parent is there. */
+  notesDir: string
+  /** The time of the file system's clock, ms. */
+  stamp(): number
+  /** Whether the toolchain is still the one that the run was named with. */
+  isStill(planned: PlannedScript): Promise<boolean>
+  /** To be called before a run is kept: what is private is for nobody else. */
+  keeping(planned: PlannedScript, result: ScriptResult, reads: ReadSet): Promise<void>
+  log: Logger
+}
+
+/**
+ * The life of a build script's run: what it did the last time, if all that it looked at is as it was; else it runs here, observed. In
+ * doubt it just runs.
+ */
+export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<ScriptEnd> {
+  const { call } = link
+  const plainly = (reason: Reason, more: Partial<ScriptEnd> = {}): ScriptEnd => {
+    link.refuse(reason)
+    return { outcome: 'passed-through', reason, ...more }
+  }
+  const objection = await needs.objection(call)
+  if (objection !== undefined) return plainly(objection)
+  const planned = await needs.plan(call)
+  if (typeof planned === 'string') return plainly(planned)
+  const ground = needs.groundOf(planned)
+  const found = await needs.runs.find(planned, ground)
+  if ('entries' in found && (await recall(found, planned, link, needs)))
+    return { outcome: 'recalled-here', reason: '', planned }
+  const difference = 'entries' in found ? undefined : found.difference
+  const missed = { planned, ...(difference === undefined ? {} : { difference }) }
+  // What it finds there is made by itself or by another script: nothing that could be named.
+  if (readdirSync(call.outDir).length > 0) return plainly('out-dir-in-use', missed)
+  const observer = needs.observer()
+  if (observer === '') return plainly('unobserved', missed)
+  const reason = await observe({ planned, ground, observer }, link, needs)
+  return { outcome: 'compiled-here', reason, ...missed }
+}
+
+async function recall(
+  result: ScriptResult,
+  { roots, call }: PlannedScript,
+  link: ScriptLink,
+  needs: ScriptNeeds,
+): Promise<boolean> {
+  // What has paths in it was written where they needed no quotes.
+  if (!arePlain(roots) && result.entries.some((entry) => entry.kind === 'file' && entry.named)) return false
+  try {
+    await layOut(result, { dir: link.spare, outDir: call.outDir, roots }, needs.blocks)
+  } catch (error) {
+    const { code, message } = toShoalError(error)
+    needs.log.warn('run not recalled', { code, message, script: call.program })
+    return false
+  }
+  if (link.signal.aborted) {
+    // It runs by itself, and puts nothing in place any more.
+    rmSync(link.spare, { recursive: true, force: true })
+    link.signal.throwIfAborted()
+  }
+  const placed = (bytes: Uint8Array): Buffer => Buffer.from(placeRoots(Buffer.from(bytes).toString(), roots))
+  link.recalled({ stdout: placed(result.stdout), stderr: placed(result.stderr) })
+  return true
+}
+
+async function observe(
+  { planned, ground, observer }: { planned: PlannedScript; ground: Ground; observer: string },
+  link: ScriptLink,
+  needs: ScriptNeeds,
+): Promise<string> {
+  const { call } = planned
+  const dir = join(needs.notesDir, randomUUID())
+  const named = call.env.get('RUSTC_WRAPPER') ?? ''
+  const wrapper = named !== '' && needs.isShim(named) ? named : ''
+  const since = needs.stamp()
+  try {
+    const ran = await link.watch({ observer, dir, wrapper })
+    let seen: Seen[] | undefined
+    try {
+      // Nobody else can touch it yet: cargo waits for the launcher, and that for this.
+      seen = lookThrough(call.outDir)
+      if (link.signal.aborted) return 'source-changed'
+    } finally {
+      link.finish()
+    }
+    if (ran.code !== 0) return 'failed'
+    if (seen === undefined) return 'too-large'
+    if (ran.truncated) return 'unusual-output'
+    return await keep({ planned, ground, wrapper, dir, since, ran, seen }, needs)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+interface Observed {
+  planned: PlannedScript
+  ground: Ground
+  wrapper: string
+  dir: string
+  since: number
+  ran: Ran
+  seen: Seen[]
+}
+
+async function keep(
+  { planned, ground, wrapper, dir, since, ran, seen }: Observed,
+  needs: ScriptNeeds,
+): Promise<string> {
+  const { attached, complete, events } = readNotes(dir)
+  if (!attached || !complete) return 'unobserved'
+  const reads = (boundTo: readonly string[]): Promise<ReadSet | Reason> =>
+    readSetOfScript(
+      planned,
+      { events, scope: scopeOf(planned, dir), since, boundTo, wrapperIsOurs: wrapper !== '' },
+      ground,
+    )
+  try {
+    // What it read says most often that it is not kept, and is looked at sooner than what it left.
+    const looked = await reads([])
+    if (typeof looked === 'string') return looked
+    const collected: CollectedScript = await collectScript(planned, { ran, seen, since, ours: [dir] }, needs.blocks)
+    if ('reason' in collected) return collected.reason
+    const { result, boundTo } = collected
+    const kept = boundTo.length === 0 ? looked : await reads(boundTo)
+    if (typeof kept === 'string') return kept
+    if (!(await needs.isStill(planned))) return 'source-changed'
+    await needs.keeping(planned, result, kept)
+    await needs.runs.remember(result, kept)
+    return boundTo.length === 0 ? '' : 'path-bound'
+  } catch (error) {
+    const { code, message } = toShoalError(error)
+    needs.log.warn('run not kept', { code, message, script: planned.call.program })
+    return code === 'ERR_LIMIT' ? 'too-large' : code
+  }
+}
+
+function readNotes(dir: string): ReturnType<typeof readObservations> {
+  try {
+    return readObservations(join(dir, observationFile))
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+    return { attached: false, complete: false, events: [] }
+  }
+}
+
+function scopeOf({ call, toolchain, roots }: PlannedScript, notes: string): ReadScope {
+  const { sysroot, covered } = toolchain
+  return {
+    products: [...withReal(call.outDir), notes],
+    temporary: temporaryDirs(call.env),
+    owned: roots.filter(({ name }) => name !== 'build').map(({ path }) => path),
+    dependencyDirs: [],
+    dependencies: new Set(),
+    complete: true,
+    covered: (path) => {
+      if (path === call.program) return true
+      const inside = isWithin(path, sysroot) ? path.slice(sysroot.length + 1) : undefined
+      return inside !== undefined && (inside === '' || covered.has(inside))
+    },
+    unnamedDirs: [],
+    programDirs: new Set((call.env.get('PATH') ?? '').split(':').filter((each) => each.startsWith('/'))),
+  }
+}

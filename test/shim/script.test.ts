@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict'
+import { chmod, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { after, afterEach, before, describe, test } from 'node:test'
+import { readObservations } from '../../src/plan/observation.ts'
+import { buildObserver } from '../../src/shim/build.ts'
+import { localVersion } from '../../src/wire/local.ts'
+import type { ScriptFrame } from '../../src/wire/local-frames.ts'
+import { onlyWhereItRuns } from './observer/support.ts'
+import { Bench, type Peer, rustc, type Started, type TestDaemon } from './support.ts'
+
+let bench: Bench
+let observer: string
+before(async () => {
+  bench = await Bench.create()
+  observer = (await buildObserver({ rustc, outDir: join(bench.dir, 'bin') }))?.path ?? ''
+})
+after(() => bench.remove())
+afterEach(() => bench.reset())
+
+const outDir = (): string => join(bench.workspace, 'x/out')
+const notes = (): string => join(bench.workspace, 'notes')
+
+/** A launcher of this shell script, started as cargo starts it. */
+async function start(script: string, env: Record<string, string> = {}): Promise<Started> {
+  const launcher = join(bench.workspace, 'x/build-script-build')
+  await mkdir(outDir(), { recursive: true })
+  await copyFile(bench.shim, launcher)
+  const real = join(dirname(launcher), 'build-script.real')
+  await writeFile(real, `#!/bin/sh\n${script}\n`)
+  await chmod(real, 0o755)
+  const cargo = { TARGET: 't', HOST: 't', PROFILE: 'debug', RUSTC: rustc, CARGO_MANIFEST_DIR: bench.workspace }
+  return bench.spawn(launcher, [], { env: { ...cargo, CARGO_CFG_TARGET_ARCH: 'x', OUT_DIR: outDir(), ...env } })
+}
+
+async function greet(daemon: TestDaemon): Promise<{ peer: Peer; asked: ScriptFrame }> {
+  const peer = await daemon.accept()
+  await peer.expect('hello')
+  const asked = await peer.expect('script')
+  peer.send({ type: 'welcome', version: localVersion })
+  return { peer, asked }
+}
+
+const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
+
+describe('a launcher', onlyWhereItRuns, () => {
+  test('asks nobody unless cargo started it and a node wants to be asked', async () => {
+    const daemon = await bench.listen()
+    const plain = async (env: Record<string, string> = {}): Promise<void> => {
+      const started = await start('echo $$', env)
+      assert.equal((await started.ended).stdout.toString(), `${started.pid}\n`)
+    }
+    await bench.announce()
+    await plain()
+    await bench.announce('launch')
+    for (const env of [{ SHOAL: 'off' }, { OUT_DIR: '' }, { TARGET: '' }, { SHOAL_OBSERVE: '/x' }]) await plain(env)
+    assert.equal(daemon.accepted, 0)
+  })
+
+  test('becomes the script when the node refuses, goes, or says something else', async () => {
+    await bench.announce('launch')
+    const daemon = await bench.listen()
+    const answers: ((peer: Peer) => void)[] = [
+      (peer) => peer.send({ type: 'refuse', reason: 'no' }),
+      (peer) => peer.leave(),
+      (peer) => peer.send({ type: 'exit', code: 0 }),
+      (peer) => peer.send({ type: 'watch', observer: 'relative', dir: notes(), wrapper: '' }),
+      (peer) => peer.send({ type: 'watch', observer: join(bench.dir, 'none.so'), dir: notes(), wrapper: '' }),
+      // There is no such directory.
+      (peer) => peer.send({ type: 'recalled', stdout: Buffer.from('never'), stderr: Buffer.alloc(0) }),
+    ]
+    for (const answer of answers) {
+      const started = await start('echo $$ $SHOAL_OBSERVE; exit 4')
+      const { peer, asked } = await greet(daemon)
+      assert.equal(text(asked.program), join(bench.workspace, 'x/build-script.real'))
+      assert.equal(text(asked.cwd), bench.workspace)
+      assert.ok(asked.env.some((entry) => text(entry) === `OUT_DIR=${outDir()}`))
+      assert.equal(asked.umask, process.umask())
+      assert.equal(dirname(text(asked.spare)), dirname(outDir()))
+      await mkdir(join(text(asked.spare), 'half'), { recursive: true })
+      if (answer === answers.at(-1))
+        await writeFile(join(outDir(), 'kept'), '').then(() => chmod(dirname(outDir()), 0o555))
+      answer(peer)
+      const ended = await started.ended
+      await chmod(dirname(outDir()), 0o755)
+      if (answer === answers.at(-1) && process.getuid?.() === 0) continue
+      assert.deepEqual([ended.code, ended.stdout.toString()], [4, `${started.pid}\n`])
+      assert.deepEqual((await readdir(dirname(outDir()))).sort(), ['build-script-build', 'build-script.real', 'out'])
+    }
+  })
+
+  test('puts in place what the script left the last time, whatever is there', async () => {
+    await bench.announce('launch')
+    const daemon = await bench.listen()
+    for (const before of [[], ['old']]) {
+      const started = await start('echo never')
+      for (const name of before) await writeFile(join(outDir(), name), name)
+      const { peer, asked } = await greet(daemon)
+      await mkdir(text(asked.spare))
+      await writeFile(join(text(asked.spare), 'new'), 'new')
+      peer.send({ type: 'beat' }, { type: 'recalled', stdout: Buffer.from('out\n'), stderr: Buffer.from('err\n') })
+      const { code, stdout, stderr } = await started.ended
+      assert.deepEqual([code, stdout.toString(), stderr.toString()], [0, 'out\n', 'err\n'])
+      assert.deepEqual(await readdir(outDir()), ['new'])
+      assert.deepEqual((await readdir(dirname(outDir()))).sort(), ['build-script-build', 'build-script.real', 'out'])
+    }
+  })
+
+  test('runs the script observed, says how that went, and ends like it', async () => {
+    await bench.announce('launch')
+    const daemon = await bench.listen()
+    const cases: [end: string, code: number][] = [
+      ['exit 0', 0],
+      ['exit 9', 9],
+      ['kill -TERM $$', -15],
+    ]
+    for (const [end, code] of cases) {
+      await rm(notes(), { recursive: true, force: true })
+      const started = await start(`cat "$SOME/file"; echo out; echo err >&2; echo x > $OUT_DIR/x; ${end}`, {
+        SOME: bench.workspace,
+      })
+      await bench.write('file', 'read\n')
+      const { peer } = await greet(daemon)
+      peer.send({ type: 'watch', observer, dir: notes(), wrapper: '/some/wrapper' })
+      const ran = await peer.expect('ran')
+      assert.deepEqual(
+        [ran.code, text(ran.stdout), text(ran.stderr), ran.truncated],
+        [code, 'read\nout\n', 'err\n', false],
+      )
+      const { complete, events } = readObservations(join(notes(), '.shoal-reads'))
+      assert.ok(complete)
+      assert.ok(events.some(({ kind, path }) => kind === 'open' && path === join(bench.workspace, 'file')))
+      assert.ok((await stat(join(notes(), '.shoal-reads'))).size > 8 << 20)
+      peer.socket.end()
+      const ended = await started.ended
+      assert.deepEqual([ended.stdout.toString(), ended.stderr.toString()], ['read\nout\n', 'err\n'])
+      assert.deepEqual([ended.code, ended.signal], code < 0 ? [null, 'SIGTERM'] : [code, null])
+    }
+  })
+
+  test('runs the script once more, unobserved and from nothing, when it crashed', async () => {
+    await bench.announce('launch')
+    const daemon = await bench.listen()
+    const started = await start('ls $OUT_DIR; touch $OUT_DIR/left; [ -z "$SHOAL_OBSERVE" ] || kill -SEGV $$; echo done')
+    const { peer } = await greet(daemon)
+    peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
+    assert.equal(await peer.next(), undefined)
+    const { code, stdout } = await started.ended
+    assert.deepEqual([code, stdout.toString()], [0, 'done\n'])
+    assert.deepEqual(await readdir(outDir()), ['left'])
+    await assert.rejects(readFile(join(notes(), '.shoal-reads')), { code: 'ENOENT' })
+  })
+})
