@@ -129,6 +129,7 @@ async function passThrough(planned: Planned, reason: string, shim: ShimLink, nee
       { privateDir: '', observer: '', stripIncremental: false, linger: false },
       () => placement.kind === 'here' && placement.release(),
     )
+    if (placement.kind === 'here') placement.release(ran.cpuMs)
     if (ran.code === 0) {
       needs.took(planned, ran.wallMs)
       await needs.learn(planned, undefined)

@@ -5,7 +5,7 @@ import { readEnvironment } from '../plan/environment.ts'
 import type { ScriptCall } from '../plan/script-plan.ts'
 import { encodeLocalFrame } from '../wire/local.ts'
 import type { LocalFrame, ScriptFrame } from '../wire/local-frames.ts'
-import type { Ran } from './shim-link.ts'
+import { type Ran, ranAs } from './shim-link.ts'
 
 const beatMs = 500
 
@@ -60,8 +60,7 @@ export class ScriptConnection implements ScriptLink {
 
   receive(frame: LocalFrame): void {
     if (frame.type !== 'ran' || this.#ran === undefined) throw new ShoalError('ERR_FRAME', `unexpected ${frame.type}`)
-    const { code, wallMicros, truncated, stdout, stderr } = frame
-    this.#ran.resolve({ code, wallMs: Math.round(wallMicros / 1000), truncated, stdout, stderr })
+    this.#ran.resolve(ranAs(frame))
     this.#ran = undefined
   }
 

@@ -8,7 +8,7 @@ import { expandArgFiles } from '../plan/rustc-args.ts'
 import { encodeLocalFrame } from '../wire/local.ts'
 import type { CompileFrame, DeliveredFile, DeliveredFrame, LocalFrame } from '../wire/local-frames.ts'
 import { isStopped } from './cargo-process.ts'
-import type { LinkOrder, Ran, RunOrder, ShimLink } from './shim-link.ts'
+import { type LinkOrder, type Ran, type RunOrder, ranAs, type ShimLink } from './shim-link.ts'
 
 /** The shim gives up after 2 s without a first frame, and after 5 s without another. */
 const beatMs = 500
@@ -82,15 +82,13 @@ export class ShimConnection implements ShimLink {
       return
     }
     if (frame.type === 'linked') {
-      const { code, wallMicros, truncated, stdout, stderr } = frame
-      this.#linked?.resolve({ code, wallMs: Math.round(wallMicros / 1000), truncated, stdout, stderr })
+      this.#linked?.resolve(ranAs(frame))
       this.#linked = undefined
       return
     }
     if (frame.type !== 'ran') throw new ShoalError('ERR_FRAME', `unexpected frame ${frame.type}`)
-    const { code, wallMicros, truncated, stdout, stderr } = frame
     clearInterval(this.#beat)
-    this.#ran?.resolve({ code, wallMs: Math.round(wallMicros / 1000), truncated, stdout, stderr })
+    this.#ran?.resolve(ranAs(frame))
     this.#ran = undefined
   }
 

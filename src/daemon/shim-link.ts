@@ -1,11 +1,13 @@
 import type { Invocation } from '../plan/invocation.ts'
-import type { DeliveredFile, LinkFrame } from '../wire/local-frames.ts'
+import type { DeliveredFile, LinkFrame, RanFrame } from '../wire/local-frames.ts'
 
 /** How a rustc, or a linker, that the shim ran as its own child ended. */
 export interface Ran {
   /** Exit code; negative: killed by that signal. */
   code: number
   wallMs: number
+  /** Of a processor, by what the shim has started so far; undefined: not known. */
+  cpuMs: number | undefined
   /** True when standard output or error was too long to be copied whole. */
   truncated: boolean
   stdout: Uint8Array
@@ -64,4 +66,10 @@ export interface ShimLink {
   exit(code: number): void
   /** The shim runs rustc without the daemon. */
   refuse(reason: string): void
+}
+
+/** What the shim says of an end. */
+export function ranAs({ code, wallMicros, cpuMicros, truncated, stdout, stderr }: Omit<RanFrame, 'type'>): Ran {
+  const ms = (micros: number): number => Math.round(micros / 1000)
+  return { code, wallMs: ms(wallMicros), cpuMs: cpuMicros > 0 ? ms(cpuMicros) : undefined, truncated, stdout, stderr }
 }

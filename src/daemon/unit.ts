@@ -324,7 +324,7 @@ export class Unit {
         placement.release()
         letGo()
       })
-      placement.release()
+      placement.release(ran.cpuMs)
       this.#needs.over()
       if (ran.code === 0) this.#needs.took(this.#planned, ran.wallMs)
       if (ran.code === 0 && !ran.truncated) await this.#afterwards(() => this.#keep(privateDir, since, ran))

@@ -93,6 +93,7 @@ pub fn recalled_in(body: &[u8]) -> Option<Recalled<'_>> {
 pub fn ran(outcome: &Outcome) -> Vec<u8> {
     let mut body = outcome.rustc.to_be_bytes().to_vec();
     body.extend_from_slice(&outcome.wall_micros.to_be_bytes());
+    body.extend_from_slice(&outcome.cpu_micros.to_be_bytes());
     body.push((outcome.stdout.cut || outcome.stderr.cut).into());
     put(&mut body, &outcome.stdout.bytes);
     put(&mut body, &outcome.stderr.bytes);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::kill::Started;
 use crate::observe;
 use crate::run::{Kept, Outcome};
+use crate::spent;
 
 /// What is to be linked, and where.
 pub struct LinkOrder {
@@ -111,6 +112,7 @@ pub fn link(order: &LinkOrder) -> Option<Outcome> {
         exit: code,
         private: None,
         wall_micros: started.elapsed().as_micros() as u64,
+        cpu_micros: spent::by_children(),
         stdout,
         stderr,
     })

@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::call::Call;
 use crate::observe;
 use crate::shown::{write_to, Shown};
+use crate::spent;
 use crate::start::{own_name, Start};
 use crate::text::{artifact_in, in_dep_info, Paths};
 
@@ -43,6 +44,8 @@ pub struct Outcome {
     /// The private directory, if this run used it.
     pub private: Option<PathBuf>,
     pub wall_micros: u64,
+    /// Of a processor, by this process's children so far.
+    pub cpu_micros: u64,
     pub stdout: Kept,
     pub stderr: Kept,
 }
@@ -231,6 +234,7 @@ impl<'a> Run<'a> {
             exit: code,
             private: None,
             wall_micros,
+            cpu_micros: spent::by_children(),
             stdout,
             stderr,
         })

@@ -17,7 +17,7 @@ use crate::frames::recalled_in;
 use crate::run::{Kept, Outcome, CRASHED};
 use crate::shown::write_to;
 use crate::start::own_name;
-use crate::{hang, observe};
+use crate::{hang, observe, spent};
 
 /// A build script that cargo runs.
 pub struct Script {
@@ -182,6 +182,7 @@ impl Script {
             exit,
             private: None,
             wall_micros,
+            cpu_micros: spent::by_children(),
             stdout,
             stderr,
         })

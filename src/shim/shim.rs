@@ -18,6 +18,7 @@ mod record;
 mod run;
 mod script;
 mod shown;
+mod spent;
 mod start;
 mod text;
 

@@ -37,6 +37,8 @@ interface Ended {
   /** Exit code; negative: killed by that signal. */
   code: number
   wallMicros: number
+  /** Of a processor, by the shim's children so far; 0: not known. */
+  cpuMicros: number
   /** Whether stdout or stderr is only the head of what was written. */
   truncated: boolean
   stdout: Uint8Array

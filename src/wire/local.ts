@@ -65,7 +65,13 @@ function writeBody(body: BodyWriter, frame: LocalFrame): BodyWriter {
         .list(frame.remaps, maxItems, (remap) => body.bytes(remap.from).bytes(remap.to))
     case 'ran':
     case 'linked':
-      return body.i32(frame.code).u64(frame.wallMicros).flag(frame.truncated).bytes(frame.stdout).bytes(frame.stderr)
+      return body
+        .i32(frame.code)
+        .u64(frame.wallMicros)
+        .u64(frame.cpuMicros)
+        .flag(frame.truncated)
+        .bytes(frame.stdout)
+        .bytes(frame.stderr)
     case 'token':
       return body.u8(tokenStates[frame.state])
     case 'request':
@@ -148,6 +154,7 @@ function decodeBody(code: number, body: BodyReader): LocalFrame {
         type: code === codes.ran ? 'ran' : 'linked',
         code: body.i32(),
         wallMicros: body.u64(),
+        cpuMicros: body.u64(),
         truncated: body.flag(),
         stdout: body.bytes(),
         stderr: body.bytes(),

@@ -100,7 +100,7 @@ class Desk {
       deliver: async () => undefined,
       run: async () => {
         this.compiled++
-        return { code: 0, wallMs: 1, truncated: false, stdout: new Uint8Array(), stderr: new Uint8Array() }
+        return { code: 0, wallMs: 1, cpuMs: 1, truncated: false, stdout: new Uint8Array(), stderr: new Uint8Array() }
       },
       link: unexpected,
       finish: () => undefined,

@@ -140,6 +140,7 @@ describe('a compile the daemon has run here', () => {
     assert.deepEqual(await bench.files(), remapped.files)
     assert.deepEqual([ran.code, ran.truncated, ran.stdout.length], [0, false, 0])
     assert.ok(ran.wallMicros > 0)
+    assert.ok(ran.cpuMicros > 0 && ran.cpuMicros < 1e9)
     const raw = Buffer.from(ran.stderr).toString()
     assert.equal(raw.replaceAll(privateDir, bench.out), plain.ended.stderr.toString())
     assert.ok(raw.includes(privateDir))

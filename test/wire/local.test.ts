@@ -27,6 +27,7 @@ const frame: fc.Arbitrary<LocalFrame> = fc.oneof(
     type: type('ran'),
     code: i32,
     wallMicros: fc.maxSafeNat(),
+    cpuMicros: fc.maxSafeNat(),
     truncated: fc.boolean(),
     stdout: bytes,
     stderr: bytes,
@@ -200,7 +201,7 @@ describe('encodeLocalFrame()', () => {
   test('refuses what does not fit', () => {
     const many = Array<Uint8Array>(65_537).fill(Buffer.alloc(0))
     const compile = { cwd: Buffer.alloc(0), env: [], pid: 1, ppid: 2, hasJobserver: true, remaps: [] }
-    const ran = { code: 0, truncated: false, stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) }
+    const ran = { code: 0, cpuMicros: 0, truncated: false, stdout: Buffer.alloc(0), stderr: Buffer.alloc(0) }
     const frames: LocalFrame[] = [
       { type: 'stdout', data: Buffer.alloc(maxLocalFrame) },
       { type: 'compile', ...compile, argv: many },
