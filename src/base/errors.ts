@@ -33,6 +33,10 @@ export const errorTable = {
     title: 'no longer valid',
     hint: 'Is the clock right? Otherwise ask for a new invitation: `shoal invite`.',
   },
+  ERR_FOLLOWED: {
+    title: 'another key was certified in place of this one',
+    hint: 'Run `shoal rekey` on that machine: its node is started again, with the new key.',
+  },
   ERR_FRAME: { title: 'frame cannot be read', hint: 'The sender runs another version, or the bytes are corrupt.' },
   ERR_INPUT_MISSING: { title: 'an input is missing', hint: 'The unit is compiled here instead.' },
   ERR_INTERNAL: { title: 'unexpected failure', hint: 'Please report it with the log.' },

@@ -169,7 +169,8 @@ export const cacheVerifiedShape = cache.extend({
 export const inviteShape = z.looseObject({ link: z.string().startsWith('shoal1:').max(8192) })
 
 export const memberShape = z.looseObject({ name: z.string(), peerId: z.string() })
-export const kickedShape = memberShape.extend({ told: z.number(), lost: z.array(z.string()).default([]) })
+const names = z.array(z.string()).default([])
+export const kickedShape = memberShape.extend({ told: z.number(), lost: names, others: names, left: names })
 export const renamedShape = z.looseObject({ name: z.string() })
 export const leftShape = z.looseObject({ touched: z.array(z.string()) })
 

@@ -3,8 +3,8 @@ import { ShoalError } from '../base/errors.ts'
 import { type Grant, invite, keyCalled, kickMember, leaveMesh, memberCalled, promote } from '../mesh/administer.ts'
 import type { PendingView } from '../mesh/approvals.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
-import { makeNextIdentity } from '../mesh/identity.ts'
-import { type Members, signingKeyOf } from '../mesh/members.ts'
+import { loadNextIdentity, makeNextIdentity } from '../mesh/identity.ts'
+import { type Members, peerIdOfHex, signingKeyOf } from '../mesh/members.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { readShortCode } from '../mesh/short-code.ts'
 import { handOver } from '../mesh/succession.ts'
@@ -13,6 +13,10 @@ import { certifySuccessor } from '../mesh/successor.ts'
 interface Kicked {
   name: string
   peerId: string
+  /** The peerIds of other keys of the same member that are out with it, as one that waits for its machine's next start … */
+  others: string[]
+  /** … and of those that are not. */
+  left: string[]
   /** Connected members. */
   told: number
   /** Names of others who are out because nobody here could sign for them. */
@@ -33,6 +37,12 @@ export interface MembershipCommands {
   leave(): Promise<void>
   /** Has a new key certified. It takes over when the node starts the next time. */
   rekey(): Promise<{ peerId: string }>
+}
+
+/** Once what others have said of it is on the disk. */
+async function waitsFor(members: Members, peerId: string): Promise<{ peerId: string }> {
+  await members.saved()
+  return { peerId }
 }
 
 const isMember = (members: Members, peerId: string): boolean => members.objectionTo(peerId) === undefined
@@ -65,7 +75,9 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       const view = keyCalled(members, member)
       const lost = await kickMember(members, view, issued)
       const told = mesh.peers().filter(({ connected }) => connected).length
-      return { name: view.name, peerId: view.peerId, told, lost: lost.map(({ name }) => name) }
+      const left = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
+      const others = view.others.map(({ peerId }) => peerId)
+      return { name: view.name, peerId: view.peerId, others, left, told, lost: lost.map(({ name }) => name) }
     },
     async promote({ member, role }) {
       const view = memberCalled(members, member)
@@ -73,6 +85,8 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       return { name: view.name, peerId: view.peerId }
     },
     async rename(name) {
+      // Nobody would sign it, and it would be gone with the key.
+      if (members.heirs().length > 0) throw new ShoalError('ERR_FOLLOWED', 'another key was certified for this machine')
       if (members.signsForItself) await members.renameSelf(name)
       else if (!mesh.askForName(name)) {
         throw new ShoalError('ERR_PEER_LOST', 'nobody who could sign another name is connected', {
@@ -86,26 +100,26 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       return { name }
     },
     async rekey() {
+      const waiting = await loadNextIdentity(stateDir)
+      // Certified before, as when that came late: all that is left is to start with it, also where the old key is over by now.
+      if (waiting !== undefined && isMember(members, waiting.peerId)) return await waitsFor(members, waiting.peerId)
       // Who was shut out hears that now.
       members.own()
       const next = await makeNextIdentity(stateDir)
       const key = signingKeyOf(next)
-      if (!isMember(members, next.peerId)) {
-        if (members.signsForItself) {
-          const follows = handOver(meshKeyOf(members.genesis), members.signer, key.publicKey)
-          await certifySuccessor(members, key.publicKey, follows)
-        } else if (!mesh.askToSucceed(key)) {
-          throw new ShoalError('ERR_PEER_LOST', 'nobody who could certify a new key is connected', {
-            hint: 'Nothing has changed. Try again when an administrator of the mesh is there.',
-          })
-        }
-        await until(members, () => isMember(members, next.peerId), {
-          what: 'nobody has certified the new key',
-          hint: 'Nothing has changed. If another machine with this key was first, an administrator shuts that one out (`shoal kick`), and you try again; or this one gets a new link: `shoal join LINK`.',
+      if (members.signsForItself) {
+        const follows = handOver(meshKeyOf(members.genesis), members.signer, key.publicKey)
+        await certifySuccessor(members, key.publicKey, follows)
+      } else if (!mesh.askToSucceed(key)) {
+        throw new ShoalError('ERR_PEER_LOST', 'nobody who could certify a new key is connected', {
+          hint: 'Nothing has changed. Try again when an administrator of the mesh is there.',
         })
       }
-      await members.saved()
-      return { peerId: next.peerId }
+      await until(members, () => isMember(members, next.peerId), {
+        what: 'nobody has certified the new key',
+        hint: 'Try again: `shoal status` says if it is certified after all. If another machine with this key was first, an administrator shuts that one out (`shoal kick`), and you try again; or this one gets a new link: `shoal join LINK`.',
+      })
+      return await waitsFor(members, next.peerId)
     },
     async pending() {
       return { pending: await mesh.pendingJoins() }

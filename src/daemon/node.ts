@@ -32,6 +32,7 @@ import { openLending } from './lending.ts'
 import { LocalServer } from './local-server.ts'
 import { type Machine, systemMachine } from './machine.ts'
 import { membershipCommands } from './membership-commands.ts'
+import { nextKeyAlarm } from './next-key-alarm.ts'
 import { observerHere } from './observer-here.ts'
 import { openUnits } from './own-units.ts'
 import { OwnerBursts } from './owner-bursts.ts'
@@ -276,6 +277,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => mesh.stop())
   const stopAlarm = cloneAlarm(mesh.members, mesh.peerId, health)
   closing.push(async () => stopAlarm())
+  const stopWaiting = nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state })
+  closing.push(async () => stopWaiting())
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 

@@ -120,6 +120,7 @@ function isLoopback(host: string): boolean {
   return host.startsWith('127.') || host === '::1'
 }
 
-function isLinkLocal(host: string): boolean {
+/** Whether an IP address means something on one link only. */
+export function isLinkLocal(host: string): boolean {
   return host.startsWith('169.254.') || /^fe[89ab]/i.test(host)
 }

@@ -10,7 +10,7 @@ import type { Members } from './members.ts'
 import { keyOf, serial } from './members.ts'
 import { checkMayReissue, reissue } from './people.ts'
 import { leave, type Revocation } from './revocation.ts'
-import { sameBytes } from './statement.ts'
+import { hex, sameBytes } from './statement.ts'
 
 /** What people may grant by one word; each has what is before it as well. */
 export const grants = {
@@ -44,36 +44,68 @@ export async function invite(members: Members, grant: Grant, addresses: readonly
 }
 
 /**
- * The one member that somebody means: by its peerId, else by its name or the end of its peerId (at least six letters).
+ * The one member that somebody means: by its peerId, else by its name or the end of its peerId (at least six letters). Of one whose next
+ * key waits for its next start, the key that is in use.
  * @throws ShoalError ERR_USAGE for none, or several
  */
 export function memberCalled(members: Members, text: string): MemberView {
-  const [first] = called(members.roster.members(members.now), text)
+  const [first] = called(members, members.roster.members(members.now), text)
   if (first !== undefined) return first
   throw new ShoalError('ERR_USAGE', `no member is called ${text}`, { hint: '`shoal peers` lists them.' })
 }
 
-/**
- * Whom to shut out: also one whose certificate has run out, who has left or was shut out before, because the key can still
- * sign; and any peerId, because a certificate for it may come.
- * @throws ShoalError ERR_USAGE for none, or several
- */
-export function keyCalled(members: Members, text: string): Pick<MemberView, 'key' | 'peerId' | 'name'> {
-  const { roster, now } = members
-  const [first] = [...called(roster.members(now), text), ...called(roster.known(now), text)]
-  const key = first?.key ?? readPeerId(text)
-  if (key === undefined) return memberCalled(members, text)
-  return first ?? { key, peerId: text, name: text }
+type KeyView = Pick<MemberView, 'key' | 'peerId' | 'name'>
+
+/** Whom to shut out. */
+export interface Meant extends KeyView {
+  /** Keys of the same member that go with this one. */
+  others: KeyView[]
 }
 
-/** @throws ShoalError ERR_USAGE for several */
-function called(all: readonly MemberView[], text: string): MemberView[] {
+/**
+ * Whom to shut out: also one whose certificate has run out, who has left or was shut out before, because the key can still
+ * sign; and any peerId, because a certificate for it may come. With a name go all keys of the member, with a key those that it has
+ * said come after it: whoever is shut out must not be back after the next start. What comes before a key stays: that may be what it was
+ * stolen from.
+ * @throws ShoalError ERR_USAGE for none, or several
+ */
+export function keyCalled(members: Members, text: string): Meant {
+  const { roster, now } = members
+  const living = called(members, roster.members(now), text)
+  const found = living.length > 0 ? living : called(members, roster.known(now), text)
+  const key = found[0]?.key ?? readPeerId(text)
+  if (key === undefined) return { ...memberCalled(members, text), others: [] }
+  const [first = { key, peerId: text, name: text }, ...more] = found
+  // What is over by now was handed over to somebody who is not meant.
+  const all = [...more, ...living.flatMap((one) => nextKeys(members, one.key))]
+  const others = new Map(all.map((one) => [one.peerId, one]))
+  others.delete(first.peerId)
+  return { ...first, others: [...others.values()] }
+}
+
+/**
+ * The keys of members that come after one by its own word. Not of whom an administrator has let in for itself as well: a thief can say that
+ * it follows his key.
+ */
+function nextKeys({ roster, now }: Members, key: Uint8Array): MemberView[] {
+  const lines = roster.lines(now)
+  const next = lines.handedTo(key).filter((one) => {
+    return lines.byAdministrators(lines.certificatesOf(one)).every(({ body }) => body.follows !== undefined)
+  })
+  return next.map((one) => roster.verify(new Uint8Array(Buffer.from(one, 'hex')), now))
+}
+
+/** Several if they are keys of one member, one after the other. @throws ShoalError ERR_USAGE for several members */
+function called({ roster, now }: Members, all: readonly MemberView[], text: string): MemberView[] {
   // Names are anybody's choice, also one that is another member's peerId.
   const exact = all.filter(({ peerId }) => peerId === text)
   if (exact.length > 0) return exact
   const isShort = text.length >= 6
   const matches = all.filter(({ name, peerId }) => name === text || (isShort && peerId.endsWith(text)))
-  if (matches.length <= 1) return matches
+  const lines = roster.lines(now)
+  const isAfter = (a: MemberView, b: MemberView): boolean => lines.handedBy(a.key).includes(hex(b.key))
+  const isOne = matches.every((a) => matches.every((b) => a === b || isAfter(a, b) || isAfter(b, a)))
+  if (isOne) return matches.toSorted((a, b) => Number(isAfter(a, b)) - Number(isAfter(b, a)))
   const ids = matches.map(({ peerId }) => peerId.slice(-8)).join(', ')
   throw new ShoalError('ERR_USAGE', `${matches.length} members are called ${text}`, { hint: `Use the id: ${ids}.` })
 }
@@ -92,22 +124,33 @@ function readPeerId(text: string): Uint8Array | undefined {
 const kickBatch = 32
 
 /**
- * Shuts a key out everywhere and for ever, at once; then takes from it the power to let others in.
- * @param issued also everybody whom it has let in
- * @returns those members besides it who are out too, although they need not be: nobody here could sign for them
+ * Shuts keys out everywhere and for ever, at once; then takes from them the power to let others in.
+ * @param meant a key, and others that go with it: none by default
+ * @param issued also everybody whom they have let in
+ * @returns those members besides them who are out too, although they need not be: nobody here could sign for them
  * @throws ShoalError ERR_ROLE, ERR_USAGE for this node itself
  */
 export async function kickMember(
   members: Members,
-  { key }: Pick<MemberView, 'key'>,
+  { key, others = [] }: Pick<KeyView, 'key'> & { others?: readonly Pick<KeyView, 'key'>[] },
   issued: boolean,
 ): Promise<MemberView[]> {
-  if (sameBytes(key, members.key)) {
+  // Last the one in use, which takes the longest.
+  const keys = [...others.map((one) => one.key), key]
+  const isKicked = (one: Uint8Array): boolean => keys.some((kicked) => sameBytes(one, kicked))
+  if (isKicked(members.key)) {
     throw new ShoalError('ERR_USAGE', 'that is this machine', { hint: 'Use `shoal leave`.' })
   }
+  const { roster } = members
+  const before = issued ? [] : roster.members(members.now).filter((member) => !isKicked(member.key))
+  for (const one of keys) await kickKey(members, one, issued)
+  const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
+  return before.filter(({ peerId }) => !after.has(peerId))
+}
+
+async function kickKey(members: Members, key: Uint8Array, issued: boolean): Promise<void> {
   const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
   const { roster } = members
-  const before = issued ? [] : roster.members(members.now).filter((member) => !sameBytes(member.key, key))
   const batch: (Certificate | Revocation)[] = []
   for (const statement of kick({ roster, issuer: members.highestIssuer(), random }, key, { issued }, members.now)) {
     const isKick = isAbout(statement, key)
@@ -115,8 +158,6 @@ export async function kickMember(
     if (isKick || batch.length >= kickBatch) await sayAsFits(members, batch.splice(0))
     if (isKick) await members.say([statement])
   }
-  const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
-  return before.filter(({ peerId }) => !after.has(peerId))
 }
 
 /** Says as many as there is room for: a kick has to come through. */

@@ -52,7 +52,7 @@ export interface CertificateBody {
   invitedBy: Uint8Array
   /** 16 random bytes. */
   serial: Uint8Array
-  /** The first key that the member had, through all renewals; absent when this is it. Only of administrators and the root. */
+  /** The first key that the member had, and the word of the one before, through all renewals; absent for a first key. Only of administrators and the root. */
   follows?: Follows | undefined
 }
 
@@ -158,7 +158,8 @@ export function needsRenewal(certificate: SignedCertificate, now: number): boole
 
 /**
  * The same subject, name, roles and invitation, valid from `now` on; from an administrator also the same key before.
- * @param invitedBy who has let the member in, as far as the issuer can prove it. Default: what the certificate says
+ * @param more `invitedBy`: who has let the member in, as far as the issuer can prove it. Default: what the certificate says.
+ *   `lifetimeMs`: as in `CertificateInit`
  * @throws ShoalError ERR_EXPIRED for a certificate that is over; ERR_ROLE when the issuer may not grant what it says.
  */
 export function renew(
@@ -166,12 +167,12 @@ export function renew(
   issuer: Issuer,
   now: number,
   serial: Uint8Array,
-  invitedBy = certificate.body.invitedBy,
+  more: Pick<CertificateInit, 'invitedBy' | 'lifetimeMs'> = {},
 ): Certificate {
   checkTime(certificate.body, now)
-  const { subject, name, roles, invite, follows } = certificate.body
+  const { subject, name, roles, invite, follows, invitedBy } = certificate.body
   const kept = mayGrant(issuer.certificate?.body.roles ?? roleOrder, 'admin') ? follows : undefined
-  return issueCertificate(issuer, { subject, name, roles, invite, invitedBy, serial, follows: kept }, now)
+  return issueCertificate(issuer, { subject, name, roles, invite, invitedBy, serial, follows: kept, ...more }, now)
 }
 
 export const certificateShape = { type: 'certificate', body: certificateSchema, link: certificateSchema } as const
@@ -282,8 +283,9 @@ function checkGrant(
     throw new ShoalError('ERR_ROLE', 'a key cannot vouch for itself')
   }
   const { follows } = body
-  if (follows !== undefined && [follows.key, before(follows)].some((key) => sameBytes(key, body.subject))) {
-    throw new ShoalError('ERR_ROLE', 'a key cannot follow itself')
+  const former = follows === undefined ? [] : [follows.key, before(follows)]
+  if (former.some((key) => sameBytes(key, body.subject) || sameBytes(key, genesis.body.root))) {
+    throw new ShoalError('ERR_ROLE', 'a key cannot follow itself, or the root')
   }
   if (follows !== undefined && !mayGrant(issuer.roles, 'admin')) {
     throw new ShoalError('ERR_ROLE', 'only an administrator can say which key another one follows')

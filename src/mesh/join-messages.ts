@@ -12,8 +12,8 @@ import { bytesOf, maxStatementBytes, meshBytes, nameSchema } from './statement.t
 export const maxAskBytes = 1024
 /** Longest message of an inviter. */
 export const maxAnswerBytes = 64 * 1024
-/** Statements of a roster in one message. */
-export const statementsPerMessage = 30
+/** Statements of a roster in one message: so many fit, however long they are. */
+export const statementsPerMessage = 28
 export const maxRosterMessages = Math.ceil(maxStatements / statementsPerMessage)
 
 export interface Ask {

@@ -1,7 +1,7 @@
 import { encode } from '@ipld/dag-cbor'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, type SignedCertificate } from './certificate.ts'
-import { reissue } from './people.ts'
+import { replace } from './people.ts'
 import { isLeave, type Revocation, revoke, roomToKeep } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
@@ -93,7 +93,7 @@ function renewedBy(
   serial: Uint8Array,
 ): Certificate | undefined {
   try {
-    return reissue(roster, member, issuer, now, serial)
+    return replace(roster, member, issuer, now, serial)
   } catch (error) {
     // The issuer is too far from the root, or stands on this member itself.
     if (error instanceof ShoalError) return undefined

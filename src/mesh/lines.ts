@@ -1,7 +1,7 @@
 import type { Certificate } from './certificate.ts'
 import type { Genesis } from './genesis.ts'
 import { earlyMs, hex, lateMs, sameBytes } from './statement.ts'
-import { before } from './succession.ts'
+import { before, isAgreed } from './succession.ts'
 import { objectionTo, type Verdict } from './verdict.ts'
 
 /** Administrators sign for five keys of a member in 30 days at most, one after the other. */
@@ -12,6 +12,10 @@ type ByKey = ReadonlyMap<string, readonly Certificate[]>
 /**
  * Which keys are one member's, one after the other, as administrators have certified them: a *line*, called after its first key. For a
  * set of certificates and a span of time in which none of them begins or ends; whoever asks later makes another.
+ *
+ * What administrators say decides whose keys are one person's, and of whom nothing is believed: all of that is over when the
+ * certificates of a thief are. What cannot be undone, and what keeps somebody from new dates, needs the word of the key itself
+ * (`handedTo`, `handedBy`).
  */
 export class Lines {
   /** Hex of a key → whom it stands for, kept for `peopleBehind`. */
@@ -24,6 +28,9 @@ export class Lines {
   readonly #heirs = new Map<string, Set<string>>()
   /** Hex of a key → hex of those that its certificates name as before it. */
   readonly #former = new Map<string, Set<string>>()
+  /** Hex of a key → hex of those that it has itself said come after it, and the other way round. */
+  readonly #handedTo = new Map<string, Set<string>>()
+  readonly #handedBy = new Map<string, Set<string>>()
   /** Hex of a line → hex of its keys, but for the first. */
   readonly #keys = new Map<string, Set<string>>()
   /** Hex of a key → those of its certificates that count, if there are any. */
@@ -52,7 +59,7 @@ export class Lines {
     this.#from = from
     this.#until = until
     for (const key of this.#before.keys()) {
-      for (const line of this.#walk(key)) this.#keys.set(line, (this.#keys.get(line) ?? new Set()).add(key))
+      for (const line of this.#walk(key)) add(this.#keys, line, key)
     }
     for (const [key, certificates] of all) {
       const counting = certificates.filter((certificate) => objectionTo(certificate, verdict, now) === undefined)
@@ -110,19 +117,19 @@ export class Lines {
     return this.#before.has(hex(key))
   }
 
-  /** Whether a key that comes after this one is a member's now. */
+  /** Whether a key that is said to come after this one is a member's now. */
   hasHeir(key: Uint8Array): boolean {
     return reaches(this.#heirs, hex(key), (heir) => heir !== hex(key) && this.#counting.has(heir))
   }
 
-  /** Hex of the keys of a key's lines that come before it, as far as they are known. */
-  formerOf(key: Uint8Array): string[] {
-    const former: string[] = []
-    reaches(this.#former, hex(key), (one) => {
-      if (one !== hex(key)) former.push(one)
-      return false
-    })
-    return former
+  /** Hex of the keys that are a member's now and come after this one by its own word, and that of each in between. */
+  handedTo(key: Uint8Array): string[] {
+    return allFrom(this.#handedTo, hex(key)).filter((heir) => this.#counting.has(heir))
+  }
+
+  /** Hex of the keys after which this one comes by the word of each of them. */
+  handedBy(key: Uint8Array): string[] {
+    return allFrom(this.#handedBy, hex(key))
   }
 
   /**
@@ -162,13 +169,17 @@ export class Lines {
 
   #note({ body: { subject, follows } }: Pick<Certificate, 'body'>): void {
     if (follows === undefined) return
+    if (isAgreed(follows)) {
+      add(this.#handedTo, hex(before(follows)), hex(subject))
+      add(this.#handedBy, hex(subject), hex(before(follows)))
+    }
     for (const key of [follows.key, before(follows)].map(hex)) {
-      this.#heirs.set(key, (this.#heirs.get(key) ?? new Set()).add(hex(subject)))
-      this.#former.set(hex(subject), (this.#former.get(hex(subject)) ?? new Set()).add(key))
+      add(this.#heirs, key, hex(subject))
+      add(this.#former, hex(subject), key)
     }
     for (const key of [subject, before(follows)]) {
       if (sameBytes(key, follows.key)) continue
-      this.#before.set(hex(key), (this.#before.get(hex(key)) ?? new Set()).add(hex(follows.key)))
+      add(this.#before, hex(key), hex(follows.key))
     }
   }
 
@@ -198,4 +209,18 @@ function reaches(
     for (const next of on.get(key) ?? []) seen.add(next)
   }
   return false
+}
+
+/** All keys that lead on from a key, at once or over others, but for itself. */
+function allFrom(on: ReadonlyMap<string, ReadonlySet<string>>, from: string): string[] {
+  const all: string[] = []
+  reaches(on, from, (key) => {
+    if (key !== from) all.push(key)
+    return false
+  })
+  return all
+}
+
+function add(map: Map<string, Set<string>>, key: string, value: string): void {
+  map.set(key, (map.get(key) ?? new Set()).add(value))
 }

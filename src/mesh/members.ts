@@ -169,7 +169,7 @@ export class Members {
     if (this.#doubtful?.digest !== digest || this.#doubtful.lines !== lines) {
       const keys = this.roster.clones(this.now).map(({ body }) => body.subject)
       const cloned = new Set(keys.filter((key) => this.#objectionTo(key) === undefined).map(peerIdOf))
-      const rivals = new Set([...lines.rivals()].map((key) => peerIdOf(new Uint8Array(Buffer.from(key, 'hex')))))
+      const rivals = new Set([...lines.rivals()].map(peerIdOfHex))
       this.#doubtful = { digest, lines, cloned, rivals }
     }
     return this.#doubtful
@@ -249,10 +249,19 @@ export class Members {
     )
   }
 
+  /**
+   * The peerIds of members whose keys come after this node's, as its own has said: its next key, which waits for the next start, or that
+   * of somebody who has a copy of this one.
+   */
+  heirs(): string[] {
+    return this.roster.lines(this.now).handedTo(this.key).map(peerIdOfHex)
+  }
+
   /** Gives this node a certificate with new dates if half of its time is over, or all of it, and the root key is here. */
   async renewSelf(): Promise<void> {
     const objection = this.objectionToSelf()
-    if (this.#root === undefined || objection?.code === 'ERR_REVOKED') return
+    // A key that another one follows gets no new dates, also where nobody has to be asked.
+    if (this.#root === undefined || objection?.code === 'ERR_REVOKED' || this.heirs().length > 0) return
     const issuer = this.highestIssuer()
     if (objection === undefined) {
       if (this.#mayRenew(this.key, issuer)) await this.#reissue(this.key, this.name, issuer)
@@ -366,6 +375,11 @@ export function keyOf(peerId: string): Uint8Array {
 
 export function peerIdOf(key: Uint8Array): string {
   return peerIdFromPublicKey(publicKeyFromRaw(key)).toString()
+}
+
+/** @param key in hex, as `Lines` names keys */
+export function peerIdOfHex(key: string): string {
+  return peerIdOf(new Uint8Array(Buffer.from(key, 'hex')))
 }
 
 export function serial(): Uint8Array {

@@ -1,7 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { isIP } from 'node:net'
 import type { Logger } from '../base/log.ts'
-import type { Interfaces } from './addresses.ts'
+import { type Interfaces, isLinkLocal } from './addresses.ts'
 import { isNeighbour } from './neighbours.ts'
 
 export interface MulticastNeeds {
@@ -11,18 +11,28 @@ export interface MulticastNeeds {
   onMessage(bytes: Uint8Array, from: string): void
 }
 
-const group = '224.0.0.251'
+const groups = { udp4: '224.0.0.251', udp6: 'ff02::fb' } as const
+const anywhere = { udp4: '0.0.0.0', udp6: '::' } as const
 const port = 5353
 const maxInterfaces = 16
 
+/** An interface that others are behind. */
+interface Network {
+  /** The own address there. */
+  address: string
+  /** As the system calls it. */
+  name: string
+  family: keyof typeof groups
+}
+
 /**
  * Multicast DNS on every interface by itself. One socket for all would send by the default route, which may lead to a VPN, to
- * containers or nowhere; so each interface has its own.
+ * containers or nowhere; so each interface has its own. By IPv4, and by IPv6 where there is nothing else.
  */
 export class Multicast {
   readonly #needs: MulticastNeeds
   /** By the own address on that network. */
-  readonly #sockets = new Map<string, Socket>()
+  readonly #sockets = new Map<string, Network & { socket: Socket }>()
 
   constructor(needs: MulticastNeeds) {
     this.#needs = needs
@@ -35,9 +45,9 @@ export class Multicast {
 
   /** A socket for each interface that there is now, and none for those that are gone. A network that allows none is no error. */
   follow(): void {
-    const here = new Set(listeningAddresses(this.#needs.interfaces))
+    const here = new Map(networks(this.#needs.interfaces).map((network) => [network.address, network]))
     for (const address of [...this.#sockets.keys()]) if (!here.has(address)) this.#close(address)
-    for (const address of here) if (!this.#sockets.has(address)) this.#open(address)
+    for (const network of here.values()) if (!this.#sockets.has(network.address)) this.#open(network)
   }
 
   /** Closes all sockets; `follow` opens new ones. */
@@ -47,7 +57,11 @@ export class Multicast {
 
   /** The own address on the network that `from` is on; undefined when it is on none. */
   networkOf(from: string): string | undefined {
-    return [...this.#sockets.keys()].find((address) => isNeighbour(from, only(this.#needs.interfaces, address)))
+    const all = [...this.#sockets.values()]
+    // An address that means something on one link only says on which.
+    const [, zone] = from.split('%')
+    if (zone !== undefined) return all.find(({ name }) => name === zone)?.address
+    return all.find(({ address }) => isNeighbour(from, only(this.#needs.interfaces, address)))?.address
   }
 
   /** Sends on every network what `packet` makes for the own address there. */
@@ -58,23 +72,26 @@ export class Multicast {
   /** Sends on the network of an own address. */
   send(bytes: Uint8Array, address: string): void {
     // Sent once the socket is bound, and the callback that chooses the interface has run.
-    this.#sockets.get(address)?.send(bytes, port, group, (error) => {
+    const network = this.#sockets.get(address)
+    network?.socket.send(bytes, port, groups[network.family], (error) => {
       if (error !== null) this.#needs.log.debug('not sent', { address, error: error.message })
     })
   }
 
-  #open(address: string): void {
-    const socket = createSocket({ type: 'udp4', reuseAddr: true })
-    this.#sockets.set(address, socket)
+  #open(network: Network): void {
+    const { address, name, family } = network
+    const socket = createSocket({ type: family, reuseAddr: true, ipv6Only: family === 'udp6' })
+    this.#sockets.set(address, { ...network, socket })
     socket.unref()
     socket.on('error', (error) => this.#failed(address, socket, error))
     socket.on('message', (bytes, { address: from }) => {
-      if (this.#sockets.get(address) === socket) this.#needs.onMessage(bytes, from)
+      if (this.#sockets.get(address)?.socket === socket) this.#needs.onMessage(bytes, from)
     })
-    socket.bind({ port, address: '0.0.0.0' }, () => {
+    socket.bind({ port, address: anywhere[family] }, () => {
       try {
-        socket.addMembership(group, address)
-        socket.setMulticastInterface(address)
+        const way = family === 'udp4' ? address : `::%${name}`
+        socket.addMembership(groups[family], way)
+        socket.setMulticastInterface(way)
         socket.setMulticastTTL(255)
         socket.setMulticastLoopback(true)
       } catch (error) {
@@ -86,28 +103,32 @@ export class Multicast {
   /** It is tried again when the networks are followed the next time. */
   #failed(address: string, socket: Socket, error: unknown): void {
     this.#needs.log.debug('no multicast here', { address, error: String(error) })
-    if (this.#sockets.get(address) === socket) this.#close(address)
+    if (this.#sockets.get(address)?.socket === socket) this.#close(address)
   }
 
   #close(address: string): void {
-    const socket = this.#sockets.get(address)
+    const network = this.#sockets.get(address)
     this.#sockets.delete(address)
     try {
-      socket?.close()
+      network?.socket.close()
     } catch (error) {
       this.#needs.log.debug('a socket did not close', { address, error: String(error) })
     }
   }
 }
 
-/** One address of each interface that others are behind; loopback where there is nothing else. */
-function listeningAddresses(interfaces: Interfaces): string[] {
-  const first = Object.values(interfaces()).flatMap((entries) => {
-    const address = (entries ?? []).map((entry) => entry.address).find((candidate) => isIP(candidate) === 4)
-    return address === undefined ? [] : [address]
+/** Each interface that others are behind, with one address; loopback where there is nothing else. */
+function networks(interfaces: Interfaces): Network[] {
+  const all = Object.entries(interfaces()).flatMap(([name, entries]): Network[] => {
+    const addresses = (entries ?? []).map((entry) => entry.address)
+    const old = addresses.find((address) => isIP(address) === 4)
+    if (old !== undefined) return [{ address: old, name, family: 'udp4' }]
+    // What means something on this link alone is told nobody, so there would be nothing to say there.
+    const address = addresses.find((each) => isIP(each) === 6 && each !== '::1' && !isLinkLocal(each))
+    return address === undefined ? [] : [{ address, name, family: 'udp6' }]
   })
-  const outside = first.filter((address) => !address.startsWith('127.'))
-  return (outside.length > 0 ? outside : first).slice(0, maxInterfaces)
+  const outside = all.filter(({ address }) => !address.startsWith('127.'))
+  return (outside.length > 0 ? outside : all).slice(0, maxInterfaces)
 }
 
 function only(interfaces: Interfaces, address: string): Interfaces {

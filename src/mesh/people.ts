@@ -3,7 +3,7 @@ import { type Certificate, type CertificateBody, type Issuer, lifetimeMs, mayGra
 import type { Lines } from './lines.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
-import type { Consent, Follows } from './succession.ts'
+import { type Consent, type Follows, isAgreed } from './succession.ts'
 
 /** So many keys of one member may have been certified lately beside the one that is to be followed. */
 const maxFormer = 4
@@ -117,7 +117,7 @@ export function checkMayReissue(roster: Roster, issuer: Issuer, key: Uint8Array,
 /**
  * A member's certificate again, with new dates.
  * @param certificate which one, whose name and roles may have been changed
- * @throws ShoalError ERR_LIMIT for a key that another one of a member follows; as `renew` and `Roster.verify`
+ * @throws ShoalError ERR_FOLLOWED for a key that has said which one, of a member, comes after it; as `renew` and `Roster.verify`
  */
 export function reissue(
   roster: Roster,
@@ -126,21 +126,39 @@ export function reissue(
   now: number,
   serial: Uint8Array,
 ): Certificate {
-  const { subject } = certificate.body
-  if (roster.lines(now).hasHeir(subject)) {
-    throw new ShoalError('ERR_LIMIT', 'another key was certified in place of this one', {
-      hint: 'The node uses it from its next start on: `shoal down`, then `shoal up`.',
-    })
+  if (roster.lines(now).handedTo(certificate.body.subject).length > 0) {
+    throw new ShoalError('ERR_FOLLOWED', 'another key was certified in place of this one')
   }
+  return replace(roster, certificate, issuer, now, serial)
+}
+
+/**
+ * What takes the place of a certificate that is about to be void with its issuer: also for a key that has said which one comes after it,
+ * which is its member's until that one is in use. It gets no new dates.
+ * @throws ShoalError as `renew` and `Roster.verify`
+ */
+export function replace(
+  roster: Roster,
+  certificate: Certificate,
+  issuer: Issuer,
+  now: number,
+  serial: Uint8Array,
+): Certificate {
+  const { subject, notAfter } = certificate.body
   const body = { ...certificate.body, ...lasting(roster, subject, now) }
-  return renew({ ...certificate, body }, issuer, now, serial, provenInviter(roster, subject, now))
+  const invitedBy = provenInviter(roster, subject, now)
+  const isFollowed = roster.lines(now).handedTo(subject).length > 0
+  const left = isFollowed ? { lifetimeMs: Math.max(1, Math.min(notAfter - now, lifetimeMs)) } : {}
+  return renew({ ...certificate, body }, issuer, now, serial, { invitedBy, ...left })
 }
 
 /** What stays through all renewals. Where an administrator has said it, what inviters have written since is nothing. */
 function lasting(roster: Roster, key: Uint8Array, now: number): Pick<CertificateBody, 'invite' | 'follows'> {
   const all = roster.certificatesOf(key, now)
   const proven = roster.lines(now).byAdministrators(all)
-  const { follows } = [...proven, ...all].find(({ body }) => body.follows !== undefined)?.body ?? {}
+  const said = [...proven, ...all].flatMap(({ body }) => body.follows ?? [])
+  // What the key before has said itself is worth more than what is only claimed of it.
+  const follows = said.find(isAgreed) ?? said[0]
   const isUsed = ({ body: { invite } }: Certificate): boolean =>
     invite !== null && roster.inviterOf(invite, key) !== undefined
   const of = proven.length > 0 ? proven.find(({ body }) => body.invite !== null) : (all.find(isUsed) ?? all[0])
@@ -170,5 +188,5 @@ export function checkMaySucceed(roster: Roster, old: Uint8Array, now: number): v
 /** How a key follows another: as the first of its line does, so that nothing is lost when the one in between is. */
 export function followsOf(roster: Roster, consent: Consent, now: number): Follows {
   const first = roster.lines(now).firstOf(consent.key)
-  return sameBytes(first, consent.key) ? consent : { key: first, via: consent.key }
+  return sameBytes(first, consent.key) ? consent : { key: first, via: consent.key, sig: consent.sig }
 }

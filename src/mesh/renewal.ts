@@ -31,6 +31,7 @@ const dayMs = 24 * 3_600_000
 /** Administrators with certificates of the root have 400 days. So long before the last of those ends it is said. */
 const noticeMs = 30 * dayMs
 const maxRemembered = 256
+const complaintMs = 3_600_000
 
 /** Keeps this node's certificate from running out, and renews those of others for as long as this node may. */
 export class Renewal {
@@ -42,6 +43,9 @@ export class Renewal {
   readonly #named = new Map<string, number>()
   #namedSince = Number.NEGATIVE_INFINITY
   #warnedAt = Number.NEGATIVE_INFINITY
+  /** What was said of a peer → when. */
+  readonly #complaints = new Map<string, number>()
+  #isTold = false
   #askedAt = Number.NEGATIVE_INFINITY
   #cancel: () => void = () => undefined
   #stopListening: () => void = () => undefined
@@ -84,12 +88,23 @@ export class Renewal {
 
   /** A key that is in use ends the one before it. */
   #endBefore(peerId: string): void {
-    const { members, log } = this.#needs
+    const { members } = this.#needs
     if (members.objectionToSelf() !== undefined || members.objectionTo(peerId) !== undefined) return
-    endBefore(members, keyOf(peerId)).catch((error: unknown) => {
-      const { code, message } = toShoalError(error)
-      log.warn('the key that a member had before was not shut out', { peer: peerId, code, message })
-    })
+    endBefore(members, keyOf(peerId)).catch((error: unknown) =>
+      this.#complain('the key that a member had before was not shut out', peerId, error),
+    )
+  }
+
+  /** It is tried again with whatever is heard, and a member can ask as often as it likes: the same is said once an hour. */
+  #complain(what: string, peerId: string, error: unknown): void {
+    const { clock, log } = this.#needs
+    const { code, message, hint } = toShoalError(error)
+    const name = `${what} ${peerId} ${code}`
+    const saidAt = this.#complaints.get(name)
+    if (saidAt !== undefined && clock.now() - saidAt < complaintMs) return
+    if (this.#complaints.size >= maxRemembered) this.#complaints.clear()
+    this.#complaints.set(name, clock.now())
+    log.warn(what, { peer: peerId, code, message, hint })
   }
 
   /** Asks a connected member that may for a certificate with another name; false when there is none. */
@@ -138,10 +153,7 @@ export class Renewal {
     if (this.#succeeding.has(peerId)) return
     this.#succeeding.add(peerId)
     this.#certify(peerId, request)
-      .catch((error: unknown) => {
-        const { code, message, hint } = toShoalError(error)
-        this.#needs.log.warn('a new key was not certified', { peer: peerId, code, message, hint })
-      })
+      .catch((error: unknown) => this.#complain('a new key was not certified', peerId, error))
       .finally(() => this.#succeeding.delete(peerId))
   }
 
@@ -154,9 +166,10 @@ export class Renewal {
 
   async #renew(): Promise<void> {
     const { log, members } = this.#needs
-    if (members.objectionToSelf() === undefined && this.#isFollowed() && members.isDue(true)) {
-      const hint = 'Start this node again: it then uses that key. If it is of no use here, an administrator kicks it.'
-      log.warn('another key was certified in place of this one, which gets no new dates', { code: 'ERR_LIMIT', hint })
+    if (this.#isFollowed()) {
+      // `status` says so, too, for as long as it is so, and what to do.
+      if (!this.#isTold) log.info('another key was certified in place of this one', { code: 'ERR_FOLLOWED' })
+      this.#isTold = true
       return
     }
     try {
@@ -189,10 +202,9 @@ export class Renewal {
     return members.isDue(toAdministrator)
   }
 
-  /** A key that comes after this node's own is a member's. */
+  /** A key that this node's own has said comes after it is a member's. */
   #isFollowed(): boolean {
-    const { members } = this.#needs
-    return members.roster.lines(members.now).hasHeir(members.key)
+    return this.#needs.members.heirs().length > 0
   }
 
   #isAdministrator(peerId: string): boolean {

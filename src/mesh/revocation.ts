@@ -24,7 +24,7 @@ import {
   timeSchema,
 } from './statement.ts'
 
-/** As many as fit beside the longest chain into 2 KiB, where nobody in it had another key before: see `roomToKeep`. */
+/** As many as fit beside the longest chain where nobody in it had another key before: see `roomToKeep`. */
 export const maxKeep = 12
 /** What one more costs: its length and itself. */
 const keptBytes = idBytes + 2

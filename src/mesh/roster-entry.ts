@@ -135,8 +135,11 @@ export function groupOf({ kind, statement }: Entry): { name: string; most: numbe
       return { name: [hex(subject), hex(issuer), ...roles, statement.chain.length].join(' '), most: 2 }
     }
     case 'revocation': {
-      const { issuer, reason } = statement.body
-      return isLeave(statement.body) ? { name: `${hex(issuer)} ${reason}`, most: 1 } : undefined
+      const { issuer, reason, target } = statement.body
+      if (isLeave(statement.body)) return { name: `${hex(issuer)} ${reason}`, most: 1 }
+      // Several administrators see at once that a key is over. (The root says nothing of that kind by itself.)
+      const isEnd = reason === 'rekeyed' && target.kind === 'key' && statement.chain.length > 0
+      return isEnd ? { name: `ended ${hex(target.key)}`, most: 1 } : undefined
     }
     default:
       return undefined
@@ -144,12 +147,14 @@ export function groupOf({ kind, statement }: Entry): { name: string; most: numbe
 }
 
 /**
- * Of two of a group, which is dropped first: negative when it is `a`. Of certificates the older, of good-byes the one with
- * the larger id.
+ * Of two of a group, which is dropped first: negative when it is `a`. Of certificates the older, of good-byes the one with the larger
+ * id, of what administrators say of a key that is over the one of who is farther from the root: that is the likeliest to be taken back.
  */
 export function compareWorth(a: Entry, b: Entry): number {
   const byId = Buffer.compare(a.statement.id, b.statement.id)
-  if (a.kind !== 'certificate' || b.kind !== 'certificate') return -byId
+  if (isGoodBye(a)) return -byId
+  if (a.kind !== 'certificate' || b.kind !== 'certificate')
+    return b.statement.chain.length - a.statement.chain.length || -byId
   return a.statement.body.notBefore - b.statement.body.notBefore || byId
 }
 

@@ -8,8 +8,10 @@ type Kind =
   | 'redeemed'
   /** That keys are in use twice. */
   | 'clones'
-  /** Revocations of administrators … */
+  /** Revocations of administrators, as people have told them to … */
   | 'orders'
+  /** … and those that come of members' new keys, mostly without a person: whatever fills these, people can still kick … */
+  | 'ends'
   /** … of everybody else … */
   | 'notices'
   /** … and good-byes, of which a key has no more than it has reasons: nothing else that it says can take their places. */
@@ -23,26 +25,31 @@ interface Share {
 
 export interface RosterLimits {
   /** So many of all issuers together but for the root; certificates, invitations, redemptions and clones share one pool. */
-  pools: { passing: number; orders: number; notices: number; byes: number }
+  pools: { passing: number; orders: number; ends: number; notices: number; byes: number }
   /** So many more for the root. */
   root: number
   shares: Record<Kind, Share>
   /** In a day so many may take the place of an older one for the same member. */
-  replacements: { certificates: Share; byes: Share }
+  replacements: { certificates: Share; ends: Share; byes: Share }
 }
 
 export const rosterLimits: RosterLimits = {
-  pools: { passing: 3072, orders: 1024, notices: 128, byes: 384 },
+  pools: { passing: 3072, orders: 1024, ends: 384, notices: 128, byes: 384 },
   root: 1024,
   shares: {
     issued: { own: 1024, below: 2048 },
     redeemed: { own: 1024, below: 2048 },
     clones: { own: 16, below: 64 },
     orders: { own: 256, below: 512 },
+    ends: { own: 128, below: 192 },
     notices: { own: 64, below: 96 },
     byes: { own: 128, below: 384 },
   },
-  replacements: { certificates: { own: 1024, below: 2048 }, byes: { own: 8, below: 128 } },
+  replacements: {
+    certificates: { own: 1024, below: 2048 },
+    ends: { own: 128, below: 192 },
+    byes: { own: 8, below: 128 },
+  },
 }
 /** No roster holds more. */
 export const maxStatements = totalOf(rosterLimits)
@@ -105,13 +112,24 @@ export class Places {
     }
   }
 
-  /** Whether `entry` may take the place of another one today. If so, that counts. */
-  mayReplace(entry: Entry, now: number): boolean {
+  /**
+   * Why an entry may not take the place of another one today; undefined when it may, and then that counts. What another issuer says takes
+   * up one of its own places.
+   */
+  objectionToReplacing(other: Entry, entry: Entry, now: number): string | undefined {
+    const isSameIssuer = sameBytes(other.statement.body.issuer, entry.statement.body.issuer)
+    this.remove(other)
+    const objection = isSameIssuer ? undefined : this.objectionTo(entry)
+    this.add(other)
+    return objection ?? (this.#mayReplace(entry, now) ? undefined : 'too many for one member today')
+  }
+
+  #mayReplace(entry: Entry, now: number): boolean {
     if (now < this.#since || now >= this.#since + dayMs) {
       this.#since = now
       this.#spent.clear()
     }
-    const name = isGoodBye(entry) ? 'byes' : 'certificates'
+    const name = isGoodBye(entry) ? 'byes' : entry.kind === 'revocation' ? 'ends' : 'certificates'
     const charges = this.#issuersOf(entry, name, this.#limits.replacements[name])
     if (charges.some(({ counter, most }) => (this.#spent.get(counter) ?? 0) >= most)) return false
     for (const { counter } of charges) this.#spent.set(counter, (this.#spent.get(counter) ?? 0) + 1)
@@ -158,10 +176,11 @@ function kindOf(entry: Entry): Kind {
       return 'clones'
     case 'revocation':
       if (isGoodBye(entry)) return 'byes'
-      return statement.chain[0]?.body.roles.includes('admin') === true ? 'orders' : 'notices'
+      if (statement.chain[0]?.body.roles.includes('admin') !== true) return 'notices'
+      return statement.body.reason === 'rekeyed' ? 'ends' : 'orders'
   }
 }
 
 function totalOf({ pools, root }: RosterLimits): number {
-  return pools.passing + pools.orders + pools.notices + pools.byes + root
+  return pools.passing + pools.orders + pools.ends + pools.notices + pools.byes + root
 }

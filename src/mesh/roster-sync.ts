@@ -11,8 +11,8 @@ export interface RosterSyncNeeds {
   onAgreed(peerId: string): void
 }
 
-/** With a certificate's chain a statement has up to 2 KiB: so many fit into one frame. */
-const statementsPerFrame = 30
+/** So many fit into one frame, however long they are. */
+const statementsPerFrame = 28
 
 /**
  * Keeps the rosters of connected members equal. Where two differ when a control stream opens, both send the ids of what they

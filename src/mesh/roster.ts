@@ -279,7 +279,8 @@ export class Roster {
     if (group !== undefined && others.length >= group.most) {
       const [worst] = others.toSorted((a, b) => this.#compare(a, b))
       if (worst === undefined || this.#compare(entry, worst) < 0) return 'known'
-      if (!this.#places.mayReplace(entry, now)) throw new ShoalError('ERR_ROSTER_FULL', 'too many for one member today')
+      const objection = this.#places.objectionToReplacing(worst, entry, now)
+      if (objection !== undefined) throw new ShoalError('ERR_ROSTER_FULL', objection)
       this.#remove(hex(worst.statement.id))
     } else this.#makeRoom(entry, now)
     this.#entries.set(id, entry)

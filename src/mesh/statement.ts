@@ -22,7 +22,7 @@ export interface Statement<B, L = unknown> extends Signed<B> {
   bytes: Uint8Array
 }
 
-export const maxStatementBytes = 2048
+export const maxStatementBytes = 2304
 /** No chain has more certificates than this below the root. */
 export const maxChain = 3
 export const idBytes = 32
@@ -53,7 +53,7 @@ const envelopeSchema = z.strictObject({
   chain: z.array(z.strictObject({ body: z.unknown(), sig: bytesOf(signatureBytes) })).max(maxChain),
 })
 
-/** Signs `body` as a statement of `type`. @throws ShoalError ERR_LIMIT when it would be larger than 2 KiB. */
+/** Signs `body` as a statement of `type`. @throws ShoalError ERR_LIMIT when it would be larger than `maxStatementBytes`. */
 export function signStatement<B, L>(
   type: StatementType,
   body: B,

@@ -12,18 +12,26 @@ export interface Consent {
 }
 
 /**
- * The first key that a member had, as an administrator says: with the word of that one, when it is the key before, else with the key before,
- * whose word only the administrator has seen. (So nothing of a line is lost, and a chain fits into a statement.)
+ * The first key that a member had, as an administrator says, and the word of the key before: of the first itself, when that is the one, else
+ * of `via`. (So nothing of a line is lost when the certificate in between is.) What has no such word was written by an earlier version, or
+ * by a thief: it is an administrator's claim, and no reason to end anything.
  */
-export type Follows = Consent | { key: Uint8Array; via: Uint8Array }
+export type Follows =
+  | Consent
+  | { key: Uint8Array; via: Uint8Array; sig: Uint8Array }
+  | { key: Uint8Array; via: Uint8Array }
 
 export const followsSchema: z.ZodType<Follows> = z.union([
   z.strictObject({ key: keySchema, sig: bytesOf(signatureBytes) }),
+  z.strictObject({ key: keySchema, via: keySchema, sig: bytesOf(signatureBytes) }),
   z.strictObject({ key: keySchema, via: keySchema }),
 ])
 
 /** The key before. */
 export const before = (follows: Follows): Uint8Array => ('via' in follows ? follows.via : follows.key)
+
+/** Whether the key before has said so itself. */
+export const isAgreed = (follows: Follows): boolean => 'sig' in follows
 
 function consentBytes(mesh: Uint8Array, old: Uint8Array, next: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from('shoal/1/follows\0'), encode({ mesh, old, new: next })])
@@ -34,9 +42,10 @@ export function handOver(mesh: Uint8Array, old: SigningKey, next: Uint8Array): C
   return { key: old.publicKey, sig: old.sign(consentBytes(mesh, old.publicKey, next)) }
 }
 
-/** @throws ShoalError ERR_SIGNATURE unless the key that `subject` is said to follow has said so itself, where that is shown */
+/** @throws ShoalError ERR_SIGNATURE unless the key before `subject` has said itself that this one follows it, where that is shown */
 export function checkFollows(mesh: Uint8Array, subject: Uint8Array, follows: Follows | undefined): void {
-  if (follows === undefined || 'via' in follows) return
-  if (isSignedBy(follows.key, consentBytes(mesh, follows.key, subject), follows.sig)) return
+  if (follows === undefined || !('sig' in follows)) return
+  const old = before(follows)
+  if (isSignedBy(old, consentBytes(mesh, old, subject), follows.sig)) return
   throw new ShoalError('ERR_SIGNATURE', 'the key before does not say that this one follows it')
 }

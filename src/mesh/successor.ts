@@ -1,7 +1,7 @@
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { issueCertificate } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
-import { keyOf, type Members, peerIdOf, serial } from './members.ts'
+import { keyOf, type Members, peerIdOf, peerIdOfHex, serial } from './members.ts'
 import { checkMayReissue, checkMaySucceed, followsOf, provenInviter } from './people.ts'
 import { revoke } from './revocation.ts'
 import type { Roster } from './roster.ts'
@@ -60,54 +60,58 @@ function checkIsLast(roster: Roster, key: Uint8Array, now: number): void {
   const lines = roster.lines(now)
   const rival = lines.livingWith(key).find((other) => other !== hex(key) && !lines.isBefore(other, hex(key)))
   if (rival === undefined) return
-  const peerId = peerIdOf(new Uint8Array(Buffer.from(rival, 'hex')))
+  const peerId = peerIdOfHex(rival)
   throw new ShoalError('ERR_LIMIT', `another key is in the place of this one: ${peerId}`, {
     hint: `If that is not this member's machine: \`shoal kick ${peerId}\`, and then once more.`,
   })
 }
 
 /**
- * Shuts out the keys that a member had before and has not ended itself, now that this one is in use. Only administrators can; they do
- * not wait for what the old key says of itself, because whoever keeps it does not say it.
- * @throws ShoalError as `Roster.verify` and `Members.say`
+ * Shuts out the keys that have said that this one follows them and have not ended themselves, now that it is in use. Only administrators
+ * can; they do not wait for what the old key says of itself, because whoever keeps it does not say it.
+ * @throws ShoalError ERR_LIMIT, when there is no place for all of it; as `Roster.verify` and `Members.say`
  */
 export async function endBefore(members: Members, key: Uint8Array): Promise<void> {
   const { roster, now } = members
   roster.verify(key, now)
-  const former = roster.lines(now).formerOf(key)
-  await end(
-    members,
-    former.map((old) => new Uint8Array(Buffer.from(old, 'hex'))),
-  )
+  await end(members, roster.lines(now).handedBy(key).map(bytesOf))
 }
+
+/** So long a node may not have heard yet that its next key was certified. */
+const hearingMs = 10 * 60_000
 
 /**
- * Shuts out a key that asks for new dates although one that comes after it is a member's: its owner has no use for it.
- * @returns whether there is such a one
- * @throws ShoalError as `Members.say`
+ * Whether a key that asks for new dates has said which one, that is a member's, comes after it: its owner has no use for any. Unless that
+ * is news, the one that asks is shut out.
+ * @throws ShoalError as `endBefore`
  */
 export async function endFollowed(members: Members, key: Uint8Array): Promise<boolean> {
-  if (!members.roster.lines(members.now).hasHeir(key)) return false
-  await end(members, [key])
-  return true
+  const { roster, now } = members
+  const lines = roster.lines(now)
+  const heirs = lines.handedTo(key)
+  const isOld = heirs.flatMap((heir) => lines.certificatesOf(heir)).some(({ body }) => now - body.notBefore > hearingMs)
+  if (isOld) await end(members, [key])
+  return heirs.length > 0
 }
-
-/** So many revocations of this kind by one issuer: half of its places, so that what others do leaves it the other half to kick them. */
-const maxEnded = 128
 
 /** Whether this node can shut out keys of others. */
 export function mayEnd(members: Members): boolean {
-  return members.signsForItself || members.own().body.roles.includes('admin')
+  return members.own().body.roles.includes('admin')
 }
 
+/** Never with the root key: what that has said nobody takes back, and this is said without a person. */
 async function end(members: Members, olds: readonly Uint8Array[]): Promise<void> {
   const isLeft = (old: Uint8Array): boolean =>
     members.roster.latestOf(old) !== undefined && members.objectionTo(peerIdOf(old))?.code !== 'ERR_REVOKED'
   const left = olds.filter(isLeft)
   if (left.length === 0 || !mayEnd(members)) return
-  const issuer = members.highestIssuer()
-  const said = members.roster.revocationsBy(issuer.key.publicKey).filter(({ body }) => body.reason === 'rekeyed').length
-  const room = Math.max(0, maxEnded - said)
-  await members.say(left.slice(0, room).map((old) => revoke(issuer, { kind: 'key', key: old }, 'rekeyed', members.now)))
-  if (left.length > room) throw new ShoalError('ERR_LIMIT', `${said} keys were shut out because others came after them`)
+  const issuer = members.issuer()
+  try {
+    await members.say(left.map((old) => revoke(issuer, { kind: 'key', key: old }, 'rekeyed', members.now)))
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_ROSTER_FULL') throw error
+    throw new ShoalError('ERR_LIMIT', 'too many keys were shut out because others came after them', { cause: error })
+  }
 }
+
+const bytesOf = (key: string): Uint8Array => new Uint8Array(Buffer.from(key, 'hex'))

@@ -13,11 +13,11 @@ export class Network {
   readonly #count: number
   readonly #prefix: string
 
-  private constructor(count: number, prefix: string) {
+  private constructor(count: number, prefix: string, family: Family) {
     this.#count = count
     this.#prefix = prefix
     this.hosts = Array.from({ length: count }, (_, at) => ({
-      address: addressOf(at),
+      address: addresses[family](at),
       command: (args) => ['ip', 'netns', 'exec', `${prefix}${at}`, ...args],
     }))
   }
@@ -25,11 +25,17 @@ export class Network {
   /**
    * @param mbit speed of each link; default: as fast as it goes
    * @param prefix of the names of everything that is made, at most eight letters
+   * @param family of their addresses: they have none of the other
    * @returns why it cannot be made here, instead of a network
    */
-  static async make(count: number, mbit?: number, prefix = 'shoalb'): Promise<Network | string> {
+  static async make(
+    count: number,
+    mbit?: number,
+    prefix = 'shoalb',
+    family: Family = 'IPv4',
+  ): Promise<Network | string> {
     if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'it needs root on Linux'
-    const network = new Network(count, prefix)
+    const network = new Network(count, prefix, family)
     const bridge = `${prefix}-br`
     await network.remove()
     try {
@@ -40,7 +46,10 @@ export class Network {
         await ip('netns', 'add', name)
         await ip('link', 'add', outer, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
         await ip('link', 'set', outer, 'master', bridge, 'up')
-        await ip('-n', name, 'addr', 'add', `${addressOf(at)}/24`, 'dev', 'eth0')
+        // Whether somebody else has an address is not asked: that takes a second.
+        const flags = family === 'IPv6' ? ['nodad'] : []
+        const address = `${addresses[family](at)}/${family === 'IPv6' ? 64 : 24}`
+        await ip('-n', name, 'addr', 'add', address, 'dev', 'eth0', ...flags)
         await ip('-n', name, 'link', 'set', 'lo', 'up')
         await ip('-n', name, 'link', 'set', 'eth0', 'up')
         if (mbit === undefined) continue
@@ -65,7 +74,12 @@ export class Network {
   }
 }
 
-const addressOf = (at: number): string => `10.213.7.${at + 1}`
+type Family = keyof typeof addresses
+
+const addresses = {
+  IPv4: (at: number): string => `10.213.7.${at + 1}`,
+  IPv6: (at: number): string => `fd00:213:7::${at + 1}`,
+} as const
 
 const ip = (...args: string[]): Promise<void> => run('ip', args)
 

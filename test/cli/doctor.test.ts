@@ -164,6 +164,20 @@ test('membership: what runs out, who is alone, who was shut out', () => {
   )
   const settings = { mdns: true, listen: ['0.0.0.0'], bootstrap: [] }
   assert.equal(discovery({}, settings).level, 'warn')
+  const six = {
+    address: 'fd00::1',
+    netmask: 'ffff:ffff:ffff:ffff::',
+    family: 'IPv6' as const,
+    mac: '',
+    internal: false,
+  }
+  const [local, own] = [
+    { ...six, address: 'fe80::1', scopeid: 2, cidr: null },
+    { ...six, scopeid: 0, cidr: 'fd00::1/64' },
+  ]
+  assert.equal(discovery({ eth0: [local] }, settings).what, 'no network with an address')
+  assert.deepEqual(discovery({ eth0: [local, own] }, settings).mend, ['mesh.listen = ["::"]'])
+  assert.equal(discovery({ eth0: [local, own] }, { ...settings, listen: ['::'] }).what, 'mDNS on eth0')
   assert.equal(discovery({}, { ...settings, mdns: false, bootstrap: ['/ip4/10.0.0.1/tcp/1'] }).level, 'ok')
 })
 

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
-import { keyCalled, kickMember, memberCalled } from '../../src/mesh/administer.ts'
+import { keyCalled, kickMember, memberCalled, promote } from '../../src/mesh/administer.ts'
 import { issueCertificate } from '../../src/mesh/certificate.ts'
+import { meshKeyOf } from '../../src/mesh/genesis.ts'
 import { type Identity, loadIdentity } from '../../src/mesh/identity.ts'
 import { Members, peerIdOf, serial, signingKeyOf } from '../../src/mesh/members.ts'
 import type { Membership } from '../../src/mesh/membership.ts'
 import { leave } from '../../src/mesh/revocation.ts'
+import { handOver } from '../../src/mesh/succession.ts'
+import { certifySuccessor, endBefore } from '../../src/mesh/successor.ts'
 import { afterwards, ManualClock, temporaryDirectory } from './fixture.ts'
 import { createMembership, type Hire, hire } from './hiring.ts'
 
@@ -36,8 +39,10 @@ async function office(t: TestContext) {
   return { clock, boss, ivy }
 }
 
+const newSigner = async (t: TestContext) => signingKeyOf(await loadIdentity(await temporaryDirectory(t)))
+
 async function newKey(t: TestContext): Promise<Uint8Array> {
-  return signingKeyOf(await loadIdentity(await temporaryDirectory(t))).publicKey
+  return (await newSigner(t)).publicKey
 }
 
 test('an inviter whose certificate has run out can be kicked, because its key still lets others in', async (t) => {
@@ -111,4 +116,87 @@ test('who is kicked is out before anybody gets a new certificate for it', async 
     [1, 32, 6, 1],
   )
   assert.equal(boss.roster.members(clock.wall()).length, 51)
+})
+
+/** Ivy, with a next key that waits for the next start of its machine. */
+async function waiting(t: TestContext) {
+  const made = await office(t)
+  const { boss, ivy } = made
+  const next = await newSigner(t)
+  await certifySuccessor(boss, next.publicKey, handOver(meshKeyOf(boss.genesis), ivy.members.signer, next.publicKey))
+  const out = (key: Uint8Array): boolean => boss.objectionTo(peerIdOf(key))?.code === 'ERR_REVOKED'
+  return { ...made, next, out }
+}
+
+test('who is kicked by name is out with all keys, also one that waits for its machine’s next start', async (t) => {
+  for (const how of ['ivy', 'id', 'end of the id']) {
+    const { boss, ivy, next, out } = await waiting(t)
+    const id = ivy.identity.peerId
+    const text = { ivy: 'ivy', id, 'end of the id': id.slice(-8) }[how] ?? ''
+    const meant = keyCalled(boss, text)
+    assert.equal(meant.peerId, id)
+    assert.deepEqual(
+      meant.others.map(({ peerId }) => peerId),
+      [peerIdOf(next.publicKey)],
+    )
+    await kickMember(boss, meant, false)
+    assert.deepEqual([out(ivy.members.key), out(next.publicKey)], [true, true])
+  }
+})
+
+test('a next key is kicked alone by its id: the one that it was stolen from goes on', async (t) => {
+  const { boss, ivy, next, out } = await waiting(t)
+  await kickMember(boss, keyCalled(boss, peerIdOf(next.publicKey)), false)
+  assert.deepEqual([out(ivy.members.key), out(next.publicKey)], [false, true])
+})
+
+test('a name means the key that is in use, once the one before is over', async (t) => {
+  const { boss, ivy, next, out } = await waiting(t)
+  // Promoted it would be nothing that lasts: its machine has to be started with the next key.
+  await assert.rejects(promote(boss, memberCalled(boss, 'ivy'), 'admin'), { code: 'ERR_FOLLOWED' })
+  await endBefore(boss, next.publicKey)
+  assert.equal(memberCalled(boss, 'ivy').peerId, peerIdOf(next.publicKey))
+  await promote(boss, memberCalled(boss, 'ivy'), 'admin')
+  // What is over is not what somebody means who says the name.
+  const meant = keyCalled(boss, 'ivy')
+  assert.deepEqual([meant.peerId, meant.others], [peerIdOf(next.publicKey), []])
+  // Kicked once more, the key that was given up takes nobody with it.
+  await kickMember(boss, keyCalled(boss, ivy.identity.peerId), false)
+  assert.equal(out(next.publicKey), false)
+})
+
+test('who is a member without following anybody is not kicked with a thief that says so', async (t) => {
+  const { clock, boss, ivy } = await office(t)
+  const [mal, max] = [await newMember(t, boss), await newMember(t, boss)]
+  const follows = handOver(meshKeyOf(boss.genesis), mal, max.publicKey)
+  const init = { subject: max.publicKey, name: 'mal', roles: inviting, follows, serial: serial() }
+  await boss.say([issueCertificate(boss.issuer(), init, clock.wall() + 1)])
+  await kickMember(boss, keyCalled(boss, peerIdOf(mal.publicKey)), false)
+  assert.equal(boss.objectionTo(peerIdOf(max.publicKey)), undefined)
+  assert.equal(boss.objectionTo(ivy.identity.peerId), undefined)
+})
+
+async function newMember(t: TestContext, by: Members) {
+  const signer = await newSigner(t)
+  const init = { subject: signer.publicKey, name: 'max', roles: ['member'] as const, serial: serial() }
+  await by.say([issueCertificate(by.issuer(), init, by.now)])
+  return signer
+}
+
+test('to kick who has let somebody in leaves that one a member until its next key is in use, for as long as it would have been', async (t) => {
+  const { clock, boss, ivy } = await office(t)
+  // More than fit on the list of what is kept.
+  const guests = await Promise.all(Array.from({ length: 14 }, () => newSigner(t)))
+  for (const guest of guests) {
+    const init = { subject: guest.publicKey, name: 'guest', roles: ['member'] as const, serial: serial() }
+    boss.take([issueCertificate(ivy.members.issuer(), init, clock.wall()).bytes])
+  }
+  clock.sleep(days)
+  for (const guest of guests) {
+    const { publicKey } = await newSigner(t)
+    await certifySuccessor(boss, publicKey, handOver(meshKeyOf(boss.genesis), guest, publicKey))
+  }
+  assert.deepEqual(await kickMember(boss, ivy.members, false), [])
+  const ends = guests.map(({ publicKey }) => boss.roster.certificateOf(publicKey, clock.wall()).body.notAfter)
+  assert.ok(ends.every((end) => end <= clock.wall() + 29 * days))
 })

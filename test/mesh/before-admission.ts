@@ -77,7 +77,11 @@ function exchanged(): { statements: Uint8Array[]; proof: Uint8Array } {
   const { subject: _, ...same } = max.certificate.body
   const next = { ...same, subject: fresh, invite: null, serial: serialOf(3), follows: handOver(mesh, max.key, fresh) }
   const successor = issueCertificate(ann, next, start)
-  const all = [ann.certificate, max.certificate, invite, certificate, redemption, successor]
+  const last = keyOf(22).publicKey
+  const { sig } = handOver(mesh, keyOf(21), last)
+  const follows = { key: max.key.publicKey, via: fresh, sig }
+  const third = issueCertificate(ann, { ...next, subject: last, serial: serialOf(4), follows }, start)
+  const all = [ann.certificate, max.certificate, invite, certificate, redemption, successor, third]
   const target = { key: ivy.key.publicKey, keep: [max.certificate.id] }
   const voided = revoke(ann, { kind: 'issuer', ...target }, 'kicked', start)
   const ends = [leave(max, start), voided, reportClone(max, remote, start)]

@@ -76,7 +76,7 @@ test('a key that follows another is the same person, under whatever name, also w
   const later = start + 16 * day
   roster.add(again(roster, other, o.ann, later).bytes, later)
   // But not for one that another has followed.
-  assert.throws(() => again(roster, next, o.ann, later), { code: 'ERR_LIMIT' })
+  assert.throws(() => again(roster, next, o.ann, later), { code: 'ERR_FOLLOWED' })
   const end = start + lifetimeMs + 2 * day
   const renewed = roster.certificateOf(other.key.publicKey, end)
   assert.deepEqual(renewed.body.follows?.key, bob.key.publicKey)
@@ -92,11 +92,24 @@ test('nobody can be made to follow, or be followed, who has not said so', () => 
     { ...handOver(mesh, o.ivy.key, key.publicKey), key: bob.key.publicKey },
     handOver(mesh, bob.key, keyOf(53).publicKey),
     handOver(serialOf(4), bob.key, key.publicKey),
+    // The third of a line: the word has to be that of the key before, and not of the first.
+    { ...handOver(mesh, o.ivy.key, key.publicKey), via: bob.key.publicKey },
+    { ...handOver(mesh, bob.key, keyOf(53).publicKey), key: o.ivy.key.publicKey, via: bob.key.publicKey },
   ]) {
     assert.throws(() => issueCertificate(o.ann, { ...init, follows }, start), { code: 'ERR_SIGNATURE' })
   }
   const self = handOver(mesh, key, key.publicKey)
   assert.throws(() => issueCertificate(o.ann, { ...init, follows: self }, start), { code: 'ERR_ROLE' })
+  // Nobody comes after the root, or where the root has been.
+  const root = o.root.key
+  const { sig } = handOver(mesh, bob.key, key.publicKey)
+  for (const follows of [
+    handOver(mesh, root, key.publicKey),
+    { key: bob.key.publicKey, via: root.publicKey },
+    { key: root.publicKey, via: bob.key.publicKey, sig },
+  ]) {
+    assert.throws(() => issueCertificate(o.ann, { ...init, follows }, start), { code: 'ERR_ROLE' })
+  }
 })
 
 test('an inviter cannot say which key another one follows, does not hand it on, and so does not renew it', () => {
@@ -229,12 +242,13 @@ test('two who have let each other in are one person and end no search', () => {
   assert.deepEqual(namesOf(roster, admin), [nameOf(admin)])
 })
 
-test('what is said at the end of the longest chain fits, where everybody in it had another key before', () => {
+test('what is said at the end of the longest chain fits, where everybody in it had two keys before', () => {
   const o = office()
   const name = 'x'.repeat(64)
   const from = (by: Parameters<typeof issueCertificate>[0], number: number): Person => {
-    const [old, key] = [keyOf(number + 100), keyOf(number)]
-    const follows = handOver(meshKeyOf(o.genesis), old, key.publicKey)
+    const [first, old, key] = [keyOf(number + 50), keyOf(number + 100), keyOf(number)]
+    const { sig } = handOver(meshKeyOf(o.genesis), old, key.publicKey)
+    const follows = { key: first.publicKey, via: old.publicKey, sig }
     const init = {
       subject: key.publicKey,
       name,
@@ -298,8 +312,8 @@ test('a key that its owner has given up is let in again after it was forgotten, 
   assert.equal(convinces(roster, 2, [stolen, next], late), false)
   assert.equal(convinces(roster, 3, [stolen, next, o.ivy], late), false)
   // Nor does it become a person of its own should an administrator sign for it; and nobody becomes ivy's guest by that.
-  assert.throws(() => again(roster, stolen, o.ann, late + 1), { code: 'ERR_LIMIT' })
-  const signed = renew(stolen.certificate, o.ann, late + 1, serialOf(901), o.ivy.key.publicKey)
+  assert.throws(() => again(roster, stolen, o.ann, late + 1), { code: 'ERR_FOLLOWED' })
+  const signed = renew(stolen.certificate, o.ann, late + 1, serialOf(901), { invitedBy: o.ivy.key.publicKey })
   roster.add(signed.bytes, late + 1)
   assert.equal(convinces(roster, 2, [stolen, o.ivy], late + 1), false)
   assert.equal(convinces(roster, 2, [stolen, next], late + 1), false)

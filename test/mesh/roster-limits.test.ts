@@ -21,11 +21,11 @@ import { day, hour, keyOf, office, type Person, plain, serialOf, start, trusted 
 const { genesis, root, ann, ivy, max, hire } = office()
 const now = start + hour
 const full = (run: () => unknown): void => assert.throws(run, { code: 'ERR_ROSTER_FULL' })
-/** Every number by 32 smaller than it is: 96 + 32 + 16 places, and 32 for the root. */
+/** Every number by 32 smaller than it is: 96 + 32 + 12 + 16 places, and 32 for the root. */
 const limits = JSON.parse(JSON.stringify(rosterLimits), (_name, value: unknown) =>
   typeof value === 'number' ? Math.max(value / 32, 4) : value,
 ) as typeof rosterLimits
-const total = 176
+const total = 188
 let random = 1_000_000
 const serial = (): Uint8Array => serialOf(++random)
 
@@ -120,12 +120,13 @@ test('everybody together leaves places for the root', () => {
   const bosses = Array.from({ length: 5 }, () => invented(root, trusted))
   for (const boss of bosses) {
     fill(book, () => invented(boss).certificate)
-    fill(book, () => revoke(boss, { kind: 'key', key: invented(ann).key.publicKey }, 'kicked', start))
+    for (const reason of ['kicked', 'rekeyed'] as const)
+      fill(book, () => revoke(boss, { kind: 'key', key: invented(ann).key.publicKey }, reason, start))
     fill(book, () => leave(invented(boss), start))
   }
   fill(book, () => revoke(ivy, { kind: 'invite', invite: serial().slice(8) }, 'kicked', start))
   full(() => book.add(hire(ann, 61, plain).certificate.bytes, now))
-  assert.equal(book.size, 1 + 144)
+  assert.equal(book.size, 1 + 156)
   const count = fill(book, () => revoke(root, { kind: 'key', key: invented(ann).key.publicKey }, 'kicked', start))
   assert.equal(count, 31)
   assert.equal(book.size, total)
@@ -289,4 +290,60 @@ test('what the root has revoked never goes: it can be what keeps what a thief ha
   for (const at of [settled, settled + 1])
     full(() => book.add(revoke(root, { kind: 'key', key: invented(ann).key.publicKey }, 'kicked', at).bytes, at))
   book.checkKey(max.key.publicKey)
+})
+
+test('however many administrators see that a key is over, that takes one place, the same in whatever order it is heard', () => {
+  const far = hire(hire(ann, 62, trusted), 63, trusted)
+  const bosses = [...[64, 65, 66].map((number) => hire(ann, number, trusted)), far]
+  const target = { kind: 'key' as const, key: max.key.publicKey }
+  const said = bosses.map((boss, at) => revoke(boss, target, 'rekeyed', start + at))
+  const orders = said.map((_, at) => [...said.slice(at), ...said.slice(0, at)])
+  const books = [...orders, ...orders.map((order) => order.toReversed())].map((order) => {
+    const book = roster(ann, max)
+    for (const { bytes } of order) book.add(bytes, now)
+    assert.equal(book.size, 3)
+    assert.throws(() => book.verify(max.key.publicKey, now), { code: 'ERR_REVOKED' })
+    // Who is farther from the root is taken back more easily.
+    assert.equal(book.revocationsBy(far.key.publicKey).length, 0)
+    return book
+  })
+  for (const book of books) assert.deepEqual(book.digest(now), books[0]?.digest(now))
+  // What people say is not put together with that, nor with what others say.
+  const [book = roster()] = books
+  for (const boss of bosses) assert.equal(book.add(revoke(boss, target, 'kicked', start).bytes, now), 'added')
+})
+
+test('what administrators say of keys that are over takes no place from kicking, however many they are', () => {
+  const bosses = Array.from({ length: 9 }, (_, at) => hire(root, 60 + at, trusted))
+  const book = roster(ann, max)
+  const ended = bosses.map((boss) =>
+    fill(book, () => revoke(boss, { kind: 'key', key: invented(ann).key.publicKey }, 'rekeyed', start)),
+  )
+  assert.equal(
+    ended.reduce((sum, count) => sum + count, 0),
+    limits.pools.ends,
+  )
+  for (const boss of bosses.slice(0, 4)) {
+    const kicks = fill(book, () => revoke(boss, { kind: 'key', key: invented(ann).key.publicKey }, 'kicked', start))
+    assert.equal(kicks, limits.shares.orders.own)
+  }
+})
+
+test('what a thief says of a key that is over is taken back with it, and said again by whoever is left', () => {
+  const [thief, boss] = [hire(root, 60, trusted), hire(root, 61, trusted)]
+  const target = { kind: 'key' as const, key: max.key.publicKey }
+  const honest = revoke(boss, target, 'rekeyed', start)
+  // Until its id is the smaller one.
+  let at = start
+  let stolen = revoke(thief, target, 'rekeyed', at)
+  while (Buffer.compare(stolen.id, honest.id) > 0) stolen = revoke(thief, target, 'rekeyed', ++at)
+  const book = roster(ann, ivy, max, boss, thief)
+  assert.equal(book.add(honest.bytes, now), 'added')
+  assert.equal(book.add(stolen.bytes, now), 'added')
+  assert.equal(book.add(honest.bytes, now), 'known')
+  const cure = kick({ roster: book, issuer: root, random: serial }, thief.key.publicKey, { issued: true }, now)
+  for (const { bytes } of cure) book.add(bytes, now)
+  assert.equal(book.verify(max.key.publicKey, now).name, 'max')
+  assert.equal(book.add(honest.bytes, now), 'added')
+  assert.throws(() => book.verify(max.key.publicKey, now), { code: 'ERR_REVOKED' })
 })

@@ -73,7 +73,7 @@ test('fields in another order are refused', () => {
   code('ERR_NOT_CANONICAL', () => roster().add(moved, start))
 })
 
-test('at most 2 KiB', () => {
+test('at most 2304 bytes', () => {
   code('ERR_LIMIT', () => signStatement('invite', { text: 'x'.repeat(maxStatementBytes) }, keyOf(1), []))
   code('ERR_DECODE', () => roster().add(new Uint8Array(maxStatementBytes + 1), start))
 })

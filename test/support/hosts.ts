@@ -125,10 +125,16 @@ export class Office {
 
   /**
    * @param prefix of the network's names
+   * @param family of the machines' addresses
    * @returns why it cannot be made here, instead of an office
    */
-  static async open(names: readonly string[], prefix: string, config = ''): Promise<Office | string> {
-    const network = await Network.make(names.length, undefined, prefix)
+  static async open(
+    names: readonly string[],
+    prefix: string,
+    config = '',
+    family: 'IPv4' | 'IPv6' = 'IPv4',
+  ): Promise<Office | string> {
+    const network = await Network.make(names.length, undefined, prefix, family)
     if (typeof network === 'string') return network
     const dir = await mkdtemp(join(tmpdir(), 'shoal-office-'))
     const hosts = network.hosts.map(({ command }, at) => {

@@ -8,6 +8,8 @@ import { kickedShape, shaped } from '../shapes.ts'
 /** Of those who are out as well so many are named. */
 const maxNamed = 10
 
+const ends = (peerIds: readonly string[]): string => peerIds.map((peerId) => foreignText(peerId).slice(-8)).join(', ')
+
 export function addKick(program: Command, io: Io): void {
   program
     .command('kick')
@@ -20,6 +22,14 @@ export function addKick(program: Command, io: Io): void {
       const kicked = shaped(kickedShape, await askNode(io, 'kick', params), 'kick')
       if (options.json) return printJson(io, kicked)
       print(io, `${foreignText(kicked.name)} is shut out. ${counted(kicked.told, 'connected member')} know it already.`)
+      const { others, left } = kicked
+      if (others.length > 0)
+        print(io, `With it ${counted(others.length, 'other key')} of its own went: ${ends(others)}.`)
+      if (left.length > 0)
+        print(
+          io,
+          `Still a member by ${counted(left.length, 'other key')}: ${ends(left)}. To shut that out too: \`shoal kick ID\`.`,
+        )
       if (kicked.lost.length > 0) {
         const names = kicked.lost.slice(0, maxNamed).map(foreignText).join(', ')
         const lost = counted(kicked.lost.length, 'other member')

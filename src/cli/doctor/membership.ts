@@ -82,20 +82,26 @@ export function discovery(
   interfaces: NodeJS.Dict<NetworkInterfaceInfo[]>,
   { mdns, listen, bootstrap }: { mdns: boolean; listen: readonly string[]; bootstrap: readonly string[] },
 ): Finding {
-  const names = Object.entries(interfaces).flatMap(([name, addresses = []]) =>
-    addresses.some(({ family, internal }) => family === 'IPv4' && !internal) ? [name] : [],
-  )
+  const isOutside = ({ family, internal, address }: NetworkInterfaceInfo): boolean =>
+    !internal && (family === 'IPv4' || !/^fe[89ab]/i.test(address))
+  const outside = Object.entries(interfaces).map(([name, all = []]) => ({ name, addresses: all.filter(isOutside) }))
+  const networks = outside.filter(({ addresses }) => addresses.length > 0)
   const check = 'discovery'
   if (!mdns) {
     if (bootstrap.length > 0)
       return ok(check, `mDNS is off; ${counted(bootstrap.length, 'address')} in the configuration`)
     return warn(check, 'mDNS is off (mesh.mdns)', 'members are found where they were before, or by others, only')
   }
-  if (names.length === 0) return warn(check, 'no network with an IPv4 address', 'nobody can be found by mDNS')
+  if (networks.length === 0) return warn(check, 'no network with an address', 'nobody can be found by mDNS')
   if (listen.every((address) => address.startsWith('127.') || address === '::1')) {
     return warn(check, `the node listens on ${listen.join(', ')} alone (mesh.listen)`, 'no other machine can reach it')
   }
-  return ok(check, `mDNS on ${names.join(', ')}`)
+  const hasOnlySix = networks.every(({ addresses }) => addresses.every(({ family }) => family === 'IPv6'))
+  if (hasOnlySix && !listen.some((address) => address.includes(':') || address.startsWith('/'))) {
+    const why = 'no other machine can reach it'
+    return warn(check, 'this machine has IPv6 alone, and the node listens on IPv4', why, 'mesh.listen = ["::"]')
+  }
+  return ok(check, `mDNS on ${networks.map(({ name }) => name).join(', ')}`)
 }
 
 /** What the node itself complains of. */
