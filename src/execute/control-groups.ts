@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { access, constants, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '../base/errors.ts'
 import { type GuestLimits, ownTasks } from './limits.ts'
+import { areOwn } from './own-processes.ts'
 
 /**
  * Control groups of the kernel for guests: limits on memory and tasks that hold for all processes of a guest together and
@@ -92,16 +93,11 @@ export class GuestGroup {
 
   /** Takes processes in, and whatever they start from then on; those that are gone do not matter. */
   async enter(pids: readonly number[]): Promise<void> {
-    const enter = async (dir: string): Promise<void> => {
-      for (const pid of pids) {
-        try {
-          await writeFile(join(dir, 'cgroup.procs'), `${pid}`)
-        } catch (error) {
-          if (codeOf(error) !== 'ESRCH') throw error
-        }
-      }
-    }
-    await Promise.all(this.dirs.map(enter))
+    await Promise.all(
+      this.dirs.map(async (dir) => {
+        for (const pid of pids) await enter(dir, pid)
+      }),
+    )
   }
 
   async limit(limits: GuestLimits, background: boolean): Promise<void> {
@@ -159,6 +155,8 @@ async function ask(file: string, value: string): Promise<void> {
 }
 
 const prefix = 'shoal-guests-'
+/** Version 2: where the processes of the daemon's own group go. */
+const leafName = 'shoal-daemon'
 const enabling = (controllers: readonly string[]): string => controllers.map((name) => `+${name}`).join(' ')
 
 interface Mount {
@@ -200,21 +198,25 @@ const wanted = ['memory', 'pids', 'cpu']
 
 /** @returns undefined when there is no memory controller in version 2, so that the machine uses version 1 */
 async function unified(own: Map<string, string>, mounts: Mount[]): Promise<Hierarchy[] | string | undefined> {
-  const dir = visible(
+  const at = visible(
     mounts.find(({ version }) => version === 2),
     own.get(''),
   )
-  if (dir === undefined) return undefined
+  if (at === undefined) return undefined
+  // Another node that was started in the same group has moved this one as well.
+  const dir = basename(at) === leafName ? dirname(at) : at
   const offered = (await readFile(join(dir, 'cgroup.controllers'), 'utf8')).trim().split(' ')
   const controllers = wanted.filter((name) => offered.includes(name))
   if (!controllers.includes('memory')) return undefined
   if (!controllers.includes('pids') || !(await isWritable(join(dir, 'cgroup.subtree_control')))) {
     return 'the control group of the daemon was not delegated to it'
   }
-  // A group with processes in it has no groups with controllers below it.
-  const leaf = join(dir, 'shoal-daemon')
+  // A group with processes in it has no groups with controllers below it. Whoever waits for the daemon to start moves along.
+  const inside = await processesIn(dir)
+  if (!(await areOwn(inside))) return 'there are other programs in the control group of the daemon'
+  const leaf = join(dir, leafName)
   await mkdir(leaf, { recursive: true })
-  await writeFile(join(leaf, 'cgroup.procs'), '0')
+  for (const pid of inside) await enter(leaf, pid)
   await writeFile(join(dir, 'cgroup.subtree_control'), enabling(controllers))
   return [{ dir, version: 2, controllers }]
 }
@@ -266,11 +268,25 @@ async function groupsIn(parent: string): Promise<string[]> {
   }
 }
 
-async function endGroup(dir: string): Promise<void> {
+/** Takes a process in, unless it is gone. */
+async function enter(dir: string, pid: number): Promise<void> {
+  try {
+    await writeFile(join(dir, 'cgroup.procs'), `${pid}`)
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw error
+  }
+}
+
+/** None when the group is gone. */
+async function processesIn(dir: string): Promise<number[]> {
   const inside = await readFile(join(dir, 'cgroup.procs'), 'latin1').catch(() => '')
-  for (const pid of inside.split('\n').map(Number)) {
+  return inside.split('\n').filter(Boolean).map(Number)
+}
+
+async function endGroup(dir: string): Promise<void> {
+  for (const pid of await processesIn(dir)) {
     try {
-      if (pid > 0) process.kill(pid, 'SIGKILL')
+      process.kill(pid, 'SIGKILL')
     } catch (error) {
       if (codeOf(error) !== 'ESRCH' && codeOf(error) !== 'EPERM') throw error
     }
