@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
@@ -163,6 +164,7 @@ impl Script {
         let variables = observe::script_environment(&watch.observer, &watch.dir)?;
         let started = Instant::now();
         let mut child = self.start(watch, variables)?;
+        leave_signals_to(&child);
         let stdout = child.stdout.take()?;
         let holding = thread::spawn(move || hold(stdout));
         let stderr = relay(child.stderr.take()?);
@@ -201,6 +203,32 @@ impl Script {
         die_with_us(&mut command);
         command.spawn().ok()
     }
+}
+
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+/// What a terminal sends, the script gets by itself; what somebody sends to this process is meant for it.
+fn leave_signals_to(child: &Child) {
+    extern "C" {
+        fn signal(signal: i32, action: usize) -> usize;
+    }
+    const INT: i32 = 2;
+    const QUIT: i32 = 3;
+    const TERM: i32 = 15;
+    const IGNORE: usize = 1;
+    CHILD.store(child.id() as i32, Relaxed);
+    unsafe {
+        signal(INT, IGNORE);
+        signal(QUIT, IGNORE);
+        signal(TERM, pass_on as *const () as usize);
+    }
+}
+
+extern "C" fn pass_on(number: i32) {
+    extern "C" {
+        fn kill(process: i32, signal: i32) -> i32;
+    }
+    unsafe { kill(CHILD.load(Relaxed), number) };
 }
 
 /// Whoever kills the script that cargo started means the real one.

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { chmod, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { readObservations } from '../../src/plan/observation.ts'
 import { buildObserver } from '../../src/shim/build.ts'
 import { localVersion } from '../../src/wire/local.ts'
@@ -39,6 +40,12 @@ async function greet(daemon: TestDaemon): Promise<{ peer: Peer; asked: ScriptFra
   const asked = await peer.expect('script')
   peer.send({ type: 'welcome', version: localVersion })
   return { peer, asked }
+}
+
+/** Not a process that nobody has asked after since it ended. */
+async function isAlive(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return stat !== '' && stat.charAt(stat.lastIndexOf(')') + 2) !== 'Z'
 }
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
@@ -136,6 +143,33 @@ describe('a launcher', onlyWhereItRuns, () => {
       assert.deepEqual([ended.stdout.toString(), ended.stderr.toString()], ['read\nout\n', 'err\n'])
       assert.deepEqual([ended.code, ended.signal], code < 0 ? [null, 'SIGTERM'] : [code, null])
     }
+  })
+
+  test('leaves to the observed script what is done about a signal, and takes it along when it is killed', async () => {
+    await bench.announce('launch')
+    const daemon = await bench.listen()
+    const waits = 'trap "echo caught; exit 3" TERM; echo $$ >&2; while :; do sleep 0.1; done'
+    const observed = async (): Promise<{ started: Started; peer: Peer; pid: number }> => {
+      await rm(notes(), { recursive: true, force: true })
+      const started = await start(waits)
+      const { peer } = await greet(daemon)
+      peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
+      await started.shows('\n')
+      return { started, peer, pid: Number(started.said().trim()) }
+    }
+    const first = await observed()
+    process.kill(first.started.pid, 'SIGINT')
+    process.kill(first.started.pid, 'SIGTERM')
+    const ran = await first.peer.expect('ran')
+    assert.deepEqual([ran.code, text(ran.stdout)], [3, 'caught\n'])
+    first.peer.socket.end()
+    assert.equal((await first.started.ended).code, 3)
+
+    const second = await observed()
+    assert.notEqual(second.pid, second.started.pid)
+    process.kill(second.started.pid, 'SIGKILL')
+    await second.started.ended
+    while (await isAlive(second.pid)) await delay(5)
   })
 
   test('runs the script once more, unobserved and from nothing, when it crashed', async () => {
