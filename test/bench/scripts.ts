@@ -23,7 +23,7 @@ const flags = isRelease ? ['--release'] : []
 const packages: Readonly<Record<string, string>> = {
   ring: 'ring = "=0.17.14"',
   'libz-sys': 'libz-sys = { version = "=1.1.22", features = ["static"] }',
-  'zstd-sys': 'zstd-sys = "=2.0.15"',
+  'zstd-sys': 'zstd-sys = { version = "=2.0.15", default-features = false, features = ["zdict_builder"] }',
   'libsqlite3-sys': 'libsqlite3-sys = { version = "=0.35.0", features = ["bundled"] }',
   'bzip2-sys': 'bzip2-sys = "=0.1.13"',
   'lz4-sys': 'lz4-sys = "=1.11.1"',

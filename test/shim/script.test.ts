@@ -118,7 +118,6 @@ describe('a launcher', onlyWhereItRuns, () => {
     const daemon = await bench.listen()
     const cases: [end: string, code: number][] = [
       ['exit 0', 0],
-      ['exit 9', 9],
       ['kill -TERM $$', -15],
     ]
     for (const [end, code] of cases) {
@@ -148,14 +147,18 @@ describe('a launcher', onlyWhereItRuns, () => {
   test('leaves to the observed script what is done about a signal, and takes it along when it is killed', async () => {
     await bench.announce('launch')
     const daemon = await bench.listen()
-    const waits = 'trap "echo caught; exit 3" TERM; echo $$ >&2; while :; do sleep 0.1; done'
+    const waits =
+      'trap "echo caught; exit 3" TERM; echo $$ > $OUT_DIR/.pid; mv $OUT_DIR/.pid $OUT_DIR/pid; while :; do sleep 0.1; done'
     const observed = async (): Promise<{ started: Started; peer: Peer; pid: number }> => {
-      await rm(notes(), { recursive: true, force: true })
+      for (const dir of [notes(), outDir()]) await rm(dir, { recursive: true, force: true })
       const started = await start(waits)
       const { peer } = await greet(daemon)
       peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
-      await started.shows('\n')
-      return { started, peer, pid: Number(started.said().trim()) }
+      for (;;) {
+        const pid = Number(await readFile(join(outDir(), 'pid'), 'utf8').catch(() => '0'))
+        if (pid > 0) return { started, peer, pid }
+        await delay(5)
+      }
     }
     const first = await observed()
     process.kill(first.started.pid, 'SIGINT')
@@ -172,16 +175,24 @@ describe('a launcher', onlyWhereItRuns, () => {
     while (await isAlive(second.pid)) await delay(5)
   })
 
-  test('runs the script once more, unobserved and from nothing, when it crashed', async () => {
+  test('runs the script once more, unobserved and from nothing, when it failed or crashed', async () => {
     await bench.announce('launch')
     const daemon = await bench.listen()
-    const started = await start('ls $OUT_DIR; touch $OUT_DIR/left; [ -z "$SHOAL_OBSERVE" ] || kill -SEGV $$; echo done')
-    const { peer } = await greet(daemon)
-    peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
-    assert.equal(await peer.next(), undefined)
-    const { code, stdout } = await started.ended
-    assert.deepEqual([code, stdout.toString()], [0, 'done\n'])
-    assert.deepEqual(await readdir(outDir()), ['left'])
-    await assert.rejects(readFile(join(notes(), '.shoal-reads')), { code: 'ENOENT' })
+    for (const [end, code] of [
+      ['kill -SEGV $$', -11],
+      ['exit 5', 5],
+    ] as const) {
+      await rm(notes(), { recursive: true, force: true })
+      const script = `ls $OUT_DIR; touch $OUT_DIR/left; echo said >&2; [ -z "$SHOAL_OBSERVE" ] || ${end}; echo done; exit 7`
+      const started = await start(script)
+      const { peer } = await greet(daemon)
+      peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
+      assert.equal((await peer.expect('ran')).code, code)
+      peer.socket.end()
+      const ended = await started.ended
+      assert.deepEqual([ended.code, ended.stdout.toString(), ended.stderr.toString()], [7, 'done\n', 'said\n'])
+      assert.deepEqual(await readdir(outDir()), ['left'])
+      await rm(outDir(), { recursive: true })
+    }
   })
 })

@@ -30,8 +30,6 @@ export interface Started {
   ended: Promise<Ended>
   /** Resolves when stderr holds the text. */
   shows(text: string): Promise<void>
-  /** What stderr holds so far. */
-  said(): string
 }
 
 export interface StartOptions {
@@ -165,7 +163,7 @@ export class Bench {
       void ended.then(() => reject(new Error(`ended without: ${text}`)))
       return promise
     }
-    return { pid: child.pid ?? 0, ended, shows, said: () => Buffer.concat(stderr).toString() }
+    return { pid: child.pid ?? 0, ended, shows }
   }
 
   /** Every file under a directory, by relative path. */
