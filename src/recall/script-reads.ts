@@ -18,8 +18,6 @@ export interface ObservedScript {
   since: number
   /** Names of roots whose paths are in what it left: it holds only where these lie as they do here. */
   boundTo: readonly string[]
-  /** What stands before rustc is the shim: it runs what it is given. */
-  wrapperIsOurs: boolean
 }
 
 /** Asked by the standard library of every program, or by the jobserver: not what a script makes something of. */
@@ -32,7 +30,7 @@ const ofSystem = /^\/(usr|bin|sbin|lib|lib64|nix\/store|gnu\/store)\//
 /** What a run of a build script looked at; the reason when it must not be kept. */
 export async function readSetOfScript(
   { action, toolchain, roots }: PlannedScript,
-  { events, scope, since, boundTo, wrapperIsOurs }: ObservedScript,
+  { events, scope, since, boundTo }: ObservedScript,
   place: Ground,
 ): Promise<ReadSet | Reason> {
   if (events.some(({ kind }) => kind === 'clock')) return 'clock'
@@ -59,7 +57,6 @@ export async function readSetOfScript(
   const env: ReadSet['env'] = []
   for (const [name, { macro: byScript }] of selected.variables) {
     if (name === workingDirectory || ofEveryProgram.test(name) || (!byScript && harmless.test(name))) continue
-    if (name === 'RUSTC_WRAPPER' && wrapperIsOurs) continue
     const text = place.env.get(name)
     const value = text === undefined ? null : nameRoots(text, calledRoots(roots))
     if (given.has(name) && given.get(name) === value) continue
