@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { dirname, isAbsolute } from 'node:path'
+import { basename, dirname, isAbsolute } from 'node:path'
 import { ShoalError } from '../base/errors.ts'
 import { readEnvironment } from '../plan/environment.ts'
 import type { ScriptCall } from '../plan/script-plan.ts'
@@ -122,7 +122,8 @@ export function readScriptCall(frame: ScriptFrame): { call: ScriptCall; spare: s
   const env = readEnvironment(frame.env.map(text))
   const [program, cwd, spare, outDir] = [text(frame.program), text(frame.cwd), text(frame.spare), env.get('OUT_DIR')]
   const paths = [program, cwd, spare, outDir ?? '']
-  if (outDir === undefined || !paths.every(isAbsolute) || dirname(spare) !== dirname(outDir))
+  const isSpare = dirname(spare) === dirname(outDir ?? '') && basename(spare).startsWith('.shoal-')
+  if (outDir === undefined || !paths.every(isAbsolute) || !isSpare)
     throw new ShoalError('ERR_FRAME', 'not a build script as cargo runs it')
   return { call: { program, cwd, env, outDir, umask: frame.umask & 0o777, cargoPid: frame.ppid }, spare }
 }

@@ -130,7 +130,7 @@ async function observe(
     if (ran.code !== 0) return 'failed'
     if (seen === undefined) return 'too-large'
     if (ran.truncated) return 'unusual-output'
-    return await keep({ planned, ground, wrapper, dir, since, ran, seen }, needs)
+    return await keep({ planned, ground, dir, since, ran, seen }, needs)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
@@ -139,25 +139,17 @@ async function observe(
 interface Observed {
   planned: PlannedScript
   ground: Ground
-  wrapper: string
   dir: string
   since: number
   ran: Ran
   seen: Seen[]
 }
 
-async function keep(
-  { planned, ground, wrapper, dir, since, ran, seen }: Observed,
-  needs: ScriptNeeds,
-): Promise<string> {
+async function keep({ planned, ground, dir, since, ran, seen }: Observed, needs: ScriptNeeds): Promise<string> {
   const { attached, complete, events } = readNotes(dir)
   if (!attached || !complete) return 'unobserved'
   const reads = (boundTo: readonly string[]): Promise<ReadSet | Reason> =>
-    readSetOfScript(
-      planned,
-      { events, scope: scopeOf(planned, dir), since, boundTo, wrapperIsOurs: wrapper !== '' },
-      ground,
-    )
+    readSetOfScript(planned, { events, scope: scopeOf(planned, dir), since, boundTo }, ground)
   try {
     // What it read says most often that it is not kept, and is looked at sooner than what it left.
     const looked = await reads([])

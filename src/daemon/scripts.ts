@@ -134,7 +134,7 @@ export class Scripts {
       groundOf: ({ call, roots }) => ({
         roots,
         dependencyDirs: [],
-        env: new Map([...call.env, ...namesOfMachine()]),
+        env: new Map([...call.env, ...namesOfMachine(), ...this.#wrapperOf(call)]),
         view: new LocalView(digests, call.env.get('PATH') ?? '', call.cwd),
         tree: async () => undefined,
       }),
@@ -156,6 +156,11 @@ export class Scripts {
       },
       log,
     }
+  }
+
+  /** Wherever it lies, the shim is the same to a script: it becomes rustc. */
+  #wrapperOf({ env }: ScriptCall): [string, string][] {
+    return isSameFile(env.get('RUSTC_WRAPPER') ?? '', this.#init.shim) ? [['RUSTC_WRAPPER', 'shoal']] : []
   }
 
   async #objection(call: ScriptCall): Promise<Reason | undefined> {

@@ -65,6 +65,8 @@ export class NeedleSearch {
     const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
     const seam = Buffer.concat([this.#tail, bytes.subarray(0, this.#overlap)])
     this.#found = findNeedle(seam, this.#needles) ?? findNeedle(bytes, this.#needles)
-    this.#tail = Buffer.from(bytes.subarray(Math.max(0, bytes.length - this.#overlap)))
+    // A short piece can be the middle of what is looked for.
+    const recent = bytes.length < this.#overlap ? Buffer.concat([this.#tail, bytes]) : bytes
+    this.#tail = Buffer.from(recent.subarray(Math.max(0, recent.length - this.#overlap)))
   }
 }

@@ -4,6 +4,7 @@ import type { Reason } from '../plan/classify.ts'
 import { readDynamic } from '../plan/elf.ts'
 import { holdsPassword, looksSecret } from '../plan/environment.ts'
 import { type Observation, workingDirectory } from '../plan/observation.ts'
+import { callsKernelItself } from '../plan/raw-calls.ts'
 import { isWithin, type ReadScope, selectReads } from '../plan/read-set.ts'
 import { calledRoots, nameRoots } from '../plan/roots.ts'
 import type { PlannedScript } from '../plan/script-plan.ts'
@@ -17,18 +18,19 @@ export interface ObservedScript {
   since: number
   /** Names of roots whose paths are in what it left: it holds only where these lie as they do here. */
   boundTo: readonly string[]
-  /** What stands before rustc is the shim: it runs what it is given. */
-  wrapperIsOurs: boolean
 }
 
 /** Asked by the standard library of every program, or by the jobserver: not what a script makes something of. */
 const ofEveryProgram =
   /^(SHOAL\w*|LD_PRELOAD|RUST_BACKTRACE|RUST_LIB_BACKTRACE|RUST_MIN_STACK|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|MALLOC_\w+|GLIBC_TUNABLES)$/
 
+/** Programs that were not made by a cargo of this user's. */
+const ofSystem = /^\/(usr|bin|sbin|lib|lib64|nix\/store|gnu\/store)\//
+
 /** What a run of a build script looked at; the reason when it must not be kept. */
 export async function readSetOfScript(
   { action, toolchain, roots }: PlannedScript,
-  { events, scope, since, boundTo, wrapperIsOurs }: ObservedScript,
+  { events, scope, since, boundTo }: ObservedScript,
   place: Ground,
 ): Promise<ReadSet | Reason> {
   if (events.some(({ kind }) => kind === 'clock')) return 'clock'
@@ -38,7 +40,9 @@ export async function readSetOfScript(
   if (selected.temporary.some((path) => place.view.what(path, since)?.kind !== 'absent')) return 'writes-elsewhere'
   // What a compiler loads when it starts is not noted, and known of the toolchain alone.
   for (const path of selected.programs) {
-    if (!isWithin(path, toolchain.sysroot) && (await isCompiler(path))) return 'other-compiler'
+    if (isWithin(path, toolchain.sysroot)) continue
+    if (await isCompiler(path)) return 'other-compiler'
+    if (!ofSystem.test(path) && (await callsKernelItself(path))) return 'unobserved'
   }
 
   const reads = await readsNamed(selected.looks, place, since)
@@ -53,7 +57,6 @@ export async function readSetOfScript(
   const env: ReadSet['env'] = []
   for (const [name, { macro: byScript }] of selected.variables) {
     if (name === workingDirectory || ofEveryProgram.test(name) || (!byScript && harmless.test(name))) continue
-    if (name === 'RUSTC_WRAPPER' && wrapperIsOurs) continue
     const text = place.env.get(name)
     const value = text === undefined ? null : nameRoots(text, calledRoots(roots))
     if (given.has(name) && given.get(name) === value) continue

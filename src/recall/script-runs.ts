@@ -50,7 +50,11 @@ export class ScriptRuns {
         continue
       }
       const result = await this.#complete(trace)
-      if (result === undefined) continue
+      if (result === undefined) {
+        // Nobody else has what it left.
+        await this.#needs.traces.remove(keyHex, bytes)
+        continue
+      }
       if (age > 0) await this.#needs.traces.add(keyHex, bytes)
       return result
     }

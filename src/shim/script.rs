@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
@@ -135,26 +136,30 @@ impl Script {
         placed
     }
 
-    /// Runs it and reports. None if it did not start, or if the observer may be why it crashed: then OUT_DIR is empty again.
+    /// Runs it and reports. None if it did not start, or if the observer may be why it failed: then OUT_DIR is empty again, and nothing
+    /// was said.
     fn observed(&self, watch: &Watch, daemon: &mut Daemon) -> Option<i32> {
         DirBuilder::new().mode(0o700).create(&watch.dir).ok()?;
         let outcome = self.run(watch);
         let told = outcome
             .as_ref()
-            .filter(|outcome| !CRASHED.contains(&outcome.exit) && daemon.ran(outcome).is_some());
+            .filter(|outcome| daemon.ran(outcome).is_some());
         if told.is_some() {
             daemon.linger();
         } else {
             let _ = fs::remove_dir_all(&watch.dir);
         }
         let outcome = outcome?;
-        if !CRASHED.contains(&outcome.exit) {
-            return Some(outcome.exit);
-        }
-        // It is cut when its beginning was shown already.
-        let is_empty = !outcome.stdout.cut && empty(&self.out_dir).is_ok();
-        if is_empty {
+        // Whatever it is that went wrong, it must not be that it was observed.
+        let is_unsaid = !outcome.stdout.cut && !outcome.stderr.cut;
+        if may_be_ours(outcome.exit) && is_unsaid && empty(&self.out_dir).is_ok() {
             return None;
+        }
+        if !outcome.stderr.cut {
+            write_to(2, &outcome.stderr.bytes);
+        }
+        if !outcome.stdout.cut {
+            write_to(1, &outcome.stdout.bytes);
         }
         Some(outcome.exit)
     }
@@ -163,19 +168,16 @@ impl Script {
         let variables = observe::script_environment(&watch.observer, &watch.dir)?;
         let started = Instant::now();
         let mut child = self.start(watch, variables)?;
+        leave_signals_to(&child);
         let stdout = child.stdout.take()?;
-        let holding = thread::spawn(move || hold(stdout));
-        let stderr = relay(child.stderr.take()?);
+        let holding = thread::spawn(move || hold(stdout, 1));
+        let stderr = hold(child.stderr.take()?, 2);
         let stdout = holding.join().unwrap_or_default();
         let status = child.wait().ok()?;
         let exit = status
             .code()
             .or_else(|| Some(-status.signal()?))
             .unwrap_or(1);
-        // After a crash it may be said once more.
-        if !stdout.cut && !CRASHED.contains(&exit) {
-            write_to(1, &stdout.bytes);
-        }
         let wall_micros = started.elapsed().as_micros() as u64;
         Some(Outcome {
             rustc: exit,
@@ -202,6 +204,40 @@ impl Script {
         die_with_us(&mut command);
         command.spawn().ok()
     }
+}
+
+static CHILD: AtomicI32 = AtomicI32::new(0);
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// What a terminal sends, the script gets by itself; what somebody sends to this process is meant for it.
+fn leave_signals_to(child: &Child) {
+    extern "C" {
+        fn signal(signal: i32, action: usize) -> usize;
+    }
+    const INT: i32 = 2;
+    const QUIT: i32 = 3;
+    CHILD.store(child.id() as i32, Relaxed);
+    for number in [INT, QUIT, TERM] {
+        unsafe { signal(number, pass_on as *const () as usize) };
+    }
+}
+
+const TERM: i32 = 15;
+
+extern "C" fn pass_on(number: i32) {
+    extern "C" {
+        fn kill(process: i32, signal: i32) -> i32;
+    }
+    INTERRUPTED.store(true, Relaxed);
+    if number == TERM {
+        unsafe { kill(CHILD.load(Relaxed), number) };
+    }
+}
+
+/// Whether a script that ended like this might have ended otherwise by itself: not if somebody wanted it to end.
+fn may_be_ours(exit: i32) -> bool {
+    let failed = exit > 0 || CRASHED.contains(&exit);
+    failed && !INTERRUPTED.load(Relaxed)
 }
 
 /// Whoever kills the script that cargo started means the real one.
@@ -262,8 +298,8 @@ fn empty(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// cargo looks at standard output when the script has ended: until then it is kept back, as long as there is room.
-fn hold(mut from: impl Read) -> Kept {
+/// cargo looks at what a script says when it has ended: until then it is kept back, as long as there is room.
+fn hold(mut from: impl Read, to: i32) -> Kept {
     let mut kept = Kept::default();
     each_chunk(&mut from, |chunk| {
         let was_cut = kept.cut;
@@ -271,19 +307,10 @@ fn hold(mut from: impl Read) -> Kept {
         kept.push(chunk);
         if kept.cut {
             if !was_cut {
-                write_to(1, &kept.bytes[..before]);
+                write_to(to, &kept.bytes[..before]);
             }
-            write_to(1, chunk);
+            write_to(to, chunk);
         }
-    });
-    kept
-}
-
-fn relay(mut from: impl Read) -> Kept {
-    let mut kept = Kept::default();
-    each_chunk(&mut from, |chunk| {
-        kept.push(chunk);
-        write_to(2, chunk);
     });
     kept
 }

@@ -23,7 +23,7 @@ const flags = isRelease ? ['--release'] : []
 const packages: Readonly<Record<string, string>> = {
   ring: 'ring = "=0.17.14"',
   'libz-sys': 'libz-sys = { version = "=1.1.22", features = ["static"] }',
-  'zstd-sys': 'zstd-sys = "=2.0.15"',
+  'zstd-sys': 'zstd-sys = { version = "=2.0.15", default-features = false, features = ["zdict_builder"] }',
   'libsqlite3-sys': 'libsqlite3-sys = { version = "=0.35.0", features = ["bundled"] }',
   'bzip2-sys': 'bzip2-sys = "=0.1.13"',
   'lz4-sys': 'lz4-sys = "=1.11.1"',
@@ -143,25 +143,31 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
     const outDir = /OUT_DIR=(\S+)/.exec(command)?.[1] ?? ''
     const cwd = /CARGO_MANIFEST_DIR=(\S+)/.exec(command)?.[1] ?? dir
     const real = command.replace(/build-script-build$/, 'build-script.real')
-    const once = async (what: string, more: NodeJS.ProcessEnv): Promise<number> => {
+    /** Wall time and processor time of it and its children, ms. */
+    const once = async (what: string, more: NodeJS.ProcessEnv): Promise<[number, number]> => {
       await rm(outDir, { recursive: true, force: true })
       await mkdir(outDir)
       const env = { ...(await node.cargoEnv()), ...more }
-      const from = performance.now()
-      const ran = await capture('sh', ['-c', `exec env ${what}`], { cwd, env })
-      const ms = performance.now() - from
+      const ran = await capture('bash', ['-c', `TIMEFORMAT='took %3R %3U %3S'; time env ${what}`], { cwd, env })
       if (ran.code !== 0) throw new Error(ran.stderr)
-      return ms
+      const took = /took (\S+) (\S+) (\S+)\s*$/.exec(ran.stderr) ?? []
+      const [wall = 0, user = 0, system = 0] = took.slice(1).map((seconds) => Number(seconds) * 1000)
+      return [wall, user + system]
     }
-    const times: Record<string, number[]> = { plain: [], off: [], observed: [], recalled: [] }
-    for (let run = 0; run < Math.max(5, runs); run++) {
+    const times: Record<string, [number, number][]> = { plain: [], off: [], observed: [], recalled: [] }
+    for (let run = 0; run < Math.max(3, runs); run++) {
       times.plain?.push(await once(real, {}))
       times.off?.push(await once(command, { SHOAL: 'off' }))
       times.observed?.push(await once(command, { FISH_RUN: `${run}` }))
+      // What it left is kept after it has ended.
+      await delay(2000)
       times.recalled?.push(await once(command, { FISH_RUN: `${run}` }))
     }
-    const text = Object.entries(times).map(([what, all]) => `${what} ${median(all).toFixed(1)}`)
-    say(`${name} · ${crate}: ${text.join(', ')} ms (medians)`)
+    const text = Object.entries(times).map(([what, all]) => {
+      const [wall, cpu] = [0, 1].map((at) => median(all.map((each) => each[at] ?? 0)).toFixed(0))
+      return `${what} ${wall} (${cpu})`
+    })
+    say(`${name} · ${crate}: ${text.join(', ')} ms: medians, processor time in brackets`)
   }
 }
 

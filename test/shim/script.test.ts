@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { chmod, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { readObservations } from '../../src/plan/observation.ts'
 import { buildObserver } from '../../src/shim/build.ts'
 import { localVersion } from '../../src/wire/local.ts'
@@ -41,6 +42,12 @@ async function greet(daemon: TestDaemon): Promise<{ peer: Peer; asked: ScriptFra
   return { peer, asked }
 }
 
+/** Not a process that nobody has asked after since it ended. */
+async function isAlive(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return stat !== '' && stat.charAt(stat.lastIndexOf(')') + 2) !== 'Z'
+}
+
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 
 describe('a launcher', onlyWhereItRuns, () => {
@@ -77,13 +84,11 @@ describe('a launcher', onlyWhereItRuns, () => {
       assert.ok(asked.env.some((entry) => text(entry) === `OUT_DIR=${outDir()}`))
       assert.equal(asked.umask, process.umask())
       assert.equal(dirname(text(asked.spare)), dirname(outDir()))
-      await mkdir(join(text(asked.spare), 'half'), { recursive: true })
-      if (answer === answers.at(-1))
-        await writeFile(join(outDir(), 'kept'), '').then(() => chmod(dirname(outDir()), 0o555))
+      if (answer !== answers.at(-1)) await mkdir(join(text(asked.spare), 'half'), { recursive: true })
+      await writeFile(join(outDir(), 'kept'), '')
       answer(peer)
       const ended = await started.ended
-      await chmod(dirname(outDir()), 0o755)
-      if (answer === answers.at(-1) && process.getuid?.() === 0) continue
+      assert.deepEqual(await readdir(outDir()), ['kept'])
       assert.deepEqual([ended.code, ended.stdout.toString()], [4, `${started.pid}\n`])
       assert.deepEqual((await readdir(dirname(outDir()))).sort(), ['build-script-build', 'build-script.real', 'out'])
     }
@@ -111,7 +116,6 @@ describe('a launcher', onlyWhereItRuns, () => {
     const daemon = await bench.listen()
     const cases: [end: string, code: number][] = [
       ['exit 0', 0],
-      ['exit 9', 9],
       ['kill -TERM $$', -15],
     ]
     for (const [end, code] of cases) {
@@ -138,16 +142,55 @@ describe('a launcher', onlyWhereItRuns, () => {
     }
   })
 
-  test('runs the script once more, unobserved and from nothing, when it crashed', async () => {
+  test('leaves to the observed script what is done about a signal, and takes it along when it is killed', async () => {
     await bench.announce('launch')
     const daemon = await bench.listen()
-    const started = await start('ls $OUT_DIR; touch $OUT_DIR/left; [ -z "$SHOAL_OBSERVE" ] || kill -SEGV $$; echo done')
-    const { peer } = await greet(daemon)
-    peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
-    assert.equal(await peer.next(), undefined)
-    const { code, stdout } = await started.ended
-    assert.deepEqual([code, stdout.toString()], [0, 'done\n'])
-    assert.deepEqual(await readdir(outDir()), ['left'])
-    await assert.rejects(readFile(join(notes(), '.shoal-reads')), { code: 'ENOENT' })
+    const waits =
+      'trap "echo caught; exit 3" TERM; echo $$ > $OUT_DIR/.pid; mv $OUT_DIR/.pid $OUT_DIR/pid; while :; do sleep 0.1; done'
+    const observed = async (): Promise<{ started: Started; peer: Peer; pid: number }> => {
+      for (const dir of [notes(), outDir()]) await rm(dir, { recursive: true, force: true })
+      const started = await start(waits)
+      const { peer } = await greet(daemon)
+      peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
+      for (;;) {
+        const pid = Number(await readFile(join(outDir(), 'pid'), 'utf8').catch(() => '0'))
+        if (pid > 0) return { started, peer, pid }
+        await delay(5)
+      }
+    }
+    const first = await observed()
+    process.kill(first.started.pid, 'SIGINT')
+    process.kill(first.started.pid, 'SIGTERM')
+    const ran = await first.peer.expect('ran')
+    assert.deepEqual([ran.code, text(ran.stdout)], [3, 'caught\n'])
+    first.peer.socket.end()
+    assert.equal((await first.started.ended).code, 3)
+
+    const second = await observed()
+    assert.notEqual(second.pid, second.started.pid)
+    process.kill(second.started.pid, 'SIGKILL')
+    await second.started.ended
+    while (await isAlive(second.pid)) await delay(5)
+  })
+
+  test('runs the script once more, unobserved and from nothing, when it failed or crashed', async () => {
+    await bench.announce('launch')
+    const daemon = await bench.listen()
+    for (const [end, code] of [
+      ['kill -SEGV $$', -11],
+      ['exit 5', 5],
+    ] as const) {
+      await rm(notes(), { recursive: true, force: true })
+      const script = `ls $OUT_DIR; touch $OUT_DIR/left; echo said >&2; [ -z "$SHOAL_OBSERVE" ] || ${end}; echo done; exit 7`
+      const started = await start(script)
+      const { peer } = await greet(daemon)
+      peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
+      assert.equal((await peer.expect('ran')).code, code)
+      peer.socket.end()
+      const ended = await started.ended
+      assert.deepEqual([ended.code, ended.stdout.toString(), ended.stderr.toString()], [7, 'done\n', 'said\n'])
+      assert.deepEqual(await readdir(outDir()), ['left'])
+      await rm(outDir(), { recursive: true })
+    }
   })
 })

@@ -44,6 +44,18 @@ const frame: fc.Arbitrary<LocalFrame> = fc.oneof(
     stripIncremental: fc.boolean(),
     linger: fc.boolean(),
   }),
+  fc.record({
+    type: type('script'),
+    cwd: bytes,
+    program: bytes,
+    env: fc.array(bytes),
+    pid: u32,
+    ppid: u32,
+    umask: u32,
+    spare: bytes,
+  }),
+  fc.record({ type: type('watch'), observer: text, dir: text, wrapper: text }),
+  fc.record({ type: type('recalled'), stdout: bytes, stderr: bytes }),
   fc.record({ type: type('exit'), code: i32 }),
   fc.record({ type: type('beat') }),
   fc.record({ type: type('refuse'), reason: text }),
@@ -183,6 +195,12 @@ describe('encodeLocalFrame()', () => {
     const delivery = '00000001 01 00000001 73 00000002 2f74 01 00000001 6c 00 00000001 65'
     assert.equal(hex({ type: 'deliver', files, stderr: Buffer.from('e') }), `0000001d8a${delivery.replaceAll(' ', '')}`)
     const report = { identities: ['1'], errno: 2 }
+    assert.equal(
+      hex({ type: 'watch', observer: '/o', dir: '/d', wrapper: '' }),
+      '000000118c000000022f6f000000022f6400000000',
+    )
+    const said = { stdout: Buffer.from('o'), stderr: Buffer.from('e') }
+    assert.equal(hex({ type: 'recalled', ...said }), '0000000b8d000000016f0000000165')
     assert.equal(hex({ type: 'delivered', state: 'failed', ...report }), '0000000f0502000000010000000131' + '00000002')
     const remaps = [{ from: Buffer.from('f'), to: Buffer.from('t') }]
     const compile = {
