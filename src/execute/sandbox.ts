@@ -24,9 +24,15 @@ export interface SandboxInit {
   tmpBytes: number
 }
 
-/** What bubblewrap shuts every guest off from: no network, no other namespace shared, no capability, nothing in the environment. */
+/** Without it bubblewrap refuses the name of a host that it is given, and that before it starts anything. */
+const lastOption = '--unshare-uts'
+
+/**
+ * What bubblewrap shuts every guest off from, with `lastOption`: no network, no other namespace shared, no capability, nothing in the
+ * environment.
+ */
 function isolation({ disableUserns, asRoot }: Pick<BubblewrapSetup, 'disableUserns' | 'asRoot'>): string[] {
-  const options = ['--unshare-pid', '--unshare-net', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try']
+  const options = ['--unshare-pid', '--unshare-net', '--unshare-ipc', '--unshare-cgroup-try']
   if (asRoot) {
     // The first process inside stays bubblewrap's own, root's and without any right: the kernel ends it with this node, and with
     // it all others, and only one that is root's lets itself be ended so. The guest has become another user, with the three
@@ -55,7 +61,7 @@ function inventory(init: SandboxInit, entry: readonly string[]): string[] {
   for (const dir of directoriesAbove(mounts)) options.push('--dir', dir)
   options.push(...mounts)
   options.push('--perms', '1777', '--size', `${init.tmpBytes}`, '--tmpfs', '/tmp')
-  options.push('--chdir', init.cwd, ...entry, '--remount-ro', '/')
+  options.push('--chdir', init.cwd, ...entry, '--remount-ro', '/', lastOption)
   return options
 }
 
@@ -134,8 +140,8 @@ export const waitingShell = (prlimit: string | undefined): Waiting => ({
 })
 
 /**
- * Bubblewrap itself, which does nothing before it has read its options to their end: it is started, and isolates, whatever these are.
- * Told nothing, or half of it, it runs nothing: the program comes last, and without the whole filter it gives up.
+ * Bubblewrap itself, which does nothing before it has read its options to their end. Without the last of them it ends at once: a process
+ * that it had started would wait for ever for one that ends because nobody reads its status. Without the whole filter and program it runs nothing.
  */
 export const waitingBubblewrap = (
   setup: Pick<BubblewrapSetup, 'bubblewrap' | 'disableUserns' | 'asRoot'>,

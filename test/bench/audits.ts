@@ -121,6 +121,8 @@ try {
     say(`round ${round}: ${JSON.stringify(audits)}`)
     if (audits.run === before) throw new Error(`nothing was tried\n${ada.log}`)
   }
+  const notDone = [...ada.log.matchAll(/^.*(?:audit not done|not run again).*$/gm)].map(([line]) => line)
+  if (notDone.length > 0) say(`not done: ${notDone.length}, the first of them: ${notDone[0]}`)
   const { unsteady } = (await ada.ask<Status>('status')).trust
   const { peers } = await ada.ask<{ peers: PeerRow[] }>('peers')
   const wrong = unsteady.filter(({ package: name }) => !/^(dice|placed)_/.test(name))
