@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
@@ -17,7 +17,6 @@ import { removeTree } from './remove-tree.ts'
 import { type EarlyMetadata, type Outcome, runAction } from './runner.ts'
 import { type MountedToolchain, prepareToolchain } from './runtime.ts'
 import type { SandboxSetup } from './sandbox.ts'
-import { seccompFilter } from './seccomp.ts'
 import { Standstill } from './standstill.ts'
 import { TreeCache } from './tree-cache.ts'
 
@@ -73,7 +72,6 @@ export class Executor {
   readonly #init: ExecutorInit
   readonly #cache: InputCache
   readonly #trees: TreeCache
-  readonly #filter: string
   /** Guests stand still while it is held. */
   readonly standstill = new Standstill()
   readonly #removals = new Set<Promise<void>>()
@@ -86,7 +84,6 @@ export class Executor {
     this.#init = init
     this.#cache = new InputCache(join(init.workDir, 'inputs'), needs.blocks)
     this.#trees = new TreeCache(join(init.workDir, 'trees'), needs.blocks)
-    this.#filter = join(init.workDir, 'filter')
   }
 
   /** What the last probe found. */
@@ -127,16 +124,12 @@ export class Executor {
       seatbelt,
     } = this.#init
     const known = arch === 'x64' || arch === 'arm64' ? arch : undefined
-    if (known !== undefined) {
-      await writeFile(this.#filter, seccompFilter(known), { mode: 0o600 })
-      await writeFile(`${this.#filter}-starting`, seccompFilter(known, { startsPrograms: true }), { mode: 0o600 })
-    }
     const { env, clock, log } = this.#needs
     const groups = this.#groups
     const signal = new AbortController().signal
     const before = this.#probed
     this.#probed = await probe({
-      ...{ workDir, env, platform, arch: known, filter: this.#filter },
+      ...{ workDir, env, platform, arch: known },
       ...{ node, background, groups, clock, signal },
       ...(seatbelt !== undefined && { seatbelt }),
     })

@@ -7,7 +7,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import { handOver } from './guest-users.ts'
 import { type Launcher, yieldSession } from './launchers.ts'
 import type { GuestLimits } from './limits.ts'
-import { type SandboxInit, type SandboxSetup, writeLaunch } from './sandbox.ts'
+import { launchOf, type SandboxInit, type SandboxSetup } from './sandbox.ts'
 import type { Standstill } from './standstill.ts'
 import { overLimit, overLimitAlone, processesOf } from './watchdog.ts'
 
@@ -86,9 +86,9 @@ function start(launcher: Launcher, init: GuestInit): Guest {
   const { user } = launcher
   if (outDir !== undefined && user !== undefined) handOver(outDir, user)
   init.onUser?.(user ?? process.getuid?.() ?? 0)
-  const script = writeLaunch({ ...init, startsPrograms, processors, user })
+  const told = launchOf({ ...init, startsPrograms, processors, user })
   const guest = new Guest(launcher, init)
-  launcher.launch(script)
+  launcher.launch(told)
   return guest
 }
 

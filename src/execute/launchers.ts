@@ -3,19 +3,27 @@ import { once } from 'node:events'
 import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { setPriority } from 'node:os'
+import { Writable } from 'node:stream'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import type { ControlGroups, GuestGroup } from './control-groups.ts'
 import type { GuestUsers } from './guest-users.ts'
 import type { GuestLimits } from './limits.ts'
 
+/** What waits to be told what to become. */
+export interface Waiting {
+  /** Program, absolute, and arguments. Its descriptor 3 is read from. */
+  command: readonly string[]
+  /** Its descriptors, up to the sixth, on which it reads to the end what it is told, in this order. */
+  toldOn: readonly number[]
+}
+
 export interface LaunchersInit {
+  waiting: Waiting
   /** Undefined: limits are kept by watching alone. */
   groups: ControlGroups | undefined
   /** Undefined: guests are of this process's own user. */
   users: GuestUsers | undefined
-  /** Absolute path, of util-linux; a shell's `ulimit` takes its place where it is missing. */
-  prlimit: string | undefined
   /** Absolute path, of util-linux; needed for `background` where there is no control group for it. */
   chrt: string | undefined
   /** Whether guests get only what nobody else on this machine wants of processor and disk, and not just less. */
@@ -29,11 +37,11 @@ export interface LaunchersInit {
 const [niceness, outOfMemoryScore] = [10, '900']
 /** How many wait at most, and for how long when no guest comes any more. */
 const [maxSpares, idleMs] = [16, 20_000]
-/** Of the descriptors: the last one that the shell or bubblewrap uses. */
-const lastUsed = 5
+/** Of the descriptors: the last one that whatever waits may use. */
+const lastUsed = 6
 
 /**
- * A shell that waits, in the control group of one guest, to be told what to become. Whatever takes a process into another
+ * A process that waits, in the control group of one guest, to be told what to become. Whatever takes a process into another
  * control group makes the kernel wait for all of its processors, some ten milliseconds; done ahead, that keeps nobody
  * waiting, and a guest is inside from its first instruction on.
  */
@@ -44,24 +52,34 @@ export class Launcher {
   readonly user: number | undefined
   /** Whether it takes only what nobody else wants of the processor. */
   readonly yieldsSession: boolean
+  readonly #toldOn: readonly number[]
   #hasYielded = false
 
-  constructor(child: ChildProcess, group: GuestGroup | undefined, user: number | undefined, background: boolean) {
+  constructor(
+    child: ChildProcess,
+    group: GuestGroup | undefined,
+    user: number | undefined,
+    { waiting, background }: LaunchersInit,
+  ) {
     this.child = child
     this.group = group
     this.user = user
     this.yieldsSession = background
+    this.#toldOn = waiting.toldOn
   }
 
   get isAlive(): boolean {
     return this.child.exitCode === null && this.child.signalCode === null
   }
 
-  /** @param script path of a file with what the shell is to do, which ends in it becoming something else */
-  launch(script: string): void {
-    // It may have been killed; then its end says so.
-    this.child.stdin?.on('error', () => undefined)
-    this.child.stdin?.end(`. ${quoted(script)}\n`)
+  /** @param told what goes to each of its `toldOn`, after which it becomes something else */
+  launch(told: readonly (string | Uint8Array)[]): void {
+    for (const [at, fd] of this.#toldOn.entries()) {
+      const end = this.child.stdio[fd]
+      // It may have been killed; then its end says so.
+      end?.on('error', () => undefined)
+      if (end instanceof Writable) end.end(told[at])
+    }
   }
 
   /** Whether this process waits for it. */
@@ -176,7 +194,7 @@ export class Launchers {
   }
 
   async #prepare(limits: GuestLimits): Promise<Launcher> {
-    const { groups, users, background } = this.#init
+    const { groups, users } = this.#init
     const user = users?.take()
     let child: ChildProcess | undefined
     let group: GuestGroup | undefined
@@ -184,7 +202,7 @@ export class Launchers {
       child = this.#spawn()
       await once(child, 'spawn')
       group = await groups?.make(limits)
-      const launcher = new Launcher(child, group, user, background)
+      const launcher = new Launcher(child, group, user, this.#init)
       launcher.yieldSession()
       if (child.pid !== undefined) await group?.enter([child.pid])
       launcher.hold(false)
@@ -200,11 +218,10 @@ export class Launchers {
   }
 
   #spawn(): ChildProcess {
-    const { prlimit, chrt, background, inherited } = this.#init
-    const command = ['/bin/sh', '-s']
-    // Signals and timers that wait are counted for the user as a whole, and the owner needs some, too.
-    if (prlimit !== undefined) command.unshift(prlimit, '--core=0', '--nofile=1024', '--sigpending=256', '--')
+    const { waiting, chrt, background, inherited } = this.#init
+    const command = [...waiting.command]
     if (chrt !== undefined && background) command.unshift(chrt, '--idle', '0')
+    const told = (fd: number): 'pipe' | 'ignore' => (waiting.toldOn.includes(fd) ? 'pipe' : 'ignore')
     const [file = '', ...rest] = command
     const nothing = openSync('/dev/null', 'r')
     try {
@@ -213,7 +230,7 @@ export class Launchers {
         env: {},
         cwd: '/',
         detached: true,
-        stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'ignore', 'ignore', ...covers(inherited, nothing)],
+        stdio: [told(0), 'pipe', 'pipe', 'pipe', told(4), told(5), told(6), ...covers(inherited, nothing)],
       })
       if (child.pid !== undefined) yieldPrecedence(child.pid)
       return child
@@ -226,7 +243,7 @@ export class Launchers {
 /** What the control group is told. */
 const kindOf = ({ memoryBytes, tmpBytes, tasks }: GuestLimits): string => `${memoryBytes} ${tmpBytes} ${tasks}`
 
-/** Puts `nothing` in the place of descriptors that would be handed down; the six below are in use anyway. */
+/** Puts `nothing` in the place of descriptors that would be handed down; the seven below are in use anyway. */
 function covers(inherited: readonly number[], nothing: number): ('ignore' | number)[] {
   const last = inherited.at(-1) ?? 0
   return Array.from({ length: Math.max(0, last - lastUsed) }, (_, at) =>

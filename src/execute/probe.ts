@@ -16,7 +16,14 @@ import { GuestUsers } from './guest-users.ts'
 import { Launchers, type LaunchersInit } from './launchers.ts'
 import { defaultLimits } from './limits.ts'
 import type { MountedToolchain } from './runtime.ts'
-import type { BubblewrapSetup, SandboxSetup, SeatbeltSetup } from './sandbox.ts'
+import {
+  type BubblewrapSetup,
+  type SandboxSetup,
+  type SeatbeltSetup,
+  waitingBubblewrap,
+  waitingShell,
+} from './sandbox.ts'
+import { seccompFilter } from './seccomp.ts'
 
 /**
  * How well this node can isolate a guest. `none`: not at all, so it lends nothing. `watched`: namespaces, the system call
@@ -36,8 +43,6 @@ export interface ProbeInit {
   platform: string
   /** Undefined: there is no system call filter for this processor. */
   arch: EntryArch | undefined
-  /** File with that filter. */
-  filter: string
   /** The Node.js that plays the guest. */
   node: string
   background: boolean
@@ -81,21 +86,24 @@ export async function probe(init: ProbeInit): Promise<Probed> {
     if (typeof users === 'string') return none(`guests of root's would be root: ${users}`)
     const missing = users === undefined ? [] : missingRights()
     if (missing.length > 0) return none(`root may not do here what guests of root's need: ${missing.join(', ')}`)
-    const launchersInit = {
+    const common = {
       users,
       groups: undefined,
-      prlimit: findTool('prlimit', init.env),
       chrt: findTool('chrt', init.env),
       background: init.background,
       inherited,
       clock: init.clock,
     }
     const base = {
-      ...({ kind: 'bubblewrap', bubblewrap, filter: init.filter } as const),
+      ...({ kind: 'bubblewrap', bubblewrap } as const),
       ...{ asRoot: users !== undefined, lastCapability: lastCapability() },
+      filters: { alone: seccompFilter(init.arch), starting: seccompFilter(init.arch, { startsPrograms: true }) },
     }
+    const prlimit = findTool('prlimit', init.env)
     let failed = ''
     for (const [disableUserns, entry] of variants(init.arch, version, base.asRoot)) {
+      const waiting = entry === undefined ? waitingShell(prlimit) : waitingBubblewrap({ ...base, disableUserns })
+      const launchersInit = { ...common, waiting }
       const setup = { ...base, disableUserns, entry, launchers: new Launchers(launchersInit) }
       const wrong = await canary({ ...init, dir: init.workDir, setup })
       if (wrong.length === 0) return await withGroups(init, setup, launchersInit, remarkOn(setup))
@@ -115,7 +123,7 @@ async function probeSeatbelt(init: ProbeInit): Promise<Probed> {
   if (process.getuid?.() === 0 && init.seatbelt === undefined) return none('a node that is root lends nothing on macOS')
   if (!isProgram(seatbelt)) return none('sandbox-exec is not there')
   const launchers = new Launchers({
-    ...{ groups: undefined, users: undefined, prlimit: undefined, chrt: undefined, inherited: [] },
+    ...{ waiting: waitingShell(undefined), groups: undefined, users: undefined, chrt: undefined, inherited: [] },
     ...{ background: init.background, clock: init.clock },
   })
   const setup: SeatbeltSetup = { kind: 'seatbelt', seatbelt, launchers }

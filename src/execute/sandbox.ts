@@ -1,6 +1,6 @@
-import { chmodSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { type EntryArch, entryProgram } from './entry-program.ts'
-import { type Launchers, quoted } from './launchers.ts'
+import { realpathSync, writeFileSync } from 'node:fs'
+import { type EntryArch, entryProgram, type Limit } from './entry-program.ts'
+import { type Launchers, quoted, type Waiting } from './launchers.ts'
 import { type GuestLimits, ownTasks } from './limits.ts'
 import { seatbeltOptions, seatbeltProfile } from './seatbelt.ts'
 
@@ -24,12 +24,15 @@ export interface SandboxInit {
   tmpBytes: number
 }
 
+/** Without it bubblewrap refuses the name of a host that it is given, and that before it starts anything. */
+const lastOption = '--unshare-uts'
+
 /**
- * The options of bubblewrap for one guest: an empty root with nothing in it but what is mounted, no network, no other
- * namespace shared, no capability, nothing in the environment but `env`, and no `/proc`, which would tell of the host.
+ * What bubblewrap shuts every guest off from, with `lastOption`: no network, no other namespace shared, no capability, nothing in the
+ * environment.
  */
-function bubblewrapOptions(init: SandboxInit, { disableUserns, asRoot }: BubblewrapSetup): string[] {
-  const options = ['--unshare-pid', '--unshare-net', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try']
+function isolation({ disableUserns, asRoot }: Pick<BubblewrapSetup, 'disableUserns' | 'asRoot'>): string[] {
+  const options = ['--unshare-pid', '--unshare-net', '--unshare-ipc', '--unshare-cgroup-try']
   if (asRoot) {
     // The first process inside stays bubblewrap's own, root's and without any right: the kernel ends it with this node, and with
     // it all others, and only one that is root's lets itself be ended so. The guest has become another user, with the three
@@ -41,6 +44,16 @@ function bubblewrapOptions(init: SandboxInit, { disableUserns, asRoot }: Bubblew
     if (disableUserns) options.push('--disable-userns')
   }
   options.push('--die-with-parent', '--new-session', '--hostname', 'shoal', '--clearenv')
+  return options
+}
+
+/**
+ * What one guest finds: an empty root with nothing in it but what is mounted, nothing in the environment but `env`, and no
+ * `/proc`, which would tell of the host.
+ * @param entry options that put the first program there
+ */
+function inventory(init: SandboxInit, entry: readonly string[]): string[] {
+  const options: string[] = []
   for (const [name, value] of init.env) options.push('--setenv', name, value)
   const mounts = [...init.mounts]
   for (const { from, to } of init.readOnly) mounts.push('--ro-bind', from, to)
@@ -48,7 +61,7 @@ function bubblewrapOptions(init: SandboxInit, { disableUserns, asRoot }: Bubblew
   for (const dir of directoriesAbove(mounts)) options.push('--dir', dir)
   options.push(...mounts)
   options.push('--perms', '1777', '--size', `${init.tmpBytes}`, '--tmpfs', '/tmp')
-  options.push('--chdir', init.cwd, '--remount-ro', '/')
+  options.push('--chdir', init.cwd, ...entry, '--remount-ro', '/', lastOption)
   return options
 }
 
@@ -72,17 +85,22 @@ export interface BubblewrapSetup {
   kind: 'bubblewrap'
   /** Absolute path. */
   bubblewrap: string
-  /** File with the system call filter; beside it, with `-starting` in its name, that of guests that may start programs. */
-  filter: string
+  /** The system call filters, as bubblewrap reads them: of guests that may start no program, and of those that may. */
+  filters: Filters
   /** Whether this bubblewrap and kernel know `--disable-userns`. */
   disableUserns: boolean
   /** Whether this process is root, and its guests are other users. */
   asRoot: boolean
-  /** For which processor the first program inside is made; undefined: there is none. */
+  /** For which processor the first program inside is made; undefined: there is none, and a shell waits for guests instead of bubblewrap. */
   entry: EntryArch | undefined
   /** Of this kernel. */
   lastCapability: number
   launchers: Launchers
+}
+
+export interface Filters {
+  alone: Uint8Array
+  starting: Uint8Array
 }
 
 /** Of macOS: a single process, which may start none and load nothing that came with a task. */
@@ -108,48 +126,90 @@ export interface LaunchInit {
   user: number | undefined
 }
 
-/**
- * Writes down what a launcher does: it sets limits that hold for one process and becomes the sandbox. What a guest uses in all is
- * limited by its control group, and watched from outside.
- * @returns path of the script
- */
-export function writeLaunch(init: LaunchInit): string {
-  const { setup, limits, processors, optionsFile } = init
-  const cpuSeconds = Math.ceil((limits.wallMs / 1000) * Math.max(2, processors))
-  const blocks = Math.ceil(limits.outBytes / 512)
-  const kib = Math.ceil(limits.memoryBytes / 1024)
-  const lines = [
-    'set -e',
-    `ulimit -c 0; ulimit -n 1024; ulimit -f ${blocks}; ulimit -t ${cpuSeconds}; ulimit -d ${kib}; ulimit -i 256 2>/dev/null || :`,
-    setup.kind === 'bubblewrap' ? bubblewrapCommand(init, setup) : seatbeltCommand(init, setup),
-    '',
-  ]
-  const script = `${optionsFile}-script`
-  writeFileSync(script, lines.join('\n'), { mode: 0o600 })
-  return script
-}
-
 /** What a guest starts as. */
 const entryInside = '/shoal-entry'
+/** Through which of its descriptors a shell is told what to do; and bubblewrap, its options, its filter and the first program. */
+const shellTold = [0]
+const bubblewrapTold = [4, 5, 6]
 
-function bubblewrapCommand(init: LaunchInit, setup: BubblewrapSetup): string {
-  const { inside, limits, optionsFile, startsPrograms, user } = init
-  const options = bubblewrapOptions(inside, setup)
-  const program = [...init.program]
-  if (setup.entry !== undefined) {
-    const become = user === undefined ? {} : { become: { user, lastCapability: setup.lastCapability } }
-    const entry = `${optionsFile}-entry`
-    // Nobody may write to the one that another guest had before.
-    rmSync(entry, { force: true })
-    writeFileSync(entry, entryProgram(setup.entry, { tasks: limits.tasks + ownTasks, ...become }))
-    chmodSync(entry, 0o555)
-    options.unshift('--ro-bind', entry, entryInside)
-    program.unshift(entryInside)
-  }
+/** A shell that waits to be told what to become. */
+export const waitingShell = (prlimit: string | undefined): Waiting => ({
+  // Signals and timers that wait are counted for the user as a whole, and the owner needs some, too. Not every shell can say so.
+  command: [...(prlimit === undefined ? [] : [prlimit, '--sigpending=256', '--']), '/bin/sh', '-s'],
+  toldOn: shellTold,
+})
+
+/**
+ * Bubblewrap itself, which does nothing before it has read its options to their end. Without the last of them it ends at once: a process
+ * that it had started would wait for ever for one that ends because nobody reads its status. Without the whole filter and program it runs nothing.
+ */
+export const waitingBubblewrap = (
+  setup: Pick<BubblewrapSetup, 'bubblewrap' | 'disableUserns' | 'asRoot'>,
+): Waiting => ({
+  command: [
+    ...[setup.bubblewrap, ...isolation(setup), '--json-status-fd', '3'],
+    ...['--args', '4', '--seccomp', '5', '--', entryInside],
+  ],
+  toldOn: bubblewrapTold,
+})
+
+/**
+ * What a launcher is told, to become the sandbox and then the guest. With it go limits that hold for one process; what a guest uses in
+ * all is limited by its control group, and watched from outside.
+ * @returns as `Launcher.launch` takes it
+ */
+export function launchOf(init: LaunchInit): (string | Uint8Array)[] {
+  const { setup } = init
+  if (setup.kind === 'seatbelt') return [writeScript(init, seatbeltCommand(init, setup))]
+  if (setup.entry === undefined) return [writeScript(init, bubblewrapCommand(init, setup))]
+  const { user, startsPrograms, program, inside } = init
+  const become = user === undefined ? {} : { become: { user, lastCapability: setup.lastCapability } }
+  const options = inventory(inside, ['--perms', '0555', '--file', '6', entryInside])
+  return [
+    `${options.join('\0')}\0`,
+    startsPrograms ? setup.filters.starting : setup.filters.alone,
+    entryProgram(setup.entry, { limits: processLimits(init), ...become, program }),
+  ]
+}
+
+function processLimits({ limits, processors }: LaunchInit): Limit[] {
+  const cpuSeconds = Math.ceil((limits.wallMs / 1000) * Math.max(2, processors))
+  return [
+    { of: 'core', value: 0 },
+    { of: 'files', value: 1024 },
+    { of: 'fileSize', value: limits.outBytes },
+    { of: 'cpu', value: cpuSeconds },
+    { of: 'data', value: limits.memoryBytes },
+    { of: 'signals', value: 256, isOptional: true },
+    { of: 'tasks', value: limits.tasks + ownTasks },
+  ]
+}
+
+/** @returns what a shell is told */
+function writeScript(init: LaunchInit, command: string): string {
+  const of = new Map(processLimits(init).map((limit) => [limit.of, limit.value]))
+  const [blocks, kib] = [(of.get('fileSize') ?? 0) / 512, (of.get('data') ?? 0) / 1024].map(Math.ceil)
+  const lines = [
+    'set -e',
+    `ulimit -c 0; ulimit -n ${of.get('files')}; ulimit -f ${blocks}; ulimit -t ${of.get('cpu')}; ulimit -d ${kib}; ulimit -i ${of.get('signals')} 2>/dev/null || :`,
+    command,
+    '',
+  ]
+  const script = `${init.optionsFile}-script`
+  writeFileSync(script, lines.join('\n'), { mode: 0o600 })
+  return `. ${quoted(script)}\n`
+}
+
+/** Bubblewrap reads from where a descriptor stands: each guest has files of its own. */
+function bubblewrapCommand(
+  { inside, optionsFile, startsPrograms, program }: LaunchInit,
+  setup: BubblewrapSetup,
+): string {
+  const options = [...isolation(setup), ...inventory(inside, [])]
+  const filter = `${optionsFile}-filter`
+  writeFileSync(filter, startsPrograms ? setup.filters.starting : setup.filters.alone, { mode: 0o600 })
   writeFileSync(optionsFile, `${options.join('\0')}\0`, { mode: 0o600 })
-  const filter = startsPrograms ? `${setup.filter}-starting` : setup.filter
   const command = [setup.bubblewrap, '--json-status-fd', '3', '--args', '4', '--seccomp', '5', '--', ...program]
-  // Bubblewrap reads from where a descriptor stands: each guest has its own.
   return `exec ${command.map(quoted).join(' ')} 4<${quoted(optionsFile)} 5<${quoted(filter)} </dev/null`
 }
 

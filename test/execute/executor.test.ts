@@ -25,7 +25,7 @@ async function executor(path: string, init: Partial<ExecutorInit> = {}): Promise
   return made
 }
 
-/** A directory for `PATH` with a bubblewrap of ours and the system's prlimit. */
+/** A directory for `PATH` with a bubblewrap of ours. */
 function tools(bubblewrap: string): string {
   const dir = mkdtempSync(join(scratch, 'bin-'))
   writeFileSync(join(dir, 'bwrap'), bubblewrap, { mode: 0o755 })
@@ -53,12 +53,22 @@ test('without bubblewrap, or with one that is too old or broken, nothing is lent
 })
 
 test('a bubblewrap that isolates nothing is found out', async () => {
+  // What the guest is to run stands in what it starts as, or in the arguments.
+  const program = join(scratch, 'isolates-nothing.ts')
+  writeFileSync(
+    program,
+    `import { readFileSync, writeSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+const words = process.argv.includes('/shoal-entry') ? readFileSync(6, 'utf8').split('\\0') : process.argv
+const at = words.indexOf('/canary/node')
+writeSync(3, \`{ "child-pid": \${process.pid} }\\n\`)
+const { status } = spawnSync(process.execPath, words.slice(at + 1, at + 3), { stdio: ['ignore', 1, 2] })
+writeSync(3, \`{ "exit-code": \${status} }\\n\`)
+`,
+  )
   const fake = `#!/bin/sh
 [ "$1" = --version ] && echo bubblewrap 0.8.0 && exit
-while [ "$1" != /canary/node ]; do shift; done; shift
-echo "{ \\"child-pid\\": $$ }" >&3
-"${process.execPath}" "$@"
-echo "{ \\"exit-code\\": $? }" >&3
+exec '${process.execPath}' '${program}' "$@"
 `
   const made = await executor(tools(fake))
   assert.equal(made.tier, 'none')

@@ -93,4 +93,4 @@ export function guestsOf(dir: string): string[] {
 }
 
 /** What the work directory of a lender holds when no guest is there. */
-export const emptyWork = ['filter', 'filter-starting', 'inputs', 'toolchains', 'trees']
+export const emptyWork = ['inputs', 'toolchains', 'trees']

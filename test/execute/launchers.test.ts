@@ -3,11 +3,14 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, afterEach, beforeEach, test } from 'node:test'
+import { after, afterEach, beforeEach, describe, test } from 'node:test'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { ControlGroups } from '../../src/execute/control-groups.ts'
+import { entryProgram } from '../../src/execute/entry-program.ts'
 import { type Launcher, Launchers, quoted } from '../../src/execute/launchers.ts'
 import { defaultLimits } from '../../src/execute/limits.ts'
+import { waitingBubblewrap, waitingShell } from '../../src/execute/sandbox.ts'
+import { seccompFilter } from '../../src/execute/seccomp.ts'
 
 const opened = await ControlGroups.open(true)
 const scratch = mkdtempSync(join(tmpdir(), "shoal-launchers-it's-"))
@@ -27,8 +30,8 @@ let launchers: Launchers
 
 beforeEach(() => {
   const groups = typeof opened === 'string' ? undefined : opened
-  const none = { users: undefined, prlimit: undefined, chrt: undefined, background: false, inherited: [] }
-  launchers = new Launchers({ ...none, groups, clock })
+  const none = { users: undefined, chrt: undefined, background: false, inherited: [] }
+  launchers = new Launchers({ ...none, waiting: waitingShell(undefined), groups, clock })
 })
 
 afterEach(async () => {
@@ -55,7 +58,7 @@ async function becomes(launcher: Launcher, command: string): Promise<string> {
     said += text
   })
   const ended = once(launcher.child, 'close')
-  launcher.launch(script)
+  launcher.launch([`. ${quoted(script)}\n`])
   await ended
   return said
 }
@@ -135,4 +138,61 @@ test('those that wait are not for guests with other limits, nor of use when some
   assert.equal(await becomes(fourth, '/bin/echo lives'), 'lives\n')
   // Given back as they are, as after a failure on the way.
   for (const launcher of [first, other, third, fourth]) launchers.giveBack(launcher)
+})
+
+const arch = process.arch === 'x64' || process.arch === 'arm64' ? process.arch : undefined
+const bubblewrap = '/usr/bin/bwrap'
+
+describe('bubblewrap that waits', { skip: (arch === undefined || !existsSync(bubblewrap)) && 'there is none' }, () => {
+  const asRoot = process.getuid?.() === 0
+  const system = ['/usr', '/lib', '/lib64'].flatMap((dir) => ['--ro-bind-try', dir, dir])
+  const options = [...system, '--perms', '0555', '--file', '6', '/shoal-entry', '--unshare-uts'].map(
+    (word) => `${word}\0`,
+  )
+  const filter = seccompFilter(arch ?? 'x64')
+  const entry = entryProgram(arch ?? 'x64', { limits: [], program: ['/usr/bin/ls', '/', '/usr/../shoal-entry'] })
+
+  beforeEach(() => {
+    const none = { users: undefined, groups: undefined, chrt: undefined, background: false, inherited: [] }
+    const waiting = waitingBubblewrap({ bubblewrap, disableUserns: false, asRoot })
+    launchers = new Launchers({ ...none, waiting, clock })
+  })
+
+  /** @returns what the guest has said, and what bubblewrap has */
+  async function told(...all: (string | Uint8Array)[]): Promise<{ guest: string; status: string }> {
+    const launcher = await launchers.take(defaultLimits)
+    const { stdout, stdio } = launcher.child
+    const said = { guest: '', status: '' }
+    stdout?.on('data', (chunk: Buffer) => {
+      said.guest += chunk
+    })
+    stdio[3]?.on('data', (chunk: Buffer) => {
+      said.status += chunk
+    })
+    const ended = once(launcher.child, 'close')
+    launcher.launch(all)
+    await ended
+    launchers.giveBack(launcher)
+    return said
+  }
+
+  test('becomes a guest in an empty root', async () => {
+    const { guest, status } = await told(options.join(''), filter, entry)
+    assert.match(guest, /^\/usr\/\.\.\/shoal-entry\n\n\/:\n(lib(64)?\n)*shoal-entry\nusr\n$/)
+    assert.match(status, /"child-pid": \d+/)
+    assert.match(status, /"exit-code": 0\b/)
+  })
+
+  test('runs nothing when whoever was to tell it is gone before the end', async () => {
+    const all = [options.join(''), filter, entry] as const
+    for (const at of [0, 1, 2])
+      for (const share of [0, 0.5]) {
+        const some = all.map((part, n) => (n === at ? part.slice(0, Math.floor(part.length * share)) : part))
+        const { guest, status } = await told(...some)
+        assert.equal(guest, '', `${at} ${share}`)
+        assert.doesNotMatch(status, /"exit-code": 0\b/)
+        // No process was there that could be left behind.
+        if (at === 0) assert.equal(status, '')
+      }
+  })
 })
