@@ -76,7 +76,7 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       const lost = await kickMember(members, view, issued)
       const told = mesh.peers().filter(({ connected }) => connected).length
       const left = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
-      const others = view.others.map(({ peerId }) => peerId)
+      const others = view.others.map(({ peerId }) => peerId).filter((peerId) => !isMember(members, peerId))
       return { name: view.name, peerId: view.peerId, others, left, told, lost: lost.map(({ name }) => name) }
     },
     async promote({ member, role }) {

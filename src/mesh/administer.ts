@@ -4,13 +4,15 @@ import { type Certificate, type Issuer, mayGrant, type Role, roleOrder } from '.
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
-import { kick } from './kick.ts'
+import { disarm, shutOut } from './kick.ts'
+import { maxLiving } from './lines.ts'
 import type { MemberView } from './member-view.ts'
 import type { Members } from './members.ts'
 import { keyOf, serial } from './members.ts'
 import { checkMayReissue, reissue } from './people.ts'
 import { leave, type Revocation } from './revocation.ts'
 import { hex, sameBytes } from './statement.ts'
+import { before } from './succession.ts'
 
 /** What people may grant by one word; each has what is before it as well. */
 export const grants = {
@@ -72,7 +74,9 @@ export interface Meant extends KeyView {
 export function keyCalled(members: Members, text: string): Meant {
   const { roster, now } = members
   const living = called(members, roster.members(now), text)
-  const found = living.length > 0 ? living : called(members, roster.known(now), text)
+  // What was said of members and counts no more, as their names, is not what they are called.
+  const over = roster.known(now).filter(({ peerId }) => members.objectionTo(peerId) !== undefined)
+  const found = living.length > 0 ? living : called(members, over, text)
   const key = found[0]?.key ?? readPeerId(text)
   if (key === undefined) return { ...memberCalled(members, text), others: [] }
   const [first = { key, peerId: text, name: text }, ...more] = found
@@ -84,26 +88,33 @@ export function keyCalled(members: Members, text: string): Meant {
 }
 
 /**
- * The keys of members that come after one by its own word. Not of whom an administrator has let in for itself as well: a thief can say that
- * it follows his key.
+ * The keys of members that come after one by its own word. Not of whom an administrator has let in otherwise as well, for itself or after
+ * another key: a thief can say that it follows his.
  */
 function nextKeys({ roster, now }: Members, key: Uint8Array): MemberView[] {
   const lines = roster.lines(now)
-  const next = lines.handedTo(key).filter((one) => {
-    return lines.byAdministrators(lines.certificatesOf(one)).every(({ body }) => body.follows !== undefined)
-  })
+  const line = new Set([hex(key)])
+  // Nearest first.
+  for (const one of lines.handedTo(key)) {
+    const said = lines.byAdministrators(lines.certificatesOf(one)).map(({ body }) => body.follows)
+    if (said.every((follows) => follows !== undefined && line.has(hex(before(follows))))) line.add(one)
+  }
+  const [, ...next] = line
   return next.map((one) => roster.verify(new Uint8Array(Buffer.from(one, 'hex')), now))
 }
 
 /** Several if they are keys of one member, one after the other. @throws ShoalError ERR_USAGE for several members */
-function called({ roster, now }: Members, all: readonly MemberView[], text: string): MemberView[] {
+function called(members: Members, all: readonly MemberView[], text: string): MemberView[] {
   // Names are anybody's choice, also one that is another member's peerId.
   const exact = all.filter(({ peerId }) => peerId === text)
   if (exact.length > 0) return exact
   const isShort = text.length >= 6
   const matches = all.filter(({ name, peerId }) => name === text || (isShort && peerId.endsWith(text)))
-  const lines = roster.lines(now)
-  const isAfter = (a: MemberView, b: MemberView): boolean => lines.handedBy(a.key).includes(hex(b.key))
+  const lines = members.roster.lines(members.now)
+  const after = new Map(matches.map(({ key, peerId }) => [peerId, nextKeys(members, key).map((next) => next.peerId)]))
+  const isOver = ({ peerId }: MemberView): boolean => members.objectionTo(peerId) !== undefined
+  const isAfter = (a: MemberView, b: MemberView): boolean =>
+    isOver(a) ? lines.handedBy(a.key).includes(hex(b.key)) : after.get(b.peerId)?.includes(a.peerId) === true
   const isOne = matches.every((a) => matches.every((b) => a === b || isAfter(a, b) || isAfter(b, a)))
   if (isOne) return matches.toSorted((a, b) => Number(isAfter(a, b)) - Number(isAfter(b, a)))
   const ids = matches.map(({ peerId }) => peerId.slice(-8)).join(', ')
@@ -125,7 +136,8 @@ const kickBatch = 32
 
 /**
  * Shuts keys out everywhere and for ever, at once; then takes from them the power to let others in.
- * @param meant a key, and others that go with it: none by default
+ * @param meant a key, and others that go with it: none by default. More than a member can have are forged: none of those is shut out by
+ *   itself, but what the key has let in of them goes with it
  * @param issued also everybody whom they have let in
  * @returns those members besides them who are out too, although they need not be: nobody here could sign for them
  * @throws ShoalError ERR_ROLE, ERR_USAGE for this node itself
@@ -135,28 +147,34 @@ export async function kickMember(
   { key, others = [] }: Pick<KeyView, 'key'> & { others?: readonly Pick<KeyView, 'key'>[] },
   issued: boolean,
 ): Promise<MemberView[]> {
-  // Last the one in use, which takes the longest.
-  const keys = [...others.map((one) => one.key), key]
-  const isKicked = (one: Uint8Array): boolean => keys.some((kicked) => sameBytes(one, kicked))
-  if (isKicked(members.key)) {
+  const all = [key, ...others.map((one) => one.key)]
+  const isMeant = (one: Uint8Array): boolean => all.some((meant) => sameBytes(one, meant))
+  if (isMeant(members.key)) {
     throw new ShoalError('ERR_USAGE', 'that is this machine', { hint: 'Use `shoal leave`.' })
   }
   const { roster } = members
-  const before = issued ? [] : roster.members(members.now).filter((member) => !isKicked(member.key))
-  for (const one of keys) await kickKey(members, one, issued)
+  const were = issued ? [] : roster.members(members.now).filter((member) => !isMeant(member.key))
+  const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
+  const needs = { roster, issuer: members.highestIssuer(), random }
+  const keys = all.length > maxLiving ? [key] : all
+  // First that they are out: how long the rest takes is up to them.
+  for (const one of keys) for (const kicked of shutOut(needs, one, members.now)) await members.say([kicked])
+  for (const one of keys) await disarmKey(members, disarm(needs, one, { issued, without: all }, members.now), one)
   const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
-  return before.filter(({ peerId }) => !after.has(peerId))
+  return were.filter(({ peerId }) => !after.has(peerId))
 }
 
-async function kickKey(members: Members, key: Uint8Array, issued: boolean): Promise<void> {
-  const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
-  const { roster } = members
+async function disarmKey(
+  members: Members,
+  statements: Iterable<Certificate | Revocation>,
+  key: Uint8Array,
+): Promise<void> {
   const batch: (Certificate | Revocation)[] = []
-  for (const statement of kick({ roster, issuer: members.highestIssuer(), random }, key, { issued }, members.now)) {
-    const isKick = isAbout(statement, key)
-    if (!isKick) batch.push(statement)
-    if (isKick || batch.length >= kickBatch) await sayAsFits(members, batch.splice(0))
-    if (isKick) await members.say([statement])
+  for (const statement of statements) {
+    const isLast = isAbout(statement, key)
+    if (!isLast) batch.push(statement)
+    if (isLast || batch.length >= kickBatch) await sayAsFits(members, batch.splice(0))
+    if (isLast) await members.say([statement])
   }
 }
 
