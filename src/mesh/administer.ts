@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { type Certificate, type Issuer, mayGrant, type Role, roleOrder } from './certificate.ts'
+import { type Certificate, chainOf, type Issuer, mayGrant, type Role, roleOrder } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
@@ -11,6 +11,7 @@ import type { Members } from './members.ts'
 import { keyOf, serial } from './members.ts'
 import { checkMayReissue, reissue } from './people.ts'
 import { leave, type Revocation } from './revocation.ts'
+import { rosterLimits } from './roster-places.ts'
 import { hex, sameBytes } from './statement.ts'
 import { before } from './succession.ts'
 
@@ -160,8 +161,37 @@ export async function kickMember(
   // First that they are out: how long the rest takes is up to them.
   for (const one of keys) for (const kicked of shutOut(needs, one, members.now)) await members.say([kicked])
   for (const one of keys) await disarmKey(members, disarm(needs, one, { issued, without: all }, members.now), one)
+  if (issued) for (const one of keys) await kickGuests(members, one)
   const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
   return were.filter(({ peerId }) => !after.has(peerId))
+}
+
+/**
+ * The members whom one has let in, as all administrators say that have signed for them since: what the one who let them in has signed is
+ * no more than its own word. But for this node, and those on whom it stands.
+ */
+export function guestsOf(members: Members, key: Uint8Array): MemberView[] {
+  const { roster, now } = members
+  const lines = roster.lines(now)
+  const above = [members.key, ...chainOf(members.issuer()).map(({ body }) => body.subject)]
+  return roster.members(now).filter((member) => {
+    const said = lines.byAdministrators(lines.certificatesOf(hex(member.key)))
+    const isGuest = said.length > 0 && said.every(({ body }) => lines.isSame(body.invitedBy, key))
+    return isGuest && !above.some((other) => lines.isSame(other, member.key))
+  })
+}
+
+/** So many revocations of its own a node that has not the root key leaves for others to be kicked. */
+const reserved = 128
+
+/** Also those who have another's certificate by now; as many as there are places to spare. @throws ShoalError as `kickMember` */
+async function kickGuests(members: Members, key: Uint8Array): Promise<void> {
+  for (const guest of guestsOf(members, key)) {
+    const { certificate, key: signer } = members.highestIssuer()
+    const said = members.roster.revocationsBy(signer.publicKey).filter(({ body }) => body.reason !== 'rekeyed')
+    if (certificate !== undefined && said.length >= rosterLimits.shares.orders.own - reserved) return
+    if (members.objectionTo(guest.peerId) === undefined) await kickMember(members, guest, true)
+  }
 }
 
 async function disarmKey(
