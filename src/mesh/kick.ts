@@ -61,9 +61,10 @@ export function* disarm(
   if (isNew(needs, revocation)) yield revocation
 }
 
-/** Whoever kicks twice says nothing twice: revocations stay for ever. */
+/** Whoever kicks twice says nothing twice: revocations stay for ever. (Not that a key is over: another's word can take the place of that.) */
 function isNew({ roster, issuer }: KickNeeds, { body }: Revocation): boolean {
-  const said = roster.revocationsBy(issuer.key.publicKey).map((other) => hex(encode(other.body.target)))
+  const kicks = roster.revocationsBy(issuer.key.publicKey).filter((other) => other.body.reason !== 'rekeyed')
+  const said = kicks.map((other) => hex(encode(other.body.target)))
   return !said.includes(hex(encode(body.target)))
 }
 
