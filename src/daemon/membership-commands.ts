@@ -1,6 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ShoalError } from '../base/errors.ts'
-import { type Grant, invite, keyCalled, kickMember, leaveMesh, memberCalled, promote } from '../mesh/administer.ts'
+import {
+  type Grant,
+  guestsOf,
+  invite,
+  keyCalled,
+  kickMember,
+  leaveMesh,
+  memberCalled,
+  promote,
+} from '../mesh/administer.ts'
 import type { PendingView } from '../mesh/approvals.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
 import { loadNextIdentity, makeNextIdentity } from '../mesh/identity.ts'
@@ -15,7 +24,7 @@ interface Kicked {
   peerId: string
   /** The peerIds of other keys of the same member that are out with it, as one that waits for its machine's next start … */
   others: string[]
-  /** … and of those that are not. */
+  /** … and of those that are not, or, with `issued`, whom it has let in and for whom there was no place left. */
   left: string[]
   /** Connected members. */
   told: number
@@ -75,8 +84,10 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       const view = keyCalled(members, member)
       const lost = await kickMember(members, view, issued)
       const told = mesh.peers().filter(({ connected }) => connected).length
-      const left = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
-      const others = view.others.map(({ peerId }) => peerId)
+      const line = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
+      const guests = issued ? guestsOf(members, view.key).map(({ peerId }) => peerId) : []
+      const left = [...new Set([...line, ...guests])]
+      const others = view.others.map(({ peerId }) => peerId).filter((peerId) => !isMember(members, peerId))
       return { name: view.name, peerId: view.peerId, others, left, told, lost: lost.map(({ name }) => name) }
     },
     async promote({ member, role }) {

@@ -1,16 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { type Certificate, type Issuer, mayGrant, type Role, roleOrder } from './certificate.ts'
+import { type Certificate, chainOf, type Issuer, mayGrant, type Role, roleOrder } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
-import { kick } from './kick.ts'
+import { disarm, shutOut } from './kick.ts'
+import { maxLiving } from './lines.ts'
 import type { MemberView } from './member-view.ts'
 import type { Members } from './members.ts'
 import { keyOf, serial } from './members.ts'
 import { checkMayReissue, reissue } from './people.ts'
 import { leave, type Revocation } from './revocation.ts'
+import { rosterLimits } from './roster-places.ts'
 import { hex, sameBytes } from './statement.ts'
+import { before } from './succession.ts'
 
 /** What people may grant by one word; each has what is before it as well. */
 export const grants = {
@@ -72,7 +75,9 @@ export interface Meant extends KeyView {
 export function keyCalled(members: Members, text: string): Meant {
   const { roster, now } = members
   const living = called(members, roster.members(now), text)
-  const found = living.length > 0 ? living : called(members, roster.known(now), text)
+  // What was said of members and counts no more, as their names, is not what they are called.
+  const over = roster.known(now).filter(({ peerId }) => members.objectionTo(peerId) !== undefined)
+  const found = living.length > 0 ? living : called(members, over, text)
   const key = found[0]?.key ?? readPeerId(text)
   if (key === undefined) return { ...memberCalled(members, text), others: [] }
   const [first = { key, peerId: text, name: text }, ...more] = found
@@ -84,26 +89,33 @@ export function keyCalled(members: Members, text: string): Meant {
 }
 
 /**
- * The keys of members that come after one by its own word. Not of whom an administrator has let in for itself as well: a thief can say that
- * it follows his key.
+ * The keys of members that come after one by its own word. Not of whom an administrator has let in otherwise as well, for itself or after
+ * another key: a thief can say that it follows his.
  */
 function nextKeys({ roster, now }: Members, key: Uint8Array): MemberView[] {
   const lines = roster.lines(now)
-  const next = lines.handedTo(key).filter((one) => {
-    return lines.byAdministrators(lines.certificatesOf(one)).every(({ body }) => body.follows !== undefined)
-  })
+  const line = new Set([hex(key)])
+  // Nearest first.
+  for (const one of lines.handedTo(key)) {
+    const said = lines.byAdministrators(lines.certificatesOf(one)).map(({ body }) => body.follows)
+    if (said.every((follows) => follows !== undefined && line.has(hex(before(follows))))) line.add(one)
+  }
+  const [, ...next] = line
   return next.map((one) => roster.verify(new Uint8Array(Buffer.from(one, 'hex')), now))
 }
 
 /** Several if they are keys of one member, one after the other. @throws ShoalError ERR_USAGE for several members */
-function called({ roster, now }: Members, all: readonly MemberView[], text: string): MemberView[] {
+function called(members: Members, all: readonly MemberView[], text: string): MemberView[] {
   // Names are anybody's choice, also one that is another member's peerId.
   const exact = all.filter(({ peerId }) => peerId === text)
   if (exact.length > 0) return exact
   const isShort = text.length >= 6
   const matches = all.filter(({ name, peerId }) => name === text || (isShort && peerId.endsWith(text)))
-  const lines = roster.lines(now)
-  const isAfter = (a: MemberView, b: MemberView): boolean => lines.handedBy(a.key).includes(hex(b.key))
+  const lines = members.roster.lines(members.now)
+  const after = new Map(matches.map(({ key, peerId }) => [peerId, nextKeys(members, key).map((next) => next.peerId)]))
+  const isOver = ({ peerId }: MemberView): boolean => members.objectionTo(peerId) !== undefined
+  const isAfter = (a: MemberView, b: MemberView): boolean =>
+    isOver(a) ? lines.handedBy(a.key).includes(hex(b.key)) : after.get(b.peerId)?.includes(a.peerId) === true
   const isOne = matches.every((a) => matches.every((b) => a === b || isAfter(a, b) || isAfter(b, a)))
   if (isOne) return matches.toSorted((a, b) => Number(isAfter(a, b)) - Number(isAfter(b, a)))
   const ids = matches.map(({ peerId }) => peerId.slice(-8)).join(', ')
@@ -125,7 +137,8 @@ const kickBatch = 32
 
 /**
  * Shuts keys out everywhere and for ever, at once; then takes from them the power to let others in.
- * @param meant a key, and others that go with it: none by default
+ * @param meant a key, and others that go with it: none by default. More than a member can have are forged: none of those is shut out by
+ *   itself, but what the key has let in of them goes with it
  * @param issued also everybody whom they have let in
  * @returns those members besides them who are out too, although they need not be: nobody here could sign for them
  * @throws ShoalError ERR_ROLE, ERR_USAGE for this node itself
@@ -135,28 +148,63 @@ export async function kickMember(
   { key, others = [] }: Pick<KeyView, 'key'> & { others?: readonly Pick<KeyView, 'key'>[] },
   issued: boolean,
 ): Promise<MemberView[]> {
-  // Last the one in use, which takes the longest.
-  const keys = [...others.map((one) => one.key), key]
-  const isKicked = (one: Uint8Array): boolean => keys.some((kicked) => sameBytes(one, kicked))
-  if (isKicked(members.key)) {
+  const all = [key, ...others.map((one) => one.key)]
+  const isMeant = (one: Uint8Array): boolean => all.some((meant) => sameBytes(one, meant))
+  if (isMeant(members.key)) {
     throw new ShoalError('ERR_USAGE', 'that is this machine', { hint: 'Use `shoal leave`.' })
   }
   const { roster } = members
-  const before = issued ? [] : roster.members(members.now).filter((member) => !isKicked(member.key))
-  for (const one of keys) await kickKey(members, one, issued)
+  const were = issued ? [] : roster.members(members.now).filter((member) => !isMeant(member.key))
+  const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
+  const needs = { roster, issuer: members.highestIssuer(), random }
+  const keys = all.length > maxLiving ? [key] : all
+  // First that they are out: how long the rest takes is up to them.
+  for (const one of keys) for (const kicked of shutOut(needs, one, members.now)) await members.say([kicked])
+  for (const one of keys) await disarmKey(members, disarm(needs, one, { issued, without: all }, members.now), one)
+  if (issued) for (const one of keys) await kickGuests(members, one)
   const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
-  return before.filter(({ peerId }) => !after.has(peerId))
+  return were.filter(({ peerId }) => !after.has(peerId))
 }
 
-async function kickKey(members: Members, key: Uint8Array, issued: boolean): Promise<void> {
-  const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
-  const { roster } = members
+/**
+ * The members whom one has let in, as all administrators say that have signed for them since: what the one who let them in has signed is
+ * no more than its own word. But for this node, and those on whom it stands.
+ */
+export function guestsOf(members: Members, key: Uint8Array): MemberView[] {
+  const { roster, now } = members
+  const lines = roster.lines(now)
+  const above = [members.key, ...chainOf(members.issuer()).map(({ body }) => body.subject)]
+  return roster.members(now).filter((member) => {
+    const said = lines.byAdministrators(lines.certificatesOf(hex(member.key)))
+    const isGuest = said.length > 0 && said.every(({ body }) => lines.isSame(body.invitedBy, key))
+    return isGuest && !above.some((other) => lines.isSame(other, member.key))
+  })
+}
+
+/** So many revocations of its own a node that has not the root key leaves for others to be kicked. */
+const reserved = 128
+
+/** Also those who have another's certificate by now; as many as there are places to spare. @throws ShoalError as `kickMember` */
+async function kickGuests(members: Members, key: Uint8Array): Promise<void> {
+  for (const guest of guestsOf(members, key)) {
+    const { certificate, key: signer } = members.highestIssuer()
+    const said = members.roster.revocationsBy(signer.publicKey).filter(({ body }) => body.reason !== 'rekeyed')
+    if (certificate !== undefined && said.length >= rosterLimits.shares.orders.own - reserved) return
+    if (members.objectionTo(guest.peerId) === undefined) await kickMember(members, guest, true)
+  }
+}
+
+async function disarmKey(
+  members: Members,
+  statements: Iterable<Certificate | Revocation>,
+  key: Uint8Array,
+): Promise<void> {
   const batch: (Certificate | Revocation)[] = []
-  for (const statement of kick({ roster, issuer: members.highestIssuer(), random }, key, { issued }, members.now)) {
-    const isKick = isAbout(statement, key)
-    if (!isKick) batch.push(statement)
-    if (isKick || batch.length >= kickBatch) await sayAsFits(members, batch.splice(0))
-    if (isKick) await members.say([statement])
+  for (const statement of statements) {
+    const isLast = isAbout(statement, key)
+    if (!isLast) batch.push(statement)
+    if (isLast || batch.length >= kickBatch) await sayAsFits(members, batch.splice(0))
+    if (isLast) await members.say([statement])
   }
 }
 

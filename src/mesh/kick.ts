@@ -11,6 +11,8 @@ export interface KickOptions {
   issued?: boolean
   /** Ids of certificates that survive `issued`, at most 12. Default none. */
   keep?: readonly Uint8Array[]
+  /** Keys that go with it, and are not saved. Default none. */
+  without?: readonly Uint8Array[]
 }
 
 export interface KickNeeds {
@@ -34,18 +36,36 @@ export function* kick(
   options: KickOptions,
   now: number,
 ): Generator<Certificate | Revocation, void, void> {
-  const { roster, issuer } = needs
-  // Whoever kicks twice says nothing twice: revocations stay for ever.
-  const said = roster.revocationsBy(issuer.key.publicKey).map(({ body }) => hex(encode(body.target)))
-  const isNew = ({ body }: Revocation): boolean => !said.includes(hex(encode(body.target)))
-  const shutOut = revoke(issuer, { kind: 'key', key }, 'kicked', now)
-  if (isNew(shutOut)) yield shutOut
-  const own = chainOf(issuer).filter((link) => isFrom(link, key))
+  yield* shutOut(needs, key, now)
+  yield* disarm(needs, key, options, now)
+}
+
+/** The first half of a kick: that the key is out. @throws ShoalError ERR_ROLE when the issuer may not */
+export function* shutOut(needs: KickNeeds, key: Uint8Array, now: number): Generator<Revocation, void, void> {
+  const revocation = revoke(needs.issuer, { kind: 'key', key }, 'kicked', now)
+  if (isNew(needs, revocation)) yield revocation
+}
+
+/** The second: that it lets nobody in any more; before that, what lets those stay whom it has let in. @throws ShoalError as `shutOut` */
+export function* disarm(
+  needs: KickNeeds,
+  key: Uint8Array,
+  options: KickOptions,
+  now: number,
+): Generator<Certificate | Revocation, void, void> {
+  const own = chainOf(needs.issuer).filter((link) => isFrom(link, key))
   const keep = new Map(own.map(({ id }) => [hex(id), id]))
   if (options.issued === true) for (const id of options.keep ?? []) keep.set(hex(id), id)
-  else yield* saved(needs, key, keep, now)
-  const disarm = revoke(issuer, { kind: 'issuer', key, keep: [...keep.values()] }, 'kicked', now)
-  if (isNew(disarm)) yield disarm
+  else yield* saved(needs, [key, ...(options.without ?? [])], keep, now)
+  const revocation = revoke(needs.issuer, { kind: 'issuer', key, keep: [...keep.values()] }, 'kicked', now)
+  if (isNew(needs, revocation)) yield revocation
+}
+
+/** Whoever kicks twice says nothing twice: revocations stay for ever. (Not that a key is over: another's word can take the place of that.) */
+function isNew({ roster, issuer }: KickNeeds, { body }: Revocation): boolean {
+  const kicks = roster.revocationsBy(issuer.key.publicKey).filter((other) => other.body.reason !== 'rekeyed')
+  const said = kicks.map((other) => hex(encode(other.body.target)))
+  return !said.includes(hex(encode(body.target)))
 }
 
 /** Ids of the certificates issued by a key that members other than itself stand on. */
@@ -55,15 +75,15 @@ export function linksFrom(roster: Roster, key: Uint8Array, now: number): Uint8Ar
   return [...new Map(links.map(({ id }) => [hex(id), id])).values()]
 }
 
-/** What lets those stay whom `key` has let in: on the list `keep`, which it fills, and by new certificates. */
+/** What lets those stay whom `key` has let in, but for those who go with it: on the list `keep`, which it fills, and by new certificates. */
 function* saved(
   { roster, issuer, random }: KickNeeds,
-  key: Uint8Array,
+  [key, ...without]: [Uint8Array, ...Uint8Array[]],
   keep: Map<string, Uint8Array>,
   now: number,
 ): Generator<Certificate | Revocation, void, void> {
-  const isOwn = ({ body }: Certificate): boolean =>
-    sameBytes(body.subject, key) || sameBytes(body.subject, issuer.key.publicKey)
+  const notSaved = new Set([key, ...without, issuer.key.publicKey].map(hex))
+  const isOwn = ({ body }: Certificate): boolean => notSaved.has(hex(body.subject))
   const members = roster.certificates(now).filter((member) => !isOwn(member))
   const room = roomToKeep(issuer)
   for (const [name, id] of mostNeeded(

@@ -5,7 +5,7 @@ import { before, isAgreed } from './succession.ts'
 import { objectionTo, type Verdict } from './verdict.ts'
 
 /** Administrators sign for five keys of a member in 30 days at most, one after the other. */
-const maxLiving = 16
+export const maxLiving = 16
 
 type ByKey = ReadonlyMap<string, readonly Certificate[]>
 

@@ -2,7 +2,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { isIP } from 'node:net'
 import type { Logger } from '../base/log.ts'
 import { type Interfaces, isLinkLocal } from './addresses.ts'
-import { isNeighbour } from './neighbours.ts'
+import { isNeighbour, isOnNetwork } from './neighbours.ts'
 
 export interface MulticastNeeds {
   interfaces: Interfaces
@@ -85,6 +85,8 @@ export class Multicast {
     socket.unref()
     socket.on('error', (error) => this.#failed(address, socket, error))
     socket.on('message', (bytes, { address: from }) => {
+      // RFC 6762, 11: what a router has carried here is not heard. (IPv4 is behind a translator, mostly, and has links with several networks.)
+      if (family === 'udp6' && !from.includes('%') && !isOnNetwork(from, this.#needs.interfaces)) return
       if (this.#sockets.get(address)?.socket === socket) this.#needs.onMessage(bytes, from)
     })
     socket.bind({ port, address: anywhere[family] }, () => {

@@ -18,7 +18,13 @@ privateNets.addAddress('::1', 'ipv6')
 export function isNeighbour(address: string, interfaces: Interfaces): boolean {
   const host = plain(address)
   const family = familyOf(host)
-  if (family === undefined || !privateNets.check(host, family)) return false
+  return family !== undefined && privateNets.check(host, family) && isOnNetwork(host, interfaces)
+}
+
+/** Whether an IP address is on one of the networks that this machine itself has an address on. */
+export function isOnNetwork(address: string, interfaces: Interfaces): boolean {
+  const host = plain(address)
+  const family = familyOf(host)
   const own = new BlockList()
   for (const entries of Object.values(interfaces())) {
     for (const { cidr } of entries ?? []) {
@@ -27,7 +33,7 @@ export function isNeighbour(address: string, interfaces: Interfaces): boolean {
       if (its !== undefined && bits !== undefined) own.addSubnet(network, Number(bits), its)
     }
   }
-  return own.check(host, family)
+  return family !== undefined && own.check(host, family)
 }
 
 /** Without a zone, and IPv4 as IPv4. */

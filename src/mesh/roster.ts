@@ -79,7 +79,7 @@ export class Roster {
   /**
    * Takes in what this node has kept on its disk, whatever the clock says today: one that was wrong for a moment must not cost anybody
    * its membership. What counts is said by `verify`.
-   * @throws ShoalError as `add`, but nothing about dates
+   * @throws ShoalError as `add`, but nothing about dates, or places: it had one when it was written
    */
   restore(bytes: Uint8Array): void {
     const entry = this.#read(bytes, startOf(decodeEntry(bytes)))
@@ -280,9 +280,9 @@ export class Roster {
       const [worst] = others.toSorted((a, b) => this.#compare(a, b))
       if (worst === undefined || this.#compare(entry, worst) < 0) return 'known'
       const objection = this.#places.objectionToReplacing(worst, entry, now)
-      if (objection !== undefined) throw new ShoalError('ERR_ROSTER_FULL', objection)
+      if (objection !== undefined && now > Number.NEGATIVE_INFINITY) throw new ShoalError('ERR_ROSTER_FULL', objection)
       this.#remove(hex(worst.statement.id))
-    } else this.#makeRoom(entry, now)
+    } else if (now > Number.NEGATIVE_INFINITY) this.#makeRoom(entry, now)
     this.#entries.set(id, entry)
     if (group !== undefined) this.#groups.set(group.name, (this.#groups.get(group.name) ?? new Set()).add(id))
     this.#places.add(entry)

@@ -4,6 +4,7 @@ import { kickMember } from '../../src/mesh/administer.ts'
 import type { Issuer } from '../../src/mesh/certificate.ts'
 import { kick } from '../../src/mesh/kick.ts'
 import type { Members } from '../../src/mesh/members.ts'
+import { revoke } from '../../src/mesh/revocation.ts'
 import { Roster } from '../../src/mesh/roster.ts'
 import { rosterLimits } from '../../src/mesh/roster-places.ts'
 import { inviting, office, type Person, plain, serialOf, start, trusted } from './office.ts'
@@ -73,4 +74,20 @@ test('who kicks twice says nothing twice', () => {
   assert.deepEqual([...kick({ roster: book, issuer: ann, random }, ivy.key.publicKey, {}, start)], [])
   // The root says more than an administrator.
   assert.equal([...kick({ roster: book, issuer: root, random }, ivy.key.publicKey, {}, start)].length, 2)
+})
+
+test('whom a person kicks is out for good, also where its key was over before: that is taken back with a thief who says the same', () => {
+  const [boss, thief] = [hire(root, 7, trusted), hire(root, 8, trusted)]
+  const book = roster(ann, ivy, boss, thief)
+  const target = { kind: 'key' as const, key: ivy.key.publicKey }
+  const ended = revoke(boss, target, 'rekeyed', start)
+  book.add(ended.bytes, start)
+  carryOut(book, boss, ivy)
+  let at = start
+  let stolen = revoke(thief, target, 'rekeyed', at)
+  while (Buffer.compare(stolen.id, ended.id) > 0) stolen = revoke(thief, target, 'rekeyed', ++at)
+  assert.equal(book.add(stolen.bytes, at), 'added')
+  for (const { bytes } of kick({ roster: book, issuer: root, random }, thief.key.publicKey, { issued: true }, at))
+    book.add(bytes, at)
+  isOut(book, ivy)
 })

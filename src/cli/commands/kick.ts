@@ -25,7 +25,12 @@ export function addKick(program: Command, io: Io): void {
       const { others, left } = kicked
       if (others.length > 0)
         print(io, `With it ${counted(others.length, 'other key')} of its own went: ${ends(others)}.`)
-      if (left.length > 0)
+      if (left.length > 0 && options.issued === true)
+        print(
+          io,
+          `Still in, with whom it has let in: ${counted(left.length, 'member')}, such as ${ends(left.slice(0, maxNamed))}. To shut one out too: \`shoal kick ID\`.`,
+        )
+      else if (left.length > 0)
         print(
           io,
           `Still a member by ${counted(left.length, 'other key')}: ${ends(left)}. To shut that out too: \`shoal kick ID\`.`,
