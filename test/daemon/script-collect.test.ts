@@ -72,7 +72,14 @@ async function collect(
   ] as const
   const call = { outDir: outDir(), env: new Map(Object.entries(env)) }
   const planned = { roots, call, isLinked: false, key: cidOf(Buffer.from('key')) } as unknown as PlannedScript
-  const ran = { code: 0, wallMs: 1, cpuMs: undefined, truncated: false, stdout: Buffer.from(stdout), stderr: Buffer.alloc(0) }
+  const ran = {
+    code: 0,
+    wallMs: 1,
+    cpuMs: undefined,
+    truncated: false,
+    stdout: Buffer.from(stdout),
+    stderr: Buffer.alloc(0),
+  }
   return await collectScript(planned, { ran, seen: lookThrough(outDir()) ?? [], since, ours: ['/notes/1'] }, blocks)
 }
 
