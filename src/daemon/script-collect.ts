@@ -6,9 +6,11 @@ import { NeedleSearch } from '../execute/needles.ts'
 import type { Reason } from '../plan/classify.ts'
 import { holdsCompressed } from '../plan/compressed.ts'
 import { secretValues } from '../plan/environment.ts'
-import { calledRoots, nameRoots, placeRoots, type Root } from '../plan/roots.ts'
+import { calledRoots, nameLoneRoots, placeRoots, type Root } from '../plan/roots.ts'
 import type { ScriptEntry, ScriptFile, ScriptResult } from '../plan/script-action.ts'
+import { boundByWords } from '../plan/script-place.ts'
 import { arePlain, type PlannedScript, waysBetween } from '../plan/script-plan.ts'
+import { unsaidValues } from '../recall/script-evidence.ts'
 import { isStill, type Seen } from './script-tree.ts'
 import type { Ran } from './shim-link.ts'
 
@@ -42,6 +44,8 @@ export interface LeftByScript {
   seen: readonly Seen[]
   /** When the script began, by the clock of the file system (ms). */
   since: number
+  /** When it had ended, by the same clock. */
+  until: number
   /** What it was told so that it could be observed: who writes that down has gone through all variables. */
   ours: readonly string[]
 }
@@ -52,7 +56,7 @@ export interface LeftByScript {
  */
 export async function collectScript(
   planned: PlannedScript,
-  { ran, seen, since, ours }: LeftByScript,
+  { ran, seen, since, until, ours }: LeftByScript,
   blocks: CollectScriptBlocks,
 ): Promise<CollectedScript> {
   const { roots, call } = planned
@@ -68,6 +72,7 @@ export async function collectScript(
     return undefined
   }
   const searchText = (text: string): Reason | undefined => {
+    note([...boundByWords(Buffer.from(text), roots)])
     for (const { needle, to } of traces) {
       if (!text.includes(needle.toString())) continue
       const reason = note(to)
@@ -85,6 +90,7 @@ export async function collectScript(
     if (reason !== undefined) return { reason }
   }
 
+  const timesOf = timesAmong(seen, Math.floor(since), until)
   const entries: ScriptEntry[] = []
   for (const entry of seen) {
     const { path, stat } = entry
@@ -92,20 +98,19 @@ export async function collectScript(
     const inName = searchText(path)
     if (inName !== undefined) return { reason: inName }
     const mode = Number(stat.mode & 0o7777n)
-    if (stat.isDirectory()) entries.push({ kind: 'dir', path, mode })
+    if (stat.isDirectory()) entries.push({ kind: 'dir', path, mode, ...timesOf(entry) })
     else if (stat.isSymbolicLink()) {
       const to = await readlink(join(call.outDir, path))
       const reason = searchText(to)
       if (reason !== undefined) return { reason }
-      entries.push({ kind: 'link', path, to })
+      entries.push({ kind: 'link', path, to, ...timesOf(entry) })
     } else if (stat.isFile() && stat.nlink === 1n) {
       const kept = await keepFile(entry, planned, traces, blocks)
       for (const to of kept.found) {
         const reason = note(to)
         if (reason !== undefined) return { reason }
       }
-      const mtime = Number(stat.mtimeMs)
-      entries.push({ ...kept.file, mode, mtime: mtime < Math.floor(since) ? mtime : null })
+      entries.push({ ...kept.file, mode, ...timesOf(entry) })
     } else return { reason: 'unusual-output' }
     if (!isStill(call.outDir, entry)) return { reason: 'source-changed' }
   }
@@ -120,12 +125,27 @@ export async function collectScript(
   return { result, boundTo: all.filter((name) => bound.has(name)) }
 }
 
+/** What is kept of times: what was changed during the run is, in the same order, when it is laid out. */
+function timesAmong(
+  seen: readonly Seen[],
+  since: number,
+  until: number,
+): (entry: Seen) => Pick<ScriptFile, 'mtime' | 'age'> {
+  const isNew = ({ stat }: Seen): boolean => Number(stat.mtimeMs) >= since && Number(stat.mtimeMs) <= until
+  let newest = 0n
+  for (const entry of seen) if (isNew(entry) && entry.stat.mtimeNs > newest) newest = entry.stat.mtimeNs
+  return (entry) => {
+    if (!isNew(entry)) return { mtime: Number(entry.stat.mtimeMs), age: 0 }
+    return { mtime: null, age: Number((newest - entry.stat.mtimeNs) / 1000n) }
+  }
+}
+
 /** What was said with roots by name; undefined when that cannot be undone, or is no text. */
 function named(bytes: Uint8Array, roots: readonly Root[]): string | undefined {
   if (!isUtf8(bytes)) return undefined
   const text = Buffer.from(bytes).toString()
   if (text.includes('\0')) return undefined
-  const byName = nameRoots(text, calledRoots(roots))
+  const byName = nameLoneRoots(text, calledRoots(roots))
   return placeRoots(byName, roots) === text ? byName : undefined
 }
 
@@ -134,13 +154,14 @@ async function keepFile(
   { call, roots }: PlannedScript,
   traces: readonly Trace[],
   blocks: CollectScriptBlocks,
-): Promise<{ file: Omit<ScriptFile, 'mode' | 'mtime'>; found: Trace['to'][] }> {
+): Promise<{ file: Omit<ScriptFile, 'mode' | 'mtime' | 'age'>; found: Trace['to'][] }> {
   const from = join(call.outDir, path)
   const size = Number(stat.size)
   if (rewritten.test(path) && size <= maxRewritten && arePlain(roots)) {
     const text = named(await readFile(from), roots)
     if (text !== undefined) {
       const found = traces.filter(({ needle }) => text.includes(needle.toString())).map(({ to }) => to)
+      found.push([...boundByWords(Buffer.from(text), roots)])
       const bytes = Buffer.from(text)
       return { file: { kind: 'file', path, cid: await blocks.put(bytes), size: bytes.length, named: true }, found }
     }
@@ -153,10 +174,14 @@ async function keepFile(
     },
   })
   const found = searches.flatMap(({ search, to }) => (search.found === undefined ? [] : [to]))
-  const isOpaque = size > maxLookedInto || holdsCompressed(await readFile(from))
-  if (isOpaque) found.push(roots.map(({ name }) => name))
+  const whole = size > maxLookedInto ? undefined : await readFile(from)
+  if (whole === undefined || holdsCompressed(whole)) found.push(roots.map(({ name }) => name))
+  else found.push([...boundByWords(whole, roots)])
   return { file: { kind: 'file', path, cid, size, named: false }, found }
 }
+
+/** What a script is told besides so that it can be observed: plain cargo's would not have it. */
+const ownVariables = ['SHOAL_OBSERVE', 'SHOAL_WRAPPER']
 
 /**
  * Paths of roots, in whatever way they may be written, ways between them, and secrets. Who writes PATH down as a whole has gone
@@ -180,6 +205,8 @@ function tracesOf({ roots, call }: PlannedScript): Trace[] {
   for (const way of waysBetween(roots)) traces.push({ needle: Buffer.from(way), to: all })
   const path = call.env.get('PATH') ?? ''
   if (path.includes(':')) traces.push({ needle: Buffer.from(path), to: 'unusual-output' })
+  for (const value of [...unsaidValues(call.env), ...ownVariables])
+    traces.push({ needle: Buffer.from(value), to: 'unusual-output' })
   for (const value of secretValues(call.env)) traces.push({ needle: Buffer.from(value), to: 'secret-in-environment' })
   return traces
 }

@@ -1,4 +1,4 @@
-import { chmodSync, constants, mkdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, constants, lutimesSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
@@ -34,6 +34,12 @@ export async function layOut(
     }
     // The last one first: a directory that cannot be written to may hold others.
     for (const entry of entries.toReversed()) if (entry.kind === 'dir') chmodSync(join(dir, entry.path), entry.mode)
+    // Whatever was changed first is older here, too: make and the like go by that.
+    const now = Date.now() * 1000
+    for (const { path, mtime, age } of entries) {
+      const seconds = mtime === null ? (now - age) / 1e6 : mtime / 1000
+      lutimesSync(join(dir, path), seconds, seconds)
+    }
     chmodSync(dir, statSync(outDir).mode & 0o7777)
   } catch (error) {
     rmSync(dir, { recursive: true, force: true })
@@ -42,7 +48,7 @@ export async function layOut(
 }
 
 async function layOutFile(
-  { cid, named, mode, mtime, path: name }: ScriptFile,
+  { cid, named, mode, path: name }: ScriptFile,
   path: string,
   roots: readonly Root[],
   blocks: LayoutBlocks,
@@ -57,7 +63,4 @@ async function layOutFile(
     writeFileSync(path, text, { flag: 'wx', mode: 0o600 })
   }
   chmodSync(path, mode)
-  // A copy may have the time of the original.
-  const time = mtime === null ? new Date() : new Date(mtime)
-  if (mtime !== null || process.platform === 'darwin') utimesSync(path, time, time)
 }

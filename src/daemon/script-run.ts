@@ -120,6 +120,7 @@ async function observe(
   try {
     const ran = await link.watch({ observer, dir, wrapper })
     let seen: Seen[] | undefined
+    const until = needs.stamp() + 1
     try {
       // Nobody else can touch it yet: cargo waits for the launcher, and that for this.
       seen = lookThrough(call.outDir)
@@ -130,7 +131,7 @@ async function observe(
     if (ran.code !== 0) return 'failed'
     if (seen === undefined) return 'too-large'
     if (ran.truncated) return 'unusual-output'
-    return await keep({ planned, ground, dir, since, ran, seen }, needs)
+    return await keep({ planned, ground, dir, since, until, ran, seen }, needs)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
@@ -141,11 +142,12 @@ interface Observed {
   ground: Ground
   dir: string
   since: number
+  until: number
   ran: Ran
   seen: Seen[]
 }
 
-async function keep({ planned, ground, dir, since, ran, seen }: Observed, needs: ScriptNeeds): Promise<string> {
+async function keep({ planned, ground, dir, since, until, ran, seen }: Observed, needs: ScriptNeeds): Promise<string> {
   const { attached, complete, events } = readNotes(dir)
   if (!attached || !complete) return 'unobserved'
   const reads = (boundTo: readonly string[]): Promise<ReadSet | Reason> =>
@@ -154,7 +156,11 @@ async function keep({ planned, ground, dir, since, ran, seen }: Observed, needs:
     // What it read says most often that it is not kept, and is looked at sooner than what it left.
     const looked = await reads([])
     if (typeof looked === 'string') return looked
-    const collected: CollectedScript = await collectScript(planned, { ran, seen, since, ours: [dir] }, needs.blocks)
+    const collected: CollectedScript = await collectScript(
+      planned,
+      { ran, seen, since, until, ours: [dir] },
+      needs.blocks,
+    )
     if ('reason' in collected) return collected.reason
     const { result, boundTo } = collected
     const kept = boundTo.length === 0 ? looked : await reads(boundTo)

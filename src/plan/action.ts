@@ -123,8 +123,20 @@ export type Result = z.output<typeof resultSchema>
  * - `program`: what a bare name finds along PATH, by content; null: nothing
  * - `tree`: everything in a directory, a tree manifest
  * - `environ`: the environment as a whole; `bound`: the real paths of the roots
+ * - `sorts`: which of the others are links, and their modes; of a build script's run alone
  */
-export const readKinds = ['file', 'link', 'dir', 'list', 'absent', 'program', 'tree', 'environ', 'bound'] as const
+export const readKinds = [
+  'file',
+  'link',
+  'dir',
+  'list',
+  'absent',
+  'program',
+  'tree',
+  'environ',
+  'bound',
+  'sorts',
+] as const
 export type ReadKind = (typeof readKinds)[number]
 
 const readsFields = {

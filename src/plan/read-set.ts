@@ -26,7 +26,7 @@ export interface ReadScope {
 
 /** Something that was looked at; `stat` stands for "exists", as a file with its content or as a directory. */
 export interface Look {
-  kind: Exclude<ReadKind, 'tree' | 'environ' | 'bound'> | 'stat'
+  kind: Exclude<ReadKind, 'tree' | 'environ' | 'bound' | 'sorts'> | 'stat'
   /** Absolute, or a bare name for `program`. */
   path: string
   /** Of a program that was looked for by a path: what that look is when the name leads elsewhere. */

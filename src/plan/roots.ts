@@ -35,6 +35,28 @@ export function nameRoots(text: string, roots: readonly Root[]): string {
   return named
 }
 
+/**
+ * The same, but a path counts only where it begins, too: with `/src` a root, `/usr/src` stays what it is. `-I/src` begins one.
+ * @param roots as `sortRoots` returns them
+ */
+export function nameLoneRoots(text: string, roots: readonly Root[]): string {
+  let named = text
+  for (const root of roots) {
+    if (!named.includes(root.path)) continue
+    named = replaceWhole(named, root.path, rootToken(root.name), (before) => !glued.test(before))
+  }
+  return named
+}
+
+/** What ends like this goes on in the next character; an option of one letter does not. */
+const glued = /(?<!(^|[^\w.+@~-])-[A-Za-z])(?<=[\w.+@~-]|\0[a-z]+\0)$/
+
+/** An absolute path by the name of the root that it lies in. @param roots as `sortRoots` returns them */
+export function nameRootOf(path: string, roots: readonly Root[]): string {
+  const root = roots.find((each) => path === each.path || path.startsWith(`${each.path}/`))
+  return root === undefined ? path : rootToken(root.name) + path.slice(root.path.length)
+}
+
 /** The inverse of `nameRoots`; a name that `roots` does not hold stays as it is. */
 export function placeRoots(text: string, roots: readonly Root[]): string {
   if (!text.includes('\0')) return text
@@ -43,14 +65,20 @@ export function placeRoots(text: string, roots: readonly Root[]): string {
   return text.replace(tokenPattern, (token, name: string) => placed(name)?.path ?? token)
 }
 
-function replaceWhole(text: string, path: string, token: string): string {
+function replaceWhole(
+  text: string,
+  path: string,
+  token: string,
+  begins: (before: string) => boolean = () => true,
+): string {
   let from = 0
   let result = ''
   for (;;) {
     const at = text.indexOf(path, from)
     if (at < 0) return result + text.slice(from)
     const next = text[at + path.length]
-    const whole = next === undefined || !/[\w.+@~-]/.test(next)
+    const ends = next === undefined || !/[\w.+@~-]/.test(next)
+    const whole = ends && begins(text.slice(Math.max(0, at - 16), at))
     result += text.slice(from, at) + (whole ? token : path)
     from = at + path.length
   }

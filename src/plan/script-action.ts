@@ -33,6 +33,13 @@ const scriptActionSchema = z.strictObject({
 })
 export type ScriptAction = z.output<typeof scriptActionSchema>
 
+const times = {
+  /** When it was changed last, if that was before the run or is still to come (ms): the script has given it a time. Null: during the run. */
+  mtime: z.int().nullable(),
+  /** How long that was before the last change of all (µs): what make compares. 0 for what has an `mtime`. */
+  age: z.int().min(0),
+}
+
 const fileSchema = z.strictObject({
   kind: z.literal('file'),
   path: relativePath,
@@ -41,13 +48,12 @@ const fileSchema = z.strictObject({
   size: z.int().min(0),
   /** Whether the block has roots by name, to be put back where it is laid out. */
   named: z.boolean(),
-  /** When it was changed last, if that was before the run (ms): the script has given it a time. Null: as new as the run. */
-  mtime: z.int().nullable(),
+  ...times,
 })
 const entrySchema = z.discriminatedUnion('kind', [
   fileSchema,
-  z.strictObject({ kind: z.literal('dir'), path: relativePath, mode }),
-  z.strictObject({ kind: z.literal('link'), path: relativePath, to: text }),
+  z.strictObject({ kind: z.literal('dir'), path: relativePath, mode, ...times }),
+  z.strictObject({ kind: z.literal('link'), path: relativePath, to: text, ...times }),
 ])
 /** Something in OUT_DIR. */
 export type ScriptEntry = z.output<typeof entrySchema>

@@ -1,12 +1,11 @@
-import { createHash } from 'node:crypto'
 import { join, normalize } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { type Action, decodeTrace, type Read, type ReadSet, type Result, type Trace } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
-import { calledRoots, nameRoots, placeRoots, type Root, rootToken } from '../plan/roots.ts'
+import { calledRoots, nameRootOf, nameRoots, placeRoots, type Root, rootToken } from '../plan/roots.ts'
 import { agrees, type View } from '../plan/view.ts'
-import { cidFromDigest } from '../wire/cid.ts'
+import { digestOfLines, ofSession, ofShells, sessionDigest, shellsDigest, sortsDigest } from './script-evidence.ts'
 
 /** Where a trace is held against what is there. */
 export interface Place {
@@ -54,17 +53,17 @@ export async function firstDifference({ reads, env }: ReadSet, place: Ground): P
     if (here !== recorded) return { kind: 'variable', name, recorded, here }
   }
   for (const read of reads) {
-    const difference = await differenceOf(read, place)
+    const difference = await differenceOf(read, reads, place)
     if (difference !== undefined) return difference
   }
   return undefined
 }
 
-async function differenceOf(read: Read, place: Ground): Promise<Difference | undefined> {
+async function differenceOf(read: Read, all: readonly Read[], place: Ground): Promise<Difference | undefined> {
   const [kind, name, recorded] = read
   const text = (cid: CID | null | undefined): string | null => cid?.toString() ?? null
-  if (kind === 'environ' || kind === 'bound' || kind === 'tree') {
-    const here = await digestAt(kind, name, place)
+  if (kind === 'environ' || kind === 'bound' || kind === 'tree' || kind === 'sorts') {
+    const here = kind === 'sorts' ? sortsDigest(all, place) : await digestAt(kind, name, place)
     return here !== undefined && recorded?.equals(here)
       ? undefined
       : { kind, name, recorded: text(recorded), here: text(here) }
@@ -85,7 +84,8 @@ async function differenceOf(read: Read, place: Ground): Promise<Difference | und
 }
 
 async function digestAt(kind: 'environ' | 'bound' | 'tree', name: string, place: Ground): Promise<CID | undefined> {
-  if (kind === 'environ') return name === ofSession ? sessionDigest(place) : environmentDigest(place)
+  if (kind === 'environ' && name === ofSession) return sessionDigest(place)
+  if (kind === 'environ') return name === ofShells ? shellsDigest(place) : environmentDigest(place)
   if (kind === 'bound') return rootsDigest(place, name)
   return await place.tree(placeRoots(name, place.roots))
 }
@@ -103,7 +103,7 @@ function pathsOf(name: string, { roots, dependencyDirs }: Ground): string[] {
 export function namePath(path: string, { roots, dependencyDirs }: Pick<Ground, 'roots' | 'dependencyDirs'>): string {
   const plain = normalize(path)
   const directory = dependencyDirs.find((dir) => plain.startsWith(`${dir}/`))
-  return directory === undefined ? nameRoots(path, roots) : inDeps + plain.slice(directory.length + 1)
+  return directory === undefined ? nameRootOf(path, roots) : inDeps + plain.slice(directory.length + 1)
 }
 
 /** Variables that differ from one shell or one unit to the next. */
@@ -121,31 +121,11 @@ export function environmentDigest(place: Pick<Place, 'env' | 'roots'>): CID {
   return digestOfLines(environmentOf(place).map(([name, value]) => `${name}=${value}`))
 }
 
-/** As an `environ` is called that leaves out what belongs to a session and not to what is built. */
-export const ofSession = 'session'
-
-/**
- * Variables of whoever sits there. A program that asks for one by its name has it in the trace; only one that goes through all
- * variables and makes something of these could come out otherwise.
- */
-const personal =
-  /^(\w+\(\)|HOME|USER|LOGNAME|USERNAME|MAIL|SHELL|PATH|HOSTNAME|HOST_?TYPE|EDITOR|VISUAL|PAGER|LESS\w*|LS_COLORS|HIST\w*|PS[1-4]|PROMPT\w*|DISPLAY|WAYLAND_DISPLAY|DBUS_\w+|XDG_\w+|GPG_\w+|TMUX\w*|STY|ITERM\w*|VTE_\w+|KONSOLE\w*|GNOME_\w+|VSCODE_\w+|INVOCATION_ID|JOURNAL_STREAM|npm_\w+|INIT_CWD|NODE\w*|CARGO|CARGO_HOME|RUSTUP_\w+|RUSTC_WORKSPACE_WRAPPER|NUM_JOBS|LD_LIBRARY_PATH|CARGO_TERM_\w+|CARGO_BUILD_JOBS)$/
-
-/** Of the environment without that. */
-export function sessionDigest({ env, roots }: Pick<Place, 'env' | 'roots'>): CID {
-  const lines = environmentOf({ env, roots }).filter(([name]) => !personal.test(name))
-  return digestOfLines(lines.map(([name, value]) => `${name}=${value}`))
-}
-
 /** Of where everything lies. @param names of roots, with commas between them; '' for all */
 export function rootsDigest({ roots }: Pick<Place, 'roots'>, names = ''): CID {
   const wanted = names === '' ? undefined : new Set(names.split(','))
   const counted = roots.filter(({ name }) => wanted === undefined || wanted.has(name))
   return digestOfLines(counted.map(({ name, path }) => `${name}=${path}`))
-}
-
-function digestOfLines(lines: string[]): CID {
-  return cidFromDigest(createHash('sha256').update(lines.sort().join('\0')).digest())
 }
 
 /** Whether a result holds for one place only, because it has paths of that place in it. */
@@ -165,7 +145,8 @@ const ofAProcess = /^\/(proc|sys|dev)(\/|$)/
  */
 export function isForOthers(set: Pick<ReadSet, 'reads'>): boolean {
   return set.reads.every(([kind, name]) => {
-    if (kind === 'bound') return false
+    // What a run of a build script is compared by stays here.
+    if (kind === 'bound' || kind === 'sorts') return false
     return kind === 'tree' ? name.startsWith('\0') : !ofAProcess.test(normalize(name))
   })
 }

@@ -160,6 +160,7 @@ export function explainDifference({ kind, name, recorded, here }: Difference, tr
   if (kind === 'variable') return [cause('variable', name, recorded, here)]
   const [before, now] = [valueText(recorded), valueText(here)]
   if (kind === 'environ') return [cause('environment', 'the environment as a whole', before, now)]
+  if (kind === 'sorts') return [cause('file', 'modes or links of what it looked at', before, now)]
   if (kind === 'bound') return [cause('path-bound', 'where everything lies', before, now)]
   if (kind === 'tree') {
     const files = explainTrees('file', name, trees)

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import type { ReadSet } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
@@ -5,11 +6,13 @@ import { readDynamic } from '../plan/elf.ts'
 import { holdsPassword, looksSecret } from '../plan/environment.ts'
 import { type Observation, workingDirectory } from '../plan/observation.ts'
 import { callsKernelItself } from '../plan/raw-calls.ts'
-import { isWithin, type ReadScope, selectReads } from '../plan/read-set.ts'
+import { isWithin, type Look, type ReadScope, type SelectedReads, selectReads } from '../plan/read-set.ts'
 import { calledRoots, nameRoots } from '../plan/roots.ts'
+import { boundByLook, ownPlace } from '../plan/script-place.ts'
 import type { PlannedScript } from '../plan/script-plan.ts'
-import { type Ground, ofSession, rootsDigest, sessionDigest } from './evidence.ts'
+import { type Ground, rootsDigest } from './evidence.ts'
 import { harmless, readsNamed, sortedReads } from './read-set.ts'
+import { ofSession, ofShells, sessionDigest, shellsDigest, sortsDigest } from './script-evidence.ts'
 
 export interface ObservedScript {
   events: readonly Observation[]
@@ -22,35 +25,60 @@ export interface ObservedScript {
 
 /** Asked by the standard library of every program, or by the jobserver: not what a script makes something of. */
 const ofEveryProgram =
-  /^(SHOAL\w*|LD_PRELOAD|RUST_BACKTRACE|RUST_LIB_BACKTRACE|RUST_MIN_STACK|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|MALLOC_\w+|GLIBC_TUNABLES)$/
+  /^(SHOAL\w*|RUST_BACKTRACE|RUST_LIB_BACKTRACE|RUST_MIN_STACK|CARGO_MAKEFLAGS|MALLOC_\w+|GLIBC_TUNABLES)$/
 
 /** Programs that were not made by a cargo of this user's. */
-const ofSystem = /^\/(usr|bin|sbin|lib|lib64|nix\/store|gnu\/store)\//
+const isOfSystem = /^\/(usr|bin|sbin|lib|lib64|nix\/store|gnu\/store)\//
+
+/** Programs of everybody's that ask for each variable that they obey, by names that the observer takes for tools, too. */
+const isTool =
+  /^(rustc|clippy-driver|rustdoc|rust-lld|pkg-config|pkgconf|(llvm-|(\w[\w.]*-){2,})?(cc|gcc|g\+\+|c\+\+|cpp|cc1|cc1plus|clang|clang\+\+|clang-cpp|ld|ld\.\w+|lld|ld64|mold|collect2|as|ar|strip|nm|ranlib|objcopy|lto-wrapper|lto1)(-[\d.]+)?)$/
+
+/** What the kernel says of a machine and its processes at the moment. */
+const ofTheMoment = /^\/proc(\/|$)/
+/** Whoever sits there can answer otherwise. */
+const isTerminal = /^\/dev\/(tty$|pts\/|console$)/
+const ofOtherProcess = /^\/proc\/\d+\//
 
 /** What a run of a build script looked at; the reason when it must not be kept. */
 export async function readSetOfScript(
-  { action, toolchain, roots }: PlannedScript,
+  { action, toolchain, roots, call }: PlannedScript,
   { events, scope, since, boundTo }: ObservedScript,
   place: Ground,
 ): Promise<ReadSet | Reason> {
   if (events.some(({ kind }) => kind === 'clock')) return 'clock'
   if (events.some(({ kind }) => kind === 'random')) return 'randomness'
+  const opened = events.filter(({ kind, errno }) => errno === 0 && (kind === 'open' || kind === 'stat'))
+  if (opened.some(({ kind, path }) => kind === 'open' && isTerminal.test(path))) return 'source-changed'
+  if (opened.some(({ path }) => ofOtherProcess.test(path))) return 'unobserved'
   const selected = selectReads(events, scope)
+  if (selected.looks.some(({ kind, path }) => kind !== 'absent' && kind !== 'program' && ofTheMoment.test(path)))
+    return 'source-changed'
   if (selected.problem !== undefined) return selected.problem
   if (selected.temporary.some((path) => place.view.what(path, since)?.kind !== 'absent')) return 'writes-elsewhere'
   // What a compiler loads when it starts is not noted, and known of the toolchain alone.
   for (const path of selected.programs) {
     if (isWithin(path, toolchain.sysroot)) continue
     if (await isCompiler(path)) return 'other-compiler'
-    if (!ofSystem.test(path) && (await callsKernelItself(path))) return 'unobserved'
+    if (!isOfSystem.test(path) && (await callsKernelItself(path))) return 'unobserved'
   }
 
   const reads = await readsNamed(selected.looks, place, since)
   if (reads === undefined) return 'source-changed'
-  // Any program that is no tool can look at all variables without asking for one.
-  reads.push(['environ', ofSession, sessionDigest(place)])
-  if (boundTo.length > 0) {
-    const names = [...boundTo].sort().join(',')
+  // Times are not looked at of what is called like a tool, so it must be one.
+  const isMadeHere = (path: string): boolean => isOwn(path, scope) && !isWithin(path, toolchain.sysroot)
+  if (selected.programs.some((path) => isTool.test(basename(path)) && isMadeHere(path))) return 'unobserved'
+  reads.push(['sorts', '', sortsDigest(reads, place)])
+  const shells = startsShells(selected, call.program)
+  reads.push(['environ', shells ? ofShells : ofSession, shells ? shellsDigest(place) : sessionDigest(place)])
+  const { env: variables } = call
+  // Whoever looks for what stands before rustc has asked where that lies.
+  const isNear = ({ kind, path }: Look): boolean => kind !== 'program' && path !== variables.get('RUSTC_WRAPPER')
+  const home = variables.get('HOME') ?? ''
+  const near = selected.looks.filter(isNear).flatMap(({ path }) => boundByLook(path, roots, home))
+  const bound = new Set<string>([...boundTo, ...ownPlace(roots), ...near])
+  if (bound.size > 0) {
+    const names = [...bound].sort().join(',')
     reads.push(['bound', names, rootsDigest(place, names)])
   }
   const given = new Map(action.env)
@@ -66,6 +94,14 @@ export async function readSetOfScript(
   if (reads.some(([, name]) => holdsPassword(name))) return 'secret-in-environment'
   return { reads: sortedReads(reads), env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
 }
+
+/** Whether anything but the script and tools ran: shells, make, cmake and interpreters take in all variables when they start. */
+function startsShells({ programs }: SelectedReads, script: string): boolean {
+  return programs.some((path) => path !== script && !isTool.test(basename(path)))
+}
+
+const isOwn = (path: string, { products, owned }: ReadScope): boolean =>
+  [...products, ...owned].some((dir) => isWithin(path, dir))
 
 /** Whatever it is called. A proxy of rustup's is none: it becomes one. */
 async function isCompiler(path: string): Promise<boolean> {

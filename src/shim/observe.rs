@@ -34,6 +34,14 @@ pub fn script_environment(observer: &Path, dir: &Path) -> Option<Variables> {
     })
 }
 
+/// Says in the notes that something happened, or will, that they do not tell.
+pub fn mark_unseen(dir: &Path) {
+    const FLAGS_AT: u64 = 16;
+    const UNSEEN: u64 = 2;
+    let notes = OpenOptions::new().write(true).open(dir.join(READS));
+    let _ = notes.and_then(|notes| notes.write_all_at(&UNSEEN.to_le_bytes(), FLAGS_AT));
+}
+
 fn variables(
     observer: &Path,
     dir: &Path,

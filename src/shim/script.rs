@@ -18,7 +18,7 @@ use crate::frames::recalled_in;
 use crate::run::{Kept, Outcome, CRASHED};
 use crate::shown::write_to;
 use crate::start::own_name;
-use crate::{hang, observe, spent};
+use crate::{hang, observe, orphans, spent};
 
 /// A build script that cargo runs.
 pub struct Script {
@@ -174,6 +174,9 @@ impl Script {
         let stderr = hold(child.stderr.take()?, 2);
         let stdout = holding.join().unwrap_or_default();
         let status = child.wait().ok()?;
+        if orphans::are_left() {
+            observe::mark_unseen(&watch.dir);
+        }
         let exit = status
             .code()
             .or_else(|| Some(-status.signal()?))
@@ -202,6 +205,7 @@ impl Script {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         die_with_us(&mut command);
+        orphans::adopt(true);
         command.spawn().ok()
     }
 }

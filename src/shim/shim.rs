@@ -14,6 +14,7 @@ mod kill;
 mod launcher;
 mod link;
 mod observe;
+mod orphans;
 mod record;
 mod run;
 mod script;

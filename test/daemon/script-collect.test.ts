@@ -58,7 +58,7 @@ async function collect(
   }: { stdout?: string; env?: Record<string, string>; make?: () => Promise<void> } = {},
 ): Promise<CollectedScript> {
   await mkdir(outDir(), { recursive: true })
-  const since = Date.now() - 5
+  const since = Date.now() - 1000
   for (const [path, content] of Object.entries(files)) {
     await mkdir(dirname(join(outDir(), path)), { recursive: true })
     await writeFile(join(outDir(), path), content)
@@ -80,7 +80,11 @@ async function collect(
     stdout: Buffer.from(stdout),
     stderr: Buffer.alloc(0),
   }
-  return await collectScript(planned, { ran, seen: lookThrough(outDir()) ?? [], since, ours: ['/notes/1'] }, blocks)
+  return await collectScript(
+    planned,
+    { ran, seen: lookThrough(outDir()) ?? [], since, until: Date.now() + 5, ours: ['/notes/1'] },
+    blocks,
+  )
 }
 
 const boundTo = async (...args: Parameters<typeof collect>): Promise<string> => {
@@ -113,8 +117,10 @@ describe('collectScript()', () => {
     assert.ok('result' in collected)
     assert.deepEqual(collected.boundTo, [])
     assert.equal(Buffer.from(collected.result.stdout).toString(), 'cargo::rustc-link-search=\0build\0\n')
-    // Nor a word that only begins like one.
-    assert.equal(await boundTo({}, { stdout: `${join(dir, 'target')}-2/x\n` }), 'target')
+    // Nor a word that only ends like one; what begins like one lies beside it.
+    assert.equal(await boundTo({}, { stdout: `${join(dir, 'target')}-2/x\n` }), 'build package registry target')
+    assert.equal(await boundTo({ 'y.pc': `sysroot=/opt${outDir()}/lib\n` }), 'build target')
+    assert.equal(await boundTo({}, { stdout: `cargo::rustc-env=TOP=${dir}\n` }), 'build package registry target')
   })
 
   test('does not keep what is a secret, of the session, or no file', async () => {
@@ -124,6 +130,8 @@ describe('collectScript()', () => {
     assert.equal(await boundTo({}, { env: token, stdout: 'abcdefgh1234' }), 'secret-in-environment')
     assert.equal(await boundTo({ file: 'PATH=/a:/b' }, { env: { PATH: '/a:/b' } }), 'unusual-output')
     assert.equal(await boundTo({ file: 'SHOAL_OBSERVE=/notes/1/x' }), 'unusual-output')
+    assert.equal(await boundTo({ file: '["SHOAL_OBSERVE"]' }), 'unusual-output')
+    assert.equal(await boundTo({ file: '/run/ssh-1' }, { env: { SSH_AUTH_SOCK: '/run/ssh-1' } }), 'unusual-output')
     await rm(join(outDir(), 'file'))
     assert.equal(await boundTo({}, { stdout: 'a\0b' }), 'unusual-output')
     assert.equal(
@@ -138,11 +146,13 @@ describe('collectScript()', () => {
 
 test('what was collected is laid out as it was: bytes, modes, links, and times of files that are older than the run', async () => {
   const old = new Date('2020-01-02T03:04:05Z')
+  const before = new Date(Date.now() - 500)
   const collected = await collect(
     { 'a/b/file': 'content', 'old.txt': 'old', 'x.d': `${outDir()}/x.o: x.c\n` },
     {
       make: async () => {
         await utimes(join(outDir(), 'old.txt'), old, old)
+        await utimes(join(outDir(), 'x.d'), before, before)
         await symlink('../old.txt', join(outDir(), 'a/link'))
         execFileSync('chmod', ['751', join(outDir(), 'a/b/file')])
         execFileSync('chmod', ['500', join(outDir(), 'a/b')])
@@ -157,6 +167,10 @@ test('what was collected is laid out as it was: bytes, modes, links, and times o
   assert.deepEqual(await everything(spare), await everything(outDir()))
   const { mtimeMs } = await stat(join(spare, 'old.txt'))
   assert.equal(mtimeMs, old.getTime())
+  // What was changed first is older than what was changed then, whatever it is called.
+  const timeOf = async (path: string): Promise<number> => (await stat(join(spare, path))).mtimeMs
+  assert.ok((await timeOf('x.d')) < (await timeOf('a/b/file')))
+  assert.ok((await timeOf('a/b/file')) <= Date.now())
   await layOut(result, { dir: spare, outDir: outDir(), roots: [{ name: 'build', path: '/elsewhere' }] }, blocks)
   assert.equal(await readFile(join(spare, 'x.d'), 'utf8'), '/elsewhere/x.o: x.c\n')
 

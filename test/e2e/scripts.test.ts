@@ -50,7 +50,7 @@ describe('a build script that compiles C', () => {
     }
   }
 
-  test('is recalled from nothing and elsewhere, with the bytes and the modes that plain cargo gives there', async () => {
+  test('is recalled from nothing, with the bytes and the modes that plain cargo gives there', async () => {
     const plain = await plainly(dir)
     assert.equal(await build(), ran)
     assert.deepEqual(await everything(await outDirOf(dir, 'native')), plain.out)
@@ -64,6 +64,8 @@ describe('a build script that compiles C', () => {
     await mkdir(join(cluster.dir, 'another-place'))
     await cp(dir, other, { recursive: true, filter: (path) => !path.endsWith('/target') })
     const there = await plainly(other)
+    // Its own name, and what lies around it, can be other there.
+    assert.equal(await build({}, [], other), ran)
     assert.equal(await build({}, [], other), recalled)
     assert.deepEqual(await everything(await outDirOf(other, 'native')), there.out)
     assert.ok((await readFile(join(await outDirOf(other, 'native'), 'x.d'), 'utf8')).includes(other))
@@ -78,13 +80,14 @@ describe('a build script that compiles C', () => {
     assert.equal(await build({}, [], quoted), recalled)
     assert.deepEqual(await everything(await outDirOf(quoted, 'native')), within.out)
 
-    // Another home, as far as cargo and the shell are concerned.
+    // Another home, as far as cargo and the shell are concerned, which takes in all variables.
     const home = join(cluster.dir, 'home')
     await mkdir(home)
     const cargoHome = process.env.CARGO_HOME ?? join(process.env.HOME ?? '/', '.cargo')
     const rustupHome = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
     const elsewhere = { HOME: home, USER: 'somebody', CARGO_HOME: join(home, 'cargo'), RUSTUP_HOME: rustupHome }
     assert.notEqual(elsewhere.CARGO_HOME, cargoHome)
+    assert.equal(await build(elsewhere), ran)
     assert.equal(await build(elsewhere), recalled)
 
     // In cargo's new layout, which stable cargo has only when it is told so.

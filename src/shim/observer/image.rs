@@ -3,6 +3,8 @@
 use core::ffi::c_int;
 
 use crate::linux::{self, bytes, number, AT_FDCWD};
+use crate::log::{self, note, EXEC};
+use crate::paths::absolute;
 use crate::{environment, loads};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -89,7 +91,7 @@ unsafe fn of_elf(fd: c_int, head: &[u8; HEAD + 1]) -> Image {
         if u32_at(&segment, 0) == INTERPRETER {
             let mut name = [0u8; HEAD + 1];
             linux::read_at(fd, u64_at(&segment, 8), name.as_mut_ptr(), HEAD);
-            return if is_own_loader(name.as_ptr()) {
+            return if is_own_loader(name.as_ptr()) && !wants_to_be_first(fd) {
                 Image::Watched
             } else {
                 Image::Foreign
@@ -97,6 +99,33 @@ unsafe fn of_elf(fd: c_int, head: &[u8; HEAD + 1]) -> Image {
         }
     }
     Image::Unwatched
+}
+
+/// Sanitizers end a program in which another library was loaded before theirs. Names of libraries are near the start of a file.
+unsafe fn wants_to_be_first(fd: c_int) -> bool {
+    const CHUNK: usize = 4096;
+    const CHUNKS: u64 = 16;
+    const NAMES: [&[u8]; 5] = [
+        b"libasan.so",
+        b"libtsan.so",
+        b"liblsan.so",
+        b"libhwasan.so",
+        b"__asan_init",
+    ];
+    if !log::is_script() {
+        return false;
+    }
+    (0..CHUNKS).any(|index| {
+        // A name can lie across the end of one.
+        let mut bytes = [0u8; CHUNK + 16];
+        let length = linux::read_at(fd, index * CHUNK as u64, bytes.as_mut_ptr(), bytes.len());
+        let read = bytes.get(..length).unwrap_or(b"");
+        let may_begin = |at: &usize| matches!(read.get(*at), Some(b'l' | b'_'));
+        (0..read.len()).filter(may_begin).any(|at| {
+            let rest = read.get(at..).unwrap_or(b"");
+            NAMES.iter().any(|name| rest.starts_with(name))
+        })
+    })
 }
 
 unsafe fn is_own_loader(path: *const u8) -> bool {
@@ -164,7 +193,18 @@ pub unsafe fn look_along_path(name: &[u8]) -> Image {
             .iter_mut()
             .zip(text)
             .for_each(|(slot, byte)| *slot = *byte);
-        match look(AT_FDCWD, candidate.as_ptr()) {
+        let image = look(AT_FDCWD, candidate.as_ptr());
+        let errno = match image {
+            Image::Missing(errno) => errno,
+            _ => 0,
+        };
+        // PATH can be one that the script has made: then its name alone does not say where a program is looked for.
+        if log::is_script() {
+            absolute(AT_FDCWD, candidate.as_ptr().cast(), &mut |path| {
+                note(EXEC, errno, path)
+            });
+        }
+        match image {
             Image::Missing(linux::ENOENT) => {}
             Image::Missing(errno) => result = Image::Missing(errno),
             found => return found,

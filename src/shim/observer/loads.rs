@@ -9,9 +9,9 @@ use core::sync::atomic::{
 
 use crate::hook::Next;
 use crate::linux::{self, absence, bytes, number, Str, AT_FDCWD, EINVAL};
-use crate::log::{self, note, LOAD};
+use crate::log::{self, note, LOAD, STAT};
 use crate::paths::absolute;
-use crate::tools;
+use crate::{environment, tools};
 
 #[repr(C)]
 struct Segment {
@@ -206,9 +206,38 @@ unsafe extern "C" fn note_object(object: *const Object, _: usize, walk: *mut c_v
         absolute(AT_FDCWD, object.name.cast(), &mut |path| {
             note(LOAD, 0, path)
         });
+        note_passed(name);
     }
     walk.index += 1;
     0
+}
+
+/// Of a build script: directories in which the loader looked for a library before it found it.
+unsafe fn note_passed(name: &[u8]) {
+    let vars = environment::vars();
+    let Some(dirs) = environment::value(vars, b"LD_LIBRARY_PATH").filter(|_| log::is_script())
+    else {
+        return;
+    };
+    let base = base_name(name);
+    for dir in dirs.split(|byte| matches!(byte, b':' | b';')) {
+        let mut candidate = [0u8; 4096];
+        let slash = if dir.is_empty() { &b"."[..] } else { b"" };
+        if dir.len() + base.len() + 3 > candidate.len() {
+            return log::unseen();
+        }
+        let text = dir.iter().chain(slash).chain(b"/").chain(base);
+        candidate
+            .iter_mut()
+            .zip(text)
+            .for_each(|(slot, byte)| *slot = *byte);
+        match absence(AT_FDCWD, candidate.as_ptr()) {
+            0 => return,
+            errno => absolute(AT_FDCWD, candidate.as_ptr().cast(), &mut |path| {
+                note(STAT, errno, path)
+            }),
+        }
+    }
 }
 
 #[used]

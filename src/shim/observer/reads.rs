@@ -8,6 +8,7 @@ use crate::hook::Outcome;
 use crate::linux::{self, absence, answered, bytes, number, Str, AT_FDCWD};
 use crate::log::{self, note, LINK, LIST, OPEN, STAT, WRITE};
 use crate::paths::{absolute, of_descriptor};
+use crate::writes;
 
 type Pointer = *mut c_void;
 
@@ -74,6 +75,10 @@ unsafe fn note_opened(dir: c_int, path: Str, flags: c_int, was_missing: bool, fa
     if flags & linux::O_TMPFILE == linux::O_TMPFILE {
         return;
     }
+    let is_new = flags & linux::O_EXCL != 0 && flags & linux::O_CREAT != 0;
+    if is_new && !failed {
+        writes::note_before(linux::ENOENT, dir, path);
+    }
     if was_missing && !failed {
         absolute(dir, path, &mut |path| note(OPEN, linux::ENOENT, path));
     } else if reads(flags) {
@@ -108,6 +113,10 @@ unsafe fn flags_of(mode: Str) -> c_int {
         linux::O_RDWR
     } else {
         linux::O_WRONLY
+    };
+    let access = match mode.contains(&b'x') {
+        true => access | linux::O_EXCL,
+        false => access,
     };
     match mode.first() {
         Some(b'w') => access | linux::O_CREAT | linux::O_TRUNC,

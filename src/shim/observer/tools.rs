@@ -68,10 +68,14 @@ pub fn recognise(path: &[u8]) {
     KIND.store(kind, Relaxed);
 }
 
-/// Also with a target before it and a version behind: `x86_64-linux-gnu-gcc-12`.
+/// Also with a target before it and a version behind: `x86_64-linux-gnu-gcc-12`. `gen-as` is somebody's own.
 fn is_among(names: &[&[u8]], name: &[u8]) -> bool {
     let plain = without_version(name);
-    let last = plain.rsplit(|byte| *byte == b'-').next().unwrap_or(plain);
+    let mut parts = plain.rsplitn(2, |byte| *byte == b'-');
+    let last = parts.next().unwrap_or(plain);
+    let before = parts.next().unwrap_or(b"");
+    let is_target = before == b"llvm" || before.contains(&b'-');
+    let last = if is_target { last } else { plain };
     [name, plain, last].iter().any(|each| names.contains(each))
 }
 

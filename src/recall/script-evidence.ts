@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { lstatSync, statSync } from 'node:fs'
+import { dirname, posix } from 'node:path'
+import type { CID } from 'multiformats/cid'
+import { codeOf } from '../base/errors.ts'
+import type { Read } from '../plan/action.ts'
+import { calledRoots, nameRoots, placeRoots, type Root } from '../plan/roots.ts'
+import { cidFromDigest } from '../wire/cid.ts'
+
+/** What of a place is compared for runs of build scripts alone. */
+interface Surroundings {
+  env: ReadonlyMap<string, string>
+  roots: readonly Root[]
+}
+
+/** As an `environ` is called of a script that started nothing but tools. */
+export const ofSession = 'session'
+/** The same where a shell, make or whatever else ran, which takes variables without asking for them. */
+export const ofShells = 'shells'
+
+/** Of the process, of the observer, or of how cargo starts just this. */
+const ofProcess = /^(_|SHLVL|OLDPWD|CARGO_MAKEFLAGS|SHOAL\w*|LD_LIBRARY_PATH)$/
+
+/** Which terminal, login or session it is: other in each, and nothing that anybody builds from. */
+const ofTerminal =
+  /^(WINDOWID|COLUMNS|LINES|SSH_\w+|XDG_(SESSION|RUNTIME|SEAT|VTNR)\w*|DISPLAY|WAYLAND_\w+|XAUTHORITY|DBUS_\w+|INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_\w+|MANAGERPID|GPG_\w+|TMUX\w*|STY|TERM_SESSION_ID|ITERM\w*|VTE_\w+|KONSOLE\w*|GNOME_TERMINAL\w*|VSCODE_\w+|HIST\w+)$/
+
+/**
+ * Variables of whoever sits there. A program that asks for one by its name has it in the trace; only a script that goes through all
+ * variables and makes something of these could come out otherwise.
+ */
+const ofPerson =
+  /^(BASH_FUNC_.*|\w+\(\)|HOME|PATH|PWD|MAIL|HOSTNAME|HOST_?TYPE|TERM\w*|COLORTERM|EDITOR|VISUAL|PAGER|LESS\w*|LS_COLORS|PS[1-4]|PROMPT\w*|GNOME_\w+|INIT_CWD|CARGO|CARGO_HOME|RUSTUP_\w+|RUSTC_WRAPPER|RUSTC_WORKSPACE_WRAPPER|NUM_JOBS|CARGO_TERM_\w+|CARGO_BUILD_JOBS)$/
+
+/** Of the environment, for a script that started nothing but tools: without what belongs to a session. */
+export function sessionDigest(place: Surroundings): CID {
+  return digestOf(place, (name) => !ofProcess.test(name) && !ofTerminal.test(name) && !ofPerson.test(name))
+}
+
+/** Of the environment as a whole, but for what no two processes or terminals share. */
+export function shellsDigest(place: Surroundings): CID {
+  return digestOf(place, (name) => !ofProcess.test(name) && !ofTerminal.test(name))
+}
+
+/** Values that are in no digest, and long enough to be known where they are written down. */
+export function unsaidValues(env: ReadonlyMap<string, string>): string[] {
+  const isUnsaid = ([name, value]: [string, string]): boolean => ofTerminal.test(name) && value.length >= 8
+  return [...env].filter(isUnsaid).map(([, value]) => value)
+}
+
+/** A jobserver of make's is another one each time, and says nothing of what is made. */
+const ofJobs = /(^|\s)(-j\d*|--jobserver-(auth|fds)=\S*)(?=\s|$)/g
+
+function digestOf({ env, roots }: Surroundings, counts: (name: string) => boolean): CID {
+  const called = calledRoots(roots)
+  const target = roots.find(({ name }) => name === 'target')?.path
+  const lines = [...env].flatMap(([name, value]) => {
+    if (!counts(name)) return []
+    if (name === 'MAKEFLAGS' || name === 'MFLAGS') {
+      const flags = value.replace(ofJobs, '').trim()
+      return flags === '' ? [] : `${name}=${flags}`
+    }
+    // Where cargo was started: mostly around the target directory, wherever that lies.
+    const around = target === undefined ? undefined : dirname(target)
+    if (name === 'PWD' && value === around) return `${name}=\0around\0`
+    return `${name}=${nameRoots(value, called)}`
+  })
+  return digestOfLines(lines)
+}
+
+const ofSystem = /^\/(usr|bin|sbin|lib|lib64|etc|nix\/store|gnu\/store)(\/|$)/
+
+/**
+ * Of what was looked at outside of the system: which of it, and of the directories on the way, are links, and what may be done with it.
+ * @param reads of the trace itself
+ */
+export function sortsDigest(reads: readonly Read[], { roots }: Pick<Surroundings, 'roots'>): CID {
+  const names = new Set<string>()
+  for (const [kind, name] of reads) {
+    if (kind !== 'file' && kind !== 'dir' && kind !== 'list' && kind !== 'link') continue
+    const plain = posix.normalize(name)
+    if (ofSystem.test(plain)) continue
+    for (let at = plain; at.includes('/') && at !== '/' && !names.has(at); at = posix.dirname(at)) names.add(at)
+  }
+  return digestOfLines([...names].map((name) => `${name}\0${sortAt(placeRoots(name, roots), name.startsWith('\0'))}`))
+}
+
+/** @param isOwn whether directories are made by whoever unpacks or checks out what was looked at */
+function sortAt(path: string, isOwn: boolean): string {
+  try {
+    const own = lstatSync(path)
+    const stat = own.isSymbolicLink() ? statSync(path) : own
+    const kind = stat.isDirectory() ? 'dir' : stat.isFile() ? 'file' : 'other'
+    const mode = stat.isDirectory() && !isOwn ? '' : (stat.mode & 0o7777).toString(8)
+    return `${own.isSymbolicLink() ? 'link ' : ''}${kind} ${mode}`
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return 'nothing'
+  }
+}
+
+export function digestOfLines(lines: string[]): CID {
+  return cidFromDigest(createHash('sha256').update(lines.sort().join('\0')).digest())
+}
