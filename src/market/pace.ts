@@ -7,8 +7,8 @@ const firstExcess = 4
 const enough = 20
 /** Processor time per time of a lender that works, at least as long as nobody has shown more. */
 const firstRate = 0.5
-/** Of what compiles here show: a lender has to lay out and to start what they find. */
-const hereShare = 0.8
+/** Of what compiles here show: a lender first has to lay out what they find, which counts in its first half second. */
+const hereShare = 0.5
 /** Of the usual rate: less is a lender in trouble, and as much as the second one that works. */
 const [slowShare, healthyShare] = [1 / 3, 0.7]
 /** A lender that works is given this many times as long. */

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
 
@@ -106,12 +107,17 @@ describe('what must stay here', () => {
     throw new Error(`nothing is lent: ${cluster.node('ben').log}`)
   }
 
-  /** Some of these packages are lent by now. A busy machine may keep all of a build's short units: then they are changed and built again. */
+  /**
+   * Some of these packages are lent by now. A busy machine may keep all of a build's short units, and a lender that was found slow gets
+   * nothing for half a minute: then they are changed and built again.
+   */
   async function someLent(dir: string, packages: string[], env: NodeJS.ProcessEnv = {}): Promise<void> {
-    for (let tries = 0; tries < 20; tries++) {
-      for (const name of packages) await writeFile(join(dir, name, 'src/lib.rs'), `// ${tries}\n`, { flag: 'a' })
+    const until = Date.now() + 120_000
+    while (Date.now() < until) {
+      for (const name of packages) await writeFile(join(dir, name, 'src/lib.rs'), `// ${Date.now()}\n`, { flag: 'a' })
       const units = await cargo(dir, env)
       if (packages.some((name) => units.get(name)?.outcome === 'compiled-mesh')) return
+      await delay(500)
     }
     throw new Error(`none is lent: ${ada.log.slice(-2000)}`)
   }
