@@ -87,7 +87,9 @@ describe('planScript()', () => {
       // A path in the target directory is no longer one in the workspace.
       { target: 'elsewhere' },
     ]
-    const keys = [await key(), await key({}, 'b'), ...(await Promise.all(cases.map((place) => key(place))))]
+    // One after the other: they lie in the same place.
+    const keys = [await key(), await key({}, 'b')]
+    for (const place of cases) keys.push(await key(place))
     assert.equal(new Set(keys).size, keys.length)
     const libraries = { LD_LIBRARY_PATH: join(dir, 'ws/target/debug/build/any/out') }
     assert.equal(await key({ env: libraries }), keys[0])
