@@ -1,7 +1,6 @@
-import { existsSync, realpathSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import type { CID } from 'multiformats/cid'
-import { codeOf } from '../base/errors.ts'
 import type { Reason } from './classify.ts'
 import { actionEnvironment, holdsPassword, secretValues } from './environment.ts'
 import type { Invocation } from './invocation.ts'
@@ -10,7 +9,7 @@ import { isWithin } from './read-set.ts'
 import { calledRoots, nameRoots, type Root, sortRoots } from './roots.ts'
 import { encodeScriptAction, type ScriptAction } from './script-action.ts'
 import { targetDirectory } from './target-dir.ts'
-import { hasUnusualPath } from './unit-roots.ts'
+import { hasUnusualPath, realOf } from './unit-roots.ts'
 
 /** A build script as cargo started it. */
 export interface ScriptCall {
@@ -149,12 +148,3 @@ export function waysBetween(roots: readonly Root[]): string[] {
 }
 
 const shortestWay = 12
-
-function realOf(path: string): string {
-  try {
-    return realpathSync.native(path)
-  } catch (error) {
-    if (codeOf(error) === undefined) throw error
-    return path
-  }
-}

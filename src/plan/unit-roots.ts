@@ -86,7 +86,8 @@ function linkedTo(dir: string, inside: string): string | undefined {
   return realOf(linked) === dir ? linked : undefined
 }
 
-function realOf(path: string): string {
+/** Where links lead; the path itself when it is not there. */
+export function realOf(path: string): string {
   try {
     return realpathSync.native(path)
   } catch (error) {

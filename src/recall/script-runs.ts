@@ -1,26 +1,13 @@
-import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import type { Logger } from '../base/log.ts'
 import { encodeTrace, limits, type ReadSet, type Trace } from '../plan/action.ts'
 import { decodeScriptResult, encodeScriptResult, type ScriptResult } from '../plan/script-action.ts'
 import type { PlannedScript } from '../plan/script-plan.ts'
 import { dagCborCodec, hexOf } from '../wire/cid.ts'
 import { type Difference, firstDifference, type Ground, readTrace } from './evidence.ts'
+import type { RecallNeeds } from './recall.ts'
 
-export interface ScriptRunsNeeds {
-  blocks: {
-    get(cid: CID): Promise<Uint8Array | undefined>
-    has(cid: CID): Promise<boolean>
-    put(bytes: Uint8Array, codec: number): Promise<CID>
-  }
-  /** Of runs alone: nobody else is told of them. */
-  traces: {
-    traces(keyHex: string): Promise<Uint8Array[]>
-    add(keyHex: string, trace: Uint8Array): Promise<void>
-    remove(keyHex: string, trace: Uint8Array): Promise<void>
-  }
-  log: Logger
-}
+/** `traces`: of runs alone, nobody else is told of them. */
+export type ScriptRunsNeeds = Pick<RecallNeeds, 'blocks' | 'traces' | 'log'>
 
 /** What this node has seen build scripts do. */
 export class ScriptRuns {
