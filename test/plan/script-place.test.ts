@@ -4,10 +4,10 @@ import { nameLoneRoots, nameRootOf, sortRoots } from '../../src/plan/roots.ts'
 import { boundByLook, boundByWords, ownPlace } from '../../src/plan/script-place.ts'
 
 const fetched = sortRoots([
-  { name: 'build', path: '/work/ws/target/debug/build/fish-1/out' },
+  { name: 'build', path: '/place/ws/target/debug/build/fish-1/out' },
   { name: 'package', path: '/home/a/.cargo/registry/src/index/fish-1.0.0' },
   { name: 'registry', path: '/home/a/.cargo/registry/src' },
-  { name: 'target', path: '/work/ws/target' },
+  { name: 'target', path: '/place/ws/target' },
   { name: 'toolchain', path: '/usr/local/rustup/toolchains/stable' },
 ])
 const own = sortRoots([
@@ -25,12 +25,12 @@ test('ownPlace() binds what people name themselves, and no published package', (
 
 test('boundByLook() has the roots in whose neighbourhood somebody looked, outside of all of them', () => {
   const cases: [path: string, bound: string][] = [
-    ['/work/ws/VERSION', 'build target'],
-    ['/work/ws/target/../VERSION', 'build target'],
-    ['/work/other', 'build target'],
+    ['/place/ws/VERSION', 'build target'],
+    ['/place/ws/target/../VERSION', 'build target'],
+    ['/place/other', 'build target'],
     ['/home/a/.gitconfig', ''],
     ['/home/a/.cargo/config.toml', 'package registry'],
-    ['/work/ws/target/x', ''],
+    ['/place/ws/target/x', ''],
     ['/home/a/.cargo/registry/src/index/other/x', ''],
     ['/usr/include/stdio.h', ''],
     ['/usr/local/include/x.h', ''],
@@ -42,12 +42,12 @@ test('boundByLook() has the roots in whose neighbourhood somebody looked, outsid
 
 test('boundByWords() has those above which, or beside which, something is named', () => {
   const cases: [text: string, bound: string][] = [
-    ['TOP=/work/ws', 'build target'],
-    ['-I/work/ws/include', 'build target'],
-    ['/work/ws/target/debug/x', ''],
-    ['/work/ws/target-2/debug', 'build target'],
+    ['TOP=/place/ws', 'build target'],
+    ['-I/place/ws/include', 'build target'],
+    ['/place/ws/target/debug/x', ''],
+    ['/place/ws/target-2/debug', 'build target'],
     ['/workshop', ''],
-    ['/opt/x/work/ws', ''],
+    ['/opt/x/place/ws', ''],
     ['/home/a/.cargo/registry/src/index/fish-1.0.0/x.c', ''],
     ['"/home/a"', 'package registry'],
     ['x /usr/include /home/b', ''],
