@@ -20,6 +20,12 @@ export interface DeliverNeeds {
   placeBytes(bytes: Uint8Array, path: string): Promise<void>
 }
 
+interface EarlyPart {
+  name: string
+  cid: CID
+  depInfo: string
+}
+
 /** What is not much longer fits into one frame; the files themselves are not in it. */
 const mostText = 4 << 20
 
@@ -38,6 +44,7 @@ export class Delivery {
   readonly #needs: DeliverNeeds
   readonly #outDir: string
   #metadata: CID | undefined
+  #lastEarly: Promise<boolean> = Promise.resolve(false)
 
   constructor(planned: PlannedAction, shim: ShimLink, needs: DeliverNeeds) {
     this.#planned = planned
@@ -101,6 +108,23 @@ export class Delivery {
     const path = this.#target(name)
     await this.#needs.placeBytes(Buffer.from(placeDepInfo(text, this.#planned.roots)), path)
     this.#shim.stderr(artifactLine(path, 'dep-info'))
+  }
+
+  /**
+   * Metadata ahead of the rest, with the dep-info before it. Of lenders that send it at the same moment the first one's is taken:
+   * cargo ends with an assertion that fails when it is told of metadata twice.
+   * @param isWanted asked when its turn has come
+   * @returns whether this is what cargo was told of
+   */
+  async early({ name, cid, depInfo }: EarlyPart, isWanted: () => boolean): Promise<boolean> {
+    const turn = this.#lastEarly.then(async () => {
+      if (this.#metadata !== undefined || !isWanted()) return false
+      await this.depInfo(depInfo)
+      await this.metadata(name, cid)
+      return true
+    })
+    this.#lastEarly = turn.catch(() => false)
+    return await turn
   }
 
   /** Dependents start as soon as the metadata is announced. It is never touched again. */

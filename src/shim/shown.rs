@@ -14,6 +14,8 @@ pub struct Shown {
     pub lines: Vec<Vec<u8>>,
     tail: Vec<u8>,
     pub placed: Vec<PathBuf>,
+    /// The metadata that cargo was told of: it ends with an assertion that fails when it is told of the same a second time.
+    announced: Vec<String>,
 }
 
 impl Shown {
@@ -28,13 +30,19 @@ impl Shown {
             return;
         };
         let lines: Vec<u8> = self.tail.drain(..=end).collect();
-        write_to(2, &lines);
+        let mut relayed = Vec::with_capacity(lines.len());
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             if let Some(path) = artifact_in(line).filter(|path| path.ends_with(".rmeta")) {
-                self.add_placed(path.into());
+                if self.announced.contains(&path) {
+                    continue;
+                }
+                self.add_placed(path.clone().into());
+                self.announced.push(path);
             }
+            relayed.extend_from_slice(line);
             self.lines.push(line.to_vec());
         }
+        write_to(2, &relayed);
     }
 
     /// The daemon has delivered: the last line needs no end.

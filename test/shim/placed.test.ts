@@ -105,6 +105,17 @@ test('an rmeta is announced once: here if the daemon placed it but did not come 
   }
 })
 
+test('an rmeta that is announced again is announced once, whatever the daemon says: cargo ends at a second time', async () => {
+  const again = (peer: Peer): void => {
+    const line = `{ "$message_type":"artifact","artifact":"${join(bench.out, name)}","emit":"metadata"}\n`
+    peer.send({ type: 'stderr', data: Buffer.from(`${line}${line}`) })
+    peer.send({ type: 'exit', code: 0 })
+  }
+  const ended = await compileAfterPlaced(source, again)
+  assert.equal(ended.code, 0)
+  assert.equal(ended.stderr.toString().split('\n').filter(isRmeta).length, 1)
+})
+
 test('an rmeta that was announced counts as placed, whether or not the daemon said so', async () => {
   await bench.write('src/lib.rs', 'pub fn other() {}')
   const { files } = await bench.expected([...bench.lib(), ...bench.remaps()])
