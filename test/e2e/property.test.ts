@@ -9,7 +9,7 @@ import { inputsState } from '../support/fixture-inputs.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 import { differences, Twins } from '../support/twins.ts'
 
-const runs = Number(process.env.SHOAL_PROPERTY_RUNS ?? 4)
+const runs = Number(process.env.SHOAL_PROPERTY_RUNS ?? 3)
 const seed = Number(process.env.SHOAL_PROPERTY_SEED ?? 4711)
 const editsPerRun = 6
 
