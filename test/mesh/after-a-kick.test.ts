@@ -300,3 +300,20 @@ test('certificates that show who comes after a kicked key keep their places', as
   for (const { publicKey } of [second, third])
     assert.throws(() => roster.verify(publicKey, ann.now), { code: 'ERR_REVOKED' })
 })
+
+test('who was away when its certificate became void is let in with that, where another one speaks for it by now', async (t) => {
+  const { ann, ivy } = await apart(t)
+  const guests = await Promise.all(Array.from({ length: 14 }, () => newKey(t)))
+  const shown = guests.map(({ publicKey }) => certify(ivy.issuer(), publicKey, undefined, ivy.now))
+  ann.take(shown)
+  assert.deepEqual(await kickMember(ann, keyCalled(ann, 'ivy'), false), [])
+  const before = ann.roster.size
+  for (const [at, { publicKey }] of guests.entries()) {
+    ann.admit(shown[at] ?? new Uint8Array(), publicKey)
+    assert.throws(() => ann.admit(shown[at] ?? new Uint8Array(), ann.key), { code: 'ERR_REPLAYED' })
+  }
+  assert.equal(ann.roster.size, before)
+  const other = await newKey(t)
+  const late = certify(ivy.issuer(), other.publicKey, undefined, ivy.now)
+  assert.throws(() => ann.admit(late, other.publicKey), { code: 'ERR_REVOKED' })
+})
