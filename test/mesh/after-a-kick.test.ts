@@ -69,9 +69,19 @@ for (const order of ['the kick', 'the certificate'] as const) {
     // Who comes to be told one statement at a time, in either direction.
     for (const statements of [heard.flat(), heard.flat().toReversed()]) {
       const roster = new Roster(ann.genesis)
-      for (const bytes of statements) roster.add(bytes, ann.now)
+      for (const bytes of statements) {
+        roster.add(bytes, ann.now)
+        // Whatever follows from it is looked up at each step.
+        roster.members(ann.now)
+      }
       assert.throws(() => roster.verify(third.publicKey, ann.now), { code: 'ERR_REVOKED' })
     }
+    // Of the keys in between nothing is left after a month: the first one is named.
+    const later = new Roster(ann.genesis)
+    const kicks = ann.roster.revocationsBy(ann.key)
+    for (const { bytes } of [...kicks, bea.roster.latestOf(third.publicKey)].flatMap((one) => one ?? []))
+      later.add(bytes, ann.now)
+    assert.throws(() => later.verify(third.publicKey, ann.now), { code: 'ERR_REVOKED' })
     assert.deepEqual(
       ann.roster.fallen(ann.now).map(({ view, after }) => [view.name, after]),
       [
@@ -86,18 +96,18 @@ for (const order of ['the kick', 'the certificate'] as const) {
 }
 
 test('a kick of any key in a row takes those after it, and leaves those before it', async (t) => {
-  for (let kicked = 0; kicked < 4; kicked += 1) {
+  for (let kicked = 0; kicked < 5; kicked += 1) {
     const { ann, bea, bob, follow } = await apart(t)
     const keys = [bob.signer]
-    for (let at = 0; at < 3; at += 1) keys.push(await follow(bea, keys.at(-1) ?? bob.signer))
+    for (let at = 0; at < 4; at += 1) keys.push(await follow(bea, keys.at(-1) ?? bob.signer))
     // Ann knows of none of them, and shuts one out because of what she was told.
     await kickMember(ann, keyCalled(ann, peerIdOf(keys[kicked]?.publicKey ?? ann.key)), false)
     meet(ann, bea)
     for (const admin of [ann, bea]) {
       for (const key of keys.slice(kicked)) assert.equal(codeOf(admin, key), 'ERR_REVOKED')
-      // To certify the fourth has ended the first and the second: that is no kick. The third waits for it.
-      const third = keys[2]
-      if (third !== undefined && kicked === 3) assert.equal(codeOf(admin, third), undefined)
+      // To certify the fifth has ended the first three: that is no kick. The fourth waits for it.
+      const fourth = keys[3]
+      if (fourth !== undefined && kicked === 4) assert.equal(codeOf(admin, fourth), undefined)
     }
   }
 })
@@ -163,6 +173,13 @@ test('a stolen administrator’s key cannot have an honest key go with a kicked 
   meet(ann, bea)
   clock.sleep(15 * day)
   const second = await follow(ann, bob.signer)
+  const { follows } = ann.roster.certificateOf(second.publicKey, ann.now).body
+  assert.deepEqual(follows?.key, bob.key)
+  // What ann has said of the second she says again, whatever the thief says.
+  thief.take([certify(thief.issuer(), second.publicKey, consent(thief, mal, second), thief.now)])
+  meet(ann, thief)
+  await ann.renewMember(second.publicKey, 'bob3')
+  assert.deepEqual(ann.roster.certificateOf(second.publicKey, ann.now).body.follows, follows)
   meet(ann, bea)
   await kickMember(ann, keyCalled(ann, peerIdOf(mal.publicKey)), false)
   meet(bea, ann)
@@ -249,9 +266,17 @@ test('a key that is over because another came after it is no kicked one, and can
   for (const admin of [ann, bea])
     assert.deepEqual([codeOf(admin, bob.signer), codeOf(admin, second)], ['ERR_REVOKED', undefined])
   assert.equal(ann.roster.revocationsBy(ann.key).filter(({ body }) => body.reason !== 'rekeyed').length, 2)
-  // Who means both says so.
+  // Who means both says so; then nobody is left who would go with the first, and what comes after it goes.
   await kickMember(ann, keyCalled(ann, 'bob'), false)
   assert.equal(codeOf(ann, second), 'ERR_REVOKED')
+  await kickMember(ann, keyCalled(ann, peerIdOf(bob.key)), false)
+  const other = await newKey(t)
+  assert.throws(
+    () => ann.admit(certify(bea.issuer(), other.publicKey, consent(bea, bob.signer, other), bea.now), other.publicKey),
+    {
+      code: 'ERR_REVOKED',
+    },
+  )
 })
 
 test('what a key says of itself ends nothing but itself', async (t) => {
@@ -283,21 +308,21 @@ test('on the machine that uses the next key, the one before is kicked alone; its
 
 test('certificates that show who comes after a kicked key keep their places', async (t) => {
   const { ann, bea, bob, follow } = await apart(t)
-  await kickMember(ann, keyCalled(ann, 'bob'), false)
   const second = await follow(bea, bob.signer)
-  await endBefore(bea, second.publicKey)
+  meet(ann, bea)
+  await kickMember(ann, keyCalled(ann, peerIdOf(second.publicKey)), false)
+  const third = await follow(bea, second)
+  const fourth = await follow(bea, third)
+  await endBefore(bea, fourth.publicKey)
   const small = { ...rosterLimits, shares: { ...rosterLimits.shares, issued: { own: 6, below: 12 } } }
   const roster = new Roster(ann.genesis, small)
   for (const bytes of [...knows(bea), ...knows(ann)]) roster.add(bytes, ann.now)
-  const third = await follow(bea, second)
-  roster.add(bea.roster.certificateOf(third.publicKey, bea.now).bytes, bea.now)
-  await assert.rejects(
-    async () => {
-      for (;;) roster.add(certify(bea.issuer(), (await newKey(t)).publicKey, undefined, bea.now), bea.now)
-    },
-    { code: 'ERR_ROSTER_FULL' },
-  )
-  for (const { publicKey } of [second, third])
+  // The certificate of the third counts for nothing by itself: that key is over.
+  const fill = async (): Promise<void> => {
+    for (;;) roster.add(certify(bea.issuer(), (await newKey(t)).publicKey, undefined, bea.now), bea.now)
+  }
+  await assert.rejects(fill, { code: 'ERR_ROSTER_FULL' })
+  for (const { publicKey } of [third, fourth])
     assert.throws(() => roster.verify(publicKey, ann.now), { code: 'ERR_REVOKED' })
 })
 
@@ -307,6 +332,8 @@ test('who was away when its certificate became void is let in with that, where a
   const shown = guests.map(({ publicKey }) => certify(ivy.issuer(), publicKey, undefined, ivy.now))
   ann.take(shown)
   assert.deepEqual(await kickMember(ann, keyCalled(ann, 'ivy'), false), [])
+  // Or with one that nobody has seen yet.
+  shown[0] = certify(ivy.issuer(), guests[0]?.publicKey ?? ann.key, undefined, ivy.now)
   const before = ann.roster.size
   for (const [at, { publicKey }] of guests.entries()) {
     ann.admit(shown[at] ?? new Uint8Array(), publicKey)
