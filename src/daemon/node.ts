@@ -24,6 +24,7 @@ import type { Guests } from './audits.ts'
 import { cacheCare, refetch } from './cache-care.ts'
 import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
+import { fallenAlarm } from './fallen-alarm.ts'
 import { Given } from './given.ts'
 import { openLedger } from './ledger.ts'
 import { lend } from './lend.ts'
@@ -279,6 +280,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(async () => stopAlarm())
   const stopWaiting = nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state })
   closing.push(async () => stopWaiting())
+  const stopFallen = fallenAlarm({ members: mesh.members, health, log })
+  closing.push(async () => stopFallen())
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 

@@ -116,6 +116,44 @@ export function remoteHostOf(connection: unknown): string {
   return remoteAddr === undefined ? '' : hostOf(remoteAddr)
 }
 
+/** An IP address without a zone, and IPv4 that is written as IPv6 as IPv4. Whatever else it is stays as it is. */
+export function plainHost(address: string): string {
+  const [host = ''] = address.split('%')
+  const words = wordsOf(host)
+  if (words === undefined || words.slice(0, 6).join() !== '0,0,0,0,0,65535') return host
+  const [high = 0, low = 0] = words.slice(6)
+  return [high >> 8, high & 255, low >> 8, low & 255].join('.')
+}
+
+/**
+ * The network that one may have all addresses of: of IPv6 the first 64 bits, of IPv4 the address itself. Whatever is limited for each address
+ * is limited for this as well, or there is no limit.
+ */
+export function networkOf(address: string): string {
+  const host = plainHost(address)
+  const words = wordsOf(host)
+  return words === undefined
+    ? host
+    : words
+        .slice(0, 4)
+        .map((word) => word.toString(16))
+        .join(':')
+}
+
+/** The eight words of an IPv6 address. */
+function wordsOf(host: string): number[] | undefined {
+  if (isIP(host) !== 6) return undefined
+  // The last two can be written as IPv4.
+  const dotted = host.slice(host.lastIndexOf(':') + 1)
+  const [a = 0, b = 0, c = 0, d = 0] = dotted.split('.').map(Number)
+  const last = dotted.includes('.') ? `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}` : dotted
+  const [before = '', after] = (host.slice(0, host.length - dotted.length) + last).split('::')
+  const wordsIn = (text: string): number[] =>
+    text === '' ? [] : text.split(':').map((word) => Number.parseInt(word, 16))
+  const [head, tail] = [wordsIn(before), wordsIn(after ?? '')]
+  return [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail]
+}
+
 function isLoopback(host: string): boolean {
   return host.startsWith('127.') || host === '::1'
 }

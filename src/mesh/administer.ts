@@ -14,6 +14,7 @@ import { leave, type Revocation } from './revocation.ts'
 import { rosterLimits } from './roster-places.ts'
 import { hex, sameBytes } from './statement.ts'
 import { before } from './succession.ts'
+import { endGivenUp } from './successor.ts'
 
 /** What people may grant by one word; each has what is before it as well. */
 export const grants = {
@@ -69,8 +70,8 @@ export interface Meant extends KeyView {
  * Whom to shut out: also one whose certificate has run out, who has left or was shut out before, because the key can still
  * sign; and any peerId, because a certificate for it may come. With a name go all keys of the member, with a key those that it has
  * said come after it: whoever is shut out must not be back after the next start. What comes before a key stays: that may be what it was
- * stolen from.
- * @throws ShoalError ERR_USAGE for none, or several
+ * stolen from. A key after which this machine's own comes is meant alone.
+ * @throws ShoalError ERR_USAGE for none, several, or this machine
  */
 export function keyCalled(members: Members, text: string): Meant {
   const { roster, now } = members
@@ -81,11 +82,24 @@ export function keyCalled(members: Members, text: string): Meant {
   const key = found[0]?.key ?? readPeerId(text)
   if (key === undefined) return { ...memberCalled(members, text), others: [] }
   const [first = { key, peerId: text, name: text }, ...more] = found
+  const isSelf = (one: KeyView): boolean => sameBytes(one.key, members.key)
+  if ([first, ...more].some(isSelf))
+    throw thatIsHere(more.length > 0 ? [first, ...more].filter((one) => !isSelf(one)) : [])
   // What is over by now was handed over to somebody who is not meant.
-  const all = [...more, ...living.flatMap((one) => nextKeys(members, one.key))]
+  const next = living.flatMap((one) => nextKeys(members, one.key))
+  const all = [...more, ...(next.some(isSelf) ? [] : next)]
   const others = new Map(all.map((one) => [one.peerId, one]))
   others.delete(first.peerId)
   return { ...first, others: [...others.values()] }
+}
+
+/** @param before other keys of this machine that have its name */
+function thatIsHere(before: readonly KeyView[]): ShoalError {
+  const [one] = before
+  const more = one === undefined ? '' : ` Of a key that it had before: \`shoal kick ${one.peerId}\`.`
+  return new ShoalError('ERR_USAGE', 'that is this machine', {
+    hint: `To take it out of the mesh: \`shoal leave\`.${more}`,
+  })
 }
 
 /**
@@ -150,20 +164,47 @@ export async function kickMember(
 ): Promise<MemberView[]> {
   const all = [key, ...others.map((one) => one.key)]
   const isMeant = (one: Uint8Array): boolean => all.some((meant) => sameBytes(one, meant))
-  if (isMeant(members.key)) {
-    throw new ShoalError('ERR_USAGE', 'that is this machine', { hint: 'Use `shoal leave`.' })
-  }
+  if (isMeant(members.key)) throw thatIsHere([])
   const { roster } = members
   const were = issued ? [] : roster.members(members.now).filter((member) => !isMeant(member.key))
   const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
   const needs = { roster, issuer: members.highestIssuer(), random }
   const keys = all.length > maxLiving ? [key] : all
+  const ended = keysEndedBy(members, keys)
+  const options = { issued, without: all, alone: keys.filter((one) => isFollowedByOthers(members, one, isMeant)) }
   // First that they are out: how long the rest takes is up to them.
-  for (const one of keys) for (const kicked of shutOut(needs, one, members.now)) await members.say([kicked])
-  for (const one of keys) await disarmKey(members, disarm(needs, one, { issued, without: all }, members.now), one)
+  for (const kicked of shutOut(needs, keys, options, members.now)) await members.say([kicked])
+  await disarmKeys(members, disarm(needs, keys, options, members.now), keys)
+  await endAgain(members, ended)
   if (issued) for (const one of keys) await kickGuests(members, one)
   const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
   return were.filter(({ peerId }) => !after.has(peerId))
+}
+
+/**
+ * Whether somebody who is not meant would go with a key, because of following it: then that is over, and no more is said of it. So it is with
+ * a key that somebody has given up, and kicks now for safety.
+ */
+function isFollowedByOthers({ roster, now }: Members, key: Uint8Array, isMeant: (one: Uint8Array) => boolean): boolean {
+  return roster.fallingWith(key, now).some((member) => !isMeant(member.key))
+}
+
+/** The keys that these have ended because others came after them. */
+function keysEndedBy({ roster }: Members, keys: readonly Uint8Array[]): Uint8Array[] {
+  const said = keys.flatMap((key) => roster.revocationsBy(key)).filter(({ body }) => body.reason === 'rekeyed')
+  return said.flatMap(({ body: { target, issuer } }) =>
+    target.kind === 'key' && !sameBytes(target.key, issuer) ? [target.key] : [],
+  )
+}
+
+/** What a thief has said beside others goes with the thief, and for each key there is one that says it: so it is said again. */
+async function endAgain(members: Members, ended: readonly Uint8Array[]): Promise<void> {
+  try {
+    await endGivenUp(members, ended)
+  } catch (error) {
+    // The kick has come through. What is left shows among the members, and can be kicked.
+    if (codeOf(error) !== 'ERR_LIMIT') throw error
+  }
 }
 
 /**
@@ -194,14 +235,14 @@ async function kickGuests(members: Members, key: Uint8Array): Promise<void> {
   }
 }
 
-async function disarmKey(
+async function disarmKeys(
   members: Members,
   statements: Iterable<Certificate | Revocation>,
-  key: Uint8Array,
+  keys: readonly Uint8Array[],
 ): Promise<void> {
   const batch: (Certificate | Revocation)[] = []
   for (const statement of statements) {
-    const isLast = isAbout(statement, key)
+    const isLast = keys.some((key) => isAbout(statement, key))
     if (!isLast) batch.push(statement)
     if (isLast || batch.length >= kickBatch) await sayAsFits(members, batch.splice(0))
     if (isLast) await members.say([statement])

@@ -2,7 +2,7 @@ import { encode } from '@ipld/dag-cbor'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, type SignedCertificate } from './certificate.ts'
 import { replace } from './people.ts'
-import { isLeave, type Revocation, revoke, roomToKeep } from './revocation.ts'
+import { isLeave, type Revocation, revoke, roomToKeep, type Target } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
 
@@ -13,6 +13,8 @@ export interface KickOptions {
   keep?: readonly Uint8Array[]
   /** Keys that go with it, and are not saved. Default none. */
   without?: readonly Uint8Array[]
+  /** Keys that are over and no more: whom others let follow them stays. Default none. */
+  alone?: readonly Uint8Array[]
 }
 
 export interface KickNeeds {
@@ -36,34 +38,54 @@ export function* kick(
   options: KickOptions,
   now: number,
 ): Generator<Certificate | Revocation, void, void> {
-  yield* shutOut(needs, key, now)
-  yield* disarm(needs, key, options, now)
+  yield* shutOut(needs, [key], options, now)
+  yield* disarm(needs, [key], options, now)
 }
 
-/** The first half of a kick: that the key is out. @throws ShoalError ERR_ROLE when the issuer may not */
-export function* shutOut(needs: KickNeeds, key: Uint8Array, now: number): Generator<Revocation, void, void> {
-  const revocation = revoke(needs.issuer, { kind: 'key', key }, 'kicked', now)
-  if (isNew(needs, revocation)) yield revocation
+/** The first half of a kick: that the keys are out. @throws ShoalError ERR_ROLE when the issuer may not */
+export function* shutOut(
+  needs: KickNeeds,
+  keys: readonly Uint8Array[],
+  options: KickOptions,
+  now: number,
+): Generator<Revocation, void, void> {
+  for (const key of keys) {
+    const revocation = revoke(needs.issuer, { kind: 'key', key }, reasonFor(key, options), now)
+    if (isNew(needs, revocation)) yield revocation
+  }
 }
 
-/** The second: that it lets nobody in any more; before that, what lets those stay whom it has let in. @throws ShoalError as `shutOut` */
+/**
+ * The second: that they let nobody in any more; before that, what lets those stay whom they have let in. All keep the same list, because
+ * what was signed by one that follows another has to be on both. @throws ShoalError as `shutOut`
+ */
 export function* disarm(
   needs: KickNeeds,
-  key: Uint8Array,
+  keys: readonly Uint8Array[],
   options: KickOptions,
   now: number,
 ): Generator<Certificate | Revocation, void, void> {
-  const own = chainOf(needs.issuer).filter((link) => isFrom(link, key))
+  const own = chainOf(needs.issuer).filter((link) => isFrom(link, keys))
   const keep = new Map(own.map(({ id }) => [hex(id), id]))
   if (options.issued === true) for (const id of options.keep ?? []) keep.set(hex(id), id)
-  else yield* saved(needs, [key, ...(options.without ?? [])], keep, now)
-  const revocation = revoke(needs.issuer, { kind: 'issuer', key, keep: [...keep.values()] }, 'kicked', now)
-  if (isNew(needs, revocation)) yield revocation
+  else yield* saved(needs, keys, [...keys, ...(options.without ?? [])], keep, now)
+  for (const key of keys) {
+    const target: Target = { kind: 'issuer', key, keep: [...keep.values()] }
+    const revocation = revoke(needs.issuer, target, reasonFor(key, options), now)
+    if (isNew(needs, revocation)) yield revocation
+  }
+}
+
+/** Of keys that are over and no more is said that they have left: nothing that comes after them is void by that. */
+function reasonFor(key: Uint8Array, { alone = [] }: KickOptions): Revocation['body']['reason'] {
+  return alone.some((other) => sameBytes(other, key)) ? 'left' : 'kicked'
 }
 
 /** Whoever kicks twice says nothing twice: revocations stay for ever. (Not that a key is over: another's word can take the place of that.) */
 function isNew({ roster, issuer }: KickNeeds, { body }: Revocation): boolean {
-  const kicks = roster.revocationsBy(issuer.key.publicKey).filter((other) => other.body.reason !== 'rekeyed')
+  const kicks = roster
+    .revocationsBy(issuer.key.publicKey)
+    .filter(({ body: { reason } }) => reason === 'kicked' || reason === body.reason)
   const said = kicks.map((other) => hex(encode(other.body.target)))
   return !said.includes(hex(encode(body.target)))
 }
@@ -71,37 +93,38 @@ function isNew({ roster, issuer }: KickNeeds, { body }: Revocation): boolean {
 /** Ids of the certificates issued by a key that members other than itself stand on. */
 export function linksFrom(roster: Roster, key: Uint8Array, now: number): Uint8Array[] {
   const members = roster.certificates(now).filter(({ body }) => !sameBytes(body.subject, key))
-  const links = members.flatMap((member) => [member, ...member.chain]).filter((link) => isFrom(link, key))
+  const links = members.flatMap((member) => [member, ...member.chain]).filter((link) => isFrom(link, [key]))
   return [...new Map(links.map(({ id }) => [hex(id), id])).values()]
 }
 
-/** What lets those stay whom `key` has let in, but for those who go with it: on the list `keep`, which it fills, and by new certificates. */
+/** What lets those stay whom `keys` have let in, but for those who go with them: on the list `keep`, which it fills, and by new certificates. */
 function* saved(
   { roster, issuer, random }: KickNeeds,
-  [key, ...without]: [Uint8Array, ...Uint8Array[]],
+  keys: readonly Uint8Array[],
+  without: readonly Uint8Array[],
   keep: Map<string, Uint8Array>,
   now: number,
 ): Generator<Certificate | Revocation, void, void> {
-  const notSaved = new Set([key, ...without, issuer.key.publicKey].map(hex))
+  const notSaved = new Set([...without, issuer.key.publicKey].map(hex))
   const isOwn = ({ body }: Certificate): boolean => notSaved.has(hex(body.subject))
   const members = roster.certificates(now).filter((member) => !isOwn(member))
   const room = roomToKeep(issuer)
   for (const [name, id] of mostNeeded(
     members.flatMap((member) => [member, ...member.chain]),
-    key,
+    keys,
   )) {
     if (keep.size < room) keep.set(name, id)
   }
   for (const member of members) {
-    if ([member, ...member.chain].every((link) => !isFrom(link, key) || keep.has(hex(link.id)))) continue
+    if ([member, ...member.chain].every((link) => !isFrom(link, keys) || keep.has(hex(link.id)))) continue
     const renewed = renewedBy(roster, issuer, member, now, random(16))
     if (renewed === undefined) continue
-    // The kicked key can have let in more than this one may renew.
+    // A kicked key can have let in more than this one may renew.
     if (!roster.hasRoomFor(renewed)) break
     yield renewed
   }
   // Only the root takes back what an issuer has revoked, so only the root has to say it again.
-  const again = issuer.certificate === undefined ? roster.revocationsBy(key) : []
+  const again = issuer.certificate === undefined ? keys.flatMap((key) => roster.revocationsBy(key)) : []
   for (const { body } of again) if (!isLeave(body)) yield revoke(issuer, body.target, body.reason, now)
 }
 
@@ -121,16 +144,16 @@ function renewedBy(
   }
 }
 
-/** The links that `key` has issued, those first on which most depends. */
-function mostNeeded(links: readonly SignedCertificate[], key: Uint8Array): [string, Uint8Array][] {
+/** The links that `keys` have issued, those first on which most depends. */
+function mostNeeded(links: readonly SignedCertificate[], keys: readonly Uint8Array[]): [string, Uint8Array][] {
   const groups = Map.groupBy(
-    links.filter((link) => isFrom(link, key)),
+    links.filter((link) => isFrom(link, keys)),
     ({ id }) => hex(id),
   )
   const ranked = [...groups].toSorted(([, a], [, b]) => b.length - a.length)
   return ranked.flatMap(([name, [link]]): [string, Uint8Array][] => (link === undefined ? [] : [[name, link.id]]))
 }
 
-function isFrom(link: SignedCertificate, key: Uint8Array): boolean {
-  return sameBytes(link.body.issuer, key)
+function isFrom(link: SignedCertificate, keys: readonly Uint8Array[]): boolean {
+  return keys.some((key) => sameBytes(link.body.issuer, key))
 }

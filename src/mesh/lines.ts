@@ -127,6 +127,16 @@ export class Lines {
     return allFrom(this.#handedTo, hex(key)).filter((heir) => this.#counting.has(heir))
   }
 
+  /** Whether a key has said which one comes after it, whatever has become of that. */
+  hasHandedOver(key: Uint8Array): boolean {
+    return this.#handedTo.has(hex(key))
+  }
+
+  /** The certificates that say which key theirs follows, also those that count no more. */
+  following(): Certificate[] {
+    return [...this.#all.values()].flat().filter(({ body }) => body.follows !== undefined)
+  }
+
   /** Hex of the keys after which this one comes by the word of each of them. */
   handedBy(key: Uint8Array): string[] {
     return allFrom(this.#handedBy, hex(key))

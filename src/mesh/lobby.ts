@@ -1,4 +1,6 @@
 import type { MultiaddrConnection } from '@libp2p/interface'
+import { remoteHostOf } from './addresses.ts'
+import { fullest, type Origin, originOf } from './crowd.ts'
 
 /** Connections that have not shown yet who they are. More are let in, and the oldest of whoever has most of them goes. */
 const maxWaiting = 128
@@ -8,44 +10,25 @@ const maxWaiting = 128
  * nothing pushes out its own, so a member always finds room.
  */
 export class Lobby {
-  /** Host → its connections, the oldest first. */
-  readonly #waiting = new Map<string, Set<MultiaddrConnection>>()
-  #count = 0
+  /** The oldest first. */
+  readonly #waiting = new Map<MultiaddrConnection, Origin & { connection: MultiaddrConnection }>()
 
   get size(): number {
-    return this.#count
+    return this.#waiting.size
   }
 
   enter(connection: MultiaddrConnection): void {
-    const host = hostOf(connection)
-    const own = this.#waiting.get(host) ?? new Set()
-    this.#waiting.set(host, own.add(connection))
-    this.#count += 1
+    this.#waiting.set(connection, { ...originOf(remoteHostOf(connection)), connection })
     connection.addEventListener('close', () => this.leave(connection), { once: true })
-    if (this.#count <= maxWaiting) return
-    const [oldest] = this.#largest()
+    if (this.#waiting.size <= maxWaiting) return
+    const [oldest] = fullest(this.#waiting.values())
     if (oldest === undefined) return
-    this.leave(oldest)
-    oldest.abort(new Error('too many connections wait at the door'))
+    this.leave(oldest.connection)
+    oldest.connection.abort(new Error('too many connections wait at the door'))
   }
 
   /** It is known who is there, or nobody is any more. */
   leave(connection: MultiaddrConnection): void {
-    const host = hostOf(connection)
-    const own = this.#waiting.get(host)
-    if (own?.delete(connection) !== true) return
-    this.#count -= 1
-    if (own.size === 0) this.#waiting.delete(host)
+    this.#waiting.delete(connection)
   }
-
-  #largest(): Set<MultiaddrConnection> {
-    let largest = new Set<MultiaddrConnection>()
-    for (const own of this.#waiting.values()) if (own.size > largest.size) largest = own
-    return largest
-  }
-}
-
-function hostOf({ remoteAddr }: MultiaddrConnection): string {
-  const [address] = remoteAddr.getComponents()
-  return address?.value ?? ''
 }

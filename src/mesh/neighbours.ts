@@ -1,5 +1,5 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net'
-import type { Interfaces } from './addresses.ts'
+import { type Interfaces, plainHost } from './addresses.ts'
 
 const privateNets = new BlockList()
 privateNets.addSubnet('10.0.0.0', 8)
@@ -16,14 +16,14 @@ privateNets.addAddress('::1', 'ipv6')
  * internet would carry. It says where a connection comes from, not who is there.
  */
 export function isNeighbour(address: string, interfaces: Interfaces): boolean {
-  const host = plain(address)
+  const host = plainHost(address)
   const family = familyOf(host)
   return family !== undefined && privateNets.check(host, family) && isOnNetwork(host, interfaces)
 }
 
 /** Whether an IP address is on one of the networks that this machine itself has an address on. */
 export function isOnNetwork(address: string, interfaces: Interfaces): boolean {
-  const host = plain(address)
+  const host = plainHost(address)
   const family = familyOf(host)
   const own = new BlockList()
   for (const entries of Object.values(interfaces())) {
@@ -34,12 +34,6 @@ export function isOnNetwork(address: string, interfaces: Interfaces): boolean {
     }
   }
   return family !== undefined && own.check(host, family)
-}
-
-/** Without a zone, and IPv4 as IPv4. */
-function plain(address: string): string {
-  const [host = ''] = address.split('%')
-  return host.toLowerCase().startsWith('::ffff:') && isIPv4(host.slice(7)) ? host.slice(7) : host
 }
 
 function familyOf(host: string): 'ipv4' | 'ipv6' | undefined {

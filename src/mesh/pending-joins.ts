@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { ShoalError } from '../base/errors.ts'
+import { networkOf } from './addresses.ts'
 import { hex } from './statement.ts'
 
 /** A newcomer that waits for somebody to say yes. Its name is what it calls itself. */
@@ -30,6 +31,8 @@ const silentMs = 15_000
 /** In this time a key or an address may begin so often … */
 const windowMs = 10 * minuteMs
 const maxAttempts = 3
+/** … one network, of which somebody can have all addresses … */
+const maxAttemptsOfNetwork = 12
 /** … and all of them together: whoever makes up addresses gets no more guesses than that. */
 const maxAttemptsOfAll = 24
 
@@ -38,7 +41,7 @@ export class PendingJoins {
   readonly #clock: Clock
   /** Hex of the key. */
   readonly #entries = new Map<string, Entry>()
-  #attempts: { at: number; key: string; address: string }[] = []
+  #attempts: { at: number; key: string; address: string; network: string }[] = []
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -52,11 +55,12 @@ export class PendingJoins {
     this.#prune()
     const name = hex(key)
     const others = [...this.#entries.keys()].filter((known) => known !== name).length
+    const network = networkOf(address)
     const own = this.#attempts.filter((attempt) => attempt.key === name || attempt.address === address).length
-    if (own >= maxAttempts || this.#attempts.length >= maxAttemptsOfAll || others >= maxPending) {
-      throw new ShoalError('ERR_LIMIT', 'too many ask to be let in')
-    }
-    this.#attempts.push({ at: this.#clock.now(), key: name, address })
+    const near = this.#attempts.filter((attempt) => attempt.network === network).length
+    const isTooMany = own >= maxAttempts || near >= maxAttemptsOfNetwork || this.#attempts.length >= maxAttemptsOfAll
+    if (isTooMany || others >= maxPending) throw new ShoalError('ERR_LIMIT', 'too many ask to be let in')
+    this.#attempts.push({ at: this.#clock.now(), key: name, address, network })
   }
 
   /** Both sides know the code: from now on it can be approved. */

@@ -1,9 +1,10 @@
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, type CertificateBody, type Issuer, lifetimeMs, mayGrant, renew } from './certificate.ts'
 import type { Lines } from './lines.ts'
+import { byId } from './ranking.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
-import { type Consent, type Follows, isAgreed } from './succession.ts'
+import { before, type Consent, type Follows, isAgreed } from './succession.ts'
 
 /** So many keys of one member may have been certified lately beside the one that is to be followed. */
 const maxFormer = 4
@@ -145,7 +146,7 @@ export function replace(
   serial: Uint8Array,
 ): Certificate {
   const { subject, notAfter } = certificate.body
-  const body = { ...certificate.body, ...lasting(roster, subject, now) }
+  const body = { ...certificate.body, ...lasting(roster, issuer, subject, now) }
   const invitedBy = provenInviter(roster, subject, now)
   const isFollowed = roster.lines(now).handedTo(subject).length > 0
   const left = isFollowed ? { lifetimeMs: Math.max(1, Math.min(notAfter - now, lifetimeMs)) } : {}
@@ -153,16 +154,40 @@ export function replace(
 }
 
 /** What stays through all renewals. Where an administrator has said it, what inviters have written since is nothing. */
-function lasting(roster: Roster, key: Uint8Array, now: number): Pick<CertificateBody, 'invite' | 'follows'> {
+function lasting(
+  roster: Roster,
+  issuer: Issuer,
+  key: Uint8Array,
+  now: number,
+): Pick<CertificateBody, 'invite' | 'follows'> {
   const all = roster.certificatesOf(key, now)
   const proven = roster.lines(now).byAdministrators(all)
-  const said = [...proven, ...all].flatMap(({ body }) => body.follows ?? [])
-  // What the key before has said itself is worth more than what is only claimed of it.
-  const follows = said.find(isAgreed) ?? said[0]
   const isUsed = ({ body: { invite } }: Certificate): boolean =>
     invite !== null && roster.inviterOf(invite, key) !== undefined
   const of = proven.length > 0 ? proven.find(({ body }) => body.invite !== null) : (all.find(isUsed) ?? all[0])
-  return { invite: of?.body.invite ?? null, follows }
+  return { invite: of?.body.invite ?? null, follows: formerOf(roster, issuer, key, now) }
+}
+
+/**
+ * Which key one follows, in the words of `issuer`, who is about to sign for it: what it has said last itself, or else what all
+ * administrators say. Where they do not say the same, one of them is a thief or knows too little, and it says nothing: what a stolen key has
+ * said of a member must not outlast that key.
+ * @throws ShoalError as `Roster.verify`
+ */
+function formerOf(roster: Roster, issuer: Issuer, key: Uint8Array, now: number): Follows | undefined {
+  const all = roster.certificatesOf(key, now)
+  const byAdministrators = roster.lines(now).byAdministrators(all)
+  // Only administrators write it: what an inviter has left out says nothing.
+  const said = byAdministrators.length > 0 ? byAdministrators : all.filter(({ body }) => body.follows !== undefined)
+  const own = said.filter(({ body }) => sameBytes(body.issuer, issuer.key.publicKey))
+  const [last] = own.toSorted((a, b) => b.body.notBefore - a.body.notBefore || byId(b, a))
+  const keysOf = ({ body: { follows } }: Certificate): string =>
+    follows === undefined ? '' : [follows.key, before(follows)].map(hex).join()
+  const [word, ...others] = new Set((last === undefined ? said : [last]).map(keysOf))
+  if (others.length > 0) return undefined
+  const same = said.flatMap((certificate) => (keysOf(certificate) === word ? (certificate.body.follows ?? []) : []))
+  // What the key before has said itself is worth more than what is only claimed of it.
+  return same.find(isAgreed) ?? same[0]
 }
 
 /**
@@ -185,8 +210,11 @@ export function checkMaySucceed(roster: Roster, old: Uint8Array, now: number): v
   })
 }
 
-/** How a key follows another: as the first of its line does, so that nothing is lost when the one in between is. */
-export function followsOf(roster: Roster, consent: Consent, now: number): Follows {
-  const first = roster.lines(now).firstOf(consent.key)
-  return sameBytes(first, consent.key) ? consent : { key: first, via: consent.key, sig: consent.sig }
+/**
+ * How a key follows another: as the first of its line does, so that nothing is lost when the one in between is.
+ * @throws ShoalError as `Roster.verify` when the other one is no member's
+ */
+export function followsOf(roster: Roster, issuer: Issuer, consent: Consent, now: number): Follows {
+  const former = formerOf(roster, issuer, consent.key, now)
+  return former === undefined ? consent : { key: former.key, via: consent.key, sig: consent.sig }
 }

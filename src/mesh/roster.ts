@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, checkSignatures, checkTime } from './certificate.ts'
 import type { Clone } from './clone.ts'
+import { type Fallen, type Findings, fallenIn, findingsOf, verdictOf } from './findings.ts'
 import type { Genesis } from './genesis.ts'
 import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
 import { Lines } from './lines.ts'
 import { type MemberView, viewOf } from './member-view.ts'
-import { byId, byMaker, byRank, grouped, makerOf } from './ranking.ts'
+import { byId, makerOf } from './ranking.ts'
 import type { Revocation } from './revocation.ts'
 import {
   checkEntry,
@@ -16,23 +17,13 @@ import {
   endOf,
   groupOf,
   isGoodBye,
+  isOrder,
   settledSince,
   startOf,
 } from './roster-entry.ts'
 import { maxStatements, Places, rosterLimits } from './roster-places.ts'
 import { earlyMs, hex, sameBytes } from './statement.ts'
-import { objectionTo, Verdict } from './verdict.ts'
-
-interface Findings {
-  /** Hex of the subject → its certificates, ranked. */
-  certificates: Map<string, [Certificate, ...Certificate[]]>
-  /** Hex of the invitation. */
-  invites: Map<string, Invite>
-  /** Hex of every invitation that somebody has used. */
-  used: Set<string>
-  /** That keys were seen twice, as far as it counts. */
-  clones: Clone[]
-}
+import { objectionTo, type Verdict } from './verdict.ts'
 
 /**
  * What one node knows of who belongs to its mesh: a set of statements each of which is proof of itself. Two nodes that hold
@@ -101,8 +92,12 @@ export class Roster {
     if (!sameBytes(entry.statement.body.subject, remote)) {
       throw new ShoalError('ERR_REPLAYED', 'the certificate belongs to another key')
     }
-    this.#judge().checkCertificate(entry.statement)
-    this.#insert(entry, now)
+    const verdict = this.#judge()
+    const known = this.#look().certificates.get(hex(remote)) ?? []
+    // Whoever was away has not heard of what was signed for it since, or that what it shows is void by now.
+    const isMember = known.some((certificate) => objectionTo(certificate, verdict, now) === undefined)
+    if (!isMember) verdict.checkCertificate(entry.statement)
+    if (objectionTo(entry.statement, verdict, now) === undefined) this.#insert(entry, now)
     return this.verify(remote, now)
   }
 
@@ -155,6 +150,19 @@ export class Roster {
   known(now: number): MemberView[] {
     this.#drop(now)
     return [...this.#look().certificates.values()].map(viewOf)
+  }
+
+  /** Who would be a member, had no administrator let that key follow one that was kicked. */
+  fallen(now: number): Fallen[] {
+    this.#drop(now)
+    return fallenIn(this.#look(), this.#judge(), now)
+  }
+
+  /** The members that would be none any more if this key was kicked, because all that speaks for them follows it. */
+  fallingWith(key: Uint8Array, now: number): MemberView[] {
+    const members = this.#counting(now)
+    const verdict = verdictOf(this.genesis, [...this.#entries.values()], [key])
+    return members.filter((all) => all.every((certificate) => verdict.through(certificate).length > 0)).map(viewOf)
   }
 
   /** For everybody who belongs to the mesh now the certificate that counts, by key. */
@@ -251,10 +259,14 @@ export class Roster {
     return ids.filter((id) => !this.#entries.has(hex(id)))
   }
 
-  /** The statements with these ids; one that is not here is left out. @throws ShoalError ERR_LIMIT for more than a roster holds */
+  /**
+   * The statements with these ids; one that is not here is left out. What makes others void comes first: who hears of those before could
+   * keep them in the place of what counts. @throws ShoalError ERR_LIMIT for more than a roster holds
+   */
   bytesOf(ids: readonly Uint8Array[]): Uint8Array[] {
     if (ids.length > maxStatements) throw new ShoalError('ERR_LIMIT', `${ids.length} ids, at most ${maxStatements}`)
-    return ids.flatMap((id) => this.#entries.get(hex(id))?.statement.bytes ?? [])
+    const entries = ids.flatMap((id) => this.#entries.get(hex(id)) ?? [])
+    return entries.toSorted((a, b) => Number(isOrder(b)) - Number(isOrder(a))).map(({ statement }) => statement.bytes)
   }
 
   #read(bytes: Uint8Array, now: number): Entry {
@@ -357,11 +369,12 @@ export class Roster {
     this.#nextDrop = Math.min(Number.POSITIVE_INFINITY, ...[...this.#entries.values()].map(endOf))
   }
 
-  #changed({ kind }: Entry): void {
+  #changed({ kind, statement }: Entry): void {
     this.#findings = undefined
     this.#digest = undefined
     this.#isSifted = false
     if (kind === 'redemption' || kind === 'revocation') this.#verdict = undefined
+    else if (kind === 'certificate' && this.#verdict?.concerns(statement) === true) this.#verdict = undefined
   }
 
   #sorted(): string[] {
@@ -369,31 +382,12 @@ export class Roster {
   }
 
   #judge(): Verdict {
-    if (this.#verdict !== undefined) return this.#verdict
-    const entries = [...this.#entries.values()]
-    const revocations = entries.flatMap((entry) => (entry.kind === 'revocation' ? [entry.statement] : []))
-    const redemptions = entries.flatMap((entry) => (entry.kind === 'redemption' ? [entry.statement] : []))
-    this.#verdict = new Verdict(this.genesis, revocations, redemptions)
+    this.#verdict ??= verdictOf(this.genesis, [...this.#entries.values()])
     return this.#verdict
   }
 
   #look(): Findings {
-    if (this.#findings !== undefined) return this.#findings
-    const entries = [...this.#entries.values()]
-    const all = entries.flatMap((entry) => (entry.kind === 'certificate' ? [entry.statement] : [])).toSorted(byRank)
-    const invites = entries.flatMap((entry) => (entry.kind === 'invite' ? [entry.statement] : []))
-    const clones = entries.flatMap((entry) => (entry.kind === 'clone' ? [entry.statement] : []))
-    const verdict = this.#judge()
-    const used = [
-      ...entries.flatMap(({ kind, statement }) => (kind === 'redemption' ? [inviteIdOf(statement.body.verifier)] : [])),
-      ...all.flatMap(({ body }) => body.invite ?? []),
-    ]
-    this.#findings = {
-      certificates: grouped(all),
-      invites: new Map(invites.toSorted(byMaker(verdict)).map((invite) => [hex(invite.body.invite), invite])),
-      used: new Set(used.map(hex)),
-      clones: clones.filter((clone) => verdict.believes(clone)).toSorted((a, b) => b.body.at - a.body.at || byId(a, b)),
-    }
+    this.#findings ??= findingsOf([...this.#entries.values()], this.#judge())
     return this.#findings
   }
 }

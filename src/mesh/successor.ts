@@ -1,12 +1,12 @@
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { issueCertificate } from './certificate.ts'
+import { issueCertificate, lifetimeMs } from './certificate.ts'
 import { meshKeyOf } from './genesis.ts'
 import { keyOf, type Members, peerIdOf, peerIdOfHex, serial } from './members.ts'
 import { checkMayReissue, checkMaySucceed, followsOf, provenInviter } from './people.ts'
-import { revoke } from './revocation.ts'
+import { isLeave, revoke } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
-import { type Consent, checkFollows } from './succession.ts'
+import { before, type Consent, checkFollows } from './succession.ts'
 
 /**
  * Whether a member may sign for this node again: who has let it in, or an administrator; for whom an administrator has let in, everybody.
@@ -41,12 +41,13 @@ export async function certifySuccessor(members: Members, next: Uint8Array, conse
   checkIsLast(roster, old, now)
   checkMayReissue(roster, issuer, old, now)
   checkMaySucceed(roster, old, now)
+  checkInviterHasPlaces(members, old)
   checkFollows(meshKeyOf(members.genesis), next, consent)
   await endBefore(members, old)
   // Somebody may have asked in between, or another administrator have been heard.
   checkIsLast(roster, old, now)
   // Its invitation was used by the old key: another subject that bears it would be void.
-  const follows = followsOf(roster, consent, now)
+  const follows = followsOf(roster, issuer, consent, now)
   const init = { subject: next, name, roles, invitedBy: provenInviter(roster, old, now), follows, serial: serial() }
   await members.say([issueCertificate(issuer, init, now)])
 }
@@ -66,6 +67,39 @@ function checkIsLast(roster: Roster, key: Uint8Array, now: number): void {
   })
 }
 
+/** So many guests of one inviter may have changed their keys lately without ending the key before. */
+const maxUnended = 8
+
+/**
+ * An inviter makes up guests as it likes, and each could have a place of an administrator used up by changing its key, and not saying
+ * itself that the one before is over. So many in 30 days are fewer than one administrator's places in the time that each of these is taken.
+ * @throws ShoalError ERR_LIMIT
+ */
+function checkInviterHasPlaces(members: Members, old: Uint8Array): void {
+  const { roster, now } = members
+  const lines = roster.lines(now)
+  const inviter = provenInviter(roster, old, now)
+  if (lines.isVouching(roster.certificateOf(old, now), inviter)) return
+  const recent = lines.following().filter(({ body }) => body.notBefore > now - lifetimeMs)
+  const theirs = recent.filter(({ body }) => lines.isSame(body.invitedBy, inviter))
+  const former = new Set(
+    theirs.flatMap(({ body: { follows } }) => (follows === undefined ? [] : [hex(before(follows))])),
+  )
+  const unended = [...former].map(bytesOf).filter((key) => {
+    const code = members.objectionTo(peerIdOf(key))?.code
+    const hasSaidSo = roster.revocationsBy(key).some(({ body }) => isLeave(body))
+    return !hasSaidSo && (code === undefined || code === 'ERR_REVOKED')
+  })
+  if (unended.length < maxUnended) return
+  throw new ShoalError(
+    'ERR_LIMIT',
+    `${unended.length} whom ${peerIdOf(inviter)} has let in have had their keys followed lately`,
+    {
+      hint: 'An administrator lets this machine in anew, `shoal invite`, or shuts out who has let them in: `shoal kick --issued ID`.',
+    },
+  )
+}
+
 /**
  * Shuts out the keys that have said that this one follows them and have not ended themselves, now that it is in use. Only administrators
  * can; they do not wait for what the old key says of itself, because whoever keeps it does not say it.
@@ -75,6 +109,18 @@ export async function endBefore(members: Members, key: Uint8Array): Promise<void
   const { roster, now } = members
   roster.verify(key, now)
   await end(members, roster.lines(now).handedBy(key).map(bytesOf))
+}
+
+/**
+ * Shuts out those of these keys that have said themselves that another one comes after them, in whatever state that is.
+ * @throws ShoalError as `endBefore`
+ */
+export async function endGivenUp(members: Members, keys: readonly Uint8Array[]): Promise<void> {
+  const lines = members.roster.lines(members.now)
+  await end(
+    members,
+    keys.filter((key) => lines.hasHandedOver(key)),
+  )
 }
 
 /** So long a node may not have heard yet that its next key was certified. */

@@ -1,4 +1,5 @@
 import { ShoalError } from '../base/errors.ts'
+import { fullest, type Origin, originOf } from './crowd.ts'
 
 /** A newcomer that is being served. */
 export interface Visit {
@@ -8,8 +9,7 @@ export interface Visit {
   leave(): void
 }
 
-interface Place {
-  host: string
+interface Place extends Origin {
   isKept: boolean
   evict(reason: ShoalError): void
 }
@@ -19,7 +19,7 @@ const maxVisits = 16
 
 /**
  * Places at a desk, for whoever has shown that it knows what to ask. One more than there are, and the one goes that has been there for
- * longest, of the host that has the most: whoever fills the places is in its own way.
+ * longest, of the network that has the most, and there of the host that has: whoever fills the places is in its own way.
  */
 export class Visits {
   /** The longest here first. */
@@ -32,7 +32,7 @@ export class Visits {
    */
   enter(host: string, evict: (reason: ShoalError) => void): Visit {
     if (this.#places.size >= maxVisits) this.#makeRoom()
-    const place: Place = { host, isKept: false, evict }
+    const place: Place = { ...originOf(host), isKept: false, evict }
     this.#places.add(place)
     return {
       keep: () => {
@@ -43,9 +43,7 @@ export class Visits {
   }
 
   #makeRoom(): void {
-    const hosts = Map.groupBy(this.#places, ({ host }) => host)
-    const fullest = [...hosts.values()].toSorted((a, b) => b.length - a.length)
-    const longest = fullest.flat().find(({ isKept }) => !isKept)
+    const longest = fullest(this.#places).find(({ isKept }) => !isKept)
     if (longest === undefined) throw new ShoalError('ERR_LIMIT', 'too many newcomers at once')
     this.#places.delete(longest)
     longest.evict(new ShoalError('ERR_LIMIT', 'too many newcomers at once'))

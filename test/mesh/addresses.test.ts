@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { multiaddr } from '@multiformats/multiaddr'
-import { announceFilter, listenAddresses } from '../../src/mesh/addresses.ts'
+import { announceFilter, listenAddresses, networkOf, plainHost } from '../../src/mesh/addresses.ts'
 
 const interfaces = () => ({
   lo: [{ address: '127.0.0.1' }, { address: '::1' }],
@@ -45,4 +45,25 @@ test('listenAddresses() takes IP addresses and multiaddrs', () => {
   for (const wrong of ['localhost', '/ip4/192.0.2.1/udp/7', '/nonsense', '']) {
     assert.throws(() => listenAddresses([wrong], 1), { code: 'ERR_CONFIG' })
   }
+})
+
+test('networkOf() takes the first half of an IPv6 address, and an IPv4 address as it is, however they are written', () => {
+  const networks = {
+    '192.0.2.7': '192.0.2.7',
+    '::ffff:192.0.2.7': '192.0.2.7',
+    '::FFFF:c000:207': '192.0.2.7',
+    '0:0:0:0:0:ffff:192.0.2.7': '192.0.2.7',
+    '2001:db8::5': '2001:db8:0:0',
+    '2001:0DB8:0000:0:1:2:3:4': '2001:db8:0:0',
+    '2001:db8:0:1::5': '2001:db8:0:1',
+    '2001:db8:1:2:3:4:5::': '2001:db8:1:2',
+    '64:ff9b::192.0.2.7': '64:ff9b:0:0',
+    'fe80::1%eth0': 'fe80:0:0:0',
+    '::1': '0:0:0:0',
+    '::': '0:0:0:0',
+    'host.example': 'host.example',
+    '': '',
+  }
+  for (const [address, network] of Object.entries(networks)) assert.equal(networkOf(address), network)
+  assert.equal(plainHost('fe80::1%eth0'), 'fe80::1')
 })

@@ -313,6 +313,25 @@ test('whoever makes up keys and addresses gets no more than 24 attempts in ten m
   pending.attempt(someBytes(32), '10.0.1.1')
 })
 
+test('who has all addresses of a network of IPv6 gets half of the attempts, and each address three', () => {
+  const pending = new PendingJoins(new ManualClock())
+  const attempt = (address: string): number => {
+    try {
+      pending.attempt(someBytes(32), address)
+      return 1
+    } catch (error) {
+      assert.equal(codeOf(error), 'ERR_LIMIT')
+      return 0
+    }
+  }
+  // One address gets three, however it is written.
+  const one = ['fe80::1%eth0', 'fe80::1%eth0', 'fe80::1%eth0', 'fe80::1%eth0'].map(attempt)
+  assert.deepEqual(one, [1, 1, 1, 0])
+  const all = Array.from({ length: 100 }, (_, at) => attempt(`fe80::2:${at.toString(16)}%eth0`))
+  assert.equal(all.filter((count) => count === 1).length, 12 - 3)
+  assert.deepEqual(['192.168.1.1', '192.168.1.2', 'fd00:1::1'].map(attempt), [1, 1, 1])
+})
+
 test('what multicast DNS brings has any shape, and nothing but addresses that can be dialled comes out', () => {
   const peer = '12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq'
   const say = (...data: unknown[]) => ({ type: 'TXT', name: beaconService, data })

@@ -38,7 +38,7 @@ function follow(
 ): Person {
   const key = keyOf(number)
   const { roles, invitedBy } = old.certificate.body
-  const follows = followsOf(o.roster(old), handOver(meshKeyOf(o.genesis), old.key, key.publicKey), start)
+  const follows = followsOf(o.roster(old), by, handOver(meshKeyOf(o.genesis), old.key, key.publicKey), start)
   const init = { subject: key.publicKey, name, roles, invitedBy, follows, serial: serialOf(number) }
   return { genesis: o.genesis, key, certificate: issueCertificate(by, init, start) }
 }
@@ -46,7 +46,7 @@ function follow(
 /** The same, of a key that follows another already. */
 function followIn(o: Office, roster: Roster, old: Person, number: number): Person {
   const key = keyOf(number)
-  const follows = followsOf(roster, handOver(meshKeyOf(o.genesis), old.key, key.publicKey), start)
+  const follows = followsOf(roster, o.ann, handOver(meshKeyOf(o.genesis), old.key, key.publicKey), start)
   const init = { subject: key.publicKey, name: 'bob', roles: plain, follows, serial: serialOf(number) }
   const certificate = issueCertificate(o.ann, init, start)
   roster.add(certificate.bytes, start)

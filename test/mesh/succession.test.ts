@@ -47,7 +47,7 @@ function succeed(
   const { roles } = roster.certificateOf(before, now).body
   checkMayReissue(roster, by, before, now)
   endBefore(roster, by, old, now)
-  const follows = followsOf(roster, handOver(meshKeyOf(o.genesis), old.key, key.publicKey), now)
+  const follows = followsOf(roster, by, handOver(meshKeyOf(o.genesis), old.key, key.publicKey), now)
   const invitedBy = provenInviter(roster, before, now)
   const init = { subject: key.publicKey, name, roles, invitedBy, follows, serial: serial() }
   const certificate = issueCertificate(by, init, now)

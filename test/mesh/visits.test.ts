@@ -40,3 +40,17 @@ test('when all of them are such, one more is refused', () => {
   assert.throws(() => enter('c'), { code: 'ERR_LIMIT' })
   assert.deepEqual(gone, [])
 })
+
+test('who has all addresses of a network is in the way of that network only', () => {
+  const far = Array.from({ length: 12 }, (_, at) => `2001:db8:0:1::${at.toString(16)}`)
+  const { enter, gone } = desk(['192.0.2.1', '192.0.2.1', '2001:db8:0:2::1', '2001:db8:0:2::1', ...far])
+  enter('2001:db8:0:1::ffff')
+  enter('192.0.2.1')
+  assert.deepEqual(gone, ['2001:db8:0:1::0#4 ERR_LIMIT', '2001:db8:0:1::1#5 ERR_LIMIT'])
+})
+
+test('on one network, who has one address is in its own way', () => {
+  const { enter, gone } = desk(['2001:db8::1', ...Array<string>(15).fill('2001:db8::2')])
+  enter('2001:db8::3')
+  assert.deepEqual(gone, ['2001:db8::2#1 ERR_LIMIT'])
+})
