@@ -38,6 +38,8 @@ export class Delivery {
   readonly #needs: DeliverNeeds
   readonly #outDir: string
   #metadata: CID | undefined
+  /** cargo ends in a panic when it is told of the same metadata twice, and two lenders may have it ready at once. */
+  #telling: Promise<unknown> = Promise.resolve()
 
   constructor(planned: PlannedAction, shim: ShimLink, needs: DeliverNeeds) {
     this.#planned = planned
@@ -103,8 +105,31 @@ export class Delivery {
     this.#shim.stderr(artifactLine(path, 'dep-info'))
   }
 
+  /**
+   * Metadata ahead of the rest, with the dep-info that comes before it.
+   * @returns false when cargo was told of metadata before: then nothing was done
+   */
+  async early(depInfo: string, name: string, cid: CID): Promise<boolean> {
+    return await this.#inTurn(async () => {
+      if (this.#metadata !== undefined) return false
+      await this.depInfo(depInfo)
+      await this.#announce(name, cid)
+      return true
+    })
+  }
+
   /** Dependents start as soon as the metadata is announced. It is never touched again. */
   async metadata(name: string, cid: CID): Promise<void> {
+    await this.#inTurn(() => this.#announce(name, cid))
+  }
+
+  #inTurn<T>(tell: () => Promise<T>): Promise<T> {
+    const told = this.#telling.then(tell)
+    this.#telling = told.catch(() => undefined)
+    return told
+  }
+
+  async #announce(name: string, cid: CID): Promise<void> {
     if (this.#metadata !== undefined) {
       if (this.#metadata.equals(cid)) return
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')

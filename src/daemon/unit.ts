@@ -206,9 +206,7 @@ export class Unit {
       await this.#checkReads(metadata)
       this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal, true)
       if (this.#delivery.announcedMetadata !== undefined || signal.aborted) return
-      await this.#delivery.depInfo(depInfo)
-      this.#announcedBy = peer
-      await this.#delivery.metadata(name, cid)
+      if (await this.#delivery.early(depInfo, name, cid)) this.#announcedBy = peer
     } catch (error) {
       // Early is only a favour to cargo: the complete result decides.
       this.#needs.log.info('early metadata not used', { code: codeOf(error), crate: this.#planned.crate })

@@ -368,3 +368,41 @@ test('a lender that falls silent after its result is asked for it once, unless c
     assert.deepEqual([fetched, isRefused, end.fallback], [asked, isTold, 'ERR_DEADLINE'])
   }
 })
+
+test('of two lenders that have metadata ready at the same moment cargo hears one', async () => {
+  const [metadata] = result.outputs
+  assert.ok(metadata)
+  const desk = new Desk()
+  const placed: string[] = []
+  const broken: string[] = []
+  await compile(
+    { ...desk.shim(), placed: (path) => placed.push(basename(path)), refuse: () => undefined },
+    {
+      ...desk.needs,
+      trust: {
+        ...desk.needs.trust,
+        takesEarly: () => true,
+        brokeEarlyWord: (_planned, { peer }) => broken.push(peer),
+      },
+      prepare: async () => true,
+      declaredReads: async () => ({ reads: [], env: [] }),
+      placeBytes: () => turn(),
+      place: () => turn(),
+      work: async (unit) => ({
+        ...(await desk.needs.work(unit)),
+        task: { ...stayingTask(new Uint8Array(16)), mayGoAway: true },
+      }),
+      market: {
+        place: async (_task, options) => {
+          for (const peer of ['ann', 'bob']) {
+            options?.onMetadata?.({ peer, ...metadata, depInfo: 'libx-1.rmeta: \n', trace: new Uint8Array() })
+          }
+          for (let turns = 0; turns < 20; turns += 1) await turn()
+          return { kind: 'here', reason: 'came-back', returned: undefined, release: () => undefined }
+        },
+        fault: unexpected,
+      },
+    },
+  )
+  assert.deepEqual([placed, broken], [[metadata.name], ['ann']])
+})
