@@ -20,12 +20,6 @@ export interface DeliverNeeds {
   placeBytes(bytes: Uint8Array, path: string): Promise<void>
 }
 
-interface EarlyPart {
-  name: string
-  cid: CID
-  depInfo: string
-}
-
 /** What is not much longer fits into one frame; the files themselves are not in it. */
 const mostText = 4 << 20
 
@@ -44,7 +38,8 @@ export class Delivery {
   readonly #needs: DeliverNeeds
   readonly #outDir: string
   #metadata: CID | undefined
-  #lastEarly: Promise<boolean> = Promise.resolve(false)
+  /** cargo ends in a panic when it is told of the same metadata twice, and two lenders may have it ready at once. */
+  #telling: Promise<unknown> = Promise.resolve()
 
   constructor(planned: PlannedAction, shim: ShimLink, needs: DeliverNeeds) {
     this.#planned = planned
@@ -111,24 +106,30 @@ export class Delivery {
   }
 
   /**
-   * Metadata ahead of the rest, with the dep-info before it. Of lenders that send it at the same moment the first one's is taken:
-   * cargo ends with an assertion that fails when it is told of metadata twice.
-   * @param isWanted asked when its turn has come
-   * @returns whether this is what cargo was told of
+   * Metadata ahead of the rest, with the dep-info that comes before it.
+   * @returns false when cargo was told of metadata before: then nothing was done
    */
-  async early({ name, cid, depInfo }: EarlyPart, isWanted: () => boolean): Promise<boolean> {
-    const turn = this.#lastEarly.then(async () => {
-      if (this.#metadata !== undefined || !isWanted()) return false
+  async early(depInfo: string, name: string, cid: CID): Promise<boolean> {
+    return await this.#inTurn(async () => {
+      if (this.#metadata !== undefined) return false
       await this.depInfo(depInfo)
-      await this.metadata(name, cid)
+      await this.#announce(name, cid)
       return true
     })
-    this.#lastEarly = turn.catch(() => false)
-    return await turn
   }
 
   /** Dependents start as soon as the metadata is announced. It is never touched again. */
   async metadata(name: string, cid: CID): Promise<void> {
+    await this.#inTurn(() => this.#announce(name, cid))
+  }
+
+  #inTurn<T>(tell: () => Promise<T>): Promise<T> {
+    const told = this.#telling.then(tell)
+    this.#telling = told.catch(() => undefined)
+    return told
+  }
+
+  async #announce(name: string, cid: CID): Promise<void> {
     if (this.#metadata !== undefined) {
       if (this.#metadata.equals(cid)) return
       throw new ShoalError('ERR_OUTPUT', 'metadata changed after it was announced')

@@ -142,7 +142,7 @@ class LentUnit {
       onRmeta: (rmeta) => early.push(this.#announce(rmeta, laid, options)),
     })
     await Promise.all(early)
-    if (outcome.kind === 'ok') return await this.#deliver(outcome, laid)
+    if (outcome.kind === 'ok') return await this.#deliver(outcome, laid, options)
     this.#needs.log.info('lent unit does not compile here', {
       peer: options.peer,
       crate: this.#action.crate,
@@ -171,7 +171,11 @@ class LentUnit {
   }
 
   /** @throws ShoalError ERR_OUTPUT, ERR_LIMIT when it has a macro and cannot be said what that looked at */
-  async #deliver({ result, observed, wallMs }: Outcome & { kind: 'ok' }, laid: Laid): Promise<WorkResult> {
+  async #deliver(
+    { result, observed, wallMs }: Outcome & { kind: 'ok' },
+    laid: Laid,
+    { onResult }: WorkOptions,
+  ): Promise<WorkResult> {
     const encoded = encodeResult(result)
     const reads = await this.#observed(observed, result.depInfo, laid)
     if (typeof reads === 'string' && this.usesMacros) throw notWatched(reads)
@@ -184,13 +188,16 @@ class LentUnit {
     // With an observer of the builder's it is the builder's word what was looked at: good for the builder, and for nobody else.
     const isOwnWord = typeof reads !== 'string' && trace.length > 0 && this.observer === undefined
     const told = await this.#sign(result, isOwnWord ? reads : unwatched)
+    const outputBytes = result.outputs.reduce((sum, { size }) => sum + size, 0)
+    const end = ended(Status.OK, { result: encoded.bytes, trace, claim: told.bytes, wallMs, outputBytes })
+    // The builder waits for nothing of what follows.
+    onResult?.(end)
     if (typeof kept !== 'string' && !isBound(kept) && this.observer === undefined) {
       const claim = kept === reads && trace.length > 0 ? told : await this.#sign(result, kept)
       await this.#needs.remember(result, kept, [claim])
       this.isKept = true
     }
-    const outputBytes = result.outputs.reduce((sum, { size }) => sum + size, 0)
-    return ended(Status.OK, { result: encoded.bytes, trace, claim: told.bytes, wallMs, outputBytes })
+    return end
   }
 
   /** @throws ShoalError ERR_OUTPUT for what does not come out the same each time */

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises'
+import { constants, readFileSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { packSize } from '../plan/pack.ts'
@@ -16,7 +17,10 @@ interface Pack {
 }
 
 const maxRemembered = 16_384
-const readsAtOnce = 16
+/** After so many bytes, where each file counts as a page at least, others have their turn. */
+const [turnBytes, pageBytes] = [1 << 20, 16 << 10]
+/** Nobody can replace a file by a pipe that would be waited for. */
+const flag = constants.O_RDONLY | constants.O_NONBLOCK
 
 /**
  * Packages in one block each. A lender would fetch their hundreds of small files one by one, and each takes a request, a reply, a
@@ -60,11 +64,17 @@ export class Packs {
   }
 
   async #make(tree: DigestedTree): Promise<Pack | undefined> {
-    const paths = [...filesOf(tree)].map(({ path }) => path)
     const parts: Uint8Array[] = []
+    let read = 0
     try {
-      for (let from = 0; from < paths.length; from += readsAtOnce) {
-        parts.push(...(await Promise.all(paths.slice(from, from + readsAtOnce).map((path) => readFile(path)))))
+      for (const { path } of filesOf(tree)) {
+        // On the event loop: they were read for their digests a moment ago, and most are small.
+        const part = readFileSync(path, { flag })
+        parts.push(part)
+        read += Math.max(part.length, pageBytes)
+        if (read < turnBytes) continue
+        read = 0
+        await nextTurn()
       }
     } catch (error) {
       if (codeOf(error) === undefined) throw error

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { DigestedTree, Trees } from '../plan/trees.ts'
 
-const keepMs = 3000
+const keepMs = 30_000
 const maxKept = 4096
 
 interface Walked {
@@ -10,9 +10,10 @@ interface Walked {
 }
 
 /**
- * Packages from a registry as they were up to three seconds ago. Each of the user's own crates lends the sources of all packages that
- * it uses, and to walk, compare and encode a hundred of them again for each was a tenth of what a builder did. Good for nothing but
- * what is lent: of a result that came back, all that was read is compared with what is here then.
+ * Packages from a registry as they were up to half a minute ago: cargo, too, takes them to be what they were when it unpacked them.
+ * Each of the user's own crates lends the sources of all packages that it uses, and to walk, compare and encode a hundred of them
+ * again for each was a tenth of what a builder did; where units take seconds, three seconds were too short for that. Good for nothing
+ * but what is lent: of a result that came back, all that was read is compared with what is here then.
  */
 export class RecentTrees {
   readonly #trees: Pick<Trees, 'tree'>

@@ -198,14 +198,15 @@ export class Unit {
   }
 
   async #announceEarly(metadata: EarlyMetadata, signal: AbortSignal): Promise<void> {
-    const { peer, name, cid, size } = metadata
+    const { peer, name, cid, size, depInfo } = metadata
     if (!this.#needs.trust.takesEarly(peer)) return
     try {
       const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
       if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
       await this.#checkReads(metadata)
       this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal, true)
-      if (await this.#delivery.early(metadata, () => !signal.aborted)) this.#announcedBy = peer
+      if (this.#delivery.announcedMetadata !== undefined || signal.aborted) return
+      if (await this.#delivery.early(depInfo, name, cid)) this.#announcedBy = peer
     } catch (error) {
       // Early is only a favour to cargo: the complete result decides.
       this.#needs.log.info('early metadata not used', { code: codeOf(error), crate: this.#planned.crate })

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { access, constants, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -40,7 +41,7 @@ export class ControlGroups {
         await removeStale(dirname(dir))
         await mkdir(dir)
         if (version === 2) await writeFile(join(dir, 'cgroup.subtree_control'), enabling(controllers))
-        if (background && controllers.includes('cpu')) await ask(join(dir, 'cpu.idle'), '1')
+        if (background && controllers.includes('cpu')) ask(join(dir, 'cpu.idle'), '1')
       }
       return new ControlGroups(hierarchies, background)
     } catch (error) {
@@ -106,35 +107,35 @@ export class GuestGroup {
     for (const { dir, version, controllers } of this.#hierarchies) {
       const at = join(dir, this.#name)
       await mkdir(at)
-      const set = async (controller: string, file: string, value: string): Promise<void> => {
-        if (controllers.includes(controller)) await writeFile(join(at, `${controller}.${file}`), value)
+      const set = (controller: string, file: string, value: string): void => {
+        if (controllers.includes(controller)) writeFileSync(join(at, `${controller}.${file}`), value)
       }
       if (version === 2) {
-        await set('memory', 'max', memory)
-        await ask(join(at, 'memory.swap.max'), '0')
-        await ask(join(at, 'memory.oom.group'), '1')
+        set('memory', 'max', memory)
+        ask(join(at, 'memory.swap.max'), '0')
+        ask(join(at, 'memory.oom.group'), '1')
       } else {
-        await set('memory', 'limit_in_bytes', memory)
-        await ask(join(at, 'memory.memsw.limit_in_bytes'), memory)
+        set('memory', 'limit_in_bytes', memory)
+        ask(join(at, 'memory.memsw.limit_in_bytes'), memory)
       }
-      await set('pids', 'max', `${limits.tasks + ownTasks}`)
-      if (background && controllers.includes('cpu')) await ask(join(at, 'cpu.idle'), '1')
+      set('pids', 'max', `${limits.tasks + ownTasks}`)
+      if (background && controllers.includes('cpu')) ask(join(at, 'cpu.idle'), '1')
     }
   }
 
   /** What the kernel stopped it from, in words; undefined when it kept to its limits. */
   async exceeded(): Promise<string | undefined> {
     for (const { dir, version, controllers } of this.#hierarchies) {
-      const count = async (file: string, key: string): Promise<number> => {
-        const text = await readFile(join(dir, this.#name, file), 'utf8')
+      // Five times a second, and the kernel has it in memory: a thread takes longer than the answer.
+      const count = (file: string, key: string): number => {
+        const text = readFileSync(join(dir, this.#name, file), 'latin1')
         return Number(new RegExp(`^${key} (\\d+)$`, 'm').exec(text)?.[1] ?? 0)
       }
       if (controllers.includes('memory')) {
         const file = version === 2 ? 'memory.events' : 'memory.oom_control'
-        if ((await count(file, 'oom_kill')) > 0) return 'memory: the kernel ended it'
+        if (count(file, 'oom_kill') > 0) return 'memory: the kernel ended it'
       }
-      if (controllers.includes('pids') && (await count('pids.events', 'max')) > 0)
-        return 'tasks: the kernel refused more'
+      if (controllers.includes('pids') && count('pids.events', 'max') > 0) return 'tasks: the kernel refused more'
     }
     return undefined
   }
@@ -146,9 +147,9 @@ export class GuestGroup {
 }
 
 /** Nothing is lost where a kernel does not know this. */
-async function ask(file: string, value: string): Promise<void> {
+function ask(file: string, value: string): void {
   try {
-    await writeFile(file, value)
+    writeFileSync(file, value)
   } catch (error) {
     if (!['ENOENT', 'EACCES', 'EINVAL', 'EOPNOTSUPP'].includes(codeOf(error) ?? '')) throw error
   }

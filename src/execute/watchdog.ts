@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
-import { closeSync, type Dirent, openSync, readdirSync, readSync } from 'node:fs'
-import { lstat, opendir, statfs } from 'node:fs/promises'
+import { closeSync, type Dirent, lstatSync, opendirSync, openSync, readdirSync, readSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -12,8 +11,6 @@ const execute = promisify(execFile)
 const maxProcesses = 4096
 /** More entries, and deeper ones, than any compile leaves in its output directory, and in its temporary one. */
 const [maxEntries, maxDepth] = [4096, 16]
-/** Files that are measured at once. */
-const atOnce = 64
 /** Of what the kernel says of a process: nearly always all of it. */
 const procBytes = 2048
 
@@ -77,9 +74,9 @@ export async function overLimit(
   if (memory > limits.memoryBytes) return `memory: ${memory} bytes`
   if (tasks > limits.tasks) return `tasks: ${tasks}`
   if (written > 2 * limits.outBytes) return `writing: ${written} bytes`
-  const temporary = await temporaryOf(`/proc/${pids[0]}/root/tmp`, limits.tmpBytes)
+  const temporary = temporaryOf(`/proc/${pids[0]}/root/tmp`, limits.tmpBytes)
   if (temporary > maxEntries) return `temporary files: ${temporary}`
-  const out = outDir === undefined ? 0 : await usage(outDir)
+  const out = outDir === undefined ? 0 : usage(outDir)
   return out > limits.outBytes ? `output: ${out} bytes` : undefined
 }
 
@@ -94,7 +91,7 @@ export async function overLimitAlone(
 ): Promise<string | undefined> {
   const memory = 1024 * Number(await residentKib(pid))
   if (!(memory <= limits.memoryBytes)) return `memory: ${memory} bytes`
-  const out = outDir === undefined ? 0 : await usage(outDir)
+  const out = outDir === undefined ? 0 : usage(outDir)
   return out > limits.outBytes ? `output: ${out} bytes` : undefined
 }
 
@@ -112,9 +109,9 @@ async function residentKib(pid: number): Promise<string> {
  * Entries of the private `/tmp`: the kernel's memory for them counts as nobody's. It is told by its size, because until bubblewrap
  * has finished the host's own is there.
  */
-async function temporaryOf(dir: string, bytes: number): Promise<number> {
+function temporaryOf(dir: string, bytes: number): number {
   try {
-    const { blocks, bsize, files, ffree } = await statfs(dir)
+    const { blocks, bsize, files, ffree } = statfsSync(dir)
     return blocks === Math.ceil(bytes / bsize) ? files - ffree : 0
   } catch (error) {
     if (isGone(error)) return 0
@@ -122,15 +119,18 @@ async function temporaryOf(dir: string, bytes: number): Promise<number> {
   }
 }
 
-/** Bytes on disk below a directory; infinite above a number or a depth of entries that no compile reaches. */
-async function usage(root: string): Promise<number> {
+/**
+ * Bytes on disk below a directory; infinite above a number or a depth of entries that no compile reaches. On the event loop: what a
+ * guest has just made the kernel has in memory, and five times a second a dozen trips to the thread pool took longer than all else.
+ */
+function usage(root: string): number {
   const files: string[] = []
   let entries = 0
   const queue = [{ dir: root, depth: 0 }]
   // Counted before any is measured: somebody may be making more all the time.
   for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
     const { dir, depth } = next
-    const found = await listing(dir, maxEntries - entries)
+    const found = listing(dir, maxEntries - entries)
     if (found === undefined || depth > maxDepth) return Number.POSITIVE_INFINITY
     entries += found.length
     for (const entry of found) {
@@ -139,19 +139,22 @@ async function usage(root: string): Promise<number> {
     }
   }
   let bytes = 0
-  for (let at = 0; at < files.length; at += atOnce) {
-    for (const size of await Promise.all(files.slice(at, at + atOnce).map(blocksOf))) bytes += size
-  }
+  for (const file of files) bytes += blocksOf(file)
   return bytes
 }
 
 /** Undefined when there are more than `most`, or when its own user must not list it, which no compile needs. */
-async function listing(dir: string, most: number): Promise<Dirent[] | undefined> {
+function listing(dir: string, most: number): Dirent[] | undefined {
   const found: Dirent[] = []
   try {
-    for await (const entry of await opendir(dir, { bufferSize: 1024 })) {
-      if (found.length >= most) return undefined
-      found.push(entry)
+    const opened = opendirSync(dir, { bufferSize: 256 })
+    try {
+      for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) {
+        if (found.length >= most) return undefined
+        found.push(entry)
+      }
+    } finally {
+      opened.closeSync()
     }
     return found
   } catch (error) {
@@ -161,9 +164,9 @@ async function listing(dir: string, most: number): Promise<Dirent[] | undefined>
   }
 }
 
-async function blocksOf(path: string): Promise<number> {
+function blocksOf(path: string): number {
   try {
-    return (await lstat(path)).blocks * 512
+    return lstatSync(path).blocks * 512
   } catch (error) {
     if (isGone(error)) return 0
     throw error

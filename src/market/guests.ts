@@ -17,6 +17,8 @@ export interface WorkOptions {
   onStarted?(cpuMs: () => number): void
   /** The metadata is ready, and the dep-info before it complete. `trace`: encoded; empty when nothing watched the compile. */
   onMetadata(metadata: { name: string; cid: CID; size: number; depInfo: string; trace: Uint8Array }): void
+  /** This is what the builder is told, at once, and its slot is free. The work may go on; what it ends with counts for nothing then. */
+  onResult?(result: WorkResult): void
 }
 
 export interface GuestsNeeds {
@@ -29,7 +31,6 @@ export interface GuestsNeeds {
 
 interface Running {
   readonly abort: AbortController
-  ended: Promise<void>
   readonly startedAt: number
   fetchedBytes: number
   /** From the start until the last of them came. */
@@ -47,6 +48,7 @@ export class Guests {
   readonly #log: Logger
   readonly #tell: (input: LenderInput) => void
   readonly #running = new Map<string, Running>()
+  readonly #ends = new Set<Promise<void>>()
   readonly #clock: Pick<Clock, 'now'>
   readonly #measures: boolean
 
@@ -61,14 +63,14 @@ export class Guests {
   run(guest: string, peer: string, award: Award): void {
     const running: Running = {
       abort: new AbortController(),
-      ended: Promise.resolve(),
       startedAt: this.#clock.now(),
       fetchedBytes: 0,
       fetchMs: 0,
       cpuMs: undefined,
     }
     this.#running.set(guest, running)
-    running.ended = this.#finish(guest, peer, award, running)
+    const end: Promise<void> = this.#finish(guest, peer, award, running).finally(() => this.#ends.delete(end))
+    this.#ends.add(end)
   }
 
   /** How the work on it advances; undefined when it has ended. */
@@ -85,14 +87,17 @@ export class Guests {
 
   /** Resolves when nothing runs any more. */
   async ended(): Promise<void> {
-    await Promise.all([...this.#running.values()].map(({ ended }) => ended))
+    await Promise.all(this.#ends)
   }
 
   async #finish(guest: string, peer: string, award: Award, running: Running): Promise<void> {
     const { signal } = running.abort
-    let result: WorkResult
+    const end = (result: WorkResult): void => {
+      if (!this.#running.delete(guest)) return
+      this.#tell({ kind: 'finished', guest, result: { ...result, fetchMs: running.fetchMs } })
+    }
     try {
-      result = await this.#work(award, {
+      const result = await this.#work(award, {
         peer,
         signal,
         onFetched: (bytes) => {
@@ -106,15 +111,15 @@ export class Guests {
           const rmeta = { name, cid: cid.bytes, size: BigInt(size) }
           this.#tell({ kind: 'metadata', guest, rmeta, depInfo: new TextEncoder().encode(depInfo), trace })
         },
+        onResult: end,
       })
+      end(result)
     } catch (error) {
       const failure = toShoalError(error)
       if (!signal.aborted) this.#log.warn('work failed', { peer, code: failure.code, message: failure.message })
       const code = codeOf(failure) ?? 'ERR_INTERNAL'
       const message = foreignText(failure.message)
-      result = { outcome: Outcome.ERROR, code, message, result: none, trace: none, claim: none, wallMs: 0 }
+      end({ outcome: Outcome.ERROR, code, message, result: none, trace: none, claim: none, wallMs: 0 })
     }
-    this.#running.delete(guest)
-    this.#tell({ kind: 'finished', guest, result: { ...result, fetchMs: running.fetchMs } })
   }
 }

@@ -1,6 +1,7 @@
-import type { Stats } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { readdirSync, type Stats } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import type { Encoded } from '../wire/cbor.ts'
@@ -21,6 +22,8 @@ export interface DigestedTree extends Encoded {
 
 const maxFiles = 20_000
 const maxBytes = 512 << 20
+/** After so many files others have their turn; to list a directory counts as much as to look at so many files. */
+const [turnFiles, listingFiles] = [512, 16]
 
 /** Directories that are never a package's source. */
 const skippedDirectories = new Set(['.git', '.hg', '.svn', '.jj', 'node_modules'])
@@ -40,9 +43,12 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
   const held: Tree['files'] = []
   let bytes = 0
   let withheld = false
+  let looked = 0
 
   const walk = async (relative: string, hidden: boolean): Promise<void> => {
-    const entries = await readdir(join(dir, relative), { withFileTypes: true })
+    looked += listingFiles
+    // On the event loop: what was listed a moment ago, by cargo or for the unit before, is in memory.
+    const entries = readdirSync(join(dir, relative), { withFileTypes: true })
     if (relative !== '' && entries.some((entry) => entry.name === 'CACHEDIR.TAG')) return
     for (const entry of entries) {
       const path = relative === '' ? entry.name : `${relative}/${entry.name}`
@@ -50,6 +56,11 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
       if (entry.isDirectory()) {
         if (!skippedDirectories.has(entry.name)) await walk(path, isPrivate)
         continue
+      }
+      looked += 1
+      if (looked >= turnFiles) {
+        looked = 0
+        await nextTurn()
       }
       const kind = entry.isSymbolicLink() ? await statOrNothing(join(dir, path)) : undefined
       if (!entry.isFile() && !kind?.isFile()) continue

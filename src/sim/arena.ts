@@ -59,6 +59,8 @@ export interface Scenario {
   departures: number
   owners: number
   late: number
+  /** What uses macros tells nobody of its metadata ahead of the rest when it is compiled away. Default: as all others. */
+  lateMacros?: boolean
   /** Of the scheduler `table`. */
   rules: Rules
 }
@@ -108,7 +110,9 @@ export function contest(scheduler: SchedulerName, scenario: Scenario): ArenaRepo
 /** What it is spared of what others have to bear. */
 function freeOf(name: SchedulerName, { cost }: Scenario): Partial<ClusterInit> {
   if (name === 'alone') return { cost: withoutNode(cost) }
-  return name === 'all-knowing' ? { overheadMs: 0, transfers: false, liars: 0, slow: 0, cost: noCost } : {}
+  return name === 'all-knowing'
+    ? { overheadMs: 0, transfers: false, liars: 0, slow: 0, cost: noCost, lateMacros: false }
+    : {}
 }
 
 class Arena {

@@ -41,6 +41,8 @@ export interface ClusterInit {
   transfers: boolean
   liars: number
   slow: number
+  /** What uses macros tells nobody of its metadata ahead of the rest when it is compiled away. Default: as all others. */
+  lateMacros?: boolean
   /** Of every link, where given: one round trip, and what it carries. */
   line?: { roundTripMs: number; bytesPerMs: number } | undefined
 }
@@ -222,7 +224,8 @@ export class Cluster {
         this.#work(node, isAway ? this.#steps.collect : 0, end)
       }
       const stages = [{ ms: unit.ms, reached: collect }]
-      if (unit.onMetadata.length > 0) stages.unshift({ ms: unit.metadataMs, reached: on.metadata })
+      const tellsEarly = !isAway || !unit.usesMacros || this.init.lateMacros !== true
+      if (unit.onMetadata.length > 0 && tellsEarly) stages.unshift({ ms: unit.metadataMs, reached: on.metadata })
       compiling = processor.start(node === build.home, pace, stages)
       cancels.push(compiling.cancel)
     }

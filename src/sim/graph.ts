@@ -28,6 +28,8 @@ export interface GraphUnit {
   /** Units whose metadata (or, when it links, all of whose output) must lie where it is compiled. */
   readonly inputs: readonly number[]
   readonly links: boolean
+  /** Whether it reaches a procedural macro. */
+  readonly usesMacros: boolean
 }
 
 export type Graph = readonly GraphUnit[]
@@ -94,6 +96,7 @@ export function graphOf(recording: Recording, options: GraphOptions): Graph {
       onMetadata: onMetadata[index] ?? [],
       onEnd: onEnd[index] ?? [],
       inputs: [...(closures[index] ?? [])],
+      usesMacros: [...(closures[index] ?? [])].some((below) => units[below]?.kind === 'macro'),
     }
   })
   if (options.knowledge === 'nothing') return graph

@@ -41,6 +41,7 @@ Compares schedulers on the same machines, builds and moments.
   --departures N       of each machine per hour: crash, lid closed with and without GOODBYE (0; market only)
   --owners SHARE       machines whose owner comes and goes (0; market only)
   --late SHARE         machines whose metadata nobody is told of ahead of the rest (0; market only)
+  --late-macros        so it is with all units that use macros, away
   --no-transfers       bytes take no time
   --plots DIR          also draws SVG files there
 `
@@ -68,6 +69,7 @@ const options = {
   departures: { type: 'string', default: '0' },
   owners: { type: 'string', default: '0' },
   late: { type: 'string', default: '0' },
+  'late-macros': { type: 'boolean', default: false },
   'no-transfers': { type: 'boolean', default: false },
   plots: { type: 'string' },
   help: { type: 'boolean', default: false },
@@ -146,6 +148,7 @@ function scenarioOf(values: Values, nodes: number, load: number): Scenario {
     departures: amount('departures', values.departures),
     owners: amount('owners', values.owners),
     late: amount('late', values.late),
+    lateMacros: values['late-macros'],
     rules: rulesNow,
   }
 }

@@ -10,6 +10,18 @@ export interface IndexDb {
   close(): Promise<void>
 }
 
+/** What is looked up lies in memory nearly always: a thread takes longer than the answer. */
+class IndexStore extends LevelDatastore {
+  /** Undefined when it is absent. @throws when it cannot be read */
+  look(key: Key): Uint8Array | undefined {
+    return this.db.getSync(key.toString())
+  }
+
+  override async get(...of: Parameters<LevelDatastore['get']>): Promise<Uint8Array> {
+    return this.look(of[0]) ?? (await super.get(...of))
+  }
+}
+
 /**
  * Opens (or makes) the database in `dir`. One that is damaged is replaced by an empty one, and the damaged kept aside as
  * `<dir>.damaged` until the next time.
@@ -32,7 +44,7 @@ export async function openIndexDb({ dir, log }: { dir: string; log: Logger }): P
 }
 
 async function open(dir: string): Promise<IndexDb> {
-  const datastore = new LevelDatastore(dir)
+  const datastore = new IndexStore(dir)
   // Not `datastore.open()`: it turns the reason into text.
   await datastore.db.open({ createIfMissing: true, compression: false })
   return { datastore, close: () => datastore.close() }
@@ -64,7 +76,7 @@ function toStoreError(dir: string, error: unknown): ShoalError {
 /** A value, or undefined when it is absent or cannot be read. */
 export async function readValue(datastore: Datastore, key: Key, log: Logger): Promise<Uint8Array | undefined> {
   try {
-    return await datastore.get(key)
+    return datastore instanceof IndexStore ? datastore.look(key) : await datastore.get(key)
   } catch (error) {
     if (error instanceof Error && error.name === 'NotFoundError') return undefined
     log.warn('index entry cannot be read', { code: 'ERR_STORE', key: key.toString(), reason: String(error) })

@@ -44,7 +44,7 @@ export function costOf(row: Measured, single: Measured | undefined, plain: Plain
 
 /** What the simulator expects: the first build of a workspace that nobody has met, one slot on each machine. */
 export function predictedMs(recording: Recording, shown: Shown, nodes: number, { network }: Setting): number {
-  const { slower, cargo, here, builder, lender } = shown
+  const { slower, got, cargo, here, builder, lender } = shown
   const cost = { cargo, here, builder, lender }
   const { mbit } = network
   const { makespansMs } = contest('market', {
@@ -58,6 +58,7 @@ export function predictedMs(recording: Recording, shown: Shown, nodes: number, {
       speedError: 0,
       slots: 1,
       processors: 1,
+      quota: got,
       cost,
     },
     // What sandboxes take is in the compiles and in the nodes' own work.
@@ -70,6 +71,7 @@ export function predictedMs(recording: Recording, shown: Shown, nodes: number, {
       departures: 0,
       owners: 0,
       late: 0,
+      lateMacros: true,
       rules: rulesNow,
     },
     ...(mbit !== undefined && { line: { roundTripMs: 0.5, bytesPerMs: 125 * mbit } }),

@@ -8,6 +8,7 @@ import { type LendNeeds, lend } from '../../src/daemon/lend.ts'
 import type { Observed } from '../../src/execute/observed.ts'
 import type { EarlyMetadata } from '../../src/execute/runner.ts'
 import type { WorkOptions } from '../../src/market/guests.ts'
+import type { WorkResult } from '../../src/market/task.ts'
 import { workKey } from '../../src/mesh/claims.ts'
 import {
   type Action,
@@ -100,10 +101,19 @@ async function lent(
   const remembered: ReadSet[] = []
   const early: Lent['early'] = []
   const told: string[] = []
+  const answered: WorkResult[] = []
   let fetched = 0
   const ended = await lend(
     create(AwardSchema, { action: bytes, inputs: inputs.cid.bytes, expectedMs: 700, ...award }),
-    { peer: 'ana', signal: new AbortController().signal, onMetadata: (ready) => early.push(ready) },
+    {
+      peer: 'ana',
+      signal: new AbortController().signal,
+      onMetadata: (ready) => early.push(ready),
+      onResult: (answer) => {
+        told.push('answers')
+        answered.push(answer)
+      },
+    },
     {
       salt: 'mesh',
       bytes: async (wanted) => {
@@ -133,6 +143,8 @@ async function lent(
       ...change,
     },
   )
+  // Whoever was told something is told nothing else in the end.
+  assert.ok(answered.length === 0 || answered[0] === ended)
   return { ended, early, remembered, result, key, fetched, told }
 }
 
@@ -157,7 +169,7 @@ describe('a lender', () => {
   test('claims what it compiles as the builder does, until it can be asked for it', async () => {
     const { key, told } = await lent(false, events)
     const work = Buffer.from(workKey(digestOf(key), digestOf(tree.cid))).toString('hex')
-    assert.deepEqual(told, [`claims ${work} for 700`, 'goes on', 'runs', 'kept', 'holds it'])
+    assert.deepEqual(told, [`claims ${work} for 700`, 'goes on', 'runs', 'answers', 'kept', 'holds it'])
   })
 
   test('gives its claim up when there is no result, or none for others', async () => {

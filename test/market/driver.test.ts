@@ -164,6 +164,27 @@ describe('place()', () => {
     assert.deepEqual(theirs.slots, { total: 1, free: 1, lent: 0 })
   })
 
+  it('has a result as soon as there is one, and the slot is free; what its lender does then is waited for when that stops', async () => {
+    const { ana, bob, bench } = await anaAndBob()
+    const placed = ana.market.place(longTask())
+    const { options } = await bench.started
+    const result = workResult({ result: Uint8Array.from(Buffer.from('result')), wallMs: 12 })
+    options.onResult?.(result)
+    const placement = await placed
+    assert.ok(placement.kind === 'away')
+    assert.equal(Buffer.from(placement.result).toString(), 'result')
+    assert.deepEqual(bob.market.stats().slots, { total: 1, free: 1, lent: 0 })
+    let stopped = false
+    const stopping = bob.market.stop().then(() => {
+      stopped = true
+    })
+    await setImmediate()
+    assert.deepEqual([stopped, options.signal.aborted], [false, false])
+    bench.fail(new Error('not kept'))
+    await stopping
+    assert.equal(bob.market.stats().counts.lent, 1)
+  })
+
   it('throws the reason of its signal and has the work killed', async () => {
     const { ana, bob, bench } = await anaAndBob()
     const abort = new AbortController()
