@@ -43,6 +43,22 @@ test('whom a stolen inviter has let in goes with it, also with new dates, or ano
   )
 })
 
+test('a guest goes with each key that it has by now, also one that another administrator has certified and nobody here knows', async (t) => {
+  const clock = new ManualClock()
+  const { ann, bea, ivy, follow } = await apart(t, clock)
+  clock.sleep(16 * day)
+  const guest = fresh()
+  for (const one of [ann, bea])
+    one.take([letIn(ivy, guest.publicKey, plain), letIn(one, guest.publicKey, plain, ivy.key)])
+  const known = await follow(ann, guest)
+  const other = await follow(bea, guest)
+  await kickMember(ann, keyCalled(ann, 'ivy'), true)
+  for (const { publicKey } of [guest, known])
+    assert.throws(() => ann.roster.checkKey(publicKey), { code: 'ERR_REVOKED' })
+  meet(ann, bea)
+  for (const one of [ann, bea]) assert.equal(isOut(one, other.publicKey), true)
+})
+
 test('whom an administrator has let in, and who stands on it by now, go with it; who kicks does not', async (t) => {
   const clock = new ManualClock()
   const { ann, bea, ivy } = await apart(t, clock)
