@@ -201,6 +201,31 @@ test('a stolen administrator’s key cannot have an honest key go with a kicked 
     )
 })
 
+test('what a stolen administrator’s key says of a key that is long forgotten is over, for who comes after that, as soon as it is kicked', async (t) => {
+  const clock = new ManualClock()
+  const { ann, bea: thief, bob, follow } = await apart(t, clock)
+  const second = await follow(ann, bob.signer)
+  ann.take([revoke(bob.issuer(), { kind: 'key', key: bob.key }, 'rekeyed', bob.now).bytes])
+  for (let half = 0; half < 5; half += 1) {
+    clock.sleep(15.5 * day)
+    await ann.renewMember(second.publicKey, '')
+  }
+  assert.equal(ann.roster.latestOf(bob.key), undefined)
+  const mal = await newKey(t)
+  thief.take([certify(thief.issuer(), mal.publicKey, undefined, thief.now)])
+  meet(ann, thief)
+  await kickMember(ann, keyCalled(ann, peerIdOf(mal.publicKey)), false)
+  ann.take([certify(thief.issuer(), bob.key, consent(thief, mal, bob.signer), thief.now)])
+  assert.equal(codeOf(ann, second), 'ERR_REVOKED')
+  assert.equal(
+    ann.roster.fallen(ann.now).some(({ view }) => view.peerId === peerIdOf(second.publicKey)),
+    true,
+  )
+  await kickMember(ann, { key: thief.key }, false)
+  assert.equal(codeOf(ann, second), undefined)
+  await ann.renewMember(second.publicKey, 'bob again')
+})
+
 test('who vouches for the key before, and comes after a kicked key itself, vouches in vain; so does who is no administrator', async (t) => {
   const { ann, bea, ivy, make, follow } = await apart(t)
   const boss = await make({ roles: trusted, name: 'boss' })
