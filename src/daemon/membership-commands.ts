@@ -86,7 +86,8 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       const told = mesh.peers().filter(({ connected }) => connected).length
       const line = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
       const guests = issued ? guestsOf(members, view.key).map(({ peerId }) => peerId) : []
-      const left = [...new Set([...line, ...guests])]
+      // Whoever kicks the key that this machine had before keeps its own.
+      const left = [...new Set([...line, ...guests])].filter((peerId) => peerId !== mesh.peerId)
       const others = view.others.map(({ peerId }) => peerId).filter((peerId) => !isMember(members, peerId))
       return { name: view.name, peerId: view.peerId, others, left, told, lost: lost.map(({ name }) => name) }
     },

@@ -154,6 +154,7 @@ const kickBatch = 32
  * @param meant a key, and others that go with it: none by default. More than a member can have are forged: none of those is shut out by
  *   itself, but what the key has let in of them goes with it
  * @param issued also everybody whom they have let in
+ * @param more who is going to be kicked as well
  * @returns those members besides them who are out too, although they need not be: nobody here could sign for them
  * @throws ShoalError ERR_ROLE, ERR_USAGE for this node itself
  */
@@ -161,9 +162,11 @@ export async function kickMember(
   members: Members,
   { key, others = [] }: Pick<KeyView, 'key'> & { others?: readonly Pick<KeyView, 'key'>[] },
   issued: boolean,
+  more: readonly Pick<KeyView, 'key'>[] = [],
 ): Promise<MemberView[]> {
   const all = [key, ...others.map((one) => one.key)]
   const isMeant = (one: Uint8Array): boolean => all.some((meant) => sameBytes(one, meant))
+  const isWanted = (one: Uint8Array): boolean => !isMeant(one) && !more.some((other) => sameBytes(one, other.key))
   if (isMeant(members.key)) throw thatIsHere([])
   const { roster } = members
   const were = issued ? [] : roster.members(members.now).filter((member) => !isMeant(member.key))
@@ -171,7 +174,7 @@ export async function kickMember(
   const needs = { roster, issuer: members.highestIssuer(), random }
   const keys = all.length > maxLiving ? [key] : all
   const ended = keysEndedBy(members, keys)
-  const options = { issued, without: all, alone: keys.filter((one) => isFollowedByOthers(members, one, isMeant)) }
+  const options = { issued, without: all, alone: keys.filter((one) => isFollowedBy(members, one, isWanted)) }
   // First that they are out: how long the rest takes is up to them.
   for (const kicked of shutOut(needs, keys, options, members.now)) await members.say([kicked])
   await disarmKeys(members, disarm(needs, keys, options, members.now), keys)
@@ -182,11 +185,17 @@ export async function kickMember(
 }
 
 /**
- * Whether somebody who is not meant would go with a key, because of following it: then that is over, and no more is said of it. So it is with
+ * Whether somebody who is to stay would go with a key, because of following it: then that is over, and no more is said of it. So it is with
  * a key that somebody has given up, and kicks now for safety.
  */
-function isFollowedByOthers({ roster, now }: Members, key: Uint8Array, isMeant: (one: Uint8Array) => boolean): boolean {
-  return roster.fallingWith(key, now).some((member) => !isMeant(member.key))
+function isFollowedBy({ roster, now }: Members, key: Uint8Array, isWanted: (one: Uint8Array) => boolean): boolean {
+  return roster.fallingWith(key, now).some((member) => isWanted(member.key))
+}
+
+/** Whether nothing but what it follows keeps a key from being a member's, if anything does. */
+function isLeft(members: Members, peerId: string): boolean {
+  if (members.objectionTo(peerId) === undefined) return true
+  return members.roster.fallen(members.now).some(({ view }) => view.peerId === peerId)
 }
 
 /** The keys that these have ended because others came after them. */
@@ -227,11 +236,12 @@ const reserved = 128
 
 /** Also those who have another's certificate by now; as many as there are places to spare. @throws ShoalError as `kickMember` */
 async function kickGuests(members: Members, key: Uint8Array): Promise<void> {
-  for (const guest of guestsOf(members, key)) {
+  const guests = guestsOf(members, key)
+  for (const guest of guests) {
     const { certificate, key: signer } = members.highestIssuer()
     const said = members.roster.revocationsBy(signer.publicKey).filter(({ body }) => body.reason !== 'rekeyed')
     if (certificate !== undefined && said.length >= rosterLimits.shares.orders.own - reserved) return
-    if (members.objectionTo(guest.peerId) === undefined) await kickMember(members, guest, true)
+    if (isLeft(members, guest.peerId)) await kickMember(members, guest, true, guests)
   }
 }
 

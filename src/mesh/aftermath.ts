@@ -23,6 +23,8 @@ export class Aftermath {
   readonly #after: ReadonlySet<string>
   /** … and of those of which nothing else is said, and the kicked ones. */
   readonly #tainted: ReadonlySet<string>
+  /** What a certificate names, as far as it is tainted → what `through` says. */
+  readonly #through = new Map<string, readonly string[]>()
   /** Hex of the ids of the certificates from which this follows. */
   readonly #evidence = new Set<string>()
 
@@ -51,12 +53,18 @@ export class Aftermath {
   }
 
   /** Hex of the kicked keys to which what a certificate follows leads. */
-  through(certificate: Pick<SignedCertificate, 'body'>): string[] {
+  through(certificate: Pick<SignedCertificate, 'body'>): readonly string[] {
     if (this.#tainted.size === 0) return []
     const isTainted = (key: string): boolean => this.#tainted.has(key)
-    const seen = new Set(namedBy(certificate).filter(isTainted))
+    const from = namedBy(certificate).filter(isTainted)
+    if (from.length === 0) return []
+    const known = this.#through.get(from.join())
+    if (known !== undefined) return known
+    const seen = new Set(from)
     for (const key of seen) for (const former of this.#former.get(key) ?? []) if (isTainted(former)) seen.add(former)
-    return [...seen].filter((key) => this.#kicked.has(key))
+    const kicked = [...seen].filter((key) => this.#kicked.has(key))
+    this.#through.set(from.join(), kicked)
+    return kicked
   }
 
   /** Whether others would be judged differently without this certificate, although it counts for nothing itself. */
@@ -75,15 +83,26 @@ export class Aftermath {
   /** All that were kicked, and of what comes after them those for which no certificate speaks that leads past them. */
   #withoutSound(links: readonly Link[]): Set<string> {
     const tainted = new Set([...this.#kicked, ...this.#after])
-    const left = links
-      .filter(({ body }) => !this.#kicked.has(hex(body.subject)))
+    const waiting = new Map<string, { subject: string; open: number }[]>()
+    const ready: { subject: string; open: number }[] = []
+    for (const link of links) {
+      const subject = hex(link.body.subject)
+      if (this.#kicked.has(subject)) continue
       // Who issued it counts as well: a key must not be able to vouch for the one after which it comes.
-      .map((link) => ({ subject: hex(link.body.subject), needs: [link, ...link.chain].flatMap(namedBy) }))
-    for (let hasChanged = true; hasChanged; ) {
-      hasChanged = false
-      for (const { subject, needs } of left) {
-        if (!tainted.has(subject) || needs.some((key) => tainted.has(key))) continue
-        hasChanged = tainted.delete(subject)
+      const needs = [...new Set([link, ...link.chain].flatMap(namedBy))].filter((key) => tainted.has(key))
+      const one = { subject, open: needs.length }
+      for (const key of needs) {
+        const others = waiting.get(key)
+        if (others === undefined) waiting.set(key, [one])
+        else others.push(one)
+      }
+      if (needs.length === 0) ready.push(one)
+    }
+    for (const { subject } of ready) {
+      if (!tainted.delete(subject)) continue
+      for (const one of waiting.get(subject) ?? []) {
+        one.open -= 1
+        if (one.open === 0) ready.push(one)
       }
     }
     return tainted

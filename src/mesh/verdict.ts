@@ -79,7 +79,7 @@ export class Verdict {
   }
 
   /** Hex of the kicked keys because of which a certificate is void: those that it follows. */
-  through(certificate: Certificate): string[] {
+  through(certificate: Certificate): readonly string[] {
     return this.#aftermath?.through(certificate) ?? []
   }
 

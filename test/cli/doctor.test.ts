@@ -211,6 +211,9 @@ test('doctor ends with 1 for a failure, 4 for a warning, and shows what the node
   const without = await shoal(['doctor'], { home, env })
   assert.equal(without.code, 4, without.stdout)
   assert.match(without.stdout, /^warn {2}node: is not running; cargo runs as without Shoal\n {8}shoal up$/m)
+  // Whoever is root hears once that this is no trouble.
+  const asRoot = without.stdout.match(/^ok {4}user: root: it works.*$/gm) ?? []
+  assert.equal(asRoot.length, process.getuid?.() === 0 ? 1 : 0)
   const trouble = { code: 'ERR_DISK_FULL', text: 'no \u001b[31mroom', hint: 'Make some.', count: 3, lastSeen: '' }
   const daemon = await fakeDaemon(paths.socket, {
     status: { ...statusAnswer, lending: { tier: 'none', reason: 'no bwrap', owner: '' }, health: [trouble] },

@@ -51,6 +51,16 @@ async function nextMachine(t: TestContext, by: Members, old: SigningKey) {
   return { stateDir, key, members }
 }
 
+/** A roster that has heard these one after the other, and was asked in between. */
+function stepByStep({ genesis, now }: Members, statements: readonly Uint8Array[]): Roster {
+  const roster = new Roster(genesis)
+  for (const bytes of statements) {
+    roster.add(bytes, now)
+    roster.members(now)
+  }
+  return roster
+}
+
 for (const order of ['the kick', 'the certificate'] as const) {
   test(`whom another administrator lets follow a kicked key, not knowing of that, is out as soon as both are known, ${order} first`, async (t) => {
     const { ann, bea, bob, follow } = await apart(t)
@@ -68,13 +78,7 @@ for (const order of ['the kick', 'the certificate'] as const) {
     assert.deepEqual(ann.roster.digest(ann.now), bea.roster.digest(bea.now))
     // Who comes to be told one statement at a time, in either direction.
     for (const statements of [heard.flat(), heard.flat().toReversed()]) {
-      const roster = new Roster(ann.genesis)
-      for (const bytes of statements) {
-        roster.add(bytes, ann.now)
-        // Whatever follows from it is looked up at each step.
-        roster.members(ann.now)
-      }
-      assert.throws(() => roster.verify(third.publicKey, ann.now), { code: 'ERR_REVOKED' })
+      assert.throws(() => stepByStep(ann, statements).verify(third.publicKey, ann.now), { code: 'ERR_REVOKED' })
     }
     // Of the keys in between nothing is left after a month: the first one is named.
     const later = new Roster(ann.genesis)
@@ -102,7 +106,13 @@ test('a kick of any key in a row takes those after it, and leaves those before i
     for (let at = 0; at < 4; at += 1) keys.push(await follow(bea, keys.at(-1) ?? bob.signer))
     // Ann knows of none of them, and shuts one out because of what she was told.
     await kickMember(ann, keyCalled(ann, peerIdOf(keys[kicked]?.publicKey ?? ann.key)), false)
+    const said = knows(ann)
     meet(ann, bea)
+    for (const statements of [[...said, ...knows(bea)], knows(bea).toReversed()]) {
+      const roster = stepByStep(ann, statements)
+      for (const { publicKey } of keys.slice(kicked))
+        assert.throws(() => roster.verify(publicKey, ann.now), { code: 'ERR_REVOKED' })
+    }
     for (const admin of [ann, bea]) {
       for (const key of keys.slice(kicked)) assert.equal(codeOf(admin, key), 'ERR_REVOKED')
       // To certify the fifth has ended the first three: that is no kick. The fourth waits for it.
@@ -178,6 +188,7 @@ test('a stolen administrator’s key cannot have an honest key go with a kicked 
   // What ann has said of the second she says again, whatever the thief says.
   thief.take([certify(thief.issuer(), second.publicKey, consent(thief, mal, second), thief.now)])
   meet(ann, thief)
+  clock.sleep(1000)
   await ann.renewMember(second.publicKey, 'bob3')
   assert.deepEqual(ann.roster.certificateOf(second.publicKey, ann.now).body.follows, follows)
   meet(ann, bea)
@@ -188,6 +199,31 @@ test('a stolen administrator’s key cannot have an honest key go with a kicked 
       [mal, bob.signer, second].map((key) => codeOf(admin, key)),
       ['ERR_REVOKED', undefined, undefined],
     )
+})
+
+test('what a stolen administrator’s key says of a key that is long forgotten is over, for who comes after that, as soon as it is kicked', async (t) => {
+  const clock = new ManualClock()
+  const { ann, bea: thief, bob, follow } = await apart(t, clock)
+  const second = await follow(ann, bob.signer)
+  ann.take([revoke(bob.issuer(), { kind: 'key', key: bob.key }, 'rekeyed', bob.now).bytes])
+  for (let half = 0; half < 5; half += 1) {
+    clock.sleep(15.5 * day)
+    await ann.renewMember(second.publicKey, '')
+  }
+  assert.equal(ann.roster.latestOf(bob.key), undefined)
+  const mal = await newKey(t)
+  thief.take([certify(thief.issuer(), mal.publicKey, undefined, thief.now)])
+  meet(ann, thief)
+  await kickMember(ann, keyCalled(ann, peerIdOf(mal.publicKey)), false)
+  ann.take([certify(thief.issuer(), bob.key, consent(thief, mal, bob.signer), thief.now)])
+  assert.equal(codeOf(ann, second), 'ERR_REVOKED')
+  assert.equal(
+    ann.roster.fallen(ann.now).some(({ view }) => view.peerId === peerIdOf(second.publicKey)),
+    true,
+  )
+  await kickMember(ann, { key: thief.key }, false)
+  assert.equal(codeOf(ann, second), undefined)
+  await ann.renewMember(second.publicKey, 'bob again')
 })
 
 test('who vouches for the key before, and comes after a kicked key itself, vouches in vain; so does who is no administrator', async (t) => {

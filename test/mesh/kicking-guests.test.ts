@@ -43,6 +43,26 @@ test('whom a stolen inviter has let in goes with it, also with new dates, or ano
   )
 })
 
+test('a guest goes with each key that it has by now, also one that another administrator has certified and nobody here knows', async (t) => {
+  const clock = new ManualClock()
+  const { ann, bea, ivy, follow } = await apart(t, clock)
+  clock.sleep(16 * day)
+  const unheard: SigningKey[] = []
+  // Guests are kicked in the order of their keys: of some the first one comes first.
+  for (let at = 0; at < 6; at += 1) {
+    const guest = fresh()
+    for (const one of [ann, bea]) one.take([letIn(one, guest.publicKey, plain, ivy.key)])
+    await follow(ann, guest)
+    unheard.push(await follow(bea, guest))
+  }
+  const guests = guestsOf(ann, ivy.key)
+  assert.equal(guests.length, 12)
+  await kickMember(ann, keyCalled(ann, 'ivy'), true)
+  for (const { key } of guests) assert.throws(() => ann.roster.checkKey(key), { code: 'ERR_REVOKED' })
+  meet(ann, bea)
+  for (const one of [ann, bea]) for (const { publicKey } of unheard) assert.equal(isOut(one, publicKey), true)
+})
+
 test('whom an administrator has let in, and who stands on it by now, go with it; who kicks does not', async (t) => {
   const clock = new ManualClock()
   const { ann, bea, ivy } = await apart(t, clock)
