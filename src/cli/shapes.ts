@@ -81,8 +81,6 @@ export const peersShape = z.looseObject({
       borrowedMs: z.number(),
     }),
   ),
-  /** Whose certificates count for nothing, because they follow a key that was kicked. */
-  fallen: z.array(z.looseObject({ name: z.string(), peerId: z.string() })).optional(),
 })
 export type Peers = z.output<typeof peersShape>
 

@@ -24,8 +24,8 @@ import type { Guests } from './audits.ts'
 import { cacheCare, refetch } from './cache-care.ts'
 import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
-import { fallenAlarm } from './fallen-alarm.ts'
 import { Given } from './given.ts'
+import { lateKicks } from './late-kicks.ts'
 import { openLedger } from './ledger.ts'
 import { lend } from './lend.ts'
 import { noTerms } from './lender.ts'
@@ -280,8 +280,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(async () => stopAlarm())
   const stopWaiting = nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state })
   closing.push(async () => stopWaiting())
-  const stopFallen = fallenAlarm({ members: mesh.members, health, log })
-  closing.push(async () => stopFallen())
+  const stopKicks = lateKicks({ members: mesh.members, log: log.child('mesh') })
+  closing.push(async () => stopKicks())
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 

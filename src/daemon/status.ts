@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Market } from '../market/driver.ts'
 import type { MemberView } from '../mesh/member-view.ts'
-import { peerIdOf, peerIdOfHex } from '../mesh/members.ts'
+import { peerIdOf } from '../mesh/members.ts'
 import type { Membership } from '../mesh/membership.ts'
 import type { Mesh, PeerView } from '../mesh/mesh.ts'
 import { sameBytes } from '../mesh/statement.ts'
@@ -118,10 +118,7 @@ export function peersView({
       borrowedMs: trade?.borrowedMs ?? 0,
     }
   })
-  const fallen = members.roster.fallen(members.now).map(({ view: { name, peerId }, after }) => {
-    return { name, peerId, after: after.map(peerIdOfHex) }
-  })
-  return { schema: 1, self: { roles: views.get(mesh.peerId)?.roles ?? [] }, peers, fallen }
+  return { schema: 1, self: { roles: views.get(mesh.peerId)?.roles ?? [] }, peers }
 }
 
 /** What this node knows of how far the word of a member is good; null when it never needed it. */

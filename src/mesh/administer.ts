@@ -4,7 +4,7 @@ import { type Certificate, chainOf, type Issuer, mayGrant, type Role, roleOrder 
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
-import { disarm, shutOut } from './kick.ts'
+import { disarm, type KickOptions, shutOut } from './kick.ts'
 import { maxLiving } from './lines.ts'
 import type { MemberView } from './member-view.ts'
 import type { Members } from './members.ts'
@@ -14,7 +14,7 @@ import { leave, type Revocation } from './revocation.ts'
 import { rosterLimits } from './roster-places.ts'
 import { hex, sameBytes } from './statement.ts'
 import { before } from './succession.ts'
-import { endGivenUp } from './successor.ts'
+import { endGivenUp, mayEnd } from './successor.ts'
 
 /** What people may grant by one word; each has what is before it as well. */
 export const grants = {
@@ -86,7 +86,7 @@ export function keyCalled(members: Members, text: string): Meant {
   if ([first, ...more].some(isSelf))
     throw thatIsHere(more.length > 0 ? [first, ...more].filter((one) => !isSelf(one)) : [])
   // What is over by now was handed over to somebody who is not meant.
-  const next = living.flatMap((one) => nextKeys(members, one.key))
+  const next = living.flatMap((one) => heirsOf(members, one.key))
   const all = [...more, ...(next.some(isSelf) ? [] : next)]
   const others = new Map(all.map((one) => [one.peerId, one]))
   others.delete(first.peerId)
@@ -103,19 +103,24 @@ function thatIsHere(before: readonly KeyView[]): ShoalError {
 }
 
 /**
- * The keys of members that come after one by its own word. Not of whom an administrator has let in otherwise as well, for itself or after
- * another key: a thief can say that it follows his.
+ * The keys of members that come after one by its own word, and that of each in between. Not of whom an administrator has let in otherwise as
+ * well, for itself or after another key: a thief can say that it follows his.
+ * @param forSure nor of whom anybody else has let in otherwise
  */
-function nextKeys({ roster, now }: Members, key: Uint8Array): MemberView[] {
+function heirsOf({ roster, now }: Members, key: Uint8Array, forSure = false): MemberView[] {
   const lines = roster.lines(now)
   const line = new Set([hex(key)])
   // Nearest first.
-  for (const one of lines.handedTo(key)) {
-    const said = lines.byAdministrators(lines.certificatesOf(one)).map(({ body }) => body.follows)
-    if (said.every((follows) => follows !== undefined && line.has(hex(before(follows))))) line.add(one)
+  for (const one of lines.handedOn(key)) {
+    const all = lines.certificatesOf(one)
+    const said = forSure ? all : lines.byAdministrators(all)
+    const isAfter = ({ body: { follows } }: Certificate): boolean =>
+      follows !== undefined && line.has(hex(before(follows)))
+    if (said.every(isAfter)) line.add(one)
   }
   const [, ...next] = line
-  return next.map((one) => roster.verify(new Uint8Array(Buffer.from(one, 'hex')), now))
+  const living = new Set(lines.handedTo(key))
+  return next.filter((one) => living.has(one)).map((one) => roster.verify(new Uint8Array(Buffer.from(one, 'hex')), now))
 }
 
 /** Several if they are keys of one member, one after the other. @throws ShoalError ERR_USAGE for several members */
@@ -126,7 +131,7 @@ function called(members: Members, all: readonly MemberView[], text: string): Mem
   const isShort = text.length >= 6
   const matches = all.filter(({ name, peerId }) => name === text || (isShort && peerId.endsWith(text)))
   const lines = members.roster.lines(members.now)
-  const after = new Map(matches.map(({ key, peerId }) => [peerId, nextKeys(members, key).map((next) => next.peerId)]))
+  const after = new Map(matches.map(({ key, peerId }) => [peerId, heirsOf(members, key).map((next) => next.peerId)]))
   const isOver = ({ peerId }: MemberView): boolean => members.objectionTo(peerId) !== undefined
   const isAfter = (a: MemberView, b: MemberView): boolean =>
     isOver(a) ? lines.handedBy(a.key).includes(hex(b.key)) : after.get(b.peerId)?.includes(a.peerId) === true
@@ -170,32 +175,51 @@ export async function kickMember(
   if (isMeant(members.key)) throw thatIsHere([])
   const { roster } = members
   const were = issued ? [] : roster.members(members.now).filter((member) => !isMeant(member.key))
-  const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
-  const needs = { roster, issuer: members.highestIssuer(), random }
   const keys = all.length > maxLiving ? [key] : all
-  const ended = keysEndedBy(members, keys)
-  const options = { issued, without: all, alone: keys.filter((one) => isFollowedBy(members, one, isWanted)) }
-  // First that they are out: how long the rest takes is up to them.
-  for (const kicked of shutOut(needs, keys, options, members.now)) await members.say([kicked])
-  await disarmKeys(members, disarm(needs, keys, options, members.now), keys)
-  await endAgain(members, ended)
+  // Of a key that somebody has given up, and kicks now for safety, is said that it is over and no more: who comes after it is to stay.
+  const options = {
+    issued,
+    without: all,
+    alone: keys.filter((one) => heirsOf(members, one).some((heir) => isWanted(heir.key))),
+  }
+  await shutOutAs(members, members.highestIssuer(), keys, options)
   if (issued) for (const one of keys) await kickGuests(members, one)
   const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
   return were.filter(({ peerId }) => !after.has(peerId))
 }
 
-/**
- * Whether somebody who is to stay would go with a key, because of following it: then that is over, and no more is said of it. So it is with
- * a key that somebody has given up, and kicks now for safety.
- */
-function isFollowedBy({ roster, now }: Members, key: Uint8Array, isWanted: (one: Uint8Array) => boolean): boolean {
-  return roster.fallingWith(key, now).some((member) => isWanted(member.key))
+async function shutOutAs(
+  members: Members,
+  issuer: Issuer,
+  keys: readonly Uint8Array[],
+  options: KickOptions,
+): Promise<void> {
+  const needs = { roster: members.roster, issuer, random: (length: number) => new Uint8Array(randomBytes(length)) }
+  const ended = keysEndedBy(members, keys)
+  // First that they are out: how long the rest takes is up to them.
+  for (const kicked of shutOut(needs, keys, options, members.now)) await members.say([kicked])
+  await disarmKeys(members, disarm(needs, keys, options, members.now), keys)
+  await endAgain(members, ended)
 }
 
-/** Whether nothing but what it follows keeps a key from being a member's, if anything does. */
-function isLeft(members: Members, peerId: string): boolean {
-  if (members.objectionTo(peerId) === undefined) return true
-  return members.roster.fallen(members.now).some(({ view }) => view.peerId === peerId)
+/**
+ * Shuts out, too, whoever comes after a key that was kicked, by the word of each key in between: an administrator who had not heard of
+ * the kick has certified it. Only administrators do so, never with the root key, because no person is asked. Of more keys than a member
+ * can have none is believed, and 128 places are left for kicks by people.
+ * @returns whom
+ */
+export async function kickHeirs(members: Members): Promise<MemberView[]> {
+  if (members.objectionToSelf() !== undefined || !mayEnd(members)) return []
+  const kicked: MemberView[] = []
+  for (const key of members.roster.kickedKeys()) {
+    const heirs = heirsOf(members, key, true)
+    const isSelf = heirs.some((heir) => sameBytes(heir.key, members.key))
+    if (heirs.length === 0 || heirs.length > maxLiving || isSelf || !hasPlaces(members, members.issuer())) continue
+    const keys = heirs.map((heir) => heir.key)
+    await shutOutAs(members, members.issuer(), keys, { without: [key, ...keys] })
+    kicked.push(...heirs)
+  }
+  return kicked
 }
 
 /** The keys that these have ended because others came after them. */
@@ -234,14 +258,17 @@ export function guestsOf(members: Members, key: Uint8Array): MemberView[] {
 /** So many revocations of its own a node that has not the root key leaves for others to be kicked. */
 const reserved = 128
 
+function hasPlaces({ roster }: Members, { certificate, key }: Issuer): boolean {
+  const said = roster.revocationsBy(key.publicKey).filter(({ body }) => body.reason !== 'rekeyed')
+  return certificate === undefined || said.length < rosterLimits.shares.orders.own - reserved
+}
+
 /** Also those who have another's certificate by now; as many as there are places to spare. @throws ShoalError as `kickMember` */
 async function kickGuests(members: Members, key: Uint8Array): Promise<void> {
   const guests = guestsOf(members, key)
   for (const guest of guests) {
-    const { certificate, key: signer } = members.highestIssuer()
-    const said = members.roster.revocationsBy(signer.publicKey).filter(({ body }) => body.reason !== 'rekeyed')
-    if (certificate !== undefined && said.length >= rosterLimits.shares.orders.own - reserved) return
-    if (isLeft(members, guest.peerId)) await kickMember(members, guest, true, guests)
+    if (!hasPlaces(members, members.highestIssuer())) return
+    if (members.objectionTo(guest.peerId) === undefined) await kickMember(members, guest, true, guests)
   }
 }
 

@@ -2,11 +2,10 @@ import type { Certificate } from './certificate.ts'
 import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { type Invite, inviteIdOf } from './invite.ts'
-import { type MemberView, viewOf } from './member-view.ts'
 import { byId, byMaker, byRank, grouped } from './ranking.ts'
 import type { Entry } from './roster-entry.ts'
 import { hex } from './statement.ts'
-import { countsAsIssued, objectionTo, Verdict } from './verdict.ts'
+import { Verdict } from './verdict.ts'
 
 /** What can be looked up in a roster. */
 export interface Findings {
@@ -18,13 +17,6 @@ export interface Findings {
   used: Set<string>
   /** That keys were seen twice, as far as it counts. */
   clones: Clone[]
-}
-
-/** Who would be a member, but for what its certificates follow. */
-export interface Fallen {
-  view: MemberView
-  /** Hex of the keys that were kicked and after which it comes. */
-  after: string[]
 }
 
 export function findingsOf(entries: readonly Entry[], verdict: Verdict): Findings {
@@ -43,22 +35,8 @@ export function findingsOf(entries: readonly Entry[], verdict: Verdict): Finding
   }
 }
 
-/** @param kicked keys, as if they were kicked too */
-export function verdictOf(genesis: Genesis, entries: readonly Entry[], kicked: readonly Uint8Array[] = []): Verdict {
-  return new Verdict(genesis, {
-    revocations: entries.flatMap((entry) => (entry.kind === 'revocation' ? [entry.statement] : [])),
-    redemptions: entries.flatMap((entry) => (entry.kind === 'redemption' ? [entry.statement] : [])),
-    certificates: entries.flatMap((entry) => (entry.kind === 'certificate' ? [entry.statement] : [])),
-    kicked,
-  })
-}
-
-export function fallenIn({ certificates }: Pick<Findings, 'certificates'>, verdict: Verdict, now: number): Fallen[] {
-  return [...certificates.values()].flatMap((all): Fallen[] => {
-    if (all.some((certificate) => objectionTo(certificate, verdict, now) === undefined)) return []
-    const [best, ...more] = all.filter((certificate) => countsAsIssued(certificate, verdict, now))
-    if (best === undefined) return []
-    const after = new Set([best, ...more].flatMap((certificate) => verdict.through(certificate)))
-    return [{ view: viewOf([best, ...more]), after: [...after] }]
-  })
+export function verdictOf(genesis: Genesis, entries: readonly Entry[]): Verdict {
+  const revocations = entries.flatMap((entry) => (entry.kind === 'revocation' ? [entry.statement] : []))
+  const redemptions = entries.flatMap((entry) => (entry.kind === 'redemption' ? [entry.statement] : []))
+  return new Verdict(genesis, revocations, redemptions)
 }

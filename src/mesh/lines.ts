@@ -127,6 +127,11 @@ export class Lines {
     return allFrom(this.#handedTo, hex(key)).filter((heir) => this.#counting.has(heir))
   }
 
+  /** Hex of all keys that come after this one by its own word, and that of each in between, whatever has become of them; nearest first. */
+  handedOn(key: Uint8Array): string[] {
+    return allFrom(this.#handedTo, hex(key))
+  }
+
   /** Whether a key has said which one comes after it, whatever has become of that. */
   hasHandedOver(key: Uint8Array): boolean {
     return this.#handedTo.has(hex(key))

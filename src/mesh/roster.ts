@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, checkSignatures, checkTime } from './certificate.ts'
 import type { Clone } from './clone.ts'
-import { type Fallen, type Findings, fallenIn, findingsOf, verdictOf } from './findings.ts'
+import { type Findings, findingsOf, verdictOf } from './findings.ts'
 import type { Genesis } from './genesis.ts'
 import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
 import { Lines } from './lines.ts'
@@ -17,7 +17,6 @@ import {
   endOf,
   groupOf,
   isGoodBye,
-  isOrder,
   settledSince,
   startOf,
 } from './roster-entry.ts'
@@ -152,19 +151,6 @@ export class Roster {
     return [...this.#look().certificates.values()].map(viewOf)
   }
 
-  /** Who would be a member, had no administrator let that key follow one that was kicked. */
-  fallen(now: number): Fallen[] {
-    this.#drop(now)
-    return fallenIn(this.#look(), this.#judge(), now)
-  }
-
-  /** The members that would be none any more if this key was kicked, because all that speaks for them follows it. */
-  fallingWith(key: Uint8Array, now: number): MemberView[] {
-    const members = this.#counting(now)
-    const verdict = verdictOf(this.genesis, [...this.#entries.values()], [key])
-    return members.filter((all) => all.every((certificate) => verdict.through(certificate).length > 0)).map(viewOf)
-  }
-
   /** For everybody who belongs to the mesh now the certificate that counts, by key. */
   certificates(now: number): Certificate[] {
     return this.#counting(now).map(([best]) => best)
@@ -226,6 +212,19 @@ export class Roster {
     )
   }
 
+  /** The keys that others have kicked, each once: not those that are only over. */
+  kickedKeys(): Uint8Array[] {
+    const verdict = this.#judge()
+    const kicked = new Map<string, Uint8Array>()
+    for (const entry of this.#entries.values()) {
+      if (entry.kind !== 'revocation') continue
+      const { target, reason, issuer } = entry.statement.body
+      if (reason !== 'kicked' || target.kind !== 'key' || sameBytes(target.key, issuer)) continue
+      if (!verdict.isVoid(entry)) kicked.set(hex(target.key), target.key)
+    }
+    return [...kicked.values()]
+  }
+
   /** Whether a key may still come in. @throws ShoalError ERR_REVOKED */
   checkKey(key: Uint8Array): void {
     this.#judge().checkKey(key)
@@ -259,14 +258,10 @@ export class Roster {
     return ids.filter((id) => !this.#entries.has(hex(id)))
   }
 
-  /**
-   * The statements with these ids; one that is not here is left out. What makes others void comes first: who hears of those before could
-   * keep them in the place of what counts. @throws ShoalError ERR_LIMIT for more than a roster holds
-   */
+  /** The statements with these ids; one that is not here is left out. @throws ShoalError ERR_LIMIT for more than a roster holds */
   bytesOf(ids: readonly Uint8Array[]): Uint8Array[] {
     if (ids.length > maxStatements) throw new ShoalError('ERR_LIMIT', `${ids.length} ids, at most ${maxStatements}`)
-    const entries = ids.flatMap((id) => this.#entries.get(hex(id)) ?? [])
-    return entries.toSorted((a, b) => Number(isOrder(b)) - Number(isOrder(a))).map(({ statement }) => statement.bytes)
+    return ids.flatMap((id) => this.#entries.get(hex(id))?.statement.bytes ?? [])
   }
 
   #read(bytes: Uint8Array, now: number): Entry {
@@ -369,12 +364,11 @@ export class Roster {
     this.#nextDrop = Math.min(Number.POSITIVE_INFINITY, ...[...this.#entries.values()].map(endOf))
   }
 
-  #changed({ kind, statement }: Entry): void {
+  #changed({ kind }: Entry): void {
     this.#findings = undefined
     this.#digest = undefined
     this.#isSifted = false
     if (kind === 'redemption' || kind === 'revocation') this.#verdict = undefined
-    else if (kind === 'certificate' && this.#verdict?.concerns(statement) === true) this.#verdict = undefined
   }
 
   #sorted(): string[] {

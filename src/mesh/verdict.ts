@@ -1,5 +1,4 @@
 import { ShoalError } from '../base/errors.ts'
-import { Aftermath } from './aftermath.ts'
 import { type Certificate, type CertificateBody, checkTime, type SignedCertificate } from './certificate.ts'
 import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
@@ -8,29 +7,14 @@ import { isLeave, type Revocation, type RevocationBody } from './revocation.ts'
 import type { Entry } from './roster-entry.ts'
 import { hex, type Statement, sameBytes } from './statement.ts'
 
-/** What a verdict follows from. */
-interface Said {
-  revocations: readonly Revocation[]
-  redemptions: readonly Redemption[]
-  certificates: readonly Certificate[]
-  /** Keys, as if they were kicked too. */
-  kicked: readonly Uint8Array[]
-}
-
-/** What somebody has signed, as far as it matters whether that counts. */
-type Issued = Pick<Statement<{ issuer: Uint8Array }, CertificateBody>, 'id' | 'body'>
-
-/** What a set of statements makes void of itself. A function of the set: the order in which it was heard is nothing. */
+/** What a set of revocations and redemptions makes void. A function of the set: the order in which it was heard is nothing. */
 export class Verdict {
   /** Hex of the key → why. */
   readonly #keys = new Map<string, string>()
   /** Hex of the invitation → what was said of it. */
   readonly #invites = new Map<string, { reason: string; withCertificates: boolean }>()
-  /** Hex of the issuer's key → for each revocation, the hex of the ids that it keeps, and whether it goes for what comes after the key as well. */
-  readonly #issuers = new Map<string, { keep: Set<string>; isKick: boolean }[]>()
-  /** Hex of the keys that others have kicked: not those that are only over. */
-  readonly #kicked = new Set<string>()
-  #aftermath: Aftermath | undefined
+  /** Hex of the issuer's key → for each revocation, the hex of the ids that it keeps. */
+  readonly #issuers = new Map<string, Set<string>[]>()
   /** Hex of the invitation → who may have used it. */
   readonly #winners = new Map<string, { subject: Uint8Array; at: number; id: Uint8Array }>()
 
@@ -42,16 +26,13 @@ export class Verdict {
    * also the revocations of that issuer are void that it does not keep. So a stolen administrator's key can shut everybody
    * out, but not for good. The root's revocations come first and nothing touches them, hence there is no circle.
    */
-  constructor(genesis: Genesis, { revocations, redemptions, certificates, kicked }: Said) {
+  constructor(genesis: Genesis, revocations: readonly Revocation[], redemptions: readonly Redemption[]) {
     const isRoots = ({ body }: Revocation): boolean => sameBytes(body.issuer, genesis.body.root)
     for (const revocation of revocations.filter(isRoots)) this.#apply(revocation, true)
-    this.#lookBehind(certificates)
     const others = revocations.filter((revocation) => !isRoots(revocation))
     const takenBack = new Set(others.filter((revocation) => !this.stands(revocation)))
     this.#takenBack = new Set([...takenBack].map(({ id }) => hex(id)))
     for (const revocation of others) if (!takenBack.has(revocation)) this.#apply(revocation, isAdmins(revocation))
-    for (const key of kicked) this.#kicked.add(hex(key))
-    this.#lookBehind(certificates)
     for (const redemption of redemptions) if (this.stands(redemption)) this.#record(redemption)
   }
 
@@ -63,12 +44,6 @@ export class Verdict {
 
   /** @throws ShoalError ERR_REVOKED, or ERR_INVITE_USED when another one came first on the same invitation */
   checkCertificate(certificate: Certificate): void {
-    this.checkIssued(certificate)
-    if (this.#aftermath?.isAfter(certificate)) throw new ShoalError('ERR_REVOKED', 'it follows a key that was kicked')
-  }
-
-  /** Everything about a certificate but what it follows. @throws ShoalError as `checkCertificate` */
-  checkIssued(certificate: Certificate): void {
     this.checkKey(certificate.body.subject)
     if (!this.stands(certificate) || !this.#isInvited(certificate)) {
       throw new ShoalError('ERR_REVOKED', 'its issuer or its invitation was revoked')
@@ -76,16 +51,6 @@ export class Verdict {
     if ([certificate, ...certificate.chain].some((link) => this.#lost(link))) {
       throw new ShoalError('ERR_INVITE_USED', 'another one has used the same invitation first')
     }
-  }
-
-  /** Hex of the kicked keys because of which a certificate is void: those that it follows. */
-  through(certificate: Certificate): readonly string[] {
-    return this.#aftermath?.through(certificate) ?? []
-  }
-
-  /** Whether anything can come out differently with this certificate, or without it. */
-  concerns(certificate: Certificate): boolean {
-    return this.#aftermath?.concerns(certificate) ?? false
   }
 
   /** @throws ShoalError ERR_REVOKED, ERR_INVITE_BURNED */
@@ -102,12 +67,8 @@ export class Verdict {
     return !this.#keys.has(hex(clone.body.issuer)) && this.stands(clone)
   }
 
-  /**
-   * Whether a statement counts for nothing. Of revocations: those that the root has taken back, and good-byes of nobody. Not what shows
-   * that others count for nothing.
-   */
+  /** Whether a statement counts for nothing. Of revocations: those that the root has taken back, and good-byes of nobody. */
   isVoid({ kind, statement }: Entry): boolean {
-    if (kind === 'certificate' && this.#aftermath?.isEvidence(statement)) return false
     if (!this.stands(statement)) return kind !== 'revocation' || isLeave(statement.body) || this.#isTakenBack(statement)
     switch (kind) {
       case 'certificate':
@@ -127,12 +88,10 @@ export class Verdict {
   }
 
   #apply({ body }: Revocation, withCertificates: boolean): void {
-    const { target, reason, issuer } = body
-    const isKick = reason === 'kicked' && !(target.kind !== 'invite' && sameBytes(target.key, issuer))
+    const { target, reason } = body
     switch (target.kind) {
       case 'key':
         this.#keys.set(hex(target.key), smaller(this.#keys.get(hex(target.key)), reason))
-        if (isKick) this.#kicked.add(hex(target.key))
         return
       case 'invite': {
         const said = this.#invites.get(hex(target.invite))
@@ -145,7 +104,7 @@ export class Verdict {
       }
       case 'issuer': {
         const lists = this.#issuers.get(hex(target.key)) ?? []
-        lists.push({ keep: new Set(target.keep.map(hex)), isKick })
+        lists.push(new Set(target.keep.map(hex)))
         this.#issuers.set(hex(target.key), lists)
         return
       }
@@ -168,23 +127,10 @@ export class Verdict {
   }
 
   /** Whether every issuer from the root down to this statement may have signed what it did. */
-  stands({ id, body, chain }: Issued & { chain: readonly SignedCertificate[] }): boolean {
-    if (!this.#isKept({ id, body }, chain[0])) return false
-    return chain.every((link, at) => this.#isInvited(link) && this.#isKept(link, chain[at + 1]))
-  }
-
-  /** @param by the issuer's certificate: where that follows a kicked key, what it has signed is as if that key had */
-  #isKept({ id, body }: Issued, by: SignedCertificate | undefined): boolean {
-    const own = this.#issuers.get(hex(body.issuer)) ?? []
-    const former = by === undefined || this.#aftermath === undefined ? [] : this.#aftermath.through(by)
-    const lists = [...own, ...former.flatMap((key) => (this.#issuers.get(key) ?? []).filter(({ isKick }) => isKick))]
-    return lists.every(({ keep }) => keep.has(hex(id)))
-  }
-
-  /** Finds out what comes after the keys that are known to be kicked, by the certificates that stand without that. */
-  #lookBehind(certificates: readonly Certificate[]): void {
-    this.#aftermath = undefined
-    this.#aftermath = new Aftermath(this.#kicked, certificates, (link) => this.stands(link))
+  stands(statement: Statement<{ issuer: Uint8Array }, CertificateBody>): boolean {
+    const isKept = ({ id, body }: { id: Uint8Array; body: { issuer: Uint8Array } }): boolean =>
+      (this.#issuers.get(hex(body.issuer)) ?? []).every((keep) => keep.has(hex(id)))
+    return isKept(statement) && statement.chain.every((link) => isKept(link) && this.#isInvited(link))
   }
 
   #isInvited({ body }: SignedCertificate): boolean {
@@ -208,24 +154,9 @@ function smaller(a: string | undefined, b: string): string {
 
 /** Why a certificate does not count now; undefined when it does. */
 export function objectionTo(certificate: Certificate, verdict: Verdict, now: number): ShoalError | undefined {
-  return failure(() => {
+  try {
     verdict.checkCertificate(certificate)
     checkTime(certificate.body, now)
-  })
-}
-
-/** Whether a certificate would count now if it followed nothing. */
-export function countsAsIssued(certificate: Certificate, verdict: Verdict, now: number): boolean {
-  const objection = failure(() => {
-    verdict.checkIssued(certificate)
-    checkTime(certificate.body, now)
-  })
-  return objection === undefined
-}
-
-function failure(check: () => void): ShoalError | undefined {
-  try {
-    check()
     return undefined
   } catch (error) {
     if (error instanceof ShoalError) return error

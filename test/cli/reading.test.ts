@@ -202,20 +202,6 @@ for (const { what, answer, code, text } of failures) {
   })
 }
 
-test('peers says who is no member because its key follows one that was shut out', async (t) => {
-  const { home, paths } = await temporaryHome(t)
-  const fallen = [{ name: 'bob', peerId: '12D3KooWBOB', after: ['12D3KooWOLD'] }]
-  const daemon = await fakeDaemon(paths.socket, { peers: { peers: [], fallen } })
-  t.after(() => daemon.close())
-  const ran = await shoal(['peers'], { home })
-  assert.match(
-    ran.stdout,
-    /^bob \(12D3KooWBOB\) is no member: its key was certified in place of one that was shut out\.$/m,
-  )
-  const json = await shoal(['peers', '--json'], { home })
-  assert.deepEqual(JSON.parse(json.stdout).fallen, fallen)
-})
-
 test('a daemon of another protocol version is named as such', async (t) => {
   const { home, paths } = await temporaryHome(t)
   const daemon = await fakeDaemon(paths.socket, answers, 99)

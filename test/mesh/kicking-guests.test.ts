@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import { guestsOf, keyCalled, kickMember } from '../../src/mesh/administer.ts'
+import { guestsOf, keyCalled, kickHeirs, kickMember } from '../../src/mesh/administer.ts'
 import { issueCertificate, type Role } from '../../src/mesh/certificate.ts'
 import { type SigningKey, signingKey } from '../../src/mesh/ed25519.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
@@ -59,6 +59,8 @@ test('a guest goes with each key that it has by now, also one that another admin
   assert.equal(guests.length, 12)
   await kickMember(ann, keyCalled(ann, 'ivy'), true)
   for (const { key } of guests) assert.throws(() => ann.roster.checkKey(key), { code: 'ERR_REVOKED' })
+  meet(ann, bea)
+  assert.equal((await kickHeirs(ann)).length, 6)
   meet(ann, bea)
   for (const one of [ann, bea]) for (const { publicKey } of unheard) assert.equal(isOut(one, publicKey), true)
 })

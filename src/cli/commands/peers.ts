@@ -1,5 +1,4 @@
 import type { Command } from 'commander'
-import { foreignText } from '../../base/errors.ts'
 import { askNode } from '../client.ts'
 import { type Io, print, printJson } from '../io.ts'
 import { duration, table } from '../render.ts'
@@ -29,16 +28,7 @@ function stateOf({ cloned, connected, trust }: Peers['peers'][number]): string {
   return connected ? 'connected' : 'away'
 }
 
-function peerLines({ peers, fallen = [] }: Peers): string[] {
-  const lines = memberLines(peers)
-  const out = fallen.map(
-    ({ name, peerId }) =>
-      `${foreignText(name)} (${foreignText(peerId)}) is no member: its key was certified in place of one that was shut out.`,
-  )
-  return out.length === 0 ? lines : [...lines, '', ...out]
-}
-
-function memberLines(peers: Peers['peers']): string[] {
+function peerLines({ peers }: Peers): string[] {
   if (peers.length === 0) return ['No other members yet. `shoal invite` prints a link that lets one join.']
   const rows = peers.map((peer) => [
     peer.name,
