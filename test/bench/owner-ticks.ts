@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { codeOf } from '../../src/base/errors.ts'
 import { capture } from '../support/cluster.ts'
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
@@ -13,6 +14,8 @@ export interface TicksInit {
   turns: number
   ticks: number
   states: readonly Beside[]
+  /** The process of the node whose guests they are. */
+  lender: number
   /** Resolves when the machine is in that state. */
   become(state: 'nothing' | 'guests'): Promise<void>
 }
@@ -37,11 +40,14 @@ export async function besideTicks(init: TicksInit): Promise<void> {
     // Each comes after each other one equally often.
     for (const state of turn % 2 === 0 ? states : states.toReversed()) {
       await init.become(state === 'nothing' ? 'nothing' : 'guests')
-      const stopped = state === 'stopped guests' ? guestProcesses() : []
-      for (const pid of stopped) process.kill(pid, 'SIGSTOP')
-      const { stdout } = await capture(program, [`${ticks}`])
-      for (const pid of stopped) process.kill(pid, 'SIGCONT')
-      late.get(state)?.push(stdout.trim().split(' ').map(Number))
+      const stopped = state === 'stopped guests' ? guestProcesses(init.lender) : []
+      try {
+        for (const pid of stopped) signalTo(pid, 'SIGSTOP')
+        const { stdout } = await capture(program, [`${ticks}`])
+        late.get(state)?.push(stdout.trim().split(' ').map(Number))
+      } finally {
+        for (const pid of stopped) signalTo(pid, 'SIGCONT')
+      }
     }
   }
   const alone = late.get('nothing') ?? []
@@ -73,14 +79,23 @@ function spread(alone: readonly number[][], beside: readonly number[][], share: 
   return `(${at(ratios, 0.025).toFixed(3)} to ${at(ratios, 0.975).toFixed(3)})`
 }
 
-/** All in a control group of guests. */
-function guestProcesses(): number[] {
+/** It may have ended meanwhile. */
+function signalTo(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw error
+  }
+}
+
+/** All in a control group of this node's guests: other nodes may run on this machine, and theirs are not ours to stop. */
+function guestProcesses(lender: number): number[] {
   const pids = readdirSync('/proc')
     .map(Number)
     .filter((pid) => pid > 0)
   return pids.filter((pid) => {
     try {
-      return readFileSync(`/proc/${pid}/cgroup`, 'latin1').includes('/shoal-guests-')
+      return readFileSync(`/proc/${pid}/cgroup`, 'latin1').includes(`/shoal-guests-${lender}-`)
     } catch {
       return false
     }

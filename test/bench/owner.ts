@@ -58,6 +58,7 @@ async function write(dir: string, files: Record<string, string>): Promise<void> 
 }
 
 interface StatusRow {
+  node: { pid: number }
   slots: { lent: number }
 }
 
@@ -191,7 +192,8 @@ export async function owner({ runs, ticks, turns, stops }: OwnerInit): Promise<v
       )
     }
     const states: Beside[] = ['nothing', 'guests', ...(stops ? ['stopped guests' as const] : [])]
-    await besideTicks({ program, turns, ticks, states, become: (state) => become(state === 'guests') })
+    const { pid: lender } = (await ada.ask<StatusRow>('status')).node
+    await besideTicks({ program, turns, ticks, states, lender, become: (state) => become(state === 'guests') })
   } finally {
     for (const child of background) {
       if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) continue
