@@ -21,6 +21,8 @@ export interface AuditsNeeds extends RestNeeds {
   random: Random
   log: Logger
   guests: Guests
+  /** Whether it is known what can be run here: before that nothing is tried, because nothing could be. */
+  isReady(): boolean
 }
 
 /** Tasks of others that run here. */
@@ -146,6 +148,10 @@ export class Audits {
   #look(): void {
     if (this.#stopped || this.#running !== undefined) return
     const state = this.#rest.look()
+    if (!this.#needs.isReady()) {
+      this.#lookAfter(lookMs)
+      return
+    }
     if (state !== 'at-rest') {
       if (state === 'busy') this.#makeRoom()
       else this.#letGo()

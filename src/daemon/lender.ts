@@ -70,6 +70,9 @@ export class Lender {
   readonly #covered = new Map<string, ReadonlySet<string>>()
   #terms: LendTerms = { ...noTerms }
   #isHeld = false
+  #isTried = false
+  /** One look at the sandbox after the other. */
+  #tried: Promise<unknown> = Promise.resolve()
   #speedPermille = usualSpeed
   #stopMeasuring: (() => void) | undefined
   #owner: OwnerLeaves = { room: Number.MAX_SAFE_INTEGER, onBattery: false, reason: '' }
@@ -104,11 +107,41 @@ export class Lender {
       this.#speedPermille = permille
       this.#terms = this.#newTerms()
     })
-    await this.#executor.start()
+    try {
+      await this.#executor.start()
+      return await this.#afterProbe()
+    } finally {
+      this.#isTried = true
+    }
+  }
+
+  /** Whether it is known by now what can be run here. */
+  get isTried(): boolean {
+    return this.#isTried
+  }
+
+  /** Tries the sandbox once more: while the machine slept, or was updated, it may have become another one. Never throws. */
+  tryAgain(): Promise<unknown> {
+    if (!this.#isTried) return this.#tried
+    this.#tried = this.#tried.then(async () => {
+      try {
+        await this.#executor.probe()
+        await this.#afterProbe()
+      } catch (error) {
+        this.#needs.log.warn('sandbox not tried again', { message: toShoalError(error).message })
+      }
+    })
+    return this.#tried
+  }
+
+  /** @returns the installed toolchains, ready or not */
+  async #afterProbe(): Promise<Toolchain[]> {
+    this.#terms = this.#newTerms()
     if (this.#executor.tier === 'none') {
       this.#needs.health.raise('ERR_SANDBOX', this.#executor.reason, { lasting: true })
       return await this.#toolchains.list(this.#rustupHome)
     }
+    this.#needs.health.clear('ERR_SANDBOX')
     return await this.#makeReady()
   }
 
@@ -270,6 +303,7 @@ export class Lender {
   /** At the end: settles when nothing of a guest is left. */
   async close(): Promise<void> {
     this.#stopMeasuring?.()
+    await this.#tried
     await this.#executor.stop()
   }
 

@@ -181,6 +181,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       machine,
       isQuiet,
       guests,
+      isReady: () => lender.isTried,
       trouble,
       rerun: (action, inputs, signal) => blocks.leasing(() => rerun({ action, inputs }, signal, { ...running, log })),
       keepInputs: (planned, inputs) => supply.offerInputs(planned, inputs),
@@ -386,7 +387,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     })
     .catch((error: unknown) => trouble(toShoalError(error)))
   closing.push(() => lending)
-  const stopSleepWatch = watchSleep({ clock, log: log.child('sleep'), env, market })
+  const stopSleepWatch = watchSleep({ clock, log: log.child('sleep'), env, market, lender })
   closing.push(async () => stopSleepWatch())
   // Before anything else: nobody is to wait for what ends with this node.
   closing.push(() => market.stop())

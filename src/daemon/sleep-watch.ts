@@ -14,6 +14,10 @@ export interface SleepWatchNeeds {
     leave(): void
     comeBack(): void
   }
+  lender: {
+    /** The machine is awake: its sandbox may be another one than before. */
+    tryAgain(): Promise<unknown>
+  }
 }
 
 const usualAddress = 'unix:path=/run/dbus/system_bus_socket'
@@ -31,18 +35,22 @@ const greetingBytes = 512
  * silence. @returns ends it
  */
 export function watchSleep(needs: SleepWatchNeeds): () => void {
-  const { clock, log, market } = needs
+  const { clock, log, market, lender } = needs
   let socket: Socket | undefined
   let cancelWake: (() => void) | undefined
   let cancelRetry: (() => void) | undefined
   let isOver = false
 
+  const wakes = (): void => {
+    market.comeBack()
+    void lender.tryAgain()
+  }
   const sleeps = (isAsleep: boolean): void => {
     cancelWake?.()
-    cancelWake = isAsleep ? clock.after(awakeMs, () => market.comeBack()) : undefined
+    cancelWake = isAsleep ? clock.after(awakeMs, wakes) : undefined
     log.info(isAsleep ? 'the machine goes to sleep' : 'the machine is awake')
     if (isAsleep) market.leave()
-    else market.comeBack()
+    else wakes()
   }
   const listen = (): void => {
     const path = socketOf(needs.env.DBUS_SYSTEM_BUS_ADDRESS ?? usualAddress)

@@ -26,6 +26,8 @@ export interface TrustNeeds {
   /** No cargo is at work and no unit in flight here. */
   isQuiet(): boolean
   guests: Guests
+  /** The sandbox was tried, and the toolchains in it. */
+  isReady(): boolean
   trouble(error: ShoalError): void
   /** Runs an action in the sandbox with inputs that are in the store; undefined when that cannot be done. */
   rerun(action: Uint8Array, inputs: CID, signal: AbortSignal): Promise<Rerun | undefined>

@@ -14,6 +14,7 @@ import { isAbout, type SignedClaim, subjectOf, unwatched } from '../recall/signe
 import { hexOf } from '../wire/cid.ts'
 import { Audits, isToBeAudited } from './audits.ts'
 import type { Accepted, BrokenWord, Lent } from './compile-needs.ts'
+import { Consequences, type Gift } from './consequences.ts'
 import { Determinism } from './determinism.ts'
 import { earlyAudit } from './early-audit.ts'
 import { EarlyWord } from './early-word.ts'
@@ -22,13 +23,6 @@ import { Standings, type StandingView } from './standing.ts'
 import type { TrustNeeds } from './trust-needs.ts'
 import { Unexplained } from './unexplained.ts'
 import type { Case, Verdict } from './verdict.ts'
-
-/** What was put into target directories on others' word. */
-interface Gift {
-  /** Hex of the action key. */
-  key: string
-  result: CID
-}
 
 /** Finds out what lenders would be asked for, which takes a look at all that a unit is made from. */
 type LooksUpLent = () => Promise<Lent | undefined>
@@ -53,6 +47,7 @@ export class Trust {
   readonly determinism: Determinism
   readonly unexplained: Unexplained
   readonly earlyWord: EarlyWord
+  readonly #consequences: Consequences
   readonly #needs: TrustNeeds
   readonly #sampling: { share: number; first: number }
 
@@ -68,6 +63,7 @@ export class Trust {
     this.determinism = parts.determinism
     this.unexplained = parts.unexplained
     this.earlyWord = parts.earlyWord
+    this.#consequences = new Consequences({ ...needs, ...parts })
     this.judge = new Judge({
       members,
       store: new ClaimStore({ datastore: needs.claims ?? needs.datastore, log }),
@@ -170,7 +166,7 @@ export class Trust {
     for (const { claim: other, reads: theirs } of disputed) {
       if (!sameBytes(other.body.outputs, claim.body.outputs)) against.set(other, theirs)
     }
-    if (against.size > 0) {
+    if (against.size > 0 || this.isUnsettled(planned)) {
       const { outputs } = claim.body
       await this.#audit(planned, lent, { claims: against, own: { outputs, reads }, gift: undefined })
     }
@@ -264,6 +260,11 @@ export class Trust {
     )
   }
 
+  /** As `Consequences.isUnsettled`. */
+  isUnsettled(planned: PlannedAction): boolean {
+    return this.#consequences.isUnsettled(planned)
+  }
+
   /** For `peers`. */
   view(peerId: string): StandingView | undefined {
     return this.standings.view(peerId)
@@ -280,9 +281,9 @@ export class Trust {
     if (lent === undefined || lent.planned.notAway !== undefined) return
     const { planned, inputs } = lent
     const isLinked = linkedOutputs(whole.args).size > 0
-    const canBeTried = ({ body: { action } }: SignedClaim): boolean =>
-      action.equals(planned.key) || (!isLinked && action.equals(whole.key))
-    if (![...claims.keys()].every(canBeTried)) return
+    const canBeTried = (action: CID): boolean => action.equals(planned.key) || (!isLinked && action.equals(whole.key))
+    if (own !== undefined && !canBeTried(whole.key)) return
+    if (![...claims.keys()].every(({ body }) => canBeTried(body.action))) return
     await this.#needs.keepInputs(planned, inputs)
     const { crate, actionBytes, usesMacros } = planned
     this.audits.add({
@@ -290,12 +291,15 @@ export class Trust {
       crate,
       case: async () => {
         const counting = [...claims].filter(([claim]) => own !== undefined || this.judge.isWorthTrying(claim))
-        if (counting.length === 0) return undefined
+        if (counting.length === 0 && own === undefined) return undefined
         const known = counting.map(async ([claim, reads]) => ({ claim, reads: reads ?? (await this.#readsOf(claim)) }))
         return { claims: await Promise.all(known), own, usesMacros }
       },
       rerun: (signal) => this.#needs.rerun(actionBytes, inputs.inputs.cid, signal),
-      settle: (verdict) => this.#settle(planned, { claims: [...claims.keys()], gift }, verdict),
+      settle: (verdict) => {
+        const tried = { whole, claims: [...claims.keys()], gift, withOwn: own !== undefined }
+        return this.#consequences.of(planned, tried, verdict)
+      },
     })
   }
 
@@ -307,7 +311,7 @@ export class Trust {
     const peer = peerIdOf(claim.body.signer)
     const settle = async ({ kind }: Verdict): Promise<void> => {
       if (kind === 'agreed') await this.standings.agreed(peer)
-      if (kind === 'unsteady' || kind === 'disagreed') await this.#drop(gift)
+      if (kind === 'unsteady' || kind === 'disagreed') await this.#consequences.drop(gift)
       if (kind !== 'disagreed') return
       await this.standings.doubt(subjectOf(claim))
       // All of them as one: what two linkers make of the same can differ for good.
@@ -325,67 +329,7 @@ export class Trust {
     }
     return undefined
   }
-
-  async #settle(
-    planned: PlannedAction,
-    { claims, gift }: { claims: readonly SignedClaim[]; gift: Gift | undefined },
-    verdict: Verdict,
-  ): Promise<void> {
-    const { toolchain } = planned.action
-    const name = packageOf(planned)
-    const signers = new Set(claims.map(({ body }) => peerIdOf(body.signer)))
-    switch (verdict.kind) {
-      case 'agreed':
-        await this.determinism.note(name, toolchain, true)
-        for (const peer of signers) await this.standings.agreed(peer)
-        return
-      case 'unsteady':
-        this.#needs.log.info('a package comes out differently each time', { package: name })
-        await this.determinism.note(name, toolchain, false)
-        // Nobody can tell any more whether what others gave is one of the things that it comes out as.
-        for (const claim of claims) await this.#drop(gift ?? giftOf(claim))
-        return
-      case 'disagreed': {
-        for (const claim of verdict.unexplained) {
-          const peer = peerIdOf(claim.body.signer)
-          if (await this.unexplained.note(peer, name)) await this.standings.unexplained(peer)
-        }
-        for (const claim of [...verdict.unexplained, ...verdict.liars]) {
-          await this.standings.doubt(subjectOf(claim))
-          await this.#drop(gift ?? giftOf(claim))
-        }
-        for (const claim of verdict.liars) await this.#lied(claim, name)
-        return
-      }
-      case 'open':
-        return
-      default:
-        return verdict satisfies never
-    }
-  }
-
-  /** It is not used again, and cargo makes anew what was made of it. */
-  async #drop({ key, result }: Gift): Promise<void> {
-    await this.#needs.given().drop(key, result)
-  }
-
-  async #lied({ body }: SignedClaim, name: string): Promise<void> {
-    const peer = peerIdOf(body.signer)
-    if (sameBytes(body.signer, this.#needs.members.key)) return
-    const lie = { package: name, action: hexOf(body.action), at: this.#needs.clock.wall() }
-    this.#needs.log.info('a member has given something else than comes out here', { peer, package: name })
-    if (!(await this.standings.lied(peer, lie))) return
-    this.#needs.trouble(new ShoalError('ERR_LIAR', `${peer} has given something else for ${name} than comes out here`))
-    try {
-      await this.#needs.purge(peer)
-    } catch (error) {
-      this.#needs.trouble(toShoalError(error))
-    }
-  }
 }
 
 /** Stands for the packages of all units that were linked elsewhere and came out differently here. */
 const linkedElsewhere = 'linked elsewhere'
-
-/** What is put into place on the word of a claim about all of it. */
-const giftOf = ({ body }: SignedClaim): Gift => ({ key: hexOf(body.action), result: body.result })

@@ -15,7 +15,7 @@ import type { Trust } from './trust.ts'
 export function unitTrust(
   trust: Pick<
     Trust,
-    'lent' | 'takesEarly' | 'accepted' | 'giver' | 'whole' | 'made' | 'madeHere' | 'brokeEarlyWord'
+    'lent' | 'takesEarly' | 'accepted' | 'giver' | 'whole' | 'made' | 'madeHere' | 'brokeEarlyWord' | 'isUnsettled'
   > & {
     determinism: Pick<Trust['determinism'], 'isUnsteady'>
   },
@@ -26,6 +26,7 @@ export function unitTrust(
   return {
     objection(planned) {
       if (trust.determinism.isUnsteady(packageOf(planned))) return 'unsteady'
+      if (trust.isUnsettled(planned)) return 'conflict'
       return mayAskOthers(policies, planned.kind) ? undefined : 'policy'
     },
     objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readlinkSync } from 'node:fs'
 import { mkdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -53,11 +54,17 @@ export async function canary(init: CanaryInit): Promise<string[]> {
     await listen(listeners, { path: socket })
     const port = typeof tcp === 'object' && tcp !== null ? tcp.port : 0
     const outside = { secret, socket, port }
-    const { end, stderr } = await runCanary({ ...init, dir }, (places) => script(places, outside))
+    const shared: string[] = []
+    const { end, stderr } = await runCanary(
+      { ...init, dir },
+      (places) => script(places, outside),
+      canaryLimits,
+      (pid) => shared.push(...sharedNamespaces(pid, init.setup)),
+    )
     const answer = /^\{.*\}$/m.exec(end.stdout.toString('utf8'))?.[0]
     if (answer === undefined) return [`canary ended with ${end.status}: ${stderr.slice(0, 300)}`]
     const untouched = (await readFile(secret, 'utf8')) === 'outside'
-    return judge(JSON.parse(answer), mustWork[init.setup.kind], untouched)
+    return [...judge(JSON.parse(answer), mustWork[init.setup.kind], untouched), ...shared]
   } finally {
     for (const listener of listeners) listener.close()
     await rm(secret, { force: true })
@@ -88,8 +95,30 @@ export async function limitsCanary(init: CanaryInit): Promise<string | undefined
   return undefined
 }
 
+/**
+ * Which namespaces a guest has in common with this process. Bubblewrap itself gives up when it cannot make one; but that those made for it are
+ * others a guest cannot find out, because the system call filter is in its way first.
+ */
+function sharedNamespaces(pid: number, setup: SandboxSetup): string[] {
+  if (setup.kind !== 'bubblewrap' || setup.unshare === undefined) return []
+  const isOwn = (name: string): boolean => {
+    try {
+      return readlinkSync(`/proc/${pid}/ns/${name}`) === readlinkSync(`/proc/self/ns/${name}`)
+    } catch {
+      // What cannot be told counts as shared.
+      return true
+    }
+  }
+  return ['ipc', 'mnt', 'net', 'pid', 'uts'].filter(isOwn).map((name) => `namespace-${name}`)
+}
+
 /** `groupLimits`: those of the control group, when not those that are watched. */
-async function runCanary(init: CanaryInit, program: (places: Places) => string, groupLimits = canaryLimits) {
+async function runCanary(
+  init: CanaryInit,
+  program: (places: Places) => string,
+  groupLimits = canaryLimits,
+  onStarted: (pid: number) => void = () => undefined,
+) {
   const { dir, setup, clock, signal } = init
   await removeTree(dir)
   await mkdir(join(dir, 'in'), { recursive: true, mode: 0o700 })
@@ -109,6 +138,7 @@ async function runCanary(init: CanaryInit, program: (places: Places) => string, 
       groupLimits,
       clock,
       signal,
+      onStarted,
       onStderr: (chunk) => told.push(chunk),
     })
     return { end, stderr: Buffer.concat(told).toString('utf8') }

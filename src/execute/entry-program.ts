@@ -134,51 +134,64 @@ interface Last {
   path: number
 }
 
-/** Instructions are built from the last to the first: then it is known how far it is to the end, where the program gives up. */
+/** Where a check stands it is known how far it is to the end, where the program gives up, only when all that lies between is there. */
 function codeX64(steps: readonly Step[], last: Last): Buffer {
+  const code: number[] = []
+  const word = (value: number): unknown =>
+    code.push(value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24)
   // mov eax, imm32 and mov r, imm32, which clear the upper halves: rdi, rsi, rdx, r10, r8.
   const move = [[0xbf], [0xbe], [0xba], [0x41, 0xba], [0x41, 0xb8]]
-  const word = (value: number): number[] => [...Buffer.from(Uint32Array.of(value).buffer)]
-  const call = ([name, ...args]: Call): number[] => [
-    ...args.flatMap((value, at) => [...(move[at] ?? []), ...word(value)]),
-    ...[0xb8, ...word(calls[name][column.x64])],
-    ...[0x0f, 0x05],
-  ]
-  const giveUp = call(['exit_group', refused])
-  // mov rax, [rsp]; lea rdx, [rsp + rax * 8 + 16]; the other two are known
-  const environment = [0x48, 0x8b, 0x04, 0x24, 0x48, 0x8d, 0x54, 0xc4, 0x10]
-  const become = [...environment, ...call(['execve', last.path, last.argv])]
-  let code = Buffer.from([...become, ...giveUp])
-  for (const step of steps.toReversed()) {
-    // test rax, rax; jne to the end
-    const check = step.isChecked ? [0x48, 0x85, 0xc0, 0x0f, 0x85, ...word(code.length - giveUp.length)] : []
-    code = Buffer.concat([Buffer.from([...call(step.call), ...check]), code])
+  const call = ([name, ...args]: Call): void => {
+    for (const [at, value] of args.entries()) {
+      code.push(...(move[at] ?? []))
+      word(value)
+    }
+    code.push(0xb8)
+    word(calls[name][column.x64])
+    code.push(0x0f, 0x05)
   }
-  return code
+  const checks: number[] = []
+  for (const step of steps) {
+    call(step.call)
+    if (!step.isChecked) continue
+    // test rax, rax; jne to the end
+    code.push(0x48, 0x85, 0xc0, 0x0f, 0x85)
+    checks.push(code.length)
+    word(0)
+  }
+  // mov rax, [rsp]; lea rdx, [rsp + rax * 8 + 16]; the other two are known
+  code.push(0x48, 0x8b, 0x04, 0x24, 0x48, 0x8d, 0x54, 0xc4, 0x10)
+  call(['execve', last.path, last.argv])
+  const end = code.length
+  call(['exit_group', refused])
+  const bytes = Buffer.from(code)
+  // Counted from what follows.
+  for (const at of checks) bytes.writeInt32LE(end - (at + 4), at)
+  return bytes
 }
 
 function codeArm64(steps: readonly Step[], last: Last): Buffer {
+  const code: number[] = []
   // movz and movk: xN becomes a number of 32 bits.
-  const move = (register: number, value: number): number[] => [
-    0xd2800000 + (value & 0xffff) * 32 + register,
-    0xf2a00000 + (value >>> 16) * 32 + register,
-  ]
+  const move = (register: number, value: number): unknown =>
+    code.push(0xd2800000 + (value & 0xffff) * 32 + register, 0xf2a00000 + (value >>> 16) * 32 + register)
   const supervisor = 0xd4000001
-  const call = ([name, ...args]: Call): number[] => [
-    ...args.flatMap((value, at) => move(at, value)),
-    ...move(8, calls[name][column.arm64]),
-    supervisor,
-  ]
-  const giveUp = call(['exit_group', refused])
-  // ldr x9, [sp]; add x1, sp, #16; add x2, x1, x9, lsl #3
-  const environment = [0xf94003e9, 0x910043e1, 0x8b090c22]
-  const become = [...environment, ...call(['execve', last.path, last.argv])]
-  let code = [...become, ...giveUp]
-  for (const step of steps.toReversed()) {
-    // cbnz x0 to the end, counted in instructions from this one
-    const check = step.isChecked ? [0xb5000000 + (code.length - giveUp.length + 1) * 32] : []
-    code = [...call(step.call), ...check, ...code]
+  const call = ([name, ...args]: Call): void => {
+    for (const [at, value] of args.entries()) move(at, value)
+    move(8, calls[name][column.arm64])
+    code.push(supervisor)
   }
+  const checks: number[] = []
+  for (const step of steps) {
+    call(step.call)
+    if (step.isChecked) checks.push(code.push(0) - 1)
+  }
+  // ldr x9, [sp]; add x1, sp, #16; add x2, x1, x9, lsl #3
+  code.push(0xf94003e9, 0x910043e1, 0x8b090c22)
+  call(['execve', last.path, last.argv])
+  // cbnz x0 to the end, counted in instructions from this one
+  for (const at of checks) code[at] = 0xb5000000 + (code.length - at) * 32
+  call(['exit_group', refused])
   const bytes = Buffer.alloc(code.length * 4)
   for (const [at, instruction] of code.entries()) bytes.writeUInt32LE(instruction, at * 4)
   return bytes

@@ -49,6 +49,8 @@ export interface GuestEnd {
 }
 
 const defaultWatchMs = 200
+/** Those that wait for the next guests are started when this one is at work: until then it needs the processors itself. */
+const refillMs = 5
 /** How long bubblewrap may take to name its child before it is killed without. */
 const startMs = 5000
 /** The later ones are a millisecond apart. */
@@ -99,6 +101,7 @@ class Guest {
   readonly #read = { stdout: 0, stderr: 0 }
   readonly #timers = new Set<() => void>()
   #hasYielded = false
+  #hasRefilled = false
   #statusText = ''
   /** Process 1 inside, as numbered outside; under seatbelt the guest itself. */
   #firstPid: number | undefined
@@ -153,6 +156,7 @@ class Guest {
     this.#init.standstill?.remove(this)
     this.#init.signal.removeEventListener('abort', this.#onAbort)
     for (const cancel of this.#timers) cancel()
+    if (this.#firstPid !== undefined) this.#refill()
     try {
       await this.#ended()
     } finally {
@@ -209,6 +213,13 @@ class Guest {
     this.#firstPid = Number(pid)
     this.#init.onStarted?.(this.#firstPid)
     if (this.#dying) this.#killNow()
+    this.#after(refillMs, () => this.#refill())
+  }
+
+  /** Once. */
+  #refill(): void {
+    if (this.#hasRefilled) return
+    this.#hasRefilled = true
     this.#init.setup.launchers.refill(this.#init.groupLimits ?? this.#init.limits)
   }
 

@@ -78,7 +78,8 @@ export class Launcher {
       const end = this.child.stdio[fd]
       // It may have been killed; then its end says so.
       end?.on('error', () => undefined)
-      if (end instanceof Writable) end.end(told[at])
+      // Otherwise its end would be waited for as well, when the guest is gone.
+      if (end instanceof Writable) end.end(told[at], () => end.destroy())
     }
   }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
 import type { Toolchain } from '../plan/toolchain.ts'
-import { canary, limitsCanary } from './canary.ts'
+import { type CanaryInit, canary, limitsCanary } from './canary.ts'
 import type { ControlGroups } from './control-groups.ts'
 import { inheritedDescriptors } from './descriptors.ts'
 import type { EntryArch } from './entry-program.ts'
@@ -99,18 +99,18 @@ export async function probe(init: ProbeInit): Promise<Probed> {
       ...{ asRoot: users !== undefined, lastCapability: lastCapability() },
       filters: { alone: seccompFilter(init.arch), starting: seccompFilter(init.arch, { startsPrograms: true }) },
     }
-    const prlimit = findTool('prlimit', init.env)
+    const [prlimit, unshare] = [findTool('prlimit', init.env), findTool('unshare', init.env)]
     let failed = ''
-    for (const [disableUserns, entry] of variants(init.arch, version, base.asRoot)) {
-      const waiting = entry === undefined ? waitingShell(prlimit) : waitingBubblewrap({ ...base, disableUserns })
+    for (const variant of variants(init.arch, version, { asRoot: base.asRoot, unshare })) {
+      const waiting = variant.entry === undefined ? waitingShell(prlimit) : waitingBubblewrap({ ...base, ...variant })
       const launchersInit = { ...common, waiting }
-      const setup = { ...base, disableUserns, entry, launchers: new Launchers(launchersInit) }
-      const wrong = await canary({ ...init, dir: init.workDir, setup })
-      if (wrong.length === 0) return await withGroups(init, setup, launchersInit, remarkOn(setup))
+      const setup = { ...base, ...variant, launchers: new Launchers(launchersInit) }
+      const wrong = await tryVariant({ ...init, dir: init.workDir, setup })
+      if (wrong === undefined) return await withGroups(init, setup, launchersInit, remarkOn(setup))
       await setup.launchers.close()
-      failed = wrong.join(', ')
+      failed = wrong
     }
-    return none(`the sandbox does not hold: ${failed}`)
+    return none(failed)
   } catch (error) {
     return none(`the sandbox cannot be used: ${toShoalError(error, 'ERR_SANDBOX').message}`)
   }
@@ -138,19 +138,30 @@ async function probeSeatbelt(init: ProbeInit): Promise<Probed> {
   }
 }
 
+/** @returns why a guest is not isolated like that, in words; undefined when it is */
+async function tryVariant(init: CanaryInit): Promise<string | undefined> {
+  try {
+    const wrong = await canary(init)
+    return wrong.length === 0 ? undefined : `the sandbox does not hold: ${wrong.join(', ')}`
+  } catch (error) {
+    return `the sandbox cannot be used: ${toShoalError(error, 'ERR_SANDBOX').message}`
+  }
+}
+
+type Variant = Pick<BubblewrapSetup, 'disableUserns' | 'entry' | 'unshare'>
+
 /** The ways to set it up that may work, the best first. */
 function variants(
   arch: EntryArch,
   version: readonly [number, number],
-  asRoot: boolean,
-): [disableUserns: boolean, entry: EntryArch | undefined][] {
-  if (asRoot) return [[false, arch]]
+  { asRoot, unshare }: Pick<BubblewrapSetup, 'asRoot' | 'unshare'>,
+): Variant[] {
+  const ahead = unshare === undefined ? [] : [unshare]
+  if (asRoot) return [...ahead, undefined].map((tool) => ({ disableUserns: false, entry: arch, unshare: tool }))
   const [major, minor] = release().split(/[.-]/).map(Number)
   const entries = compare([major ?? 0, minor ?? 0], countsApart) >= 0 ? [arch, undefined] : [undefined]
   const disabling = compare(version, [0, 8]) >= 0 ? [true, false] : [false]
-  return disabling.flatMap((disableUserns) =>
-    entries.map((entry) => [disableUserns, entry] satisfies [unknown, unknown]),
-  )
+  return disabling.flatMap((disableUserns) => entries.map((entry) => ({ disableUserns, entry, unshare: undefined })))
 }
 
 function remarkOn({ asRoot, disableUserns, entry }: BubblewrapSetup): string {

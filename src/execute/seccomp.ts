@@ -43,13 +43,13 @@ const undumpable = 4
 export function seccompFilter(arch: SeccompArch, { startsPrograms = false } = {}): Uint8Array {
   const program: Instruction[] = [load(offset.arch), equal(auditArch[arch], 1, 0), kill, load(offset.number)]
   if (arch === 'x64') program.push(atLeast(x32Bit, 0, 1), kill)
-  for (const number of numbers(forbidden, arch)) program.push(equal(number, 0, 1), notPermitted)
-  for (const number of numbers(absent, arch)) program.push(equal(number, 0, 1), notImplemented)
-  for (const number of numbers(unsupported, arch)) program.push(equal(number, 0, 1), notSupported)
-
+  const answers: Answer[] = []
+  for (const number of numbers(forbidden, arch)) answers.push([number, [notPermitted]])
+  for (const number of numbers(absent, arch)) answers.push([number, [notImplemented]])
+  for (const number of numbers(unsupported, arch)) answers.push([number, [notSupported]])
   const judge = (call: SyscallNumbers, body: Instruction[]): void => {
     const number = call[column[arch]]
-    if (number !== null) program.push(equal(number, 0, body.length), ...body)
+    if (number !== null) answers.push([number, body])
   }
   // A new thread of this process in its own namespaces, or nothing; or a child that stands still until it is another program.
   judge(judged.clone, [
@@ -79,8 +79,28 @@ export function seccompFilter(arch: SeccompArch, { startsPrograms = false } = {}
   judge(judged.ioctl, unless(1, terminalInjection))
   judge(judged.fcntl, unless(1, fileControl))
   judge(judged.prctl, unless(0, [undumpable, undumpable]))
-  program.push(allow)
+  program.push(...search(answers.sort(([a], [b]) => a - b)))
   return assemble(program)
+}
+
+/** What is done about a system call: instructions that end with giving something, whatever happens. */
+type Answer = readonly [number: number, body: readonly Instruction[]]
+
+/** So few are looked at one after the other. */
+const fewAnswers = 4
+
+/**
+ * Finds the answer to the number of a call by halves. When the kernel is given a filter it runs it once for each call that there is, to know
+ * which are always allowed: with all answers in a row that took 0.3 ms, twice for each guest.
+ * @param answers sorted by number
+ */
+function search(answers: readonly Answer[]): Instruction[] {
+  if (answers.length <= fewAnswers) {
+    return [...answers.flatMap(([number, body]) => [equal(number, 0, body.length), ...body]), allow]
+  }
+  const middle = answers.length >> 1
+  const [below, from] = [search(answers.slice(0, middle)), search(answers.slice(middle))]
+  return [atLeast(answers[middle]?.[0] ?? 0, below.length, 0), ...below, ...from]
 }
 
 function* numbers(table: Readonly<Record<string, SyscallNumbers>>, arch: SeccompArch): Generator<number> {
@@ -92,6 +112,7 @@ function* numbers(table: Readonly<Record<string, SyscallNumbers>>, arch: Seccomp
 
 function assemble(program: readonly Instruction[]): Uint8Array {
   const bytes = Buffer.alloc(program.length * 8)
+  // No jump is longer than a byte can say: `writeUInt8` would throw.
   for (const [index, [code, yes, no, operand]] of program.entries()) {
     bytes.writeUInt16LE(code, index * 8)
     bytes.writeUInt8(yes, index * 8 + 2)

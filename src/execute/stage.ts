@@ -92,8 +92,10 @@ export async function stageInputs(options: StageOptions): Promise<Staged> {
     }
     // Bubblewrap makes the directories above what is mounted where nothing else lies in them.
     const holding = new Set<string>([...laid.map(({ root }) => root), rootOf(action.cwd)?.[0] ?? ''])
+    // What is mounted as a whole root needs none: nothing else lies in it.
+    const covered = new Set(mounts.flatMap(({ root, path }) => (path === '' ? [root] : [])))
     const roots = mentionedRoots(action, files).filter(
-      (root) => holding.has(root) || !mounts.some((mount) => mount.root === root),
+      (root) => !covered.has(root) && (holding.has(root) || !mounts.some((mount) => mount.root === root)),
     )
     makeDirectories(options, roots, [
       ...laid.map(({ root, path }) => join(root, dirname(path))),
@@ -185,7 +187,7 @@ function makeDirectories({ action, dir }: StageOptions, roots: RootName[], place
   for (const place of places)
     if (roots.some((root) => place === root || place.startsWith(`${root}/`))) directories.add(place)
   const [root, inside = ''] = rootOf(action.cwd) ?? []
-  if (root !== undefined) directories.add(join(root, inside))
+  if (root !== undefined && roots.includes(root)) directories.add(join(root, inside))
   for (const directory of directories) makeReadable(join(dir, directory))
 }
 

@@ -35,7 +35,10 @@ const dice: Record<string, string> = {
   thread:
     '{ let at = std::time::Instant::now(); std::thread::yield_now(); (at.elapsed().as_nanos(), std::time::SystemTime::now()) }',
 }
-/** What is one thing in every sandbox, and others elsewhere: nobody is to blame, and what was taken of it is dropped. */
+/**
+ * What is one thing in every sandbox, and others elsewhere: nobody is to blame, and what was taken of it is dropped. With the next sources it is
+ * compiled by whoever took it, and marked.
+ */
 const placed: Record<string, string> = {
   process: 'std::process::id()',
   device: 'std::fs::metadata("/dev/null").is_ok().then(std::time::SystemTime::now)',
@@ -69,14 +72,13 @@ function workspace(round: number): Record<string, string> {
   return withManifest(files)
 }
 
-/** Those that come out differently, with other sources. */
-function changed(): Record<string, string> {
+/** Those that come out differently, with other sources each time. */
+function changed(times: number): Record<string, string> {
   const first = workspace(0)
-  const kept = Object.entries(first).filter(([path]) => /^(macros|dice_\w+)\//.test(path))
+  const kept = Object.entries(first).filter(([path]) => /^(macros|dice_\w+|placed_\w+)\//.test(path))
+  const more = `pub fn more${times}() {}\n`
   return withManifest(
-    Object.fromEntries(
-      kept.map(([path, text]) => [path, /^dice_.*rs$/.test(path) ? `${text}pub fn more() {}\n` : text]),
-    ),
+    Object.fromEntries(kept.map(([path, text]) => [path, /^(dice|placed)_.*rs$/.test(path) ? `${text}${more}` : text])),
   )
 }
 
@@ -93,18 +95,25 @@ interface PeerRow {
   trust: { isLiar: boolean; lies: unknown[]; unexplained: number; accepted: number } | null
 }
 
-/** @returns what became of those that come out differently */
-async function build(node: TestNode, name: string, files: Record<string, string>): Promise<string[]> {
+/** @returns what became of those that come out differently, by the beginning of their names */
+async function build(node: TestNode, name: string, files: Record<string, string>, kind = 'dice_'): Promise<string[]> {
   const dir = join(cluster.dir, node.name, name)
   await writeFiles(dir, files)
   const ran = await node.cargo(dir, 'build', '--offline')
   if (ran.code !== 0) throw new Error(ran.stderr)
   const { units } = await lastReport(node)
-  return units.filter(({ crate }) => crate.startsWith('dice_')).map(({ outcome }) => outcome)
+  return units.filter(({ crate }) => crate.startsWith(kind)).map(({ outcome }) => outcome)
 }
 const count = (all: string[], one: string): number => all.filter((each) => each === one).length
 
 const { cluster, ada, ben, audits: counted } = await startAudited(10_000)
+const triedAll = async () => {
+  for (;;) {
+    await delay(1000)
+    const audits = await counted()
+    if (audits.waiting === 0) return audits
+  }
+}
 try {
   let audits = await counted()
   for (let round = 0; audits.run < wanted; round += 1) {
@@ -114,10 +123,7 @@ try {
         say(`before: ${count(outcomes, 'recalled-mesh')} of ${outcomes.length} were taken from ben`)
     }
     const before = audits.run
-    do {
-      await delay(1000)
-      audits = await counted()
-    } while (audits.waiting > 0)
+    audits = await triedAll()
     say(`round ${round}: ${JSON.stringify(audits)}`)
     if (audits.run === before) throw new Error(`nothing was tried\n${ada.log}`)
   }
@@ -131,12 +137,20 @@ try {
   say(unsteady.map(({ package: name }) => name).join(', '))
   say(`marked though they are steady: ${wrong.length}`)
   say(`what is known of ben: ${JSON.stringify(peers.find(({ name }) => name === 'ben')?.trust)}`)
-  for (const node of [ben, ada]) {
-    const outcomes = await build(node, 'changed', changed())
-    const taken = outcomes.filter((outcome) => outcome !== 'compiled-here').length
-    if (node === ada) say(`after: ${taken} of ${outcomes.length} were taken from ben`)
-    if (node === ada && (taken > 0 || outcomes.length === 0)) process.exitCode = 1
+  for (const times of [1, 2]) {
+    for (const node of [ben, ada]) {
+      const outcomes = await build(node, `changed-${times}`, changed(times), '')
+      const differing = outcomes.length - 1
+      const taken = outcomes.filter((outcome) => outcome !== 'compiled-here').length
+      if (node === ada) say(`change ${times}: ${taken} of ${differing} and the macros were taken from ben`)
+      if (node === ada && (taken > 1 || differing < Object.keys({ ...dice, ...placed }).length)) process.exitCode = 1
+    }
+    await triedAll()
   }
+  const marked = (await ada.ask<Status>('status')).trust.unsteady.map(({ package: name }) => name)
+  const all = Object.keys({ ...dice, ...placed }).length
+  say(`marked after that: ${marked.length} of ${all}`)
+  if (marked.length !== all) process.exitCode = 1
   const accused = peers.filter((peer) => peer.trust?.isLiar || (peer.trust?.lies.length ?? 0) > 0)
   if (accused.length > 0 || wrong.length > 0 || right.length < Object.keys(dice).length) process.exitCode = 1
 } finally {

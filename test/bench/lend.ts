@@ -4,7 +4,7 @@ import { owner } from './owner.ts'
 
 /**
  * What lending costs: the sandbox for each action, and the owner whose machine is full of guests. `npm run bench -- lend
- * [--trials N] [--runs N]`. With and without take turns, so that a machine that drifts drifts for both.
+ * [--trials N] [--runs N] [--turns N] [--ticks N] [--stops]`. With and without take turns, so that a machine that drifts drifts for both.
  */
 const argument = (name: string, otherwise: number): number => {
   const at = process.argv.indexOf(`--${name}`)
@@ -54,4 +54,6 @@ try {
 } finally {
   await lender.stop()
 }
-await owner({ runs: argument('runs', 4), ticks: argument('ticks', 1000) })
+const [runs, turns] = [argument('runs', 4), argument('turns', 20)]
+const stops = process.argv.includes('--stops')
+if (runs + turns > 0) await owner({ runs, turns, ticks: argument('ticks', 500), stops })

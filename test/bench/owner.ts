@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { Cluster, capture, type TestNode } from '../support/cluster.ts'
+import { Cluster, capture } from '../support/cluster.ts'
+import { type Beside, besideTicks } from './owner-ticks.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
@@ -57,6 +58,7 @@ async function write(dir: string, files: Record<string, string>): Promise<void> 
 }
 
 interface StatusRow {
+  node: { pid: number }
   slots: { lent: number }
 }
 
@@ -68,26 +70,62 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
   throw new Error(`never: ${what}`)
 }
 
-/** Ben sits at another machine; on this one, what he does must not take anything from the owner. */
-const elsewhere = ['chrt', '--idle', '0']
+/**
+ * Ben sits at another machine; on this one, what he does must not take anything from the owner. A scheduling class alone does not see to that:
+ * Linux divides the processor among groups and sessions first.
+ */
+async function openElsewhere(): Promise<{ launcher: string[]; close(): Promise<void> }> {
+  for (const root of ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup']) {
+    const group = join(root, `shoal-bench-${process.pid}`)
+    try {
+      await mkdir(group)
+      await writeFile(join(group, 'cpu.idle'), '1')
+      const enter = ['sh', '-c', `echo $$ > ${group}/cgroup.procs; exec "$@"`, 'sh']
+      // What was ended takes a moment to be gone.
+      return {
+        launcher: enter,
+        close: () =>
+          until('empty', () =>
+            rmdir(group).then(
+              () => true,
+              () => false,
+            ),
+          ),
+      }
+    } catch {
+      await rmdir(group).catch(() => undefined)
+    }
+  }
+  throw new Error('no control group for what is to be elsewhere')
+}
 
-async function cargoInBackground(node: TestNode, dir: string, args: string[], env = {}): Promise<ChildProcess> {
-  const options = { cwd: dir, env: { ...(await node.cargoEnv()), ...env }, stdio: 'ignore', detached: true } as const
-  const [program = '', ...rest] = [...elsewhere, 'cargo', 'build', '--offline', ...args]
-  return spawn(program, rest, options)
+export interface OwnerInit {
+  /** Builds with guests, and as many without. */
+  runs: number
+  /** Turns of the periodic task, each of so many ticks. */
+  turns: number
+  ticks: number
+  /** Whether guests that were stopped have turns as well. */
+  stops: boolean
 }
 
 /**
  * The owner of a machine that is full of guests: two nodes, of which one lends all that its owner leaves and the other has work
  * without end. The owner's own build through its node, and a task every 10 ms, with and without guests in turns.
  */
-export async function owner({ runs, ticks }: { runs: number; ticks: number }): Promise<void> {
+export async function owner({ runs, ticks, turns, stops }: OwnerInit): Promise<void> {
   const cluster = await Cluster.start(['ada', 'ben'], (name) =>
     name === 'ada' ? '[lend]\nyield = true\n[build]\nwarm-incremental = false\n' : '[lend]\nslots = 0\n',
   )
   const [ada, ben] = [cluster.node('ada'), cluster.node('ben')]
+  const elsewhere = await openElsewhere()
+  const cargoInBackground = async (workspace: string, args: string[], more = {}): Promise<ChildProcess> => {
+    const env = { ...(await ben.cargoEnv()), ...more }
+    const [program = '', ...rest] = [...elsewhere.launcher, 'cargo', 'build', '--offline', ...args]
+    return spawn(program, rest, { cwd: workspace, env, stdio: 'ignore', detached: true })
+  }
   await ben.stop()
-  ben.launcher = elsewhere
+  ben.launcher = elsewhere.launcher
   await ben.start()
   await ada.waitForPeers(1)
   const workDir = join(cluster.dir, 'work')
@@ -98,10 +136,10 @@ export async function owner({ runs, ticks }: { runs: number; ticks: number }): P
     for (const copy of ['one', 'two']) {
       const dir = join(cluster.dir, copy)
       await write(dir, hold(copy))
-      background.push(await cargoInBackground(ben, dir, [], { HOLD_DIR: dir }))
+      background.push(await cargoInBackground(dir, [], { HOLD_DIR: dir }))
       await until('held', () => existsSync(join(dir, 'is-held')))
     }
-    background.push(await cargoInBackground(ben, workDir, ['-j', '6']))
+    background.push(await cargoInBackground(workDir, ['-j', '6']))
     const dir = await cluster.checkout('offline', 'owners')
     const program = join(cluster.dir, 'ticks')
     const made = await capture('rustc', ['-O', '--edition=2021', here('ticks.rs'), '-o', program])
@@ -122,46 +160,40 @@ export async function owner({ runs, ticks }: { runs: number; ticks: number }): P
       if (built.code !== 0) throw new Error(built.stderr)
       return performance.now() - from
     }
-    const tick = async (): Promise<{ p50: number; p99: number }> => {
-      const { stdout } = await capture(program, [`${ticks}`])
-      const [p50 = 0, p99 = 0] = stdout.split(' ').map((text) => Number(text) / 1000)
-      return { p50, p99 }
-    }
-    const measure = async (guests: boolean) => {
+    const become = async (guests: boolean): Promise<void> => {
       await ada.shoal(guests ? 'resume' : 'pause')
-      const full = (): Promise<void> =>
-        until(
-          guests ? 'two guests: is anybody else at work here?' : 'no guest',
-          async () => (await lent()) === (guests ? 2 : 0),
-        )
-      await full()
-      const buildMs = await build()
-      await full()
-      const ticked = await tick()
-      return { buildMs, ...ticked, lent: await lent() }
-    }
-    // What is slow the first time is slow for one of the two only.
-    await measure(false)
-    const alone: Awaited<ReturnType<typeof measure>>[] = []
-    const hosting: typeof alone = []
-    for (let run = 0; run < runs; run++) {
-      for (const guests of run % 2 === 0 ? [true, false] : [false, true]) {
-        const row = await measure(guests)
-        ;(guests ? hosting : alone).push(row)
-        say(`  ${guests ? 'guests' : 'alone'}: ${Object.entries(row).map(([name, n]) => `${name} ${n.toFixed(2)}`)}`)
-      }
-    }
-    say(`the owner of a machine that lends all it has, ${runs} times`)
-    for (const [name, of] of [
-      ['cargo build of examples/offline', (row) => row.buildMs],
-      ['a task every 10 ms, p50', (row) => row.p50],
-      ['a task every 10 ms, p99', (row) => row.p99],
-    ] satisfies [string, (row: (typeof alone)[number]) => number][]) {
-      const [without, beside] = [median(alone.map(of)), median(hosting.map(of))]
-      say(
-        `  ${name}: ${without.toFixed(2)} ms alone, ${beside.toFixed(2)} ms beside guests, ${(beside / without).toFixed(3)} x`,
+      await until(
+        guests ? 'two guests: is anybody else at work here?' : 'no guest',
+        async () => (await lent()) === (guests ? 2 : 0),
       )
     }
+    const measure = async (guests: boolean): Promise<number> => {
+      await become(guests)
+      const buildMs = await build()
+      say(`  ${guests ? 'guests' : 'alone'}: ${buildMs.toFixed(0)} ms`)
+      return buildMs
+    }
+    say(`the owner of a machine that lends all it has: ${runs} builds, ${turns} turns of ${ticks} ticks, each way`)
+    // What is slow the first time is slow for one of the two only.
+    if (runs > 0) await measure(false)
+    const alone: number[] = []
+    const hosting: number[] = []
+    for (let run = 0; run < runs; run++) {
+      for (const guests of run % 2 === 0 ? [true, false] : [false, true]) {
+        const ms = await measure(guests)
+        ;(guests ? hosting : alone).push(ms)
+      }
+    }
+    if (runs > 0) {
+      const [without, beside] = [median(alone), median(hosting)]
+      const ratio = (beside / without).toFixed(3)
+      say(
+        `  cargo build of examples/offline: ${without.toFixed(0)} ms alone, ${beside.toFixed(0)} ms beside guests, ${ratio} x`,
+      )
+    }
+    const states: Beside[] = ['nothing', 'guests', ...(stops ? ['stopped guests' as const] : [])]
+    const { pid: lender } = (await ada.ask<StatusRow>('status')).node
+    await besideTicks({ program, turns, ticks, states, lender, become: (state) => become(state === 'guests') })
   } finally {
     for (const child of background) {
       if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) continue
@@ -170,5 +202,6 @@ export async function owner({ runs, ticks }: { runs: number; ticks: number }): P
       await once(child, 'exit')
     }
     await cluster.close()
+    await elsewhere.close()
   }
 }

@@ -11,6 +11,7 @@ import { ManualClock } from '../mesh/fixture.ts'
 class Machine {
   readonly clock = new ManualClock()
   isQuiet = true
+  isReady = true
   battery = false
   readonly settled: Verdict['kind'][] = []
   /** Reruns that were begun, and given up. */
@@ -42,6 +43,7 @@ class Machine {
         this.holds.push(isHeld)
       },
     },
+    isReady: () => this.isReady,
   })
 
   audit(key: string): Audit {
@@ -90,6 +92,17 @@ test('none runs while there is work, or on battery', async () => {
   assert.equal(machine.begun, 0)
   machine.battery = false
   await machine.pass(31_000)
+  assert.deepEqual(machine.settled, ['agreed'])
+})
+
+test('those that come before it is known what can be run here wait for that', async () => {
+  const machine = new Machine()
+  machine.isReady = false
+  machine.audits.add(machine.audit('a'))
+  await machine.pass(60_000)
+  assert.deepEqual([machine.begun, machine.audits.stats.waiting], [0, 1])
+  machine.isReady = true
+  await machine.pass(1000)
   assert.deepEqual(machine.settled, ['agreed'])
 })
 

@@ -10,6 +10,7 @@ describe('a machine that goes to sleep', { skip: TestBus.missing }, () => {
   let bus: TestBus
   let watching: (() => void) | undefined
   const heard: string[] = []
+  let tried = 0
   let next = Promise.withResolvers<void>()
 
   before(async () => {
@@ -23,6 +24,11 @@ describe('a machine that goes to sleep', { skip: TestBus.missing }, () => {
       log: silentLogger,
       env: { DBUS_SYSTEM_BUS_ADDRESS: `unix:guid=00,path=${bus.path}` },
       market: { leave: note('leave'), comeBack: note('come back') },
+      lender: {
+        async tryAgain() {
+          tried += 1
+        },
+      },
     })
   })
   after(async () => {
@@ -43,6 +49,7 @@ describe('a machine that goes to sleep', { skip: TestBus.missing }, () => {
     clearInterval(calling)
     bus.login.prepareForSleep(false)
     for (;;) if ((await nextHeard()).includes('come back')) break
+    assert.equal(tried, 1, 'the sandbox is tried again')
   })
 
   test('is believed from nobody else', async () => {

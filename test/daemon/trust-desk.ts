@@ -47,6 +47,7 @@ export class Desk {
         machine: { cores: 2, busyCores: () => 0, onBattery: () => false, freeMemoryBytes: () => 2 ** 40 },
         isQuiet: () => true,
         guests: { areAll: () => true, hold: () => undefined },
+        isReady: () => true,
         trouble: ({ code }) => desk.troubles.push(code),
         rerun: async () => desk.rerun(),
         keepInputs: async () => undefined,

@@ -4,6 +4,7 @@ import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.t
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
 import { type SignedClaim, subjectOf } from '../../src/recall/signed-claim.ts'
 import type { Person } from '../mesh/office.ts'
+import { content } from '../recall/support.ts'
 import { peerOf } from '../recall/words.ts'
 
 import { comesOut, Desk, inputs, reads, unit, use } from './trust-desk.ts'
@@ -78,6 +79,48 @@ test('a package that comes out differently is marked and dropped, and nobody is 
     [],
   )
   assert.deepEqual([desk.trust.view(peerOf(ann))?.lies, desk.purged], [[], []])
+})
+
+test('what is one thing in every sandbox and another one elsewhere is left to nobody after the first time, and marked after the second', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('in a sandbox')
+  const { ann } = desk.court.mesh
+  // With other sources each time: no two claims are about the same.
+  const edited = (n: number) => unit('placed', { usesMacros: true, key: content(`edit ${n}`) })
+  const made = async (n: number, text: string) => {
+    const { planned, giving } = edited(n)
+    const result = { ...giving(text), action: planned.key }
+    await desk.trust.made(planned, { planned, inputs }, { result, reads, disputed: [] })
+    await desk.rest()
+  }
+  const taken = edited(1)
+  assert.equal(desk.trust.isUnsettled(taken.planned), false)
+  await use(desk, ann, unit('placed', { usesMacros: true }), 'outside of it', 'host')
+  await desk.rest()
+  assert.deepEqual([desk.dropped.length, desk.trust.isUnsettled(taken.planned)], [1, true])
+  assert.deepEqual(desk.trust.determinism.unsteady(), [], 'by the word of others nothing is marked')
+  assert.equal(desk.trust.isUnsettled(unit('other').planned), false)
+  await made(2, 'outside, here')
+  assert.deepEqual(
+    [desk.trust.determinism.isUnsteady('placed 1.0.0'), desk.trust.isUnsettled(taken.planned)],
+    [true, false],
+  )
+  assert.deepEqual([desk.trust.view(peerOf(ann))?.lies, desk.purged], [[], []])
+})
+
+test('what comes out alike here in the sandbox and outside of it is taken from others again', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('right')
+  const { ann } = desk.court.mesh
+  const of = unit('one', { usesMacros: true })
+  await use(desk, ann, of, 'wrong', 'host')
+  await desk.rest()
+  assert.ok(desk.trust.isUnsettled(of.planned))
+  const other = unit('one', { usesMacros: true, key: content('other sources') })
+  const result = { ...other.giving('right'), action: other.planned.key }
+  await desk.trust.made(other.planned, { planned: other.planned, inputs }, { result, reads, disputed: [] })
+  await desk.rest()
+  assert.deepEqual([desk.trust.isUnsettled(of.planned), desk.trust.determinism.unsteady()], [false, []])
 })
 
 test('what a macro made differently elsewhere is dropped, and says nothing of its package where it comes out alike', async (t) => {

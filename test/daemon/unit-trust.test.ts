@@ -10,6 +10,7 @@ import { openIndexDb } from '../../src/store/index-db.ts'
 import { afterwards, ManualClock, temporaryDirectory } from '../mesh/fixture.ts'
 import { content, planned, result } from '../recall/support.ts'
 import { Court } from '../recall/words.ts'
+import { comesOut, Desk, unit, use } from './trust-desk.ts'
 
 const reads: ReadSet = { reads: [['file', '\0workspace\0/src/lib.rs', content('source')]], env: [] }
 const lent: Lent = { planned, inputs: { inputs: { cid: content('inputs'), bytes: new Uint8Array() } } as LentInputs }
@@ -30,6 +31,7 @@ test('what nothing may leave of is not put within the reach of others to be run 
       machine: { cores: 2, busyCores: () => 0, onBattery: () => false, freeMemoryBytes: () => 2 ** 40 },
       isQuiet: () => false,
       guests: { areAll: () => true, hold: () => undefined },
+      isReady: () => true,
       trouble: () => undefined,
       rerun: async () => undefined,
       keepInputs: async () => {
@@ -58,4 +60,20 @@ test('what nothing may leave of is not put within the reach of others to be run 
     await made(planned, { result, reads }, disputed)
     assert.equal(offered, expected)
   }
+})
+
+test('a unit of which something else came out here than others say is not asked of them, nor lent, and says why', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => comesOut('here')
+  const of = unit('one', { usesMacros: true })
+  const { objection } = unitTrust(
+    desk.trust,
+    [{ kind: 'team' }],
+    async () => undefined,
+    () => async () => undefined,
+  )
+  assert.equal(objection(of.planned), undefined)
+  await use(desk, desk.court.mesh.ann, of, 'elsewhere', 'host')
+  await desk.rest()
+  assert.deepEqual([objection(of.planned), objection(unit('two').planned)], ['conflict', undefined])
 })

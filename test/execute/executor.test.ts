@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -82,6 +82,26 @@ exec '${process.execPath}' '${program}' "$@"
   ]) {
     assert.ok(made.reason.includes(leak), `${leak}: ${made.reason}`)
   }
+})
+
+test('namespaces that were to be made ahead and were not are found out, and made by bubblewrap', {
+  skip: skip || (process.getuid?.() !== 0 && 'only root makes them ahead'),
+}, async () => {
+  const dir = mkdtempSync(join(scratch, 'bin-'))
+  symlinkSync('/usr/bin/bwrap', join(dir, 'bwrap'))
+  const asked = join(dir, 'asked')
+  writeFileSync(join(dir, 'unshare'), `#!/bin/sh\necho "$@" >> ${asked}\nshift 3\nexec "$@"\n`, { mode: 0o755 })
+  const made = await executor(dir)
+  assert.notEqual(made.tier, 'none', made.reason)
+  const before = readFileSync(asked, 'utf8')
+  assert.match(before, /^--net --ipc -- \S+bwrap /)
+  await made.prepare(lender.toolchain)
+  assert.equal(readFileSync(asked, 'utf8'), before, 'it is not used any more')
+  const broken = join(dir, 'unshare')
+  writeFileSync(broken, '#!/bin/sh\nexit 1\n')
+  await made.probe()
+  assert.notEqual(made.tier, 'none', made.reason)
+  await made.stop()
 })
 
 test('other systems and processors lend nothing', async () => {

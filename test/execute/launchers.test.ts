@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, beforeEach, describe, test } from 'node:test'
@@ -141,7 +141,7 @@ test('those that wait are not for guests with other limits, nor of use when some
 })
 
 const arch = process.arch === 'x64' || process.arch === 'arm64' ? process.arch : undefined
-const bubblewrap = '/usr/bin/bwrap'
+const [bubblewrap, unshare] = ['/usr/bin/bwrap', '/usr/bin/unshare']
 
 describe('bubblewrap that waits', { skip: (arch === undefined || !existsSync(bubblewrap)) && 'there is none' }, () => {
   const asRoot = process.getuid?.() === 0
@@ -154,7 +154,7 @@ describe('bubblewrap that waits', { skip: (arch === undefined || !existsSync(bub
 
   beforeEach(() => {
     const none = { users: undefined, groups: undefined, chrt: undefined, background: false, inherited: [] }
-    const waiting = waitingBubblewrap({ bubblewrap, disableUserns: false, asRoot })
+    const waiting = waitingBubblewrap({ bubblewrap, disableUserns: false, asRoot, unshare: undefined })
     launchers = new Launchers({ ...none, waiting, clock })
   })
 
@@ -181,6 +181,33 @@ describe('bubblewrap that waits', { skip: (arch === undefined || !existsSync(bub
     assert.match(guest, /^\/usr\/\.\.\/shoal-entry\n\n\/:\n(lib(64)?\n)*shoal-entry\nusr\n$/)
     assert.match(status, /"child-pid": \d+/)
     assert.match(status, /"exit-code": 0\b/)
+  })
+
+  test('is in namespaces of its own, also where some of them are made ahead', {
+    skip: !(asRoot && existsSync(unshare)) && 'only root makes them ahead, with util-linux',
+  }, async () => {
+    const none = { users: undefined, groups: undefined, chrt: undefined, background: false, inherited: [] }
+    launchers = new Launchers({
+      ...none,
+      waiting: waitingBubblewrap({ bubblewrap, disableUserns: false, asRoot, unshare }),
+      clock,
+    })
+    const launcher = await launchers.take(defaultLimits)
+    const sleeps = entryProgram(arch ?? 'x64', { limits: [], program: ['/usr/bin/sleep', '60'] })
+    launcher.launch([options.join(''), filter, sleeps])
+    const [status] = (await once(launcher.child.stdio[3] ?? launcher.child, 'data')) as [Buffer]
+    const pid = Number(/"child-pid": (\d+)/.exec(status.toString())?.[1])
+    const of = (who: number | 'self') =>
+      ['ipc', 'mnt', 'net', 'pid', 'uts'].map((name) => readlinkSync(`/proc/${who}/ns/${name}`))
+    const own = of('self')
+    assert.deepEqual(
+      of(pid).filter((name) => own.includes(name)),
+      [],
+    )
+    const ended = once(launcher.child, 'close')
+    process.kill(pid, 'SIGKILL')
+    await ended
+    launchers.giveBack(launcher)
   })
 
   test('runs nothing when whoever was to tell it is gone before the end', async () => {

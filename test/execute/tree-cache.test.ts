@@ -78,6 +78,13 @@ test('a package of two compiles is one directory, which others can read and nobo
   assert.deepEqual(readdirSync(dir), ['workspace'])
 })
 
+test('a package that is a root as a whole needs no directory that it is mounted over', async () => {
+  const source = await tree({ 'src/lib.rs': 'lib' })
+  const { roots, mounts } = await stage({ trees: [{ root: 'workspace', path: '', tree: source }] })
+  assert.deepEqual([roots, mounts.map(({ root, path }) => [root, path])], [[], [['workspace', '']]])
+  assert.deepEqual(readdirSync(dir), [])
+})
+
 test('a package that somebody changed meanwhile is made anew', async () => {
   const source = await tree({ 'lib.rs': 'right', 'mod.rs': 'mod' })
   const inputs = { trees: [{ root: 'registry' as const, path: 'c', tree: source }] }

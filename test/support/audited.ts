@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, type TestNode } from './cluster.ts'
 import { idleDaemon } from './idle.ts'
 
@@ -31,8 +30,6 @@ export async function startAudited(first?: number): Promise<Audited> {
     ada.program = idleDaemon
     await ada.start()
     await ada.waitForPeers(1)
-    // What comes before there is a sandbox with a toolchain is not tried.
-    while ((await ada.ask<{ lending: { toolchains: number } }>('status')).lending.toolchains === 0) await delay(100)
     const audits = async (): Promise<AuditCounts> =>
       (await ada.ask<{ trust: { audits: AuditCounts } }>('status')).trust.audits
     return { cluster, ada, ben, audits }
