@@ -60,7 +60,7 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
   log: Logger
 }
 
-/** Input files that are fetched at once. */
+/** Inputs that are fetched at once: one after the other each would cost a round trip, and a user's crate names a hundred packages. */
 const maxFetches = 32
 const maxObserver = 1 << 20
 
@@ -262,8 +262,10 @@ export async function gather(
   const files: Wanted[] = [...inputs.files]
   const trees: LentTree[] = []
   const packs: typeof files = []
-  for (const { root, path, tree, pack } of inputs.trees) {
-    const held = decodeTree(await needs.bytes(tree, { from, maxBytes: limits.tree, signal }))
+  const listed = await allAtOnce(inputs.trees, async ({ tree, ...place }) => {
+    return { ...place, held: decodeTree(await needs.bytes(tree, { from, maxBytes: limits.tree, signal })) }
+  })
+  for (const { root, path, pack, held } of listed) {
     trees.push({ dir: placeIn(root, path), files: held.files })
     if (pack !== undefined && pack.size === packSize(held)) packs.push({ ...pack, files: held.files })
     else files.push(...held.files)
@@ -271,14 +273,19 @@ export async function gather(
   const get = async ({ cid, size }: Wanted): Promise<void> => {
     await needs.ensure(cid, size, from, signal)
   }
-  const waiting = [...packs, ...files][Symbol.iterator]()
-  const fetchers = Array.from({ length: Math.min(maxFetches, packs.length + files.length) }, async () => {
-    for (const wanted of waiting) {
-      await getAny(wanted, get)
-    }
+  await allAtOnce([...packs, ...files], (wanted) => getAny(wanted, get))
+  return { inputs, trees }
+}
+
+/** Up to `maxFetches` of them. @returns what came of each, in their order */
+async function allAtOnce<T, R>(items: readonly T[], fetch: (item: T) => Promise<R>): Promise<R[]> {
+  const waiting = items.entries()
+  const fetched: R[] = []
+  const fetchers = Array.from({ length: Math.min(maxFetches, items.length) }, async () => {
+    for (const [at, item] of waiting) fetched[at] = await fetch(item)
   })
   await Promise.all(fetchers)
-  return { inputs, trees }
+  return fetched
 }
 
 interface Wanted {

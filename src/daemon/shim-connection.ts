@@ -10,8 +10,8 @@ import type { CompileFrame, DeliveredFile, DeliveredFrame, LocalFrame } from '..
 import { isStopped } from './cargo-process.ts'
 import { type LinkOrder, type Ran, type RunOrder, ranAs, type ShimLink } from './shim-link.ts'
 
-/** The shim gives up after 2 s without a first frame, and after 5 s without another. */
-const beatMs = 500
+/** The shim gives up after 2 s without a first frame, and after 5 s without another. Of those that wait each is woken up by one. */
+const [firstBeatMs, beatMs] = [500, 1500]
 /** How often a running shim is looked at. */
 const lookMs = 1000
 /** A shim that has said nothing of a linker for so much longer than that had hangs, and the others do not wait for it. */
@@ -189,7 +189,12 @@ export class ShimConnection implements ShimLink {
   }
 
   #beating(): NodeJS.Timeout {
-    return setInterval(() => this.#send({ type: 'beat' }), beatMs).unref()
+    const beat = (): void => this.#send({ type: 'beat' })
+    const first = setTimeout(() => {
+      beat()
+      this.#beat = setInterval(beat, beatMs).unref()
+    }, firstBeatMs)
+    return first.unref()
   }
 
   /** Frames of one moment leave together: each write wakes the shim up, which takes the processor from whoever has it. */

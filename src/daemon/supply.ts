@@ -39,12 +39,18 @@ export interface SupplyNeeds {
   onFetched?(bytes: number): void
 }
 
+/** Of what was lent the store forgets the oldest beyond four times as many files. */
+const rememberedFiles = 16_384
+
 /** Above this a block is written to the store while it arrives, and never in memory as a whole. */
 const inMemoryBytes = 4 << 20
 
 /** Blocks that come from other members and go to them. */
 export class Supply {
   readonly #needs: SupplyNeeds
+  /** Directories that were offered, and how many files had been lent by then. */
+  readonly #offered = new WeakMap<DigestedTree, number>()
+  #lent = 0
 
   constructor(needs: SupplyNeeds) {
     this.#needs = needs
@@ -96,8 +102,14 @@ export class Supply {
     for (const { cid, path } of planned.dependencies) this.#needs.blocks.lend(cid, path)
   }
 
+  /** Each of the user's crates offers all packages that it uses: thousands of files, the same ones again and again. */
   async #offerTree(tree: DigestedTree): Promise<void> {
+    const before = this.#offered.get(tree)
+    const isRecent = before !== undefined && this.#lent - before < rememberedFiles
+    if (isRecent && (await this.#needs.blocks.has(tree.lendable.cid))) return
     await this.#needs.blocks.put(tree.lendable.bytes, tree.lendable.cid.code)
     for (const { cid, path } of filesOf(tree)) this.#needs.blocks.lend(cid, path)
+    this.#lent += tree.lendableTree.files.length
+    this.#offered.set(tree, this.#lent)
   }
 }

@@ -267,7 +267,7 @@ export class Builder {
     this.#links.accept(peer)
     this.#queue.remove(unit)
     unit.late = false
-    this.#send(peer, awardFrame(bid, unit, newAttempt(unit, peer, now)))
+    this.#send(peer, awardFrame(bid, unit, newAttempt(unit, peer, now, this.#links.layOutMs(peer))))
   }
 
   #progress(now: number, peer: string, progress: Progress): void {

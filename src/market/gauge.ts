@@ -15,14 +15,19 @@ const setUpMs = 30
 
 /** How an attempt advances, from what its lender says of it. */
 export class Gauge {
-  readonly #readings: { at: number; cpuMs: number; fetchedBytes: number }[]
+  #readings: { at: number; cpuMs: number; fetchedBytes: number }[]
   readonly #since: number
+  readonly #layOutMs: number
   #rate: number | undefined
   #cpuMs: number | undefined
 
-  /** @param now when it was awarded */
-  constructor(now: number) {
+  /**
+   * @param now when it was awarded
+   * @param layOutMs so long it may be until its compile has begun, which says nothing of how fast that is
+   */
+  constructor(now: number, layOutMs: number) {
     this.#since = now
+    this.#layOutMs = layOutMs
     this.#readings = [{ at: now, cpuMs: 0, fetchedBytes: 0 }]
   }
 
@@ -43,6 +48,11 @@ export class Gauge {
     const [first] = this.#readings
     const from = this.#readings.findLast(({ at }) => now - at >= windowMs) ?? first
     const isFetching = cpuMs === 0 && fetchedBytes > this.fetchedBytes
+    if (cpuMs === 0 && now - this.#since < this.#layOutMs) {
+      this.#readings = [{ at: now, cpuMs, fetchedBytes }]
+      this.#cpuMs = cpuMs
+      return
+    }
     this.#readings.push({ at: now, cpuMs, fetchedBytes })
     if (this.#readings.length > mostReadings) this.#readings.shift()
     this.#cpuMs = cpuMs

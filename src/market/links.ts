@@ -48,6 +48,11 @@ export class Links {
     return (this.#coming.get(peer)?.since ?? Number.NEGATIVE_INFINITY) + comingForMs > now
   }
 
+  /** So long its compiles may take to begin, by what the last ones took: twice as long. */
+  layOutMs(peer: string): number {
+    return 2 * (this.#setUpMs.get(peer) ?? 0)
+  }
+
   forget(peer: string): void {
     this.#coming.delete(peer)
     this.#setUpMs.delete(peer)

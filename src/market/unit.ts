@@ -61,8 +61,8 @@ export function newUnit(id: string, task: Task, order: number): Unit {
   return { id, task, order, stays, ...fresh }
 }
 
-/** A new attempt, the next of its unit. */
-export function newAttempt(unit: Unit, peer: string, now: number): Attempt {
+/** A new attempt, the next of its unit. @param layOutMs as `Gauge` takes it */
+export function newAttempt(unit: Unit, peer: string, now: number, layOutMs = 0): Attempt {
   unit.tries += 1
   const { expectedMs } = unit.task
   const longest = Math.max(timing.attemptFloor, timing.attemptFactor * expectedMs)
@@ -76,7 +76,7 @@ export function newAttempt(unit: Unit, peer: string, now: number): Attempt {
     judgeAt: now + timing.lateLeast,
     heard: false,
     announced: false,
-    gauge: new Gauge(now),
+    gauge: new Gauge(now, layOutMs),
     spared: false,
   }
   unit.attempts.push(attempt)

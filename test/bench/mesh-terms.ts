@@ -24,21 +24,27 @@ export function slowed(recording: Recording, times: number): Recording {
 const workOf = ({ units }: Recording): number => units.reduce((total, { ms }) => total + ms, 0)
 
 /**
- * What nodes and cargo took besides compiling, from counters of processor time, by unit.
+ * How many times as long as they were recorded compiles take, by the processor time of everything but the nodes. Where a machine has a
+ * share of a processor its programs are stopped a hundred times a second, and find the caches full of others' each time they go on.
+ */
+export function slowerIn({ restMs }: Pick<Plain, 'restMs'>, recording: Recording): number {
+  return (restMs - measured.cargo * recording.units.length) / workOf(recording)
+}
+
+/**
+ * What nodes took besides compiling, from counters of processor time, by unit.
  * @param single the same build where there was one machine: what a unit here takes
- * @param plain without a node: what is not compiling there is cargo's
  */
 export function costOf(row: Measured, single: Measured | undefined, plain: Plain, recording: Recording): Shown {
   const { units, away } = row
   const here = single === undefined ? measured.here : single.builderMs / single.units
-  const cargo = Math.max(0, plain.restMs - workOf(recording)) / units
   return {
-    cargo,
+    cargo: measured.cargo,
     here,
     builder: away === 0 ? here : Math.max(0, row.builderMs - here * (units - away)) / away,
     lender: away === 0 ? 0 : row.lendersMs / away,
     got: plain.restMs / plain.ms,
-    slower: (row.restMs - cargo * units) / workOf(recording),
+    slower: slowerIn(row, recording),
   }
 }
 

@@ -7,14 +7,14 @@ import type { Recording } from '../../src/sim/recording.ts'
 import { recordBuild } from '../sim/recorder.ts'
 import { capture } from '../support/cluster.ts'
 import { type Measured, meshBuild, type Plain, plainBuild, type Setting } from './mesh-run.ts'
-import { costOf, mobile, predictedMs, slowed } from './mesh-terms.ts'
+import { costOf, mobile, predictedMs, slowed, slowerIn } from './mesh-terms.ts'
 
 /**
  * How much faster a build gets with more machines: real nodes in network namespaces, each with the same share of a processor and
  * nothing in its store. `npm run bench -- mesh [--nodes 1,2,4,6] [--share 0.25] [--example NAME] [--mbit N] [--runs N]
- * [--warm ROUNDS] [--period-ms N] [--keep FILE]`. Beside it stand plain cargo on one such machine, the least that any scheduler
- * could do, and what the simulator expects of the market with the same units and with what nodes and cargo themselves took in
- * this very run. With `--keep` what is measured is written there, and not measured again.
+ * [--warm ROUNDS] [--period-ms N] [--keep FILE]`. Beside it stand plain cargo on one such machine; the least that any scheduler
+ * could do if compiles took what they take there in plain cargo; and what the simulator expects of the market with the same units and
+ * with what nodes and compiles took in this very run. With `--keep` what is measured is written there, and not measured again.
  */
 const argument = (name: string, otherwise: string): string => {
   const at = process.argv.indexOf(`--${name}`)
@@ -94,7 +94,7 @@ kept.recording ??= recordBuild(example, 'stable')
 kept.plain ??= must(await plainBuild(setting))
 await write()
 const { recording, plain } = kept
-const graph = graphOf(slowed(recording, 1 / setting.share), {
+const graph = graphOf(slowed(recording, slowerIn(plain, recording) / setting.share), {
   random: seededRandom(1),
   errorSigma: 0,
   knowledge: 'graph',

@@ -6,7 +6,7 @@ import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../../src/base/errors.ts'
 import { gather } from '../../src/daemon/lend.ts'
 import { Packs } from '../../src/daemon/packs.ts'
-import { encodeInputs } from '../../src/plan/action.ts'
+import { encodeInputs, encodeTree } from '../../src/plan/action.ts'
 import { unpack } from '../../src/plan/pack.ts'
 import { StatDigests } from '../../src/plan/stat-digests.ts'
 import { Trees } from '../../src/plan/trees.ts'
@@ -90,4 +90,31 @@ test('a lender asks for a pack, and for its files when nobody has it', async (t)
   assert.deepEqual(await asked(pack.size, 'ERR_BLOCK_MISSING'), [hexOf(pack.cid), ...files])
   assert.deepEqual(await asked(pack.size + 1, undefined), files)
   await assert.rejects(asked(pack.size, 'ERR_PEER_LOST'), { code: 'ERR_PEER_LOST' })
+})
+
+test('what packages hold is asked for at once, however long each answer takes, and told in the order of the inputs', async () => {
+  const listings = ['a', 'b', 'c'].map((name) =>
+    encodeTree({ v: 1, files: [{ path: name, cid: cidOf(Buffer.from(name)), size: 1 }] }),
+  )
+  const inputs = encodeInputs({
+    v: 1,
+    trees: listings.map(({ cid }, at) => ({ root: 'registry' as const, path: `p${at}`, tree: cid })),
+    files: [],
+  })
+  const asked: string[] = []
+  const all = Promise.withResolvers<void>()
+  const laid = await gather(inputs.cid, ['ana'], new AbortController().signal, {
+    bytes: async (cid) => {
+      if (cid.equals(inputs.cid)) return inputs.bytes
+      asked.push(hexOf(cid))
+      if (asked.length === listings.length) all.resolve()
+      await all.promise
+      return listings.find((listing) => listing.cid.equals(cid))?.bytes ?? assert.fail()
+    },
+    ensure: async () => 0,
+  })
+  assert.deepEqual(
+    laid.trees.map(({ files }) => files.map(({ path }) => path)),
+    [['a'], ['b'], ['c']],
+  )
 })
