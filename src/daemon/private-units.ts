@@ -197,12 +197,20 @@ export class PrivateUnits {
     }
   }
 
-  /** To be called before a run of a build script is kept: what a private package's leaves, or one that read something private, is for nobody else. */
-  async keepingRun(blocks: readonly CID[], { reads }: ReadSet, dir: string, roots: readonly Root[]): Promise<void> {
+  /**
+   * To be called before a run of a build script is kept: what a private package's leaves, or one that read something private or may tell a
+   * secret, is for nobody else.
+   * @param of dir: of the package
+   */
+  async keepingRun(
+    blocks: readonly CID[],
+    { reads }: Pick<ReadSet, 'reads'>,
+    { dir, roots, mayTell }: { dir: string; roots: readonly Root[]; mayTell: boolean },
+  ): Promise<void> {
     const isWithin = this.#needs.paths.glance()
     const isMarked = this.#marks.package.has(Buffer.from(dir).toString('base64url'))
     const looked = (): boolean => reads.some(([, name]) => /[/\0]/.test(name) && isWithin(placeRoots(name, roots)))
-    if (!isMarked && !isWithin(dir) && !looked()) return
+    if (!mayTell && !isMarked && !isWithin(dir) && !looked()) return
     for (const block of blocks) await this.#mark('block', hexOf(block))
   }
 

@@ -8,6 +8,7 @@ import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Reason } from '../plan/classify.ts'
 import { runsAlways } from '../plan/declared-inputs.ts'
+import { secretValues } from '../plan/environment.ts'
 import type { PlanNeeds } from '../plan/plan.ts'
 import { encodeScriptResult } from '../plan/script-action.ts'
 import { compilerOf, type PlannedScript, planScript, type ScriptCall } from '../plan/script-plan.ts'
@@ -15,6 +16,7 @@ import type { StatDigests } from '../plan/stat-digests.ts'
 import { LocalView } from '../plan/view.ts'
 import type { Cause } from '../recall/cause.ts'
 import { explainScript } from '../recall/explain-script.ts'
+import { takesAllVariables } from '../recall/script-evidence.ts'
 import type { ScriptRuns } from '../recall/script-runs.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { SubjectStore } from '../store/subjects.ts'
@@ -24,7 +26,7 @@ import { workingDirectory } from './cargo-process.ts'
 import type { ObserverHere } from './observer-here.ts'
 import type { PrivateUnits } from './private-units.ts'
 import type { ScriptLink } from './script-connection.ts'
-import { runScript, type ScriptEnd, type ScriptNeeds } from './script-run.ts'
+import { Failing, runScript, type ScriptEnd, type ScriptNeeds } from './script-run.ts'
 
 export interface ScriptsNeeds {
   digests: StatDigests
@@ -59,6 +61,7 @@ export class Scripts {
   readonly #init: ScriptsInit
   /** What a build script is, by the directory that it was put into: the launcher has given it another name since. */
   readonly #made = new Map<string, { cid: CID; identity: string }>()
+  readonly #failing = new Failing()
   readonly #underWay = new Set<Promise<unknown>>()
   /** Looked at once: it takes a while where there are many. */
   readonly #processor: string | undefined
@@ -143,6 +146,7 @@ export class Scripts {
       observer: () => observer.path(),
       isShim: (path) => isSameFile(path, this.#init.shim),
       notesDir: this.#init.notesDir,
+      failing: this.#failing,
       stamp,
       isStill: async ({ call, toolchain: before }) => {
         const target = call.env.get('TARGET')
@@ -152,7 +156,10 @@ export class Scripts {
       keeping: async (planned, result, reads) => {
         const cids = result.entries.flatMap((entry) => (entry.kind === 'file' ? [entry.cid] : []))
         const own = cidOf(encodeScriptResult(result).bytes, dagCborCodec)
-        await privateUnits.keepingRun([...cids, own], reads, directoryOf(planned.call), planned.roots)
+        const { call, roots } = planned
+        // What a shell makes of a secret that it was not asked about can be in what it left in any form.
+        const mayTell = secretValues(call.env).length > 0 && takesAllVariables(reads)
+        await privateUnits.keepingRun([...cids, own], reads, { dir: directoryOf(call), roots, mayTell })
       },
       log,
     }

@@ -70,6 +70,17 @@ test('what does not tell is taken for private', async (t) => {
   assert.ok(!units.hasBlock(content('libo-1.rmeta')))
 })
 
+test('of a run of a build script what may tell a secret, or is of a private package, is for nobody else', async (t) => {
+  const { dir, units } = await setUp(t)
+  const keep = async (name: string, of: string, mayTell: boolean): Promise<boolean> => {
+    await units.keepingRun([content(name)], { reads: [] }, { dir: join(dir, of), roots: [], mayTell })
+    return units.hasBlock(content(name))
+  }
+  assert.equal(await keep('plain', 'o', false), false)
+  assert.equal(await keep('telling', 'o', true), true)
+  assert.equal(await keep('private', 'p', false), true)
+})
+
 test('where it is not known what a dependency reaches, nothing private lies beside it', async (t) => {
   const { depInfo, library, judge } = await setUp(t)
   await depInfo('o-1', 'o/src/lib.rs')
