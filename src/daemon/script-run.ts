@@ -11,6 +11,7 @@ import { placeRoots } from '../plan/roots.ts'
 import type { ScriptResult } from '../plan/script-action.ts'
 import { arePlain, type PlannedScript, type ScriptCall } from '../plan/script-plan.ts'
 import type { Difference, Ground } from '../recall/evidence.ts'
+import { shellsDigest } from '../recall/script-evidence.ts'
 import { readSetOfScript, withTimes } from '../recall/script-reads.ts'
 import { hexOf } from '../wire/cid.ts'
 import { temporaryDirs, withReal } from './observed.ts'
@@ -52,7 +53,7 @@ export interface ScriptNeeds {
   isStill(planned: PlannedScript): Promise<boolean>
   /** To be called before a run is kept: what is private is for nobody else. */
   keeping(planned: PlannedScript, result: ScriptResult, reads: ReadSet): Promise<void>
-  /** Keys (hex) of runs that failed while they were observed. */
+  /** Runs that failed while they were observed. */
   failing: Failing
   log: Logger
 }
@@ -65,19 +66,23 @@ const maxFailing = 1024
 export class Failing {
   readonly #left = new Map<string, number>()
 
-  failed(key: string): void {
+  failed(circumstances: string): void {
     if (this.#left.size >= maxFailing) this.#left.clear()
-    this.#left.set(key, timesAlone)
+    this.#left.set(circumstances, timesAlone)
   }
 
   /** Whether this run is one of those without. */
-  runsAlone(key: string): boolean {
-    const left = this.#left.get(key) ?? 0
-    if (left <= 1) this.#left.delete(key)
-    else this.#left.set(key, left - 1)
+  runsAlone(circumstances: string): boolean {
+    const left = this.#left.get(circumstances) ?? 0
+    if (left <= 1) this.#left.delete(circumstances)
+    else this.#left.set(circumstances, left - 1)
     return left > 0
   }
 }
+
+/** The same script, called the same, with the same variables. */
+const circumstancesOf = ({ key }: PlannedScript, ground: Ground): string =>
+  `${hexOf(key)} ${shellsDigest(ground).toString()}`
 
 /**
  * The life of a build script's run: what it did the last time, if all that it looked at is as it was; else it runs here, observed. In
@@ -103,7 +108,7 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
   if (readdirSync(call.outDir).length > 0) return plainly('out-dir-in-use', missed)
   const observer = needs.observer()
   if (observer === '') return plainly('unobserved', missed)
-  if (needs.failing.runsAlone(hexOf(planned.key))) return plainly('failed', missed)
+  if (needs.failing.runsAlone(circumstancesOf(planned, ground))) return plainly('failed', missed)
   const reason = await observe({ planned, ground, observer }, link, needs)
   return { outcome: 'compiled-here', reason, ...missed }
 }
@@ -155,7 +160,7 @@ async function observe(
       link.finish()
     }
     if (ran.code !== 0) {
-      needs.failing.failed(hexOf(planned.key))
+      needs.failing.failed(circumstancesOf(planned, ground))
       return 'failed'
     }
     if (seen === undefined) return 'too-large'
