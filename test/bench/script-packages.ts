@@ -27,7 +27,8 @@ export const subjects: Readonly<Record<string, Subject>> = {
     tested: { name: 'flate2', version: '1.1.2', args: ['--no-default-features', '--features=zlib', '--lib'] },
   },
   'zstd-sys': {
-    dependencies: 'zstd-sys = "=2.0.15"',
+    dependencies:
+      'zstd-sys = { version = "=2.0.15", default-features = false, features = ["legacy", "zdict_builder"] }',
     files: asks('', 'zstd_sys::ZSTD_versionNumber()'),
     tested: { name: 'zstd', version: '0.13.3', args: ['--lib'] },
   },
@@ -87,7 +88,8 @@ export const subjects: Readonly<Record<string, Subject>> = {
     dependencies:
       'serde = { version = "1", features = ["derive"] }\nlibc = "0.2"\nanyhow = "1"\nthiserror = "2"\ntypenum = "1"\nnum-traits = "0.2"\nsemver = "1"\nserde_json = "1"\nindexmap = "1"\nproc-macro2 = "1"',
     files: {
-      'src/main.rs': 'fn main() { println!("{}", serde_json::json!({ "fish": semver::Version::new(1, 2, 3) })) }\n',
+      'src/main.rs':
+        'fn main() { println!("{}", serde_json::json!({ "fish": semver::Version::new(1, 2, 3).to_string() })) }\n',
     },
   },
 }

@@ -105,11 +105,13 @@ async function setUp(name: string, subject: Subject, cluster: Cluster): Promise<
   ]
 }
 
-/** Whoever comes second has what the other has read in memory: so each comes first where there are several runs. */
+/** What plain cargo makes of each place, and what is made with a node there. */
 async function measure(name: string, places: [string, Place][], node: TestNode, wrapper: string): Promise<void> {
   const plainly = { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: wrapper }
+  const known = new Map<Place, Built>()
   for (const [what, place] of places) {
-    const without = await build(place, plainly)
+    const without = known.get(place) ?? (await build(place, plainly))
+    known.set(place, without)
     const { ms, made } = await build(place, await node.cargoEnv())
     const seen = await settledRuns(node)
     const other = differences(without.made, made)
@@ -197,11 +199,14 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
       const [wall = 0, user = 0, system = 0] = took.slice(1).map((seconds) => Number(seconds) * 1000)
       return [wall, user + system]
     }
+    /** With words of cargo's that are in the key: as if the script had never been seen. */
+    const unseen = (run: number): string =>
+      command.replace(/\S+build-script-build$/, (script) => `CARGO_PKG_DESCRIPTION='${process.pid} ${run}' ${script}`)
     const pairs: [plain: Times, observed: Times][] = []
     const plainly = (): Promise<Times> => once(real, { SHOAL: 'off' })
     for (let run = 0; run < Math.max(4, runs); run++) {
       const observed = async (): Promise<Times> => {
-        const took = await once(command, { FISH_RUN: `${process.pid} ${run}` })
+        const took = await once(unseen(run), {})
         // What it left is kept after it has ended: nobody is to compete with that.
         await delay(1500)
         return took
@@ -213,7 +218,7 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
       }
     }
     const off = await once(command, { SHOAL: 'off' })
-    const recalled = await once(command, { FISH_RUN: `${process.pid} 0` })
+    const recalled = await once(unseen(0), {})
     say(`${name} · ${crate}: ${comparison(pairs)}; launcher alone ${off[0]} ms, recalled ${recalled[0]} ms`)
   }
 }
