@@ -39,7 +39,7 @@ export const subjects: Readonly<Record<string, Subject>> = {
   },
   'bzip2-sys': {
     dependencies: 'bzip2-sys = { version = "=0.1.13", features = ["static"] }',
-    files: asks('', '*bzip2_sys::BZ2_bzlibVersion()'),
+    files: asks('', 'bzip2_sys::BZ2_bzCompressEnd(std::ptr::null_mut())'),
     tested: { name: 'bzip2', version: '0.5.2', args: ['--features=static', '--lib'] },
   },
   'lz4-sys': {
