@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import type { Read, ReadSet } from '../plan/action.ts'
@@ -67,9 +68,9 @@ export async function readSetOfScript(
   if (selected.temporary.some((path) => place.view.what(path, since)?.kind !== 'absent')) return 'writes-elsewhere'
   // What a compiler loads when it starts is not noted, and known of the toolchain alone.
   for (const path of selected.programs) {
-    if (isWithin(path, toolchain.sysroot)) continue
+    if (isWithin(path, toolchain.sysroot) || wasTried(path, scope)) continue
     if (await isCompiler(path)) return 'other-compiler'
-    if (!isOfSystem.test(path) && (await callsKernelItself(path))) return 'unobserved'
+    if (!isOfSystem.test(path) && !namesModule(path, call) && (await callsKernelItself(path))) return 'unobserved'
   }
 
   const reads = await readsNamed(selected.looks, place, since)
@@ -103,6 +104,14 @@ export async function readSetOfScript(
   if (reads.some(([, name]) => holdsPassword(name))) return 'secret-in-environment'
   return { reads: sortedReads(reads), env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
 }
+
+/** A program that the run has made, to see whether it works, and removed. */
+const wasTried = (path: string, { products, temporary }: ReadScope): boolean =>
+  [...products, ...temporary].some((dir) => isWithin(path, dir)) && !existsSync(path)
+
+/** The script of rustix itself looks for its own module that asks the kernel, and has nothing of it. */
+const namesModule = (path: string, { program, env }: PlannedScript['call']): boolean =>
+  path === program && env.get('CARGO_PKG_NAME') === 'rustix'
 
 /** The same read set bound to times, if a script has given one that its inputs have to what it left (`cp -p`). */
 export function withTimes(

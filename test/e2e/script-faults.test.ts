@@ -92,6 +92,10 @@ fn main() {
             std::io::Write::write_all(&mut file, b"x").unwrap();
             std::process::exit(3)
         }
+        "tries" => {
+            fs::write(format!("{out}/a.c"), "int main(void) { return 0; }").unwrap();
+            sh("cc $OUT_DIR/a.c -o $OUT_DIR/a && $OUT_DIR/a && rm $OUT_DIR/a && cc $OUT_DIR/a.c -o $TMPDIR/a && $TMPDIR/a && rm $TMPDIR/a && echo works")
+        }
         "leaves a child" => sh("(sleep 2; echo late > $OUT_DIR/late) >/dev/null 2>&1 </dev/null & echo now"),
         other => panic!("{other}"),
     };
@@ -237,6 +241,12 @@ describe('what a build script can find out', () => {
     })
     assert.equal(outcome(await build('compiles its time')), 'compiled-here clock')
     assert.equal(outcome(await build('listens')), 'compiled-here writes-elsewhere')
+  })
+
+  test('of a program that it makes, tries and removes is kept', async () => {
+    assert.match(outcome(await build('tries')), /^compiled-here (path-bound)?$/)
+    assert.equal(await found(), 'works')
+    assert.equal(outcome(await build('tries')), recalled)
   })
 
   test('of a failure that nobody but the script is to blame for is what it did once', async () => {
