@@ -30,7 +30,7 @@ export const subjects: Readonly<Record<string, Subject>> = {
     dependencies:
       'zstd-sys = { version = "=2.0.15", default-features = false, features = ["legacy", "zdict_builder"] }',
     files: asks('', 'zstd_sys::ZSTD_versionNumber()'),
-    tested: { name: 'zstd', version: '0.13.3', args: ['--lib'] },
+    tested: { name: 'zstd', version: '0.13.3', args: ['--doc'] },
   },
   'libsqlite3-sys': {
     dependencies: 'libsqlite3-sys = { version = "=0.35.0", features = ["bundled"] }',

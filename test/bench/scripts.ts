@@ -9,7 +9,7 @@ import { type Subject, subjects } from './script-packages.ts'
 /**
  * Build scripts of published packages: what is recalled of them from nothing, in another directory and in another home, whether what they
  * leave and what is linked with it is what plain cargo makes there with the same flags, and how long either takes.
- * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N]`; with `--tests` whether the own tests of a package that depends on it pass
+ * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here]` (only in one directory); with `--tests` whether the own tests of a package that depends on it pass
  * with what was recalled, as many as with plain cargo; with `--sccache PATH` also what plain cargo takes with that, for rustc and for C; with
  * `--overhead` what it costs to observe a script, in pairs: by itself, observed, observed, by itself. Needs the network.
  */
@@ -97,12 +97,13 @@ async function setUp(name: string, subject: Subject, cluster: Cluster): Promise<
   await writeAll(home, { empty: '' })
   await must(two, { ...process.env, ...elsewhere }, ['fetch', '--locked'])
   const here = { dir: one, env: {} }
-  return [
+  const places: [string, Place][] = [
     ['first', here],
     ['again', here],
     ['elsewhere', { dir: two, env: {} }],
     ['another home', { dir: two, env: elsewhere }],
   ]
+  return process.argv.includes('--here') ? places.slice(0, 2) : places
 }
 
 /** What plain cargo makes of each place, and what is made with a node there. */
