@@ -8,7 +8,6 @@ import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Reason } from '../plan/classify.ts'
 import { runsAlways } from '../plan/declared-inputs.ts'
-import { secretValues } from '../plan/environment.ts'
 import type { PlanNeeds } from '../plan/plan.ts'
 import { encodeScriptResult } from '../plan/script-action.ts'
 import { compilerOf, type PlannedScript, planScript, type ScriptCall } from '../plan/script-plan.ts'
@@ -16,7 +15,6 @@ import type { StatDigests } from '../plan/stat-digests.ts'
 import { LocalView } from '../plan/view.ts'
 import type { Cause } from '../recall/cause.ts'
 import { explainScript } from '../recall/explain-script.ts'
-import { takesAllVariables } from '../recall/script-evidence.ts'
 import type { ScriptRuns } from '../recall/script-runs.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { SubjectStore } from '../store/subjects.ts'
@@ -157,9 +155,7 @@ export class Scripts {
         const cids = result.entries.flatMap((entry) => (entry.kind === 'file' ? [entry.cid] : []))
         const own = cidOf(encodeScriptResult(result).bytes, dagCborCodec)
         const { call, roots } = planned
-        // What a shell makes of a secret that it was not asked about can be in what it left in any form.
-        const mayTell = secretValues(call.env).length > 0 && takesAllVariables(reads)
-        await privateUnits.keepingRun([...cids, own], reads, { dir: directoryOf(call), roots, mayTell })
+        await privateUnits.keepingRun([...cids, own], reads, { dir: directoryOf(call), roots, env: call.env })
       },
       log,
     }

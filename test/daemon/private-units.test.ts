@@ -6,6 +6,7 @@ import { Key } from 'interface-datastore'
 import { silentLogger } from '../../src/base/log.ts'
 import { PrivatePaths } from '../../src/daemon/private-paths.ts'
 import { PrivateUnits } from '../../src/daemon/private-units.ts'
+import type { Read } from '../../src/plan/action.ts'
 import type { PlannedAction } from '../../src/plan/plan.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { encodeCbor } from '../../src/wire/cbor.ts'
@@ -72,13 +73,22 @@ test('what does not tell is taken for private', async (t) => {
 
 test('of a run of a build script what may tell a secret, or is of a private package, is for nobody else', async (t) => {
   const { dir, units } = await setUp(t)
-  const keep = async (name: string, of: string, mayTell: boolean): Promise<boolean> => {
-    await units.keepingRun([content(name)], { reads: [] }, { dir: join(dir, of), roots: [], mayTell })
+  const keep = async (
+    name: string,
+    of: string,
+    environ: string,
+    env: Record<string, string> = {},
+  ): Promise<boolean> => {
+    const reads: Read[] = [['environ', environ, content('environment')]]
+    const about = { dir: join(dir, of), roots: [], env: new Map(Object.entries(env)) }
+    await units.keepingRun([content(name)], { reads }, about)
     return units.hasBlock(content(name))
   }
-  assert.equal(await keep('plain', 'o', false), false)
-  assert.equal(await keep('telling', 'o', true), true)
-  assert.equal(await keep('private', 'p', false), true)
+  const token = { FISH_TOKEN: 'abcdefgh12345' }
+  assert.equal(await keep('plain', 'o', 'shells'), false)
+  assert.equal(await keep('asking', 'o', 'session', token), false)
+  assert.equal(await keep('telling', 'o', 'shells', token), true)
+  assert.equal(await keep('private', 'p', 'session'), true)
 })
 
 test('where it is not known what a dependency reaches, nothing private lies beside it', async (t) => {
