@@ -15,6 +15,7 @@ import type { Planned } from '../plan/plan.ts'
 import { placeRoots, type Root } from '../plan/roots.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { DigestedTree } from '../plan/trees.ts'
+import { takesAllVariables } from '../recall/script-evidence.ts'
 import { cidOf, dagCborCodec, hexOf } from '../wire/cid.ts'
 import { isOwn, Origins } from './origins.ts'
 import type { PrivatePaths } from './private-paths.ts'
@@ -197,12 +198,22 @@ export class PrivateUnits {
     }
   }
 
-  /** To be called before a run of a build script is kept: what a private package's leaves, or one that read something private, is for nobody else. */
-  async keepingRun(blocks: readonly CID[], { reads }: ReadSet, dir: string, roots: readonly Root[]): Promise<void> {
+  /**
+   * To be called before a run of a build script is kept: what a private package's leaves, or one that read something private or may tell a
+   * secret, is for nobody else.
+   * @param of dir: of the package; env: what the script was told
+   */
+  async keepingRun(
+    blocks: readonly CID[],
+    { reads }: Pick<ReadSet, 'reads'>,
+    { dir, roots, env }: { dir: string; roots: readonly Root[]; env: ReadonlyMap<string, string> },
+  ): Promise<void> {
     const isWithin = this.#needs.paths.glance()
     const isMarked = this.#marks.package.has(Buffer.from(dir).toString('base64url'))
     const looked = (): boolean => reads.some(([, name]) => /[/\0]/.test(name) && isWithin(placeRoots(name, roots)))
-    if (!isMarked && !isWithin(dir) && !looked()) return
+    // What a shell makes of a secret that it did not ask for can be in what it left in any form.
+    const mayTell = takesAllVariables({ reads }) && secretValues(env).length > 0
+    if (!mayTell && !isMarked && !isWithin(dir) && !looked()) return
     for (const block of blocks) await this.#mark('block', hexOf(block))
   }
 

@@ -10,7 +10,7 @@ import { calledRoots, nameLoneRoots, placeRoots, type Root } from '../plan/roots
 import type { ScriptEntry, ScriptFile, ScriptResult } from '../plan/script-action.ts'
 import { boundByWords } from '../plan/script-place.ts'
 import { arePlain, type PlannedScript, waysBetween } from '../plan/script-plan.ts'
-import { unsaidValues } from '../recall/script-evidence.ts'
+import { microseconds, unsaidValues } from '../recall/script-evidence.ts'
 import { isStill, type Seen } from './script-tree.ts'
 import type { Ran } from './shim-link.ts'
 
@@ -115,7 +115,7 @@ export async function collectScript(
     if (!isStill(call.outDir, entry)) return { reason: 'source-changed' }
   }
   const result: ScriptResult = {
-    v: 1,
+    v: 2,
     action: planned.key,
     entries,
     stdout: new Uint8Array(Buffer.from(stdout)),
@@ -135,7 +135,7 @@ function timesAmong(
   let newest = 0n
   for (const entry of seen) if (isNew(entry) && entry.stat.mtimeNs > newest) newest = entry.stat.mtimeNs
   return (entry) => {
-    if (!isNew(entry)) return { mtime: Number(entry.stat.mtimeMs), age: 0 }
+    if (!isNew(entry)) return { mtime: microseconds(entry.stat), age: 0 }
     return { mtime: null, age: Number((newest - entry.stat.mtimeNs) / 1000n) }
   }
 }
@@ -180,8 +180,8 @@ async function keepFile(
   return { file: { kind: 'file', path, cid, size, named: false }, found }
 }
 
-/** What a script is told besides so that it can be observed: plain cargo's would not have it. */
-const ownVariables = ['SHOAL_OBSERVE', 'SHOAL_WRAPPER']
+/** What a script is told besides so that it can be observed, and what it is called behind its launcher: plain cargo's would not have it. */
+const ownWords = ['SHOAL_OBSERVE', 'SHOAL_WRAPPER', 'build-script.real']
 
 /**
  * Paths of roots, in whatever way they may be written, ways between them, and secrets. Who writes PATH down as a whole has gone
@@ -205,7 +205,7 @@ function tracesOf({ roots, call }: PlannedScript): Trace[] {
   for (const way of waysBetween(roots)) traces.push({ needle: Buffer.from(way), to: all })
   const path = call.env.get('PATH') ?? ''
   if (path.includes(':')) traces.push({ needle: Buffer.from(path), to: 'unusual-output' })
-  for (const value of [...unsaidValues(call.env), ...ownVariables])
+  for (const value of [...unsaidValues(call.env), ...ownWords])
     traces.push({ needle: Buffer.from(value), to: 'unusual-output' })
   for (const value of secretValues(call.env)) traces.push({ needle: Buffer.from(value), to: 'secret-in-environment' })
   return traces

@@ -37,7 +37,8 @@ export async function layOut(
     // Whatever was changed first is older here, too: make and the like go by that.
     const now = Date.now() * 1000
     for (const { path, mtime, age } of entries) {
-      const seconds = mtime === null ? (now - age) / 1e6 : mtime / 1000
+      // In the middle of a microsecond: what is left of that in seconds is cut off.
+      const seconds = ((mtime ?? now - age) + 0.5) / 1e6
       lutimesSync(join(dir, path), seconds, seconds)
     }
     chmodSync(dir, statSync(outDir).mode & 0o7777)

@@ -11,7 +11,9 @@ import { placeRoots } from '../plan/roots.ts'
 import type { ScriptResult } from '../plan/script-action.ts'
 import { arePlain, type PlannedScript, type ScriptCall } from '../plan/script-plan.ts'
 import type { Difference, Ground } from '../recall/evidence.ts'
-import { readSetOfScript } from '../recall/script-reads.ts'
+import { shellsDigest } from '../recall/script-evidence.ts'
+import { readSetOfScript, withTimes } from '../recall/script-reads.ts'
+import { hexOf } from '../wire/cid.ts'
 import { temporaryDirs, withReal } from './observed.ts'
 import { type CollectedScript, type CollectScriptBlocks, collectScript } from './script-collect.ts'
 import type { ScriptLink } from './script-connection.ts'
@@ -51,8 +53,36 @@ export interface ScriptNeeds {
   isStill(planned: PlannedScript): Promise<boolean>
   /** To be called before a run is kept: what is private is for nobody else. */
   keeping(planned: PlannedScript, result: ScriptResult, reads: ReadSet): Promise<void>
+  /** Runs that failed while they were observed. */
+  failing: Failing
   log: Logger
 }
+
+/** How often a script runs by itself after it has failed while it was observed: that may be why. */
+const timesAlone = 8
+const maxFailing = 1024
+
+/** Runs that failed while they were observed, and how often they are still to run without that. */
+export class Failing {
+  readonly #left = new Map<string, number>()
+
+  failed(circumstances: string): void {
+    if (this.#left.size >= maxFailing) this.#left.clear()
+    this.#left.set(circumstances, timesAlone)
+  }
+
+  /** Whether this run is one of those without. */
+  runsAlone(circumstances: string): boolean {
+    const left = this.#left.get(circumstances) ?? 0
+    if (left <= 1) this.#left.delete(circumstances)
+    else this.#left.set(circumstances, left - 1)
+    return left > 0
+  }
+}
+
+/** The same script, called the same, with the same variables. */
+const circumstancesOf = ({ key }: PlannedScript, ground: Ground): string =>
+  `${hexOf(key)} ${shellsDigest(ground).toString()}`
 
 /**
  * The life of a build script's run: what it did the last time, if all that it looked at is as it was; else it runs here, observed. In
@@ -78,6 +108,7 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
   if (readdirSync(call.outDir).length > 0) return plainly('out-dir-in-use', missed)
   const observer = needs.observer()
   if (observer === '') return plainly('unobserved', missed)
+  if (needs.failing.runsAlone(circumstancesOf(planned, ground))) return plainly('failed', missed)
   const reason = await observe({ planned, ground, observer }, link, needs)
   return { outcome: 'compiled-here', reason, ...missed }
 }
@@ -128,7 +159,10 @@ async function observe(
     } finally {
       link.finish()
     }
-    if (ran.code !== 0) return 'failed'
+    if (ran.code !== 0) {
+      needs.failing.failed(circumstancesOf(planned, ground))
+      return 'failed'
+    }
     if (seen === undefined) return 'too-large'
     if (ran.truncated) return 'unusual-output'
     return await keep({ planned, ground, dir, since, until, ran, seen }, needs)
@@ -163,8 +197,9 @@ async function keep({ planned, ground, dir, since, until, ran, seen }: Observed,
     )
     if ('reason' in collected) return collected.reason
     const { result, boundTo } = collected
-    const kept = boundTo.length === 0 ? looked : await reads(boundTo)
-    if (typeof kept === 'string') return kept
+    const bound = boundTo.length === 0 ? looked : await reads(boundTo)
+    if (typeof bound === 'string') return bound
+    const kept = withTimes(bound, result.entries, ground)
     if (!(await needs.isStill(planned))) return 'source-changed'
     await needs.keeping(planned, result, kept)
     await needs.runs.remember(result, kept)

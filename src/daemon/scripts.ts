@@ -24,7 +24,7 @@ import { workingDirectory } from './cargo-process.ts'
 import type { ObserverHere } from './observer-here.ts'
 import type { PrivateUnits } from './private-units.ts'
 import type { ScriptLink } from './script-connection.ts'
-import { runScript, type ScriptEnd, type ScriptNeeds } from './script-run.ts'
+import { Failing, runScript, type ScriptEnd, type ScriptNeeds } from './script-run.ts'
 
 export interface ScriptsNeeds {
   digests: StatDigests
@@ -59,6 +59,7 @@ export class Scripts {
   readonly #init: ScriptsInit
   /** What a build script is, by the directory that it was put into: the launcher has given it another name since. */
   readonly #made = new Map<string, { cid: CID; identity: string }>()
+  readonly #failing = new Failing()
   readonly #underWay = new Set<Promise<unknown>>()
   /** Looked at once: it takes a while where there are many. */
   readonly #processor: string | undefined
@@ -143,6 +144,7 @@ export class Scripts {
       observer: () => observer.path(),
       isShim: (path) => isSameFile(path, this.#init.shim),
       notesDir: this.#init.notesDir,
+      failing: this.#failing,
       stamp,
       isStill: async ({ call, toolchain: before }) => {
         const target = call.env.get('TARGET')
@@ -152,7 +154,8 @@ export class Scripts {
       keeping: async (planned, result, reads) => {
         const cids = result.entries.flatMap((entry) => (entry.kind === 'file' ? [entry.cid] : []))
         const own = cidOf(encodeScriptResult(result).bytes, dagCborCodec)
-        await privateUnits.keepingRun([...cids, own], reads, directoryOf(planned.call), planned.roots)
+        const { call, roots } = planned
+        await privateUnits.keepingRun([...cids, own], reads, { dir: directoryOf(call), roots, env: call.env })
       },
       log,
     }

@@ -11,7 +11,7 @@ const mode = z.int().min(0).max(0o7777)
 const bytes = z.instanceof(Uint8Array)
 
 const scriptActionSchema = z.strictObject({
-  v: z.literal(1),
+  v: z.literal(2),
   what: z.literal('build-script-run'),
   /** As in an action. */
   salt: text,
@@ -34,7 +34,7 @@ const scriptActionSchema = z.strictObject({
 export type ScriptAction = z.output<typeof scriptActionSchema>
 
 const times = {
-  /** When it was changed last, if that was before the run or is still to come (ms): the script has given it a time. Null: during the run. */
+  /** When it was changed last, if that was before the run or is still to come (µs since the Unix epoch): the script has given it a time. Null: during the run. */
   mtime: z.int().nullable(),
   /** How long that was before the last change of all (µs): what make compares. 0 for what has an `mtime`. */
   age: z.int().min(0),
@@ -60,7 +60,7 @@ export type ScriptEntry = z.output<typeof entrySchema>
 export type ScriptFile = z.output<typeof fileSchema>
 
 const scriptResultSchema = z.strictObject({
-  v: z.literal(1),
+  v: z.literal(2),
   /** The key of the run. */
   action: cidSchema,
   /** All of OUT_DIR, sorted by path: a directory before what is in it. */

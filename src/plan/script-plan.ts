@@ -69,7 +69,7 @@ export async function planScript(
     return 'secret-in-environment'
   const named = given.map(([name, value]): [string, string] => [name, nameRoots(value, called)])
   const action: ScriptAction = {
-    v: 1,
+    v: 2,
     what: 'build-script-run',
     salt,
     toolchain: toolchain.digest,

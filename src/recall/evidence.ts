@@ -5,7 +5,16 @@ import { type Action, decodeTrace, type Read, type ReadSet, type Result, type Tr
 import type { PlannedAction } from '../plan/plan.ts'
 import { calledRoots, nameRootOf, nameRoots, placeRoots, type Root, rootToken } from '../plan/roots.ts'
 import { agrees, type View } from '../plan/view.ts'
-import { digestOfLines, ofSession, ofShells, sessionDigest, shellsDigest, sortsDigest } from './script-evidence.ts'
+import {
+  digestOfLines,
+  ofSession,
+  ofShells,
+  ofTimes,
+  sessionDigest,
+  shellsDigest,
+  sortsDigest,
+  timesDigest,
+} from './script-evidence.ts'
 
 /** Where a trace is held against what is there. */
 export interface Place {
@@ -63,7 +72,7 @@ async function differenceOf(read: Read, all: readonly Read[], place: Ground): Pr
   const [kind, name, recorded] = read
   const text = (cid: CID | null | undefined): string | null => cid?.toString() ?? null
   if (kind === 'environ' || kind === 'bound' || kind === 'tree' || kind === 'sorts') {
-    const here = kind === 'sorts' ? sortsDigest(all, place) : await digestAt(kind, name, place)
+    const here = kind === 'sorts' ? sortsAt(name, all, place) : await digestAt(kind, name, place)
     return here !== undefined && recorded?.equals(here)
       ? undefined
       : { kind, name, recorded: text(recorded), here: text(here) }
@@ -82,6 +91,9 @@ async function differenceOf(read: Read, all: readonly Read[], place: Ground): Pr
     here: kind === 'absent' ? 'there' : null,
   }
 }
+
+const sortsAt = (name: string, all: readonly Read[], place: Ground): CID =>
+  name === ofTimes ? timesDigest(all, place) : sortsDigest(all, place)
 
 async function digestAt(kind: 'environ' | 'bound' | 'tree', name: string, place: Ground): Promise<CID | undefined> {
   if (kind === 'environ' && name === ofSession) return sessionDigest(place)

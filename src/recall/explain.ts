@@ -7,6 +7,7 @@ import { rootToken } from '../plan/roots.ts'
 import { type Cause, type CauseKind, cause, shortDigest, shownDigits } from './cause.ts'
 import type { Difference } from './evidence.ts'
 import { derivedOptions, explainOptions } from './explain-options.ts'
+import { ofTimes } from './script-evidence.ts'
 import type { Circumstances, Sketch, SketchedEnvironment } from './sketch.ts'
 
 /** A directory as it was recorded and as it is here, as far as either is known. */
@@ -160,7 +161,8 @@ export function explainDifference({ kind, name, recorded, here }: Difference, tr
   if (kind === 'variable') return [cause('variable', name, recorded, here)]
   const [before, now] = [valueText(recorded), valueText(here)]
   if (kind === 'environ') return [cause('environment', 'the environment as a whole', before, now)]
-  if (kind === 'sorts') return [cause('file', 'modes or links of what it looked at', before, now)]
+  if (kind === 'sorts')
+    return [cause('file', `${name === ofTimes ? 'times' : 'modes or links'} of what it looked at`, before, now)]
   if (kind === 'bound') return [cause('path-bound', 'where everything lies', before, now)]
   if (kind === 'tree') {
     const files = explainTrees('file', name, trees)

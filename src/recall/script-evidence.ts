@@ -3,7 +3,7 @@ import { lstatSync, statSync } from 'node:fs'
 import { dirname, posix } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
-import type { Read } from '../plan/action.ts'
+import type { Read, ReadSet } from '../plan/action.ts'
 import { calledRoots, nameRoots, placeRoots, type Root } from '../plan/roots.ts'
 import { cidFromDigest } from '../wire/cid.ts'
 
@@ -17,6 +17,10 @@ interface Surroundings {
 export const ofSession = 'session'
 /** The same where a shell, make or whatever else ran, which takes variables without asking for them. */
 export const ofShells = 'shells'
+
+/** Whether somebody ran who takes all variables, wherever it is a question of what was made of them. */
+export const takesAllVariables = ({ reads }: Pick<ReadSet, 'reads'>): boolean =>
+  reads.some(([kind, name]) => kind === 'environ' && name === ofShells)
 
 /** Of the process, of the observer, or of how cargo starts just this. */
 const ofProcess = /^(_|SHLVL|OLDPWD|CARGO_MAKEFLAGS|SHOAL\w*|LD_LIBRARY_PATH)$/
@@ -71,7 +75,8 @@ function digestOf({ env, roots }: Surroundings, counts: (name: string) => boolea
 const ofSystem = /^\/(usr|bin|sbin|lib|lib64|etc|nix\/store|gnu\/store)(\/|$)/
 
 /**
- * Of what was looked at outside of the system: which of it, and of the directories on the way, are links, and what may be done with it.
+ * Of what was looked at outside of the system: which of it, and of the directories on the way, are links, what may be done with it, and how
+ * many names a file has.
  * @param reads of the trace itself
  */
 export function sortsDigest(reads: readonly Read[], { roots }: Pick<Surroundings, 'roots'>): CID {
@@ -92,10 +97,33 @@ function sortAt(path: string, isOwn: boolean): string {
     const stat = own.isSymbolicLink() ? statSync(path) : own
     const kind = stat.isDirectory() ? 'dir' : stat.isFile() ? 'file' : 'other'
     const mode = stat.isDirectory() && !isOwn ? '' : (stat.mode & 0o7777).toString(8)
-    return `${own.isSymbolicLink() ? 'link ' : ''}${kind} ${mode}`
+    const names = stat.isFile() && stat.nlink > 1 ? ` ${stat.nlink}` : ''
+    return `${own.isSymbolicLink() ? 'link ' : ''}${kind} ${mode}${names}`
   } catch (error) {
     if (codeOf(error) === undefined) throw error
     return 'nothing'
+  }
+}
+
+/** As the `sorts` is called that are times. */
+export const ofTimes = 'times'
+
+/** When something was changed last, µs since the Unix epoch: nobody here can give a file a time more exactly. */
+export const microseconds = ({ mtimeNs }: { mtimeNs: bigint }): number => Number(mtimeNs / 1000n)
+
+/** When the files that a trace names were changed last. */
+export function timesDigest(reads: readonly Read[], { roots }: Pick<Surroundings, 'roots'>): CID {
+  const named = reads.filter(([kind]) => kind === 'file').map(([, name]) => name)
+  return digestOfLines(named.map((name) => `${name}\0${timeAt(placeRoots(name, roots))}`))
+}
+
+/** Of what is not there any more none. */
+export function timeAt(path: string): number | null {
+  try {
+    return microseconds(statSync(path, { bigint: true }))
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return null
   }
 }
 

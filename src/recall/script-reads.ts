@@ -1,18 +1,28 @@
+import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { codeOf } from '../base/errors.ts'
-import type { ReadSet } from '../plan/action.ts'
+import type { Read, ReadSet } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { readDynamic } from '../plan/elf.ts'
 import { holdsPassword, looksSecret } from '../plan/environment.ts'
 import { type Observation, workingDirectory } from '../plan/observation.ts'
 import { callsKernelItself } from '../plan/raw-calls.ts'
 import { isWithin, type Look, type ReadScope, type SelectedReads, selectReads } from '../plan/read-set.ts'
-import { calledRoots, nameRoots } from '../plan/roots.ts'
+import { calledRoots, nameRoots, placeRoots } from '../plan/roots.ts'
 import { boundByLook, ownPlace } from '../plan/script-place.ts'
 import type { PlannedScript } from '../plan/script-plan.ts'
 import { type Ground, rootsDigest } from './evidence.ts'
 import { harmless, readsNamed, sortedReads } from './read-set.ts'
-import { ofSession, ofShells, sessionDigest, shellsDigest, sortsDigest } from './script-evidence.ts'
+import {
+  ofSession,
+  ofShells,
+  ofTimes,
+  sessionDigest,
+  shellsDigest,
+  sortsDigest,
+  timeAt,
+  timesDigest,
+} from './script-evidence.ts'
 
 export interface ObservedScript {
   events: readonly Observation[]
@@ -58,9 +68,9 @@ export async function readSetOfScript(
   if (selected.temporary.some((path) => place.view.what(path, since)?.kind !== 'absent')) return 'writes-elsewhere'
   // What a compiler loads when it starts is not noted, and known of the toolchain alone.
   for (const path of selected.programs) {
-    if (isWithin(path, toolchain.sysroot)) continue
+    if (isWithin(path, toolchain.sysroot) || wasTried(path, scope)) continue
     if (await isCompiler(path)) return 'other-compiler'
-    if (!isOfSystem.test(path) && (await callsKernelItself(path))) return 'unobserved'
+    if (!isOfSystem.test(path) && !namesModule(path, call) && (await callsKernelItself(path))) return 'unobserved'
   }
 
   const reads = await readsNamed(selected.looks, place, since)
@@ -93,6 +103,28 @@ export async function readSetOfScript(
   }
   if (reads.some(([, name]) => holdsPassword(name))) return 'secret-in-environment'
   return { reads: sortedReads(reads), env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
+}
+
+/** A program that the run has made, to see whether it works, and removed. */
+const wasTried = (path: string, { products, temporary }: ReadScope): boolean =>
+  [...products, ...temporary].some((dir) => isWithin(path, dir)) && !existsSync(path)
+
+/** The script of rustix itself looks for its own module that asks the kernel, and has nothing of it. */
+const namesModule = (path: string, { program, env }: PlannedScript['call']): boolean =>
+  path === program && env.get('CARGO_PKG_NAME') === 'rustix'
+
+/** The same read set bound to times, if a script has given one that its inputs have to what it left (`cp -p`). */
+export function withTimes(
+  set: ReadSet,
+  left: Iterable<{ mtime: number | null }>,
+  place: Pick<Ground, 'roots'>,
+): ReadSet {
+  const given = new Set([...left].flatMap(({ mtime }) => mtime ?? []))
+  if (given.size === 0) return set
+  const { roots } = place
+  const hasGiven = ([kind, name]: Read): boolean => kind === 'file' && given.has(timeAt(placeRoots(name, roots)) ?? -1)
+  if (!set.reads.some(hasGiven)) return set
+  return { ...set, reads: sortedReads([...set.reads, ['sorts', ofTimes, timesDigest(set.reads, place)]]) }
 }
 
 /** Whether anything but the script and tools ran: shells, make, cmake and interpreters take in all variables when they start. */

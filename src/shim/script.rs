@@ -141,6 +141,9 @@ impl Script {
     fn observed(&self, watch: &Watch, daemon: &mut Daemon) -> Option<i32> {
         DirBuilder::new().mode(0o700).create(&watch.dir).ok()?;
         let outcome = self.run(watch);
+        let goes_again = outcome
+            .as_ref()
+            .is_some_and(|outcome| self.may_run_again(outcome, &watch.dir));
         let told = outcome
             .as_ref()
             .filter(|outcome| daemon.ran(outcome).is_some());
@@ -151,8 +154,7 @@ impl Script {
         }
         let outcome = outcome?;
         // Whatever it is that went wrong, it must not be that it was observed.
-        let is_unsaid = !outcome.stdout.cut && !outcome.stderr.cut;
-        if may_be_ours(outcome.exit) && is_unsaid && empty(&self.out_dir).is_ok() {
+        if goes_again && empty(&self.out_dir).is_ok() {
             return None;
         }
         if !outcome.stderr.cut {
@@ -162,6 +164,14 @@ impl Script {
             write_to(1, &outcome.stdout.bytes);
         }
         Some(outcome.exit)
+    }
+
+    /// Whether it is to run once more, because it may have ended like this for no other reason than that it was observed. Not when it would
+    /// say the same twice or, unless it has crashed, do something elsewhere twice: the daemon has it run by itself the next time.
+    fn may_run_again(&self, outcome: &Outcome, notes: &Path) -> bool {
+        let is_unsaid = !outcome.stdout.cut && !outcome.stderr.cut;
+        let repeats = || observe::went_beyond(notes, &self.out_dir);
+        may_be_ours(outcome.exit) && is_unsaid && (CRASHED.contains(&outcome.exit) || !repeats())
     }
 
     fn run(&self, watch: &Watch) -> Option<Outcome> {

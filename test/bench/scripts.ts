@@ -1,14 +1,17 @@
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, capture, type TestNode, type UnitRow } from '../support/cluster.ts'
+import { writeRemapWrapper } from '../support/plain.ts'
 import { everything, runsOf, withLaunchers, writeAll } from '../support/scripts.ts'
+import { type Subject, subjects } from './script-packages.ts'
 
 /**
  * Build scripts of published packages: what is recalled of them from nothing, in another directory and in another home, whether what they
- * leave is what they leave without Shoal, and what it costs to observe them. `npm run bench -- scripts [--only NAME,…]
- * [--release] [--runs N]`; with `--overhead` what each script takes by itself, plainly, behind its launcher, observed and recalled. Needs the
- * network.
+ * leave and what is linked with it is what plain cargo makes there with the same flags, and how long either takes.
+ * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here]` (only in one directory); with `--tests` whether the own tests of a package that depends on it pass
+ * with what was recalled, as many as with plain cargo; with `--sccache PATH` also what plain cargo takes with that, for rustc and for C; with
+ * `--overhead` what it costs to observe a script, in pairs: by itself, observed, observed, by itself. Needs the network.
  */
 const argument = (name: string): string | undefined => {
   const at = process.argv.indexOf(`--${name}`)
@@ -16,25 +19,9 @@ const argument = (name: string): string | undefined => {
 }
 const isRelease = process.argv.includes('--release')
 const runs = Number(argument('runs') ?? '1')
+const sccache = argument('sccache')
 const profile = isRelease ? 'release' : 'debug'
 const flags = isRelease ? ['--release'] : []
-
-/** Dependencies that compile C, ask the compiler, or generate sources. */
-const packages: Readonly<Record<string, string>> = {
-  ring: 'ring = "=0.17.14"',
-  'libz-sys': 'libz-sys = { version = "=1.1.22", features = ["static"] }',
-  'zstd-sys': 'zstd-sys = { version = "=2.0.15", default-features = false, features = ["zdict_builder"] }',
-  'libsqlite3-sys': 'libsqlite3-sys = { version = "=0.35.0", features = ["bundled"] }',
-  'bzip2-sys': 'bzip2-sys = "=0.1.13"',
-  'lz4-sys': 'lz4-sys = "=1.11.1"',
-  blake3: 'blake3 = "=1.8.2"',
-  'libgit2-sys': 'libgit2-sys = { version = "=0.18.2", default-features = false, features = ["vendored"] }',
-  'aws-lc-sys': 'aws-lc-sys = "=0.30.0"',
-  'openssl-sys': 'openssl-sys = { version = "=0.9.109", features = ["vendored"] }',
-  probes:
-    'serde = { version = "1", features = ["derive"] }\nlibc = "0.2"\nanyhow = "1"\nthiserror = "2"\ntypenum = "1"\nnum-traits = "0.2"\nsemver = "1"\nserde_json = "1"\nindexmap = "1"\nproc-macro2 = "1"',
-  cxx: 'cxx = "1"',
-}
 
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 
@@ -43,12 +30,6 @@ async function must(dir: string, env: NodeJS.ProcessEnv, args: string[]): Promis
   const ran = await capture('cargo', args, { cwd: dir, env })
   if (ran.code !== 0) throw new Error(ran.stderr)
   return performance.now() - from
-}
-
-/** What all build scripts left below a target directory, by the unit's directory. */
-async function allLeft(dir: string): Promise<Map<string, string>> {
-  const all = await everything(join(dir, 'target', profile, 'build'))
-  return new Map([...all].filter(([path]) => /^[^/]+\/out(\/|$)/.test(path)))
 }
 
 /** The runs of the last build, when everything is kept. */
@@ -68,23 +49,28 @@ function differences(a: Map<string, string>, b: Map<string, string>): string[] {
   return [...paths].filter((path) => a.get(path) !== b.get(path)).toSorted()
 }
 
-interface Subject {
-  node: TestNode
-  home: string
+/** Where something is built, and by whose cargo. */
+interface Place {
   dir: string
+  env: NodeJS.ProcessEnv
 }
 
-async function build({ node, dir }: Subject, env: NodeJS.ProcessEnv): Promise<{ ms: number; runs: UnitRow[] }> {
-  await rm(join(dir, 'target'), { recursive: true, force: true })
-  const ms = await must(dir, { ...(await node.cargoEnv()), ...env }, ['build', '--offline', ...flags])
-  return { ms, runs: await settledRuns(node) }
+interface Built {
+  ms: number
+  /** What the scripts left, and the program. */
+  made: Map<string, string>
 }
 
-async function plain(dir: string, env: NodeJS.ProcessEnv): Promise<{ ms: number; left: Map<string, string> }> {
+async function made(dir: string): Promise<Map<string, string>> {
+  const left = await everything(join(dir, 'target', profile, 'build'))
+  const all = new Map([...left].filter(([path]) => /^[^/]+\/out(\/|$)/.test(path)))
+  return all.set('the program', (await readFile(join(dir, 'target', profile, 'subject'))).toString('hex'))
+}
+
+async function build({ dir, env }: Place, more: NodeJS.ProcessEnv): Promise<Built> {
   await rm(join(dir, 'target'), { recursive: true, force: true })
-  const variables = { ...process.env, CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: '', ...env }
-  const ms = await must(dir, variables, ['build', '--offline', ...flags])
-  return { ms, left: await allLeft(dir) }
+  const ms = await must(dir, { ...process.env, ...more, ...env }, ['build', '--offline', ...flags])
+  return { ms, made: await made(dir) }
 }
 
 const outcomes = (units: readonly UnitRow[]): string =>
@@ -92,11 +78,15 @@ const outcomes = (units: readonly UnitRow[]): string =>
     .map(({ crate, outcome, reason }) => `${crate} ${outcome.replace('-here', '')}${reason && ` (${reason})`}`)
     .join(', ')
 
-async function measure(name: string, dependencies: string, cluster: Cluster, node: TestNode): Promise<void> {
-  const files = {
-    'Cargo.toml': `[package]\nname = "subject"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\n${dependencies}\n[workspace]\n`,
-    'src/lib.rs': '',
-  }
+/** A package that needs it, in two directories and for two homes. */
+async function setUp(name: string, subject: Subject, cluster: Cluster): Promise<[what: string, place: Place][]> {
+  const section = (title: string, text = ''): string => (text === '' ? '' : `[${title}]\n${text}\n`)
+  const manifest = [
+    '[package]\nname = "subject"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
+    section('dependencies', subject.dependencies),
+    section('build-dependencies', subject.buildDependencies),
+  ].join('')
+  const files = { 'Cargo.toml': manifest, ...subject.files }
   const [one, two] = [join(cluster.dir, name, 'one'), join(cluster.dir, name, 'elsewhere', 'two')]
   await writeAll(one, files)
   await must(one, process.env, ['fetch'])
@@ -106,26 +96,77 @@ async function measure(name: string, dependencies: string, cluster: Cluster, nod
   const elsewhere = { HOME: home, CARGO_HOME: join(home, 'cargo'), RUSTUP_HOME: rustup }
   await writeAll(home, { empty: '' })
   await must(two, { ...process.env, ...elsewhere }, ['fetch', '--locked'])
-
-  if (process.argv.includes('--overhead')) {
-    await overhead(name, one, node)
-    return
-  }
-  const cases: [what: string, dir: string, env: NodeJS.ProcessEnv][] = [
-    ['first', one, {}],
-    ['again', one, {}],
-    ['elsewhere', two, {}],
-    ['another home', two, elsewhere],
+  const here = { dir: one, env: {} }
+  const places: [string, Place][] = [
+    ['first', here],
+    ['again', here],
+    ['elsewhere', { dir: two, env: {} }],
+    ['another home', { dir: two, env: elsewhere }],
   ]
-  for (const [what, dir, env] of cases) {
-    const without = await plain(dir, env)
-    const { ms, runs: seen } = await build({ node, home, dir }, env)
-    const other = differences(without.left, await allLeft(dir))
+  return process.argv.includes('--here') ? places.slice(0, 2) : places
+}
+
+/** What plain cargo makes of each place, and what is made with a node there. */
+async function measure(name: string, places: [string, Place][], node: TestNode, wrapper: string): Promise<void> {
+  const plainly = { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: wrapper }
+  const known = new Map<Place, Built>()
+  for (const [what, place] of places) {
+    const without = known.get(place) ?? (await build(place, plainly))
+    known.set(place, without)
+    const { ms, made } = await build(place, await node.cargoEnv())
+    const seen = await settledRuns(node)
+    const other = differences(without.made, made)
     const bytes = other.length === 0 ? 'same bytes' : `DIFFERENT: ${other.slice(0, 4).join(' ')} (${other.length})`
+    const cached = sccache === undefined || what !== 'again' ? '' : await withSccache(place)
     say(
-      `${name} · ${what}: plain ${Math.round(without.ms)} ms, shoal ${Math.round(ms)} ms · ${bytes} · ${outcomes(seen)}`,
+      `${name} · ${what}: plain ${Math.round(without.ms)} ms, shoal ${Math.round(ms)} ms${cached} · ${bytes} (${made.size}) · ${outcomes(seen)}`,
     )
   }
+}
+
+/** From nothing with what it has kept, which it has after the first time. */
+async function withSccache(place: Place): Promise<string> {
+  const env = { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: sccache, CC: `${sccache} cc`, CXX: `${sccache} c++` }
+  const first = await build(place, env)
+  const again = await build(place, env)
+  return `, sccache ${Math.round(first.ms)} and then ${Math.round(again.ms)} ms`
+}
+
+/** The own tests of a package that depends on it. */
+async function tests(name: string, { tested }: Subject, cluster: Cluster, node: TestNode): Promise<void> {
+  if (tested === undefined) return
+  const fetched = join(cluster.dir, name, 'fetched')
+  const own = `${tested.name}-${tested.version}`
+  await writeAll(fetched, {
+    'Cargo.toml': `[package]\nname = "fetched"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\n${tested.name} = "=${tested.version}"\n[workspace]\n`,
+    'src/lib.rs': '',
+  })
+  await must(fetched, process.env, ['fetch'])
+  const sources = join(process.env.CARGO_HOME ?? join(process.env.HOME ?? '/', '.cargo'), 'registry/src')
+  const [index = ''] = await readdir(sources)
+  const dir = join(cluster.dir, name, own)
+  await cp(join(sources, index, own), dir, { recursive: true })
+  await rm(join(dir, 'Cargo.lock'), { force: true })
+  const manifest = await readFile(join(dir, 'Cargo.toml'), 'utf8')
+  await writeAll(dir, { 'Cargo.toml': `${manifest}\n[workspace]\n` })
+  await must(dir, process.env, ['fetch'])
+  const passed = async (env: NodeJS.ProcessEnv): Promise<string> => {
+    await rm(join(dir, 'target'), { recursive: true, force: true })
+    const ran = await capture('cargo', ['test', '--offline', ...tested.args], {
+      cwd: dir,
+      env: { ...process.env, ...env },
+    })
+    const results = [...ran.stdout.matchAll(/^test result: (.*); finished/gm)].map(([, result]) => result)
+    return ran.code === 0 ? results.join(', ') : `failed: ${results.join(', ')} ${ran.stderr.slice(-300)}`
+  }
+  const plain = await passed({ CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: '' })
+  await passed(await node.cargoEnv())
+  await settledRuns(node)
+  const recalled = await passed(await node.cargoEnv())
+  const seen = outcomes(await settledRuns(node))
+  say(
+    `${name} · tests of ${own}: ${plain === recalled ? "as plain cargo's" : `plain ${plain}, and then`} ${recalled} · ${seen}`,
+  )
 }
 
 /** How cargo runs the scripts of a package: what it says with `-vv`, a command for a shell. */
@@ -136,39 +177,64 @@ async function commandsOf(node: TestNode, dir: string): Promise<string[]> {
   return [...ran.stderr.matchAll(/Running `([^`]*\/build-script-build)`/g)].map(([, command = '']) => command)
 }
 
-/** One script by itself, in turn: the script, its launcher when it is observed, its launcher when it is recalled. */
+/** A word of a command for a shell. */
+const wordOf = (command: string, name: string): string | undefined =>
+  new RegExp(` ${name}=('[^']*'|\\S+)`).exec(command)?.[1]?.replaceAll("'", '')
+
+/** One script by itself, in turn: without anything, observed, observed, without; at last what its launcher takes to recall it. */
 async function overhead(name: string, dir: string, node: TestNode): Promise<void> {
   for (const command of await commandsOf(node, dir)) {
-    const crate = /CARGO_PKG_NAME=(\S+)/.exec(command)?.[1] ?? name
-    const outDir = /OUT_DIR=(\S+)/.exec(command)?.[1] ?? ''
-    const cwd = /CARGO_MANIFEST_DIR=(\S+)/.exec(command)?.[1] ?? dir
+    const crate = wordOf(command, 'CARGO_PKG_NAME') ?? name
+    const outDir = wordOf(command, 'OUT_DIR') ?? ''
+    const cwd = wordOf(command, 'CARGO_MANIFEST_DIR') ?? dir
     const real = command.replace(/build-script-build$/, 'build-script.real')
+    const env = await node.cargoEnv()
     /** Wall time and processor time of it and its children, ms. */
-    const once = async (what: string, more: NodeJS.ProcessEnv): Promise<[number, number]> => {
+    const once = async (what: string, more: NodeJS.ProcessEnv): Promise<Times> => {
       await rm(outDir, { recursive: true, force: true })
       await mkdir(outDir)
-      const env = { ...(await node.cargoEnv()), ...more }
-      const ran = await capture('bash', ['-c', `TIMEFORMAT='took %3R %3U %3S'; time env ${what}`], { cwd, env })
+      const options = { cwd, env: { ...env, ...more } }
+      const ran = await capture('bash', ['-c', `TIMEFORMAT='took %3R %3U %3S'; time env ${what}`], options)
       if (ran.code !== 0) throw new Error(ran.stderr)
       const took = /took (\S+) (\S+) (\S+)\s*$/.exec(ran.stderr) ?? []
       const [wall = 0, user = 0, system = 0] = took.slice(1).map((seconds) => Number(seconds) * 1000)
       return [wall, user + system]
     }
-    const times: Record<string, [number, number][]> = { plain: [], off: [], observed: [], recalled: [] }
-    for (let run = 0; run < Math.max(3, runs); run++) {
-      times.plain?.push(await once(real, {}))
-      times.off?.push(await once(command, { SHOAL: 'off' }))
-      times.observed?.push(await once(command, { FISH_RUN: `${run}` }))
-      // What it left is kept after it has ended.
-      await delay(2000)
-      times.recalled?.push(await once(command, { FISH_RUN: `${run}` }))
+    /** With words of cargo's that are in the key: as if the script had never been seen. */
+    const unseen = (run: number): string =>
+      command.replace(/\S+build-script-build$/, (script) => `CARGO_PKG_DESCRIPTION='${process.pid} ${run}' ${script}`)
+    const pairs: [plain: Times, observed: Times][] = []
+    const plainly = (): Promise<Times> => once(real, { SHOAL: 'off' })
+    for (let run = 0; run < Math.max(4, runs); run++) {
+      const observed = async (): Promise<Times> => {
+        const took = await once(unseen(run), {})
+        // What it left is kept after it has ended: nobody is to compete with that.
+        await delay(1500)
+        return took
+      }
+      if (run % 2 === 0) pairs.push([await plainly(), await observed()])
+      else {
+        const took = await observed()
+        pairs.push([await plainly(), took])
+      }
     }
-    const text = Object.entries(times).map(([what, all]) => {
-      const [wall, cpu] = [0, 1].map((at) => median(all.map((each) => each[at] ?? 0)).toFixed(0))
-      return `${what} ${wall} (${cpu})`
-    })
-    say(`${name} · ${crate}: ${text.join(', ')} ms: medians, processor time in brackets`)
+    const off = await once(command, { SHOAL: 'off' })
+    const recalled = await once(unseen(0), {})
+    say(`${name} · ${crate}: ${comparison(pairs)}; launcher alone ${off[0]} ms, recalled ${recalled[0]} ms`)
   }
+}
+
+/** Wall time and processor time, ms. */
+type Times = [wall: number, processor: number]
+
+/** Medians of what one takes and of what the other takes more, pair by pair. */
+function comparison(pairs: readonly [plain: Times, observed: Times][]): string {
+  const of = (index: 0 | 1): string => {
+    const before = median(pairs.map(([plain]) => plain[index]))
+    const more = median(pairs.map(([plain, observed]) => observed[index] - plain[index]))
+    return `${before.toFixed(0)} ms and ${more.toFixed(0)} ms more observed (${((100 * more) / before).toFixed(1)} %)`
+  }
+  return `wall ${of(0)}, processor ${of(1)}`
 }
 
 const median = (values: readonly number[]): number =>
@@ -179,16 +245,18 @@ const cluster = await Cluster.start(['ada'])
 try {
   const node = cluster.node('ada')
   await withLaunchers(node)
-  for (const [name, dependencies] of Object.entries(packages)) {
+  const wrapper = await writeRemapWrapper(cluster.dir)
+  for (const [name, subject] of Object.entries(subjects)) {
     if (only !== undefined && !only.includes(name)) continue
-    for (let run = 0; run < runs; run++) {
-      try {
-        await measure(name, dependencies, cluster, node)
-      } catch (error) {
-        say(`${name}: ${error instanceof Error ? error.message.slice(-600) : String(error)}`)
-      }
-      await rm(join(cluster.dir, name), { recursive: true, force: true })
+    try {
+      const places = await setUp(name, subject, cluster)
+      if (process.argv.includes('--overhead')) await overhead(name, places[0]?.[1].dir ?? '', node)
+      else if (process.argv.includes('--tests')) await tests(name, subject, cluster, node)
+      else for (let run = 0; run < runs; run++) await measure(name, places, node, wrapper)
+    } catch (error) {
+      say(`${name}: ${error instanceof Error ? error.message.slice(-600) : String(error)}`)
     }
+    await rm(join(cluster.dir, name), { recursive: true, force: true })
   }
 } finally {
   await cluster.close()

@@ -6,6 +6,7 @@ import { Key } from 'interface-datastore'
 import { silentLogger } from '../../src/base/log.ts'
 import { PrivatePaths } from '../../src/daemon/private-paths.ts'
 import { PrivateUnits } from '../../src/daemon/private-units.ts'
+import type { Read } from '../../src/plan/action.ts'
 import type { PlannedAction } from '../../src/plan/plan.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { encodeCbor } from '../../src/wire/cbor.ts'
@@ -68,6 +69,26 @@ test('what does not tell is taken for private', async (t) => {
   await depInfo('o-1', 'o/src/lib.rs')
   assert.equal(await judge([library('libo-1.rmeta')], {}, []), true, 'where it was compiled is not known')
   assert.ok(!units.hasBlock(content('libo-1.rmeta')))
+})
+
+test('of a run of a build script what may tell a secret, or is of a private package, is for nobody else', async (t) => {
+  const { dir, units } = await setUp(t)
+  const keep = async (
+    name: string,
+    of: string,
+    environ: string,
+    env: Record<string, string> = {},
+  ): Promise<boolean> => {
+    const reads: Read[] = [['environ', environ, content('environment')]]
+    const about = { dir: join(dir, of), roots: [], env: new Map(Object.entries(env)) }
+    await units.keepingRun([content(name)], { reads }, about)
+    return units.hasBlock(content(name))
+  }
+  const token = { FISH_TOKEN: 'abcdefgh12345' }
+  assert.equal(await keep('plain', 'o', 'shells'), false)
+  assert.equal(await keep('asking', 'o', 'session', token), false)
+  assert.equal(await keep('telling', 'o', 'shells', token), true)
+  assert.equal(await keep('private', 'p', 'session'), true)
 })
 
 test('where it is not known what a dependency reaches, nothing private lies beside it', async (t) => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, cp, link, mkdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Cluster, capture, type TestNode } from '../support/cluster.ts'
@@ -70,6 +70,31 @@ fn main() {
             let cc = Command::new("cc").args(["-fsanitize=address", &file("a.c"), "-o", &file("a")]).status().unwrap();
             let works = cc.success() && Command::new(file("a")).output().unwrap().status.success();
             format!("{} {works}", cc.success())
+        }
+        "copies with its time" => sh("cp -p c/x.h $OUT_DIR/x.h"),
+        "counts names" => format!("{}", std::os::unix::fs::MetadataExt::nlink(&fs::metadata("c/x.h").unwrap())),
+        "compiles its time" => {
+            fs::write(format!("{out}/a.c"), "const char *when = __TIMESTAMP__;").unwrap();
+            let done = Command::new("cc").args(["-c", &format!("{out}/a.c"), "-o", &format!("{out}/a.o")]).status();
+            format!("{}", done.unwrap().success())
+        }
+        "reads mounts" => {
+            extern "C" { fn setmntent(path: *const u8, mode: *const u8) -> *const u8; fn getmntent(file: *const u8) -> *const *const i8; }
+            let file = unsafe { setmntent(format!("{beside}/mounts\0").as_ptr(), b"r\0".as_ptr()) };
+            unsafe { std::ffi::CStr::from_ptr((*getmntent(file)).cast()) }.to_str().unwrap().to_string()
+        }
+        "listens" => {
+            let _ = fs::remove_file(format!("{beside}/socket"));
+            format!("{}", std::os::unix::net::UnixListener::bind(format!("{beside}/socket")).is_ok())
+        }
+        "fails elsewhere" => {
+            let mut file = fs::OpenOptions::new().create(true).append(true).open(format!("{beside}/failed")).unwrap();
+            std::io::Write::write_all(&mut file, b"x").unwrap();
+            std::process::exit(3)
+        }
+        "tries" => {
+            fs::write(format!("{out}/a.c"), "int main(void) { return 0; }").unwrap();
+            sh("cc $OUT_DIR/a.c -o $OUT_DIR/a && $OUT_DIR/a && rm $OUT_DIR/a && cc $OUT_DIR/a.c -o $TMPDIR/a && $TMPDIR/a && rm $TMPDIR/a && echo works")
         }
         "leaves a child" => sh("(sleep 2; echo late > $OUT_DIR/late) >/dev/null 2>&1 </dev/null & echo now"),
         other => panic!("{other}"),
@@ -147,15 +172,15 @@ describe('what a build script can find out', () => {
 
   test('of modes and links makes it run when they change', async () => {
     await differs('copies', '', '', async () => void (await chmod(join(dir, 't.sh'), 0o755)))
-    const link = async () => {
+    const pointed = async () => {
       await rm(join(dir, 'd'), { recursive: true })
       await symlink('e', join(dir, 'd'))
       return undefined
     }
-    await differs('is link', 'false', 'true', link)
+    await differs('is link', 'false', 'true', pointed)
     await rm(join(dir, 'd'))
     await writeAll(dir, { 'd/x': '' })
-    await differs('resolves', 'd/x', 'e/x', link)
+    await differs('resolves', 'd/x', 'e/x', pointed)
   })
 
   test('of programs and libraries that are not there makes it run when they are', async () => {
@@ -200,6 +225,40 @@ describe('what a build script can find out', () => {
     assert.equal(outcome(await build('asks parent')), 'compiled-here unobserved')
     assert.equal(outcome(await build('names variables')), 'compiled-here unusual-output')
     assert.equal(outcome(await build('leaves a child')), 'compiled-here unobserved')
+  })
+
+  test('of times, names and sockets makes it run when they change, or each time', async () => {
+    const header = join(dir, 'c/x.h')
+    const old = new Date('2020-01-02T03:04:05.678Z')
+    await utimes(header, old, old)
+    await differs('copies with its time', '', '', async () => void (await utimes(header, new Date(0), new Date(0))))
+    await differs('counts names', '1', '2', async () => void (await link(header, join(beside, 'x.h'))))
+    await rm(join(beside, 'x.h'))
+    await writeFile(join(beside, 'mounts'), 'first / x y 0 0\n')
+    await differs('reads mounts', 'first', 'second', async () => {
+      await writeFile(join(beside, 'mounts'), 'second / x y 0 0\n')
+      return undefined
+    })
+    assert.equal(outcome(await build('compiles its time')), 'compiled-here clock')
+    assert.equal(outcome(await build('listens')), 'compiled-here writes-elsewhere')
+  })
+
+  test('of a program that it makes, tries and removes is kept', async () => {
+    assert.match(outcome(await build('tries')), /^compiled-here (path-bound)?$/)
+    assert.equal(await found(), 'works')
+    assert.equal(outcome(await build('tries')), recalled)
+  })
+
+  test('of a failure that nobody but the script is to blame for is what it did once', async () => {
+    for (const [times, how] of [
+      [1, 'compiled-here failed'],
+      [2, 'passed-through failed'],
+    ] as const) {
+      const { code, runs } = await build('fails elsewhere')
+      assert.equal(code, 101)
+      assert.equal(`${runs.get('asks')?.outcome} ${runs.get('asks')?.reason}`, how)
+      assert.equal(await readFile(join(beside, 'failed'), 'utf8'), 'x'.repeat(times))
+    }
   })
 
   test('of a program that wants to be without the observer is what it is without it', async (t) => {

@@ -99,6 +99,20 @@ describe('a build script that cannot be recalled', () => {
     assert.equal(outcome(failed), 'compiled-here failed')
   })
 
+  test('is told by what it is built on, unless it is that itself', async () => {
+    for (const [name, reason] of [
+      ['rustix', ''],
+      ['other', 'unobserved'],
+    ] as const) {
+      const at = join(cluster.dir, name)
+      const script = 'fn main() { println!("cargo::rustc-env=MODULE=linux_raw") }\n'
+      const manifest = `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n`
+      await writeAll(at, { 'Cargo.toml': manifest, 'build.rs': script, 'src/lib.rs': '' })
+      const { runs } = await buildAnew(node, at)
+      assert.equal(runs.get(name)?.reason, reason, name)
+    }
+  })
+
   test('is recalled in its own place only, if it holds that, or could', async () => {
     const other = join(cluster.dir, 'elsewhere')
     await writeAll(other, deeds)

@@ -37,6 +37,7 @@ describe('what is noted of a build script besides', onlyWhereItRuns, () => {
   const clock = ['clock 0 time']
   const cases: [call: string[], script: string[], builder: string[], tool: string[]][] = [
     [['time'], clock, clock, clock],
+    [['localtime'], ['clock 0 localtime'], ['clock 0 localtime'], ['clock 0 localtime']],
     [['gettimeofday'], ['clock 0 gettimeofday'], [], []],
     [['clock_gettime', '0'], ['clock 0 clock_gettime'], [], []],
     [['clock_gettime', '1'], [], [], []],

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -125,6 +126,22 @@ describe('what is noted of each function', onlyWhereItRuns, () => {
     [['socket', 2], ['net 0 inet']],
     [['socket', 1], []],
     [['connect', '@/none'], ['net 0 @/none']],
+    [['bind', '@/new'], ['write 0 @/new']],
+    [['bind', 'new'], ['write 0 @/new']],
+    [['bind', '@/file'], ['stat 0 @/file']],
+    [['bind', '@/none/new'], ['stat 2 @/none/new']],
+    [['bind', '=shoal-probe'], ['net 0 shoal-probe']],
+    [['sendto', '@/none'], ['net 0 @/none']],
+    [['sendmsg', '@/none'], ['net 0 @/none']],
+    [['getifaddrs'], ['net 0 network']],
+    [['setmntent', '@/file', 'r'], ['open 0 @/file']],
+    [['setmntent', '@/none', 'r'], ['open 2 @/none']],
+    [['getgrgid'], ['open 0 /etc/group', 'open 0 /etc/nsswitch.conf']],
+    [
+      ['getservbyname', 'nothing'],
+      [`open ${existsSync('/etc/services') ? 0 : 2} /etc/services`, 'open 0 /etc/nsswitch.conf'],
+    ],
+    [['localtime'], []],
     [['syscall', number.openat, '@/file', 0], ['open 0 @/file']],
     [['syscall', number.mkdirat, '@/new', 0o755], ['write 0 @/new']],
     [['syscall', number.statx, '@/none', 0, ''], ['stat 2 @/none']],

@@ -193,4 +193,41 @@ describe('a launcher', onlyWhereItRuns, () => {
       await rm(outDir(), { recursive: true })
     }
   })
+
+  test('lets it be at once when a second run would do something elsewhere twice', async () => {
+    await bench.announce('launch')
+    const daemon = await bench.listen()
+    const temporary = join(bench.workspace, 'tmp')
+    const beside = join(bench.workspace, 'beside')
+    const deeds: [deed: string, code: number, times: number][] = [
+      ['exit 5', 5, 1],
+      ['kill -SEGV $$', 7, 2],
+    ]
+    for (const [deed, code, times] of deeds) {
+      for (const dir of [temporary, beside]) await mkdir(dir, { recursive: true })
+      await rm(notes(), { recursive: true, force: true })
+      const env = { TMPDIR: temporary, BESIDE: beside }
+      const started = await start(
+        `echo x >> $BESIDE/left; echo said >&2; [ -z "$SHOAL_OBSERVE" ] || ${deed}; exit 7`,
+        env,
+      )
+      const { peer } = await greet(daemon)
+      peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
+      await peer.expect('ran')
+      peer.socket.end()
+      const ended = await started.ended
+      assert.deepEqual([ended.code, ended.stderr.toString()], [code, 'said\n'], deed)
+      assert.equal(await readFile(join(beside, 'left'), 'utf8'), 'x\n'.repeat(times), deed)
+      await rm(beside, { recursive: true })
+    }
+    // What lies in OUT_DIR or among temporary files is nothing of the kind.
+    await rm(notes(), { recursive: true, force: true })
+    const script = 'echo > $TMPDIR/x; echo > $OUT_DIR/../out/y; [ -z "$SHOAL_OBSERVE" ] || exit 5; exit 7'
+    const started = await start(script, { TMPDIR: temporary })
+    const { peer } = await greet(daemon)
+    peer.send({ type: 'watch', observer, dir: notes(), wrapper: '' })
+    await peer.expect('ran')
+    peer.socket.end()
+    assert.equal((await started.ended).code, 7)
+  })
 })

@@ -5,6 +5,7 @@
 //! in Rust asks for one, and marks it (`GRND_INSECURE`).
 
 use core::ffi::{c_int, c_long, c_uint, c_void};
+use core::ptr::null_mut;
 
 use crate::linux::{self, answered, call, number};
 use crate::log::{self, note, CLOCK, RANDOM};
@@ -48,7 +49,35 @@ pub fn device(path: &[u8]) {
     }
 }
 
+/// What a compiler makes of the time of a source (`__TIMESTAMP__`), and everybody of a time that nobody has asked for otherwise: with the
+/// zone of this machine, which libc reads for itself.
+fn shown_here() {
+    if log::on() && log::is_script() {
+        note(CLOCK, 0, b"localtime");
+    }
+}
+
 hooks! {
+    localtime(of: Pointer) -> Pointer = null_mut(), next => {
+        shown_here();
+        next()
+    };
+    localtime_r(of: Pointer, into: Pointer) -> Pointer = null_mut(), next => {
+        shown_here();
+        next()
+    };
+    ctime(of: Pointer) -> Pointer = null_mut(), next => {
+        shown_here();
+        next()
+    };
+    ctime_r(of: Pointer, into: Pointer) -> Pointer = null_mut(), next => {
+        shown_here();
+        next()
+    };
+    mktime(of: Pointer) -> c_long = -1, next => {
+        shown_here();
+        next()
+    };
     time(into: *mut c_long) -> c_long = -1, next => {
         if log::on() && log::is_script() {
             note(CLOCK, 0, b"time");

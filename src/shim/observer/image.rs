@@ -41,7 +41,7 @@ unsafe fn look_through(dir: c_int, path: *const u8, scripts: u32) -> Image {
     let image = match head.get(..length).unwrap_or(b"") {
         _ if is_directory(fd) => Image::Missing(linux::EACCES),
         _ if is_privileged(fd) => Image::Unwatched,
-        [0x7f, b'E', b'L', b'F', ..] => of_elf(fd, &head),
+        [0x7f, b'E', b'L', b'F', ..] => of_elf(fd, &head, is_of_system(bytes(path))),
         [b'#', b'!', line @ ..] => of_script(line, scripts),
         // Left to the shell by those that would start it.
         _ => next_script(c"/bin/sh".as_ptr().cast(), scripts),
@@ -68,7 +68,7 @@ unsafe fn of_script(line: &[u8], scripts: u32) -> Image {
     next_script(path.as_ptr(), scripts)
 }
 
-unsafe fn of_elf(fd: c_int, head: &[u8; HEAD + 1]) -> Image {
+unsafe fn of_elf(fd: c_int, head: &[u8; HEAD + 1], is_known: bool) -> Image {
     const CLASS_64_LITTLE: [u8; 2] = [2, 1];
     const SEGMENT: usize = 56;
     const INTERPRETER: u32 = 3;
@@ -91,7 +91,7 @@ unsafe fn of_elf(fd: c_int, head: &[u8; HEAD + 1]) -> Image {
         if u32_at(&segment, 0) == INTERPRETER {
             let mut name = [0u8; HEAD + 1];
             linux::read_at(fd, u64_at(&segment, 8), name.as_mut_ptr(), HEAD);
-            return if is_own_loader(name.as_ptr()) && !wants_to_be_first(fd) {
+            return if is_own_loader(name.as_ptr()) && (is_known || !wants_to_be_first(fd)) {
                 Image::Watched
             } else {
                 Image::Foreign
@@ -99,6 +99,21 @@ unsafe fn of_elf(fd: c_int, head: &[u8; HEAD + 1]) -> Image {
         }
     }
     Image::Unwatched
+}
+
+/// Where nobody installs what has a sanitizer in it: to look for one in each program costs more than all else here.
+fn is_of_system(path: &[u8]) -> bool {
+    const DIRECTORIES: [&[u8]; 7] = [
+        b"/usr/bin/",
+        b"/usr/sbin/",
+        b"/usr/lib/",
+        b"/usr/libexec/",
+        b"/bin/",
+        b"/sbin/",
+        b"/lib/",
+    ];
+    let leads_away = || path.windows(4).any(|part| part == b"/../");
+    DIRECTORIES.iter().any(|dir| path.starts_with(dir)) && !leads_away()
 }
 
 /// Sanitizers end a program in which another library was loaded before theirs. Names of libraries are near the start of a file.

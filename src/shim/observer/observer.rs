@@ -8,6 +8,7 @@
 
 #[macro_use]
 mod hook;
+mod accounts;
 mod chance;
 mod directory;
 mod environment;

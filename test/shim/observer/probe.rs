@@ -52,6 +52,21 @@ extern "C" {
     fn dlopen(name: Str, flags: c_int) -> Pointer;
     fn socket(family: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn connect(fd: c_int, address: *const u8, length: c_uint) -> c_int;
+    fn bind(fd: c_int, address: *const u8, length: c_uint) -> c_int;
+    fn sendto(
+        fd: c_int,
+        from: Pointer,
+        size: usize,
+        flags: c_int,
+        address: *const u8,
+        length: c_uint,
+    ) -> isize;
+    fn sendmsg(fd: c_int, message: *const [usize; 7], flags: c_int) -> isize;
+    fn getifaddrs(into: Pointer) -> c_int;
+    fn setmntent(path: Str, mode: Str) -> Pointer;
+    fn getgrgid(group: c_uint) -> Pointer;
+    fn getservbyname(name: Str, protocol: Str) -> Pointer;
+    fn localtime(of: *const c_long) -> Pointer;
     fn syscall(number: c_long, ...) -> c_long;
     fn execv(path: Str, argv: *const Str) -> c_int;
     fn execve(path: Str, argv: *const Str, env: *const Str) -> c_int;
@@ -113,6 +128,14 @@ fn main() {
             .unwrap()
     };
     let (a, b) = (word(0), word(1));
+    // The address of a socket of this machine; a name that begins with `=` is no file.
+    let local = || {
+        let name = words[2].as_bytes();
+        match name.strip_prefix(b"=") {
+            Some(name) => [&[1, 0, 0], name].concat(),
+            None => [&[1, 0], name].concat(),
+        }
+    };
     let rest: Vec<Str> = (0..words.len() - 1).map(word).collect();
     let argv = rest.as_ptr();
     let mut bytes = [0u8; 4096];
@@ -170,11 +193,25 @@ fn main() {
                 abort()
             }
             "socket" => socket(number(0) as c_int, 1, 0) as isize,
-            "connect" => connect(
-                socket(1, 1, 0),
-                [&[1, 0], words[2].as_bytes_with_nul()].concat().as_ptr(),
-                2 + words[2].as_bytes().len() as c_uint,
-            ) as isize,
+            "connect" => {
+                connect(socket(1, 1, 0), local().as_ptr(), local().len() as c_uint) as isize
+            }
+            "bind" => bind(socket(1, 1, 0), local().as_ptr(), local().len() as c_uint) as isize,
+            "sendto" => {
+                let address = local();
+                let length = address.len() as c_uint;
+                sendto(socket(1, 2, 0), into, 1, 0, address.as_ptr(), length)
+            }
+            "sendmsg" => {
+                let address = local();
+                let message = [address.as_ptr() as usize, address.len(), 0, 0, 0, 0, 0];
+                sendmsg(socket(1, 2, 0), &message, 0)
+            }
+            "getifaddrs" => getifaddrs(into) as isize,
+            "setmntent" => setmntent(a, b) as isize,
+            "getgrgid" => getgrgid(0) as isize,
+            "getservbyname" => getservbyname(a, null()) as isize,
+            "localtime" => localtime(&0) as isize,
             "syscall" => match words.len() {
                 4 => syscall(number(0), b) as isize,
                 5 => syscall(number(0), HERE, b, number(2)) as isize,
