@@ -144,7 +144,8 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
     async leave() {
       // Who is no member has nobody to tell, but still a key to destroy.
       if (members.objectionToSelf() !== undefined) return
-      await leaveMesh(members)
+      const next = await loadNextIdentity(stateDir)
+      await leaveMesh(members, next && signingKeyOf(next))
       await delay(farewellMs)
     },
   }

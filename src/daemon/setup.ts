@@ -9,7 +9,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { foundMesh } from '../mesh/found.ts'
-import { type Identity, loadIdentity, putKeyAside } from '../mesh/identity.ts'
+import { type Identity, loadIdentity, nextKeyFile, putKeyAside } from '../mesh/identity.ts'
 import { decodeInviteLink } from '../mesh/invite-link.ts'
 import { joinMesh } from '../mesh/join.ts'
 import { type Membership, membershipOf, putAside } from '../mesh/membership.ts'
@@ -157,12 +157,12 @@ async function ownIdentity(state: string, action: 'init' | 'join' | 'recover'): 
   }
 }
 
-/** What is left to do once the others know: a key that was revoked must not lie about. */
+/** What is left to do once the others know: keys that were revoked must not lie about. */
 async function forgetMesh(paths: ShoalPaths): Promise<Left> {
   await putAside(paths.state, `left-${systemClock.wall()}`)
-  const key = join(paths.state, 'identity.key')
-  await removeDurably(key)
-  return { touched: [key] }
+  const keys = [join(paths.state, 'identity.key'), nextKeyFile(paths.state)].filter((key) => existsSync(key))
+  for (const key of keys) await removeDurably(key)
+  return { touched: keys }
 }
 
 /** Compiles go on without it: then less is recalled, and the report says why. */

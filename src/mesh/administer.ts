@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, mayGrant, type Role, roleOrder } from './certificate.ts'
+import type { SigningKey } from './ed25519.ts'
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
@@ -8,7 +9,7 @@ import { disarm, type KickOptions, shutOut } from './kick.ts'
 import { maxLiving } from './lines.ts'
 import type { MemberView } from './member-view.ts'
 import type { Members } from './members.ts'
-import { keyOf, serial } from './members.ts'
+import { keyOf, peerIdOf, serial } from './members.ts'
 import { checkMayReissue, reissue } from './people.ts'
 import { leave, type Revocation } from './revocation.ts'
 import { rosterLimits } from './roster-places.ts'
@@ -330,7 +331,14 @@ function checkMayGrant({ certificate }: Issuer, roles: readonly Role[], what: st
   })
 }
 
-/** This node takes itself out. Whom it let in stays. Its key has to be destroyed afterwards. */
-export async function leaveMesh(members: Members): Promise<void> {
-  await members.say([leave(members.issuer(), members.now)])
+/**
+ * This node takes itself out. Whom it let in stays. Its keys have to be destroyed afterwards.
+ * @param next the key that was to follow its own: where that is a member's by now, it goes as well
+ */
+export async function leaveMesh(members: Members, next?: SigningKey): Promise<void> {
+  const { genesis, roster, now } = members
+  if (next !== undefined && members.objectionTo(peerIdOf(next.publicKey)) === undefined) {
+    await members.say([leave({ genesis, key: next, certificate: roster.certificateOf(next.publicKey, now) }, now)])
+  }
+  await members.say([leave(members.issuer(), now)])
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
-import { keyCalled, kickHeirs, kickMember } from '../../src/mesh/administer.ts'
+import { keyCalled, kickHeirs, kickMember, leaveMesh } from '../../src/mesh/administer.ts'
 import { type Issuer, issueCertificate } from '../../src/mesh/certificate.ts'
 import type { SigningKey } from '../../src/mesh/ed25519.ts'
 import { meshIdOf, meshKeyOf } from '../../src/mesh/genesis.ts'
@@ -238,4 +238,19 @@ test('who was away when its certificate became void is let in with that, where a
   const other = await newKey(t)
   const late = certify(ivy.issuer(), other.publicKey, undefined, ivy.now)
   assert.throws(() => ann.admit(late, other.publicKey), { code: 'ERR_REVOKED' })
+})
+
+test('who leaves while its next key waits leaves with both', async (t) => {
+  const { ann, bea, bob, follow } = await apart(t)
+  const next = await follow(ann, bob.signer)
+  meet(ann, bob)
+  await leaveMesh(bob, next)
+  meet(ann, bob)
+  meet(ann, bea)
+  for (const admin of [ann, bea])
+    assert.deepEqual([codeOf(admin, bob.signer), codeOf(admin, next)], ['ERR_REVOKED', 'ERR_REVOKED'])
+  // One that nobody has certified says nothing.
+  const { ann: alone } = await apart(t)
+  await leaveMesh(alone, await newKey(t))
+  assert.equal(alone.objectionToSelf()?.code, 'ERR_REVOKED')
 })
