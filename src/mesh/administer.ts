@@ -177,17 +177,24 @@ export async function kickMember(
   const { roster } = members
   const were = issued ? [] : roster.members(members.now).filter((member) => !isMeant(member.key))
   const keys = all.length > maxLiving ? [key] : all
+  const invited = issued ? keys.map((one) => guestsOf(members, one)) : []
+  const firsts = issued ? firstKeysOver(members, keys) : []
   // Of a key that somebody has given up, and kicks now for safety, is said that it is over and no more: who comes after it is to stay.
-  const options = {
-    issued,
-    without: all,
-    alone: keys.filter((one) => heirsOf(members, one).some((heir) => isWanted(heir.key))),
-  }
+  const alone = keys.filter((one) => heirsOf(members, one).some((heir) => isWanted(heir.key)))
+  const guests = issued && alone.length === 0 && !isGuestOf(members, [...keys, ...firsts])
+  const options = { issued, guests, without: all, alone }
   await shutOutAs(members, members.highestIssuer(), keys, options)
-  if (issued) for (const one of keys) await kickGuests(members, one)
+  // Not with the root key, which would take back whom these have kicked.
+  if (guests && mayEnd(members)) {
+    const needs = { roster, issuer: members.issuer(), random }
+    await disarmKeys(members, disarm(needs, firsts, options, members.now), firsts)
+  }
+  for (const one of invited) await kickGuests(members, one)
   const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
   return were.filter(({ peerId }) => !after.has(peerId))
 }
+
+const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
 
 async function shutOutAs(
   members: Members,
@@ -195,7 +202,7 @@ async function shutOutAs(
   keys: readonly Uint8Array[],
   options: KickOptions,
 ): Promise<void> {
-  const needs = { roster: members.roster, issuer, random: (length: number) => new Uint8Array(randomBytes(length)) }
+  const needs = { roster: members.roster, issuer, random }
   const ended = keysEndedBy(members, keys)
   // First that they are out: how long the rest takes is up to them.
   for (const kicked of shutOut(needs, keys, options, members.now)) await members.say([kicked])
@@ -223,6 +230,17 @@ export async function kickHeirs(members: Members): Promise<MemberView[]> {
   return kicked
 }
 
+/** Whether the key itself is out, and not only what speaks for it. */
+function isKicked({ roster }: Members, key: Uint8Array): boolean {
+  try {
+    roster.checkKey(key)
+    return false
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_REVOKED') throw error
+    return true
+  }
+}
+
 /** The keys that these have ended because others came after them. */
 function keysEndedBy({ roster }: Members, keys: readonly Uint8Array[]): Uint8Array[] {
   const said = keys.flatMap((key) => roster.revocationsBy(key)).filter(({ body }) => body.reason === 'rekeyed')
@@ -248,12 +266,37 @@ async function endAgain(members: Members, ended: readonly Uint8Array[]): Promise
 export function guestsOf(members: Members, key: Uint8Array): MemberView[] {
   const { roster, now } = members
   const lines = roster.lines(now)
-  const above = [members.key, ...chainOf(members.issuer()).map(({ body }) => body.subject)]
+  const above = keysAbove(members)
   return roster.members(now).filter((member) => {
     const said = lines.byAdministrators(lines.certificatesOf(hex(member.key)))
     const isGuest = said.length > 0 && said.every(({ body }) => lines.isSame(body.invitedBy, key))
     return isGuest && !above.some((other) => lines.isSame(other, member.key))
   })
+}
+
+/** Those of this node and of all on whom it stands. */
+function keysAbove(members: Members): Uint8Array[] {
+  return [members.key, ...chainOf(members.issuer()).map(({ body }) => body.subject)]
+}
+
+/** The first keys of these keys' lines, by which others say whom they have invited: other than these, and no member's any more. */
+function firstKeysOver(members: Members, keys: readonly Uint8Array[]): Uint8Array[] {
+  const lines = members.roster.lines(members.now)
+  const firsts = new Map(keys.map((key) => [hex(lines.firstOf(key)), lines.firstOf(key)]))
+  for (const key of keys) firsts.delete(hex(key))
+  return [...firsts.values()].filter((first) => members.objectionTo(peerIdOf(first)) !== undefined)
+}
+
+/**
+ * Whether others than these keys say that they have invited this node, or one on whom it stands. Then not all their guests can go: what is
+ * written for such a one next says so again.
+ */
+function isGuestOf(members: Members, hosts: readonly Uint8Array[]): boolean {
+  const lines = members.roster.lines(members.now)
+  const isHost = (key: Uint8Array): boolean => hosts.some((host) => sameBytes(host, key))
+  return keysAbove(members)
+    .flatMap((key) => lines.certificatesOf(hex(key)))
+    .some(({ body }) => isHost(body.invitedBy) && !isHost(body.issuer))
 }
 
 /** So many revocations of its own a node that has not the root key leaves for others to be kicked. */
@@ -265,11 +308,10 @@ function hasPlaces({ roster }: Members, { certificate, key }: Issuer): boolean {
 }
 
 /** Also those who have another's certificate by now; as many as there are places to spare. @throws ShoalError as `kickMember` */
-async function kickGuests(members: Members, key: Uint8Array): Promise<void> {
-  const guests = guestsOf(members, key)
+async function kickGuests(members: Members, guests: readonly MemberView[]): Promise<void> {
   for (const guest of guests) {
     if (!hasPlaces(members, members.highestIssuer())) return
-    if (members.objectionTo(guest.peerId) === undefined) await kickMember(members, guest, true, guests)
+    if (!isKicked(members, guest.key)) await kickMember(members, guest, true, guests)
   }
 }
 

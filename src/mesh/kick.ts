@@ -2,7 +2,7 @@ import { encode } from '@ipld/dag-cbor'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, type SignedCertificate } from './certificate.ts'
 import { replace } from './people.ts'
-import { isLeave, type Revocation, revoke, roomToKeep, type Target } from './revocation.ts'
+import { isLeave, type Revocation, revoke, roomToKeep, type Target, withGuests } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, sameBytes } from './statement.ts'
 
@@ -11,6 +11,8 @@ export interface KickOptions {
   issued?: boolean
   /** Ids of certificates that survive `issued`, at most 12. Default none. */
   keep?: readonly Uint8Array[]
+  /** With `issued`, also whom it has invited, as others say, whoever has signed for them: also what is heard of that later. Default false. */
+  guests?: boolean
   /** Keys that go with it, and are not saved. Default none. */
   without?: readonly Uint8Array[]
   /** Keys that are over and no more: whom others let follow them stays. Default none. */
@@ -67,8 +69,9 @@ export function* disarm(
 ): Generator<Certificate | Revocation, void, void> {
   const own = chainOf(needs.issuer).filter((link) => isFrom(link, keys))
   const keep = new Map(own.map(({ id }) => [hex(id), id]))
-  if (options.issued === true) for (const id of options.keep ?? []) keep.set(hex(id), id)
-  else yield* saved(needs, keys, [...keys, ...(options.without ?? [])], keep, now)
+  if (options.issued === true) {
+    for (const id of [...(options.keep ?? []), ...(options.guests === true ? [withGuests] : [])]) keep.set(hex(id), id)
+  } else yield* saved(needs, keys, [...keys, ...(options.without ?? [])], keep, now)
   for (const key of keys) {
     const target: Target = { kind: 'issuer', key, keep: [...keep.values()] }
     const revocation = revoke(needs.issuer, target, reasonFor(key, options), now)
