@@ -108,7 +108,8 @@ export class Verdict {
         const lists = this.#issuers.get(hex(target.key)) ?? []
         const keep = new Set(target.keep.map(hex))
         lists.push(keep)
-        if (reason === 'kicked' && !sameBytes(target.key, issuer) && keep.has(hex(withGuests))) this.#hosts.add(hex(target.key))
+        if (reason === 'kicked' && !sameBytes(target.key, issuer) && keep.has(hex(withGuests)))
+          this.#hosts.add(hex(target.key))
         this.#issuers.set(hex(target.key), lists)
         return
       }

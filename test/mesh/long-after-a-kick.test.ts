@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { guestsOf, keyCalled, kickMember } from '../../src/mesh/administer.ts'
+import { guestsOf, keyCalled, kickHeirs, kickMember } from '../../src/mesh/administer.ts'
 import { issueCertificate } from '../../src/mesh/certificate.ts'
 import type { SigningKey } from '../../src/mesh/ed25519.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
