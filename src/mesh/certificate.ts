@@ -156,6 +156,11 @@ export function needsRenewal(certificate: SignedCertificate, now: number): boole
   return now >= (certificate.body.notBefore + certificate.body.notAfter) / 2
 }
 
+/** Whether no more than a quarter is left of the certificate's time: then to stay a member is all that matters. */
+export function isEnding({ body }: SignedCertificate, now: number): boolean {
+  return now >= body.notAfter - (body.notAfter - body.notBefore) / 4
+}
+
 /**
  * The same subject, name, roles and invitation, valid from `now` on; from an administrator also the same key before.
  * @param more `invitedBy`: who has let the member in, as far as the issuer can prove it. Default: what the certificate says.

@@ -1,6 +1,6 @@
-import { type Certificate, mayGrant, powerOf, roleOrder } from './certificate.ts'
+import { type Certificate, isEnding, mayGrant, powerOf, roleOrder } from './certificate.ts'
 import type { Invite } from './invite.ts'
-import { hex, sameBytes } from './statement.ts'
+import { hex, maxChain, sameBytes } from './statement.ts'
 import type { Verdict } from './verdict.ts'
 
 /** By the hex of the subject, in the order given. */
@@ -14,11 +14,41 @@ export function grouped(certificates: readonly Certificate[]): Map<string, [Cert
   return groups
 }
 
-/** The most powerful first, then of those who sign for others the one nearest to the root, then the newest, then the one with the larger id. */
-export function byRank(a: Certificate, b: Certificate): number {
+/**
+ * Which certificate speaks for a member comes first. Whatever it signs hangs on that one, and on who has signed that one: so another role
+ * is no reason to take one farther from the root, or of somebody who is shut out. By the highest role; then what it can issue with at all;
+ * then what hangs on nobody who is shut out; then, of those who sign for others, the nearest to the root; then the other roles, the newest,
+ * the larger id.
+ */
+export function ranked(
+  certificates: readonly Certificate[],
+  verdict: Pick<Verdict, 'hangsOnShutOut'>,
+): readonly Certificate[] {
+  const ranks = new Map(certificates.map((each) => [each, rankOf(each, verdict)]))
+  return certificates.toSorted((a, b) => {
+    const [of, than] = [ranks.get(a) ?? [], ranks.get(b) ?? []]
+    const at = of.findIndex((value, place) => value !== than[place])
+    return at < 0 ? byId(b, a) : (of[at] ?? 0) - (than[at] ?? 0)
+  })
+}
+
+/** Whether a member can go on with one certificate when the one that speaks for it has run out: also in issuing others', unless that is near. */
+export function isEnough({ body, chain }: Certificate, best: Certificate, now: number): boolean {
+  if (powerOf(body.roles) < powerOf(best.body.roles)) return false
+  return (
+    chain.length <= Math.max(best.chain.length, maxChain - 2) ||
+    !mayGrant(best.body.roles, 'member') ||
+    isEnding(best, now)
+  )
+}
+
+function rankOf(certificate: Certificate, verdict: Pick<Verdict, 'hangsOnShutOut'>): number[] {
+  const { roles, notBefore } = certificate.body
   // Each certificate on the way to the root is one less that an issuer may grant.
-  const depth = mayGrant(a.body.roles, 'member') ? a.chain.length - b.chain.length : 0
-  return powerOf(b.body.roles) - powerOf(a.body.roles) || depth || b.body.notBefore - a.body.notBefore || byId(b, a)
+  const depth = mayGrant(roles, 'member') ? certificate.chain.length : 0
+  const isLast = depth + 1 >= maxChain
+  const highest = Math.max(...roles.map((role) => roleOrder.indexOf(role)))
+  return [-highest, Number(isLast), Number(verdict.hangsOnShutOut(certificate)), depth, -powerOf(roles), -notBefore]
 }
 
 /** By id. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, checkSignatures, checkTime } from './certificate.ts'
 import type { Clone } from './clone.ts'
-import { type Findings, findingsOf, verdictOf } from './findings.ts'
+import { type Findings, findingsOf, isIdle, verdictOf } from './findings.ts'
 import type { Genesis } from './genesis.ts'
 import { checkProof, type Invite, inviteIdOf, proofOf } from './invite.ts'
 import { Lines } from './lines.ts'
@@ -16,7 +16,6 @@ import {
   type Entry,
   endOf,
   groupOf,
-  isGoodBye,
   settledSince,
   startOf,
 } from './roster-entry.ts'
@@ -115,7 +114,7 @@ export class Roster {
   }
 
   /**
-   * The certificates of a key that count: the most powerful first, of issuers those closer to the root, then the newest.
+   * The certificates of a key that count, ranked.
    * @throws as `verify`
    */
   certificatesOf(key: Uint8Array, now: number): [Certificate, ...Certificate[]] {
@@ -337,13 +336,8 @@ export class Roster {
     return objection
   }
 
-  /** Whether it makes no difference by itself, as far as is known. A good-bye does as long as its key has a certificate. */
   #isVoid(entry: Entry): boolean {
-    const verdict = this.#judge()
-    if (!verdict.isVoid(entry)) return false
-    if (!isGoodBye(entry)) return true
-    const own = this.#look().certificates.get(hex(entry.statement.body.issuer)) ?? []
-    return own.every((statement) => verdict.isVoid({ kind: 'certificate', statement }))
+    return isIdle(entry, this.#judge(), () => this.#look())
   }
 
   #remove(id: string): void {

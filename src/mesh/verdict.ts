@@ -35,7 +35,8 @@ export class Verdict {
     const takenBack = new Set(others.filter((revocation) => !this.stands(revocation)))
     this.#takenBack = new Set([...takenBack].map(({ id }) => hex(id)))
     for (const revocation of others) if (!takenBack.has(revocation)) this.#apply(revocation, isAdmins(revocation))
-    for (const redemption of redemptions) if (this.stands(redemption)) this.#record(redemption)
+    // Who came first does not depend on what has become of the inviter: each has the newcomer's own signature in it.
+    for (const redemption of redemptions) this.#record(redemption)
   }
 
   /** @throws ShoalError ERR_REVOKED */
@@ -129,6 +130,17 @@ export class Verdict {
 
   isShutOut(key: Uint8Array): boolean {
     return this.#keys.has(hex(key))
+  }
+
+  /** Whether somebody has signed a certificate, or one on its way to the root, who is shut out: it can stand all the same, as on a list. */
+  hangsOnShutOut({ body, chain }: Certificate): boolean {
+    return this.#keys.size > 0 && [{ body }, ...chain].some((link) => this.isShutOut(link.body.issuer))
+  }
+
+  /** Whether it is this use of an invitation that holds. */
+  isFirst({ id, body }: Redemption): boolean {
+    const first = this.#winners.get(hex(inviteIdOf(body.verifier)))
+    return first !== undefined && sameBytes(first.id, id)
   }
 
   /** Whether every issuer from the root down to this statement may have signed what it did. */
