@@ -5,12 +5,13 @@ import type { SigningKey } from './ed25519.ts'
 import { meshKeyOf } from './genesis.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
-import { disarm, type KickOptions, shutOut } from './kick.ts'
+import { disarm, type KickOptions, shutOut, standingWithout } from './kick.ts'
 import { maxLiving } from './lines.ts'
 import type { MemberView } from './member-view.ts'
 import type { Members } from './members.ts'
 import { keyOf, peerIdOf, serial } from './members.ts'
 import { checkMayReissue, reissue } from './people.ts'
+import { ranked } from './ranking.ts'
 import { leave, type Revocation } from './revocation.ts'
 import { rosterLimits } from './roster-places.ts'
 import { hex, sameBytes } from './statement.ts'
@@ -198,11 +199,12 @@ const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length
 
 async function shutOutAs(
   members: Members,
-  issuer: Issuer,
+  by: Issuer,
   keys: readonly Uint8Array[],
   options: KickOptions,
 ): Promise<void> {
-  const needs = { roster: members.roster, issuer, random }
+  const { roster } = members
+  const needs = { roster, issuer: standingWithout(roster, by, keys, members.now), random }
   const ended = keysEndedBy(members, keys)
   // First that they are out: how long the rest takes is up to them.
   for (const kicked of shutOut(needs, keys, options, members.now)) await members.say([kicked])
@@ -347,7 +349,7 @@ function isAbout({ body }: Certificate | Revocation, key: Uint8Array): boolean {
 
 /**
  * Gives a member more rights than it has.
- * @throws ShoalError ERR_ROLE when this node may not, or the member is as much already
+ * @throws ShoalError ERR_ROLE when this node may not, or its word would not count; ERR_USAGE when the member is as much already
  */
 export async function promote(members: Members, member: MemberView, grant: Grant): Promise<void> {
   const more: readonly Role[] = grants[grant]
@@ -360,7 +362,17 @@ export async function promote(members: Members, member: MemberView, grant: Grant
   const roles = [...member.roles, ...more]
   const named = { ...certificate, body: { ...certificate.body, name: member.name, roles } }
   checkMayReissue(roster, members.highestIssuer(), member.key, now)
-  await members.say([reissue(roster, named, members.highestIssuer(), now, serial())])
+  const issued = reissue(roster, named, members.highestIssuer(), now, serial())
+  if (ranked([certificate, issued], roster.lines(now))[0] !== issued) {
+    throw new ShoalError(
+      'ERR_ROLE',
+      `what ${member.name} has is of somebody nearer to the root, and goes before that`,
+      {
+        hint: 'Promote it where the root key is, or on the machine of who has let it in.',
+      },
+    )
+  }
+  await members.say([issued])
 }
 
 /** Says in advance, and in words, what every other member would refuse. @throws ShoalError ERR_ROLE */

@@ -1,10 +1,10 @@
 import { encode } from '@ipld/dag-cbor'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, type SignedCertificate } from './certificate.ts'
-import { replace } from './people.ts'
+import { isAsOthersSay, replace } from './people.ts'
 import { isLeave, type Revocation, revoke, roomToKeep, type Target, withGuests } from './revocation.ts'
 import type { Roster } from './roster.ts'
-import { hex, sameBytes } from './statement.ts'
+import { hex, maxChain, sameBytes } from './statement.ts'
 
 export interface KickOptions {
   /** Also everything that the key has issued, but for what `keep` names. Default false: whom it let in stays. */
@@ -28,7 +28,7 @@ export interface KickNeeds {
 
 /**
  * Shuts a key out and takes from it the power to let others in, because whoever has stolen it can date a certificate back.
- * What the one who kicks stands on himself always survives.
+ * What the one who kicks stands on himself always survives: see `standingWithout`.
  * @returns what to add to the roster and to tell everybody, in this order. First comes what shuts the key out: say it before
  *   asking for the next, because how long the others take is up to the key. A member whom this issuer cannot give a new
  *   certificate is left out, and falls with the last.
@@ -93,6 +93,21 @@ function isNew({ roster, issuer }: KickNeeds, { body }: Revocation): boolean {
   return !said.includes(hex(encode(body.target)))
 }
 
+/**
+ * The one who kicks, by a certificate that does not hang on the keys, if there is one that makes it as much: what it says goes with what
+ * it stands on, and that has to stay.
+ */
+export function standingWithout(roster: Roster, issuer: Issuer, keys: readonly Uint8Array[], now: number): Issuer {
+  const { certificate, key } = issuer
+  if (certificate === undefined) return issuer
+  const isAsMuch = ({ body, chain }: Certificate): boolean =>
+    body.roles.includes('admin') && (chain.length + 1 < maxChain || certificate.chain.length + 1 >= maxChain)
+  const other = roster
+    .certificatesOf(key.publicKey, now)
+    .find((each) => isAsMuch(each) && ![each, ...each.chain].some((link) => isFrom(link, keys)))
+  return other === undefined ? issuer : { ...issuer, certificate: other }
+}
+
 /** Ids of the certificates issued by a key that members other than itself stand on. */
 export function linksFrom(roster: Roster, key: Uint8Array, now: number): Uint8Array[] {
   const members = roster.certificates(now).filter(({ body }) => !sameBytes(body.subject, key))
@@ -112,10 +127,10 @@ function* saved(
   const isOwn = ({ body }: Certificate): boolean => notSaved.has(hex(body.subject))
   const members = roster.certificates(now).filter((member) => !isOwn(member))
   const room = roomToKeep(issuer)
-  for (const [name, id] of mostNeeded(
-    members.flatMap((member) => [member, ...member.chain]),
-    keys,
-  )) {
+  const links = members.flatMap((member) => [member, ...member.chain])
+  // What such a key alone says of whom somebody follows is renewed without that.
+  const believed = links.filter((link) => isFrom(link, keys) && isAsOthersSay(roster, issuer, link, now))
+  for (const [name, id] of mostNeeded(believed, keys)) {
     if (keep.size < room) keep.set(name, id)
   }
   for (const member of members) {

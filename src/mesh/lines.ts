@@ -182,6 +182,11 @@ export class Lines {
     return hasSigned && !this.#verdict.isShutOut(key)
   }
 
+  /** As `Verdict.hangsOnShutOut`. */
+  hangsOnShutOut(certificate: Certificate): boolean {
+    return this.#verdict.hangsOnShutOut(certificate)
+  }
+
   #note({ body: { subject, follows } }: Pick<Certificate, 'body'>): void {
     if (follows === undefined) return
     if (isAgreed(follows)) {

@@ -4,7 +4,7 @@ import { peerIdFromPublicKey, peerIdFromString } from '@libp2p/peer-id'
 import type { Clock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { type Certificate, type Issuer, issueCertificate, mayGrant, needsRenewal, powerOf } from './certificate.ts'
+import { type Certificate, type Issuer, issueCertificate, mayGrant, needsRenewal } from './certificate.ts'
 import { reportClone } from './clone.ts'
 import { type SigningKey, seedBytes, signingKey } from './ed25519.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
@@ -13,6 +13,7 @@ import type { Lines } from './lines.ts'
 import { Listeners } from './listeners.ts'
 import type { MemberView } from './member-view.ts'
 import { checkMayReissue, reissue } from './people.ts'
+import { isEnough } from './ranking.ts'
 import { loadRootKey } from './root-key.ts'
 import type { Roster } from './roster.ts'
 import { loadRoster, saveRoster } from './roster-file.ts'
@@ -242,10 +243,9 @@ export class Members {
 
   #isDue(key: Uint8Array, toAdministrator: boolean): boolean {
     const all = this.roster.certificatesOf(key, this.now)
-    const power = powerOf(all[0].body.roles)
     const counted = toAdministrator ? this.roster.lines(this.now).byAdministrators(all) : all
     return counted.every(
-      (certificate) => powerOf(certificate.body.roles) < power || needsRenewal(certificate, this.now),
+      (certificate) => !isEnough(certificate, all[0], this.now) || needsRenewal(certificate, this.now),
     )
   }
 

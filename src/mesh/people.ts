@@ -1,5 +1,13 @@
 import { ShoalError } from '../base/errors.ts'
-import { type Certificate, type CertificateBody, type Issuer, lifetimeMs, mayGrant, renew } from './certificate.ts'
+import {
+  type Certificate,
+  type CertificateBody,
+  type Issuer,
+  lifetimeMs,
+  mayGrant,
+  renew,
+  type SignedCertificate,
+} from './certificate.ts'
 import type { Lines } from './lines.ts'
 import { byId } from './ranking.ts'
 import type { Roster } from './roster.ts'
@@ -171,23 +179,45 @@ function lasting(
 /**
  * Which key one follows, in the words of `issuer`, who is about to sign for it: what it has said last itself, or else what all
  * administrators say. Where they do not say the same, one of them is a thief or knows too little, and it says nothing: what a stolen key has
- * said of a member must not outlast that key.
+ * said of a member must not outlast that key. So one who was shut out is believed only of whom nobody else has signed for.
  * @throws ShoalError as `Roster.verify`
  */
-function formerOf(roster: Roster, issuer: Issuer, key: Uint8Array, now: number): Follows | undefined {
+function formerOf(roster: Roster, issuer: Pick<Issuer, 'key'>, key: Uint8Array, now: number): Follows | undefined {
   const all = roster.certificatesOf(key, now)
-  const byAdministrators = roster.lines(now).byAdministrators(all)
-  // Only administrators write it: what an inviter has left out says nothing.
-  const said = byAdministrators.length > 0 ? byAdministrators : all.filter(({ body }) => body.follows !== undefined)
+  const lines = roster.lines(now)
+  const byAdministrators = lines.byAdministrators(all)
+  // Only administrators write it: what an inviter has left out says nothing against one of them.
+  const heard = all.filter((certificate) => !lines.hangsOnShutOut(certificate))
+  const said =
+    [byAdministrators, heard].find((some) => some.length > 0) ?? all.filter(({ body }) => body.follows !== undefined)
   const own = said.filter(({ body }) => sameBytes(body.issuer, issuer.key.publicKey))
   const [last] = own.toSorted((a, b) => b.body.notBefore - a.body.notBefore || byId(b, a))
-  const keysOf = ({ body: { follows } }: Certificate): string =>
-    follows === undefined ? '' : [follows.key, before(follows)].map(hex).join()
+  const keysOf = ({ body: { follows } }: Certificate): string => (follows === undefined ? '' : namesOf(follows))
   const [word, ...others] = new Set((last === undefined ? said : [last]).map(keysOf))
   if (others.length > 0) return undefined
   const same = said.flatMap((certificate) => (keysOf(certificate) === word ? (certificate.body.follows ?? []) : []))
   // What the key before has said itself is worth more than what is only claimed of it.
   return same.find(isAgreed) ?? same[0]
+}
+
+const namesOf = (follows: Follows): string => [follows.key, before(follows)].map(hex).join()
+
+/** Whether what a certificate says of a member that its key follows would be said again, if it says anything. */
+export function isAsOthersSay(
+  roster: Roster,
+  issuer: Pick<Issuer, 'key'>,
+  { body: { subject, follows } }: SignedCertificate,
+  now: number,
+): boolean {
+  if (follows === undefined) return true
+  try {
+    const said = formerOf(roster, issuer, subject, now)
+    return said !== undefined && namesOf(said) === namesOf(follows)
+  } catch (error) {
+    // It is no member: nobody says anything.
+    if (error instanceof ShoalError) return true
+    throw error
+  }
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Clock, Random } from '../base/clock.ts'
 import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { RekeyRequest } from '../wire/generated/control_pb.ts'
-import { mayGrant } from './certificate.ts'
+import { isEnding, mayGrant } from './certificate.ts'
 import type { ControlMessage } from './control.ts'
 import type { SigningKey } from './ed25519.ts'
 import { meshKeyOf } from './genesis.ts'
@@ -218,9 +218,11 @@ export class Renewal {
    */
   #deepest(): number {
     const { members } = this.#needs
-    const { body, chain } = members.own()
-    const isLate = members.now >= body.notAfter - (body.notAfter - body.notBefore) / 4
-    return isLate || !mayGrant(body.roles, 'member') ? maxChain : Math.max(chain.length + 1, maxChain - 1)
+    const own = members.own()
+    const { body, chain } = own
+    return isEnding(own, members.now) || !mayGrant(body.roles, 'member')
+      ? maxChain
+      : Math.max(chain.length + 1, maxChain - 1)
   }
 
   /** Who may sign for this node, the best first: on the machine that founded the mesh may be the root key. */
