@@ -2,6 +2,7 @@ import { encode } from '@ipld/dag-cbor'
 import { ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, type SignedCertificate } from './certificate.ts'
 import { isAsOthersSay, replace } from './people.ts'
+import { isEnough } from './ranking.ts'
 import { isLeave, type Revocation, revoke, roomToKeep, type Target, withGuests } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, maxChain, sameBytes } from './statement.ts'
@@ -115,6 +116,22 @@ export function linksFrom(roster: Roster, key: Uint8Array, now: number): Uint8Ar
   return [...new Map(links.map(({ id }) => [hex(id), id])).values()]
 }
 
+/** Of each member the certificate that hangs on `keys`, unless it has another that gives it as much for as long. */
+function neededFrom(roster: Roster, keys: readonly Uint8Array[], now: number): Certificate[] {
+  const isBelow = (certificate: Certificate): boolean =>
+    [certificate, ...certificate.chain].some((link) => isFrom(link, keys))
+  return roster.certificates(now).flatMap((best) => {
+    const all = roster.certificatesOf(best.body.subject, now)
+    const below = all.filter(isBelow).toSorted((a, b) => b.body.notAfter - a.body.notAfter)
+    const [longest] = below.filter((each) => isEnough(each, best, now))
+    const needed = isBelow(best) ? best : longest
+    if (needed === undefined) return []
+    const isAsGood = (other: Certificate): boolean =>
+      isEnough(other, needed, now) && other.body.notAfter >= needed.body.notAfter
+    return all.some((other) => !isBelow(other) && isAsGood(other)) ? [] : [needed]
+  })
+}
+
 /** What lets those stay whom `keys` have let in, but for those who go with them: on the list `keep`, which it fills, and by new certificates. */
 function* saved(
   { roster, issuer, random }: KickNeeds,
@@ -125,7 +142,7 @@ function* saved(
 ): Generator<Certificate | Revocation, void, void> {
   const notSaved = new Set([...without, issuer.key.publicKey].map(hex))
   const isOwn = ({ body }: Certificate): boolean => notSaved.has(hex(body.subject))
-  const members = roster.certificates(now).filter((member) => !isOwn(member))
+  const members = neededFrom(roster, keys, now).filter((member) => !isOwn(member))
   const room = roomToKeep(issuer)
   const links = members.flatMap((member) => [member, ...member.chain])
   // What such a key alone says of whom somebody follows is renewed without that.

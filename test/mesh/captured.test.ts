@@ -163,3 +163,19 @@ test('what an administrator has said of a next key outlasts it where nobody else
   const [own] = all.filter(({ body }) => Buffer.compare(body.issuer, ann.key) === 0)
   assert.deepEqual(own?.body.follows?.key, bob.key)
 })
+
+test('whom somebody has given new dates keeps these when that one is kicked', async (t) => {
+  const clock = new ManualClock()
+  const { ann, bea, ivy } = await apart(t, clock)
+  const hal = await newKey(t)
+  ann.take([sign(ivy.issuer(), hal.publicKey, plain, ann.now).bytes])
+  clock.sleep(16 * day)
+  meet(ann, bea)
+  await bea.renewMember(hal.publicKey, '')
+  meet(ann, bea)
+  clock.sleep(10 * day)
+  await kickMember(ann, keyCalled(ann, peerIdOf(bea.key)), false)
+  // Away in the meantime.
+  clock.sleep(15 * day)
+  assert.equal(codeOf(ann, hal), undefined)
+})
