@@ -67,8 +67,10 @@ function checkIsLast(roster: Roster, key: Uint8Array, now: number): void {
   })
 }
 
-/** So many guests of one inviter may have changed their keys lately without ending the key before. */
+/** So many keys of one inviter's guests may have been followed lately without ending themselves … */
 const maxUnended = 8
+/** … and of one guest: nobody needs more who says what is over, and nobody takes all of them from the others. */
+const maxUnendedOfLine = 2
 
 /**
  * An inviter makes up guests as it likes, and each could have a place of an administrator used up by changing its key, and not saying
@@ -80,24 +82,35 @@ function checkInviterHasPlaces(members: Members, old: Uint8Array): void {
   const lines = roster.lines(now)
   const inviter = provenInviter(roster, old, now)
   if (lines.isVouching(roster.certificateOf(old, now), inviter)) return
+  const unended = unendedOf(members, inviter)
+  const own = unended.filter((key) => lines.isSame(key, old))
+  if (own.length < maxUnendedOfLine && unended.length < maxUnended) return
+  const [count, whose] =
+    own.length < maxUnendedOfLine
+      ? [unended.length, `whom ${peerIdOf(inviter)} has let in`]
+      : [own.length, 'of this member']
+  throw new ShoalError('ERR_LIMIT', `${count} keys ${whose} were followed lately and have not ended themselves`, {
+    hint: 'An administrator lets this machine in anew, `shoal invite`, or shuts out whose keys they are: `shoal kick ID`, or `shoal kick --issued ID` for who has let them in.',
+  })
+}
+
+/** The keys of an inviter's guests that were followed lately and have not said that they are over; not of those who were kicked, and are nobody any more. */
+function unendedOf(members: Members, inviter: Uint8Array): Uint8Array[] {
+  const { roster, now } = members
+  const lines = roster.lines(now)
+  const isKicked = (key: Uint8Array): boolean =>
+    lines.livingWith(key).length === 0 &&
+    lines.of(key).some((line) => lines.keysOf(line).some((one) => roster.verdict.isKicked(bytesOf(one))))
   const recent = lines.following().filter(({ body }) => body.notBefore > now - lifetimeMs)
   const theirs = recent.filter(({ body }) => lines.isSame(body.invitedBy, inviter))
   const former = new Set(
     theirs.flatMap(({ body: { follows } }) => (follows === undefined ? [] : [hex(before(follows))])),
   )
-  const unended = [...former].map(bytesOf).filter((key) => {
+  return [...former].map(bytesOf).filter((key) => {
     const code = members.objectionTo(peerIdOf(key))?.code
     const hasSaidSo = roster.revocationsBy(key).some(({ body }) => isLeave(body))
-    return !hasSaidSo && (code === undefined || code === 'ERR_REVOKED')
+    return !hasSaidSo && (code === undefined || code === 'ERR_REVOKED') && !isKicked(key)
   })
-  if (unended.length < maxUnended) return
-  throw new ShoalError(
-    'ERR_LIMIT',
-    `${unended.length} whom ${peerIdOf(inviter)} has let in have had their keys followed lately`,
-    {
-      hint: 'An administrator lets this machine in anew, `shoal invite`, or shuts out who has let them in: `shoal kick --issued ID`.',
-    },
-  )
 }
 
 /**

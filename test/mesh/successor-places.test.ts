@@ -73,6 +73,47 @@ test('guests that end their keys themselves, as they do, are not counted', async
   assert.equal(ends(ann), 0)
 })
 
+test('a guest that never ends its keys takes few of the places of the others, and none of them once it is kicked', async (t) => {
+  const { ann, bea, ivy, follow } = await apart(t)
+  const change = async (guest: SigningKey): Promise<SigningKey> => {
+    const next = await follow(ann, guest)
+    await endBefore(ann, next.publicKey)
+    return next
+  }
+  const limit = { code: 'ERR_LIMIT' }
+  const mal = await letIn(t, ivy, ann)
+  const last = await change(await change(mal))
+  await assert.rejects(change(last), limit)
+  // As many as there are for one inviter. Of one line a key was kicked, and another one is a member's.
+  const [a = mal, b = mal, c = mal, d = mal, honest = mal] = await Promise.all(
+    Array.from({ length: 5 }, () => letIn(t, ivy, ann)),
+  )
+  for (const other of [a, b]) await change(await change(other))
+  await kickMember(ann, { key: (await follow(ann, c)).publicKey }, false)
+  await change(d)
+  await assert.rejects(change(honest), limit)
+  // One that is out by its own word is counted all the same.
+  const issuer = { genesis: ann.genesis, key: last, certificate: ann.roster.certificateOf(last.publicKey, ann.now) }
+  ann.take([revoke(issuer, { kind: 'key', key: last.publicKey }, 'kicked', ann.now).bytes])
+  await assert.rejects(change(honest), limit)
+  await kickMember(ann, { key: last.publicKey }, false)
+  const third = await change(await change(honest))
+  await assert.rejects(change(third), limit)
+  meet(ann, bea)
+  assert.equal(bea.objectionTo(peerIdOf(third.publicKey)), undefined)
+})
+
+test('who has a copy of a guest’s key, and is kicked, does not keep the owner from the next one', async (t) => {
+  const { ann, ivy, follow } = await apart(t)
+  const guest = await letIn(t, ivy, ann)
+  const stolen = await follow(ann, guest)
+  await assert.rejects(follow(ann, guest), { code: 'ERR_LIMIT' })
+  await kickMember(ann, { key: stolen.publicKey }, false)
+  const second = await follow(ann, guest)
+  await endBefore(ann, second.publicKey)
+  await follow(ann, second)
+})
+
 test('a key that was given up stays over when the thief that said so beside others is shut out by the root, also where the next one has left', async (t) => {
   const { ann, bob, make, follow, membership } = await apart(t)
   const root = await make({ root: true, name: 'founder' })
