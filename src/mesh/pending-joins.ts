@@ -31,8 +31,8 @@ const silentMs = 15_000
 /** In this time a key or an address may begin so often … */
 const windowMs = 10 * minuteMs
 const maxAttempts = 3
-/** … one network, of which somebody can have all addresses … */
-const maxAttemptsOfNetwork = 12
+/** … one network, of which somebody can have all addresses, so that some are left for others … */
+const maxAttemptsOfNetwork = 18
 /** … and all of them together: whoever makes up addresses gets no more guesses than that. */
 const maxAttemptsOfAll = 24
 

@@ -313,7 +313,7 @@ test('whoever makes up keys and addresses gets no more than 24 attempts in ten m
   pending.attempt(someBytes(32), '10.0.1.1')
 })
 
-test('who has all addresses of a network of IPv6 gets half of the attempts, and each address three', () => {
+test('who has all addresses of a network of IPv6 leaves some attempts to others, and one machine with several addresses many to its neighbours', () => {
   const pending = new PendingJoins(new ManualClock())
   const attempt = (address: string): number => {
     try {
@@ -327,8 +327,11 @@ test('who has all addresses of a network of IPv6 gets half of the attempts, and 
   // One address gets three, however it is written.
   const one = ['fe80::1%eth0', 'fe80::1%eth0', 'fe80::1%eth0', 'fe80::1%eth0'].map(attempt)
   assert.deepEqual(one, [1, 1, 1, 0])
+  const four = Array.from({ length: 12 }, (_, at) => attempt(`fe80::1:${1 + (at % 3)}%eth0`))
+  assert.equal(four.filter((count) => count === 1).length, 9)
+  assert.equal(attempt('fe80::aaaa%eth0'), 1)
   const all = Array.from({ length: 100 }, (_, at) => attempt(`fe80::2:${at.toString(16)}%eth0`))
-  assert.equal(all.filter((count) => count === 1).length, 12 - 3)
+  assert.equal(all.filter((count) => count === 1).length, 18 - 13)
   assert.deepEqual(['192.168.1.1', '192.168.1.2', 'fd00:1::1'].map(attempt), [1, 1, 1])
 })
 
