@@ -98,9 +98,10 @@ function checkInviterHasPlaces(members: Members, old: Uint8Array): void {
 function unendedOf(members: Members, inviter: Uint8Array): Uint8Array[] {
   const { roster, now } = members
   const lines = roster.lines(now)
+  const kicked = new Set(roster.kickedKeys().map(hex))
   const isKicked = (key: Uint8Array): boolean =>
     lines.livingWith(key).length === 0 &&
-    lines.of(key).some((line) => lines.keysOf(line).some((one) => roster.verdict.isKicked(bytesOf(one))))
+    lines.of(key).some((line) => lines.keysOf(line).some((one) => kicked.has(one)))
   const recent = lines.following().filter(({ body }) => body.notBefore > now - lifetimeMs)
   const theirs = recent.filter(({ body }) => lines.isSame(body.invitedBy, inviter))
   const former = new Set(
