@@ -178,7 +178,7 @@ export async function kickMember(
   const { roster } = members
   const were = issued ? [] : roster.members(members.now).filter((member) => !isMeant(member.key))
   const keys = all.length > maxLiving ? [key] : all
-  const invited = issued ? keys.map((one) => guestsOf(members, one)) : []
+  const invited = issued ? keys.map((one) => guestsOf(members, one, keys)) : []
   const firsts = issued ? firstKeysOver(members, keys) : []
   // Of a key that somebody has given up, and kicks now for safety, is said that it is over and no more: who comes after it is to stay.
   const alone = keys.filter((one) => heirsOf(members, one).some((heir) => isWanted(heir.key)))
@@ -264,13 +264,15 @@ async function endAgain(members: Members, ended: readonly Uint8Array[]): Promise
 /**
  * The members whom one has let in, as all administrators say that have signed for them since: what the one who let them in has signed is
  * no more than its own word. But for this node, and those on whom it stands.
+ * @param without what these have signed is nothing: they are about to be shut out, and could have named anybody. Default none
  */
-export function guestsOf(members: Members, key: Uint8Array): MemberView[] {
+export function guestsOf(members: Members, key: Uint8Array, without: readonly Uint8Array[] = []): MemberView[] {
   const { roster, now } = members
   const lines = roster.lines(now)
   const above = keysAbove(members)
   return roster.members(now).filter((member) => {
-    const said = lines.byAdministrators(lines.certificatesOf(hex(member.key)))
+    const all = lines.byAdministrators(lines.certificatesOf(hex(member.key)))
+    const said = all.filter(({ body: { issuer } }) => !without.some((one) => sameBytes(one, issuer)))
     const isGuest = said.length > 0 && said.every(({ body }) => lines.isSame(body.invitedBy, key))
     return isGuest && !above.some((other) => lines.isSame(other, member.key))
   })

@@ -33,7 +33,7 @@ export function checkSuccessor(mesh: Uint8Array, old: Uint8Array, next: Uint8Arr
 function retire(roster: Roster, issuer: Required<Issuer>, now: number): Revocation[] {
   const key = issuer.key.publicKey
   const shutOut = revoke(issuer, { kind: 'key', key }, 'rekeyed', now)
-  const keep = linksFrom(roster, key, now)
+  const keep = linksFrom(roster, key, roomToKeep(issuer), now)
   if (!issuer.certificate.body.roles.includes('inviter') || keep.length > roomToKeep(issuer)) return [shutOut]
   return [shutOut, revoke(issuer, { kind: 'issuer', key, keep }, 'rekeyed', now)]
 }

@@ -4,8 +4,9 @@ import { invite, keyCalled, kickMember, memberCalled, promote } from '../../src/
 import { type Certificate, type Issuer, issueCertificate, type Role } from '../../src/mesh/certificate.ts'
 import type { SigningKey } from '../../src/mesh/ed25519.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
+import { linksFrom } from '../../src/mesh/kick.ts'
 import { type Members, peerIdOf, serial } from '../../src/mesh/members.ts'
-import { withGuests } from '../../src/mesh/revocation.ts'
+import { revoke, withGuests } from '../../src/mesh/revocation.ts'
 import { handOver } from '../../src/mesh/succession.ts'
 import { apart, meet, newKey } from './apart.ts'
 import { ManualClock } from './fixture.ts'
@@ -180,4 +181,21 @@ test('whom somebody has given new dates keeps these when that one is kicked', as
   // Away in the meantime.
   clock.sleep(15 * day)
   assert.equal(codeOf(ann, hal), undefined)
+})
+
+test('an inviter that changes its key keeps what it has signed for a guest, although somebody else’s word goes before it', async (t) => {
+  const clock = new ManualClock()
+  const { ann, ivy, make } = await apart(t, clock)
+  const zed = await make({ roles: trusted, name: 'zed' })
+  for (const one of [ann, ivy]) one.take([zed.own().bytes, ivy.own().bytes])
+  const gus = await newKey(t)
+  ann.take([sign(ivy.issuer(), gus.publicKey, plain, ann.now).bytes])
+  clock.sleep(1000)
+  ann.take([sign(zed.issuer(), gus.publicKey, plain, ann.now).bytes])
+  const keep = linksFrom(ann.roster, ivy.key, 12, ann.now)
+  assert.equal(keep.length, 1)
+  assert.deepEqual(linksFrom(ann.roster, ivy.key, 0, ann.now), [])
+  ann.take([revoke(ivy.issuer(), { kind: 'issuer', key: ivy.key, keep }, 'rekeyed', ivy.now).bytes])
+  await kickMember(ann, keyCalled(ann, 'zed'), true)
+  assert.equal(ann.objectionTo(peerIdOf(gus.publicKey)), undefined)
 })
