@@ -109,19 +109,21 @@ export function standingWithout(roster: Roster, issuer: Issuer, keys: readonly U
   return other === undefined ? issuer : { ...issuer, certificate: other }
 }
 
-/**
- * Ids of the certificates issued by a key that members other than itself stand on: also those that another one goes before, because that can
- * be a thief's; where these are too many, what they stand on now.
- * @param room for so many
- */
-export function linksFrom(roster: Roster, key: Uint8Array, room: number, now: number): Uint8Array[] {
-  const members = roster.certificates(now).filter(({ body }) => !sameBytes(body.subject, key))
-  const linksOf = (certificates: readonly Certificate[]): Uint8Array[] => {
-    const links = certificates.flatMap((one) => [one, ...one.chain]).filter((link) => isFrom(link, [key]))
-    return [...new Map(links.map(({ id }) => [hex(id), id])).values()]
-  }
-  const all = linksOf(members.flatMap(({ body }) => roster.certificatesOf(body.subject, now)))
-  return all.length <= room ? all : linksOf(members)
+/** Ids of the certificates issued by a key that members other than itself stand on. */
+export function linksFrom(roster: Roster, key: Uint8Array, now: number): Uint8Array[] {
+  return linksIn(roster.certificates(now), key)
+}
+
+/** The same of all certificates that count, first those of `linksFrom`: what speaks for a member now can be void one day. */
+export function allLinksFrom(roster: Roster, key: Uint8Array, now: number): Uint8Array[] {
+  const best = roster.certificates(now)
+  return linksIn([...best, ...best.flatMap(({ body }) => roster.certificatesOf(body.subject, now))], key)
+}
+
+function linksIn(certificates: readonly Certificate[], key: Uint8Array): Uint8Array[] {
+  const members = certificates.filter(({ body }) => !sameBytes(body.subject, key))
+  const links = members.flatMap((member) => [member, ...member.chain]).filter((link) => isFrom(link, [key]))
+  return [...new Map(links.map(({ id }) => [hex(id), id])).values()]
 }
 
 /** Of each member the certificate that hangs on `keys`, unless it has another that gives it as much for as long. */

@@ -16,9 +16,9 @@ export function grouped(certificates: readonly Certificate[]): Map<string, [Cert
 
 /**
  * Which certificate speaks for a member comes first. Whatever it signs hangs on that one, and on who has signed that one: so another role
- * is no reason to take one farther from the root, or of somebody who is shut out. By the highest role; then what it can issue with at all;
- * then what hangs on nobody who is shut out; then, of those who sign for others, the nearest to the root; then the other roles, the newest,
- * the larger id.
+ * is no reason to take one farther from the root, or of somebody who is shut out. First what it can issue others' with; then by the highest
+ * role; then what hangs on nobody who is shut out; then, of those who sign for others, the nearest to the root; then the other roles, the
+ * newest, the larger id.
  */
 export function ranked(
   certificates: readonly Certificate[],
@@ -44,11 +44,13 @@ export function isEnough({ body, chain }: Certificate, best: Certificate, now: n
 
 function rankOf(certificate: Certificate, verdict: Pick<Verdict, 'hangsOnShutOut'>): number[] {
   const { roles, notBefore } = certificate.body
+  const isIssuer = mayGrant(roles, 'member')
   // Each certificate on the way to the root is one less that an issuer may grant.
-  const depth = mayGrant(roles, 'member') ? certificate.chain.length : 0
-  const isLast = depth + 1 >= maxChain
+  const depth = isIssuer ? certificate.chain.length : 0
   const highest = Math.max(...roles.map((role) => roleOrder.indexOf(role)))
-  return [-highest, Number(isLast), Number(verdict.hangsOnShutOut(certificate)), depth, -powerOf(roles), -notBefore]
+  const mayIssue = isIssuer && depth + 1 < maxChain
+  const isDoubtful = verdict.hangsOnShutOut(certificate)
+  return [-Number(mayIssue), -highest, Number(isDoubtful), depth, -powerOf(roles), -notBefore]
 }
 
 /** By id. */

@@ -5,7 +5,7 @@ import { removeDurably } from '../store/durable.ts'
 import type { Issuer } from './certificate.ts'
 import { isSignedBy, type SigningKey } from './ed25519.ts'
 import { type Identity, loadIdentity, loadNextIdentity, nextKeyFile, takeNextIdentity } from './identity.ts'
-import { linksFrom } from './kick.ts'
+import { allLinksFrom, linksFrom } from './kick.ts'
 import { signingKeyOf } from './members.ts'
 import { type Revocation, revoke, roomToKeep } from './revocation.ts'
 import type { Roster } from './roster.ts'
@@ -33,8 +33,9 @@ export function checkSuccessor(mesh: Uint8Array, old: Uint8Array, next: Uint8Arr
 function retire(roster: Roster, issuer: Required<Issuer>, now: number): Revocation[] {
   const key = issuer.key.publicKey
   const shutOut = revoke(issuer, { kind: 'key', key }, 'rekeyed', now)
-  const keep = linksFrom(roster, key, roomToKeep(issuer), now)
-  if (!issuer.certificate.body.roles.includes('inviter') || keep.length > roomToKeep(issuer)) return [shutOut]
+  const room = roomToKeep(issuer)
+  if (!issuer.certificate.body.roles.includes('inviter') || linksFrom(roster, key, now).length > room) return [shutOut]
+  const keep = allLinksFrom(roster, key, now).slice(0, room)
   return [shutOut, revoke(issuer, { kind: 'issuer', key, keep }, 'rekeyed', now)]
 }
 

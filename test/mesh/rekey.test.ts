@@ -3,7 +3,7 @@ import { copyFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
-import { issueCertificate } from '../../src/mesh/certificate.ts'
+import { type Issuer, issueCertificate, type Role } from '../../src/mesh/certificate.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
 import { loadIdentity, loadNextIdentity, makeNextIdentity } from '../../src/mesh/identity.ts'
 import { Members, peerIdOf, serial, signingKeyOf } from '../../src/mesh/members.ts'
@@ -183,6 +183,37 @@ test('where there is no place for all that the old key says last, that is told; 
   const after = await loadRoster(stateDir, now)
   assert.throws(() => after.verify(key.publicKey, now), { code: 'ERR_REVOKED' })
   assert.equal((await loadIdentity(stateDir)).peerId, next.peerId)
+})
+
+test('whom an inviter has let in stays when it has a new key, also when another certificate of that one is void later', async (t) => {
+  const membership = createMembership({ name: 'office' })
+  const stateDir = await temporaryDirectory(t)
+  await hire(stateDir, membership, { roles: ['member', 'lender', 'inviter'], name: 'ivy' })
+  const now = Date.now()
+  const roster = await loadRoster(stateDir, now)
+  const root = { genesis: roster.genesis, key: rootOf(membership) }
+  const sign = (by: Issuer, subject: Uint8Array, roles: readonly Role[], at = now) => {
+    const certificate = issueCertificate(by, { subject, name: 'x', roles, serial: serial() }, at)
+    roster.add(certificate.bytes, now)
+    return certificate
+  }
+  const key = signingKeyOf(await loadIdentity(stateDir))
+  const ivy = { genesis: roster.genesis, key, certificate: roster.certificateOf(key.publicKey, now) }
+  const thief = rootOf({ secret: new Uint8Array(32).fill(9) })
+  const certificate = sign(root, thief.publicKey, ['member', 'inviter', 'admin'])
+  const guests = Array.from({ length: 14 }, (_, at) => rootOf({ secret: new Uint8Array(32).fill(10 + at) }).publicKey)
+  for (const guest of guests) sign(ivy, guest, ['member'])
+  // Newer: it speaks for them.
+  for (const guest of guests) sign({ genesis: roster.genesis, key: thief, certificate }, guest, ['member'], now + 1)
+  sign(root, signingKeyOf(await makeNextIdentity(stateDir)).publicKey, ['member', 'inviter'])
+  await saveRoster(stateDir, roster, now)
+  await finish(stateDir)
+
+  const after = await loadRoster(stateDir, now)
+  assert.throws(() => after.verify(key.publicKey, now), { code: 'ERR_REVOKED' })
+  after.add(revoke(root, { kind: 'issuer', key: thief.publicKey, keep: [] }, 'kicked', now).bytes, now)
+  const names = new Set(after.members(now).map((member) => member.peerId))
+  assert.equal(guests.filter((guest) => names.has(peerIdOf(guest))).length, 12)
 })
 
 test('nobody has a key certified that is not his', () => {

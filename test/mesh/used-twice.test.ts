@@ -29,7 +29,7 @@ const ends: Record<string, { end: (ann: Members, ivy: Members) => Promise<void>;
   'ended by its own next key': {
     end: async (ann, ivy) => {
       const [issuer, key] = [ivy.issuer(), ivy.key]
-      const keep = linksFrom(ann.roster, key, 12, ann.now)
+      const keep = linksFrom(ann.roster, key, ann.now)
       const said = [revoke(issuer, { kind: 'key', key }, 'rekeyed', ivy.now)]
       said.push(revoke(issuer, { kind: 'issuer', key, keep }, 'rekeyed', ivy.now))
       ann.take(said.map(({ bytes }) => bytes))
