@@ -281,7 +281,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(async () => stopAlarm())
   const stopWaiting = nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state })
   closing.push(async () => stopWaiting())
-  const stopKicks = lateKicks({ members: mesh.members, log: log.child('mesh') })
+  const stopKicks = lateKicks({ members: mesh.members, health, log: log.child('mesh') })
   closing.push(async () => stopKicks())
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())

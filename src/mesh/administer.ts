@@ -3,6 +3,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, mayGrant, type Role, roleOrder } from './certificate.ts'
 import type { SigningKey } from './ed25519.ts'
 import { meshKeyOf } from './genesis.ts'
+import { heirsOf, isNext } from './heirs.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
 import { disarm, type KickOptions, shutOut, standingWithout } from './kick.ts'
@@ -15,7 +16,6 @@ import { ranked } from './ranking.ts'
 import { leave, type Revocation } from './revocation.ts'
 import { rosterLimits } from './roster-places.ts'
 import { hex, sameBytes } from './statement.ts'
-import { before } from './succession.ts'
 import { endGivenUp, mayEnd } from './successor.ts'
 
 /** What people may grant by one word; each has what is before it as well. */
@@ -102,27 +102,6 @@ function thatIsHere(before: readonly KeyView[]): ShoalError {
   return new ShoalError('ERR_USAGE', 'that is this machine', {
     hint: `To take it out of the mesh: \`shoal leave\`.${more}`,
   })
-}
-
-/**
- * The keys of members that come after one by its own word, and that of each in between. Not of whom an administrator has let in otherwise as
- * well, for itself or after another key: a thief can say that it follows his.
- * @param forSure nor of whom anybody else has let in otherwise
- */
-function heirsOf({ roster, now }: Members, key: Uint8Array, forSure = false): MemberView[] {
-  const lines = roster.lines(now)
-  const line = new Set([hex(key)])
-  // Nearest first.
-  for (const one of lines.handedOn(key)) {
-    const all = lines.certificatesOf(one)
-    const said = forSure ? all : lines.byAdministrators(all)
-    const isAfter = ({ body: { follows } }: Certificate): boolean =>
-      follows !== undefined && line.has(hex(before(follows)))
-    if (said.every(isAfter)) line.add(one)
-  }
-  const [, ...next] = line
-  const living = new Set(lines.handedTo(key))
-  return next.filter((one) => living.has(one)).map((one) => roster.verify(new Uint8Array(Buffer.from(one, 'hex')), now))
 }
 
 /** Several if they are keys of one member, one after the other. @throws ShoalError ERR_USAGE for several members */
@@ -213,23 +192,23 @@ async function shutOutAs(
 }
 
 /**
- * Shuts out, too, whoever comes after a key that was kicked, by the word of each key in between: an administrator who had not heard of
- * the kick has certified it. Only administrators do so, never with the root key, because no person is asked. Of more keys than a member
- * can have none is believed, and 128 places are left for kicks by people.
- * @returns whom
+ * Shuts out, too, whose key comes next after one that was kicked, by the word of that: an administrator who had not heard of the kick has
+ * certified it. Only administrators do so, never with the root key, because no person is asked; and it is the end of that key alone
+ * (`left`), because a thief could have more come after it. Of more keys than a member can have none is believed, and 128 places are left.
+ * @returns whom, and who else comes after such a key: people decide about those
  */
-export async function kickHeirs(members: Members): Promise<MemberView[]> {
-  if (members.objectionToSelf() !== undefined || !mayEnd(members)) return []
+export async function kickHeirs(members: Members): Promise<{ kicked: MemberView[]; left: MemberView[] }> {
+  if (members.objectionToSelf() !== undefined || !mayEnd(members)) return { kicked: [], left: [] }
   const kicked: MemberView[] = []
   for (const key of members.roster.kickedKeys()) {
-    const heirs = heirsOf(members, key, true)
-    const isSelf = heirs.some((heir) => sameBytes(heir.key, members.key))
-    if (heirs.length === 0 || heirs.length > maxLiving || isSelf || !hasPlaces(members, members.issuer())) continue
-    const keys = heirs.map((heir) => heir.key)
-    await shutOutAs(members, members.issuer(), keys, { without: [key, ...keys] })
-    kicked.push(...heirs)
+    const next = heirsOf(members, key).filter((heir) => isNext(members, heir, key))
+    if (next.length === 0 || next.length > maxLiving || !hasPlaces(members, members.issuer())) continue
+    const keys = next.map((heir) => heir.key)
+    await shutOutAs(members, members.issuer(), keys, { without: [key, ...keys], alone: keys })
+    kicked.push(...next)
   }
-  return kicked
+  const left = members.roster.kickedKeys().flatMap((key) => heirsOf(members, key))
+  return { kicked, left: left.filter((heir) => !sameBytes(heir.key, members.key)) }
 }
 
 /** Whether the key itself is out, and not only what speaks for it. */

@@ -32,7 +32,7 @@ async function redeemLink(by: Members, link: Members, guest: SigningKey): Promis
 }
 
 for (const apartFor of [1, 30, 61]) {
-  test(`what follows a kicked key is out for good, whatever passes away, where those meet who have not for ${apartFor} days`, async (t) => {
+  test(`what comes next after a kicked key is out for good, whatever passes away, where those meet who have not for ${apartFor} days`, async (t) => {
     const clock = new ManualClock()
     const { ann, bea, bob, follow } = await apart(t, clock)
     const first = await follow(bea, bob.signer)
@@ -40,23 +40,21 @@ for (const apartFor of [1, 30, 61]) {
     meet(ann, bea)
     await kickMember(ann, keyCalled(ann, 'bob'), false)
     const second = await follow(bea, first)
-    clock.sleep(60_000)
-    const third = await follow(bea, second)
     let rest = apartFor
     for (; rest > 15; rest -= 15) {
       clock.sleep(15.2 * day)
-      await bea.renewMember(third.publicKey, '')
+      await bea.renewMember(second.publicKey, '')
     }
     clock.sleep(Math.min(rest, 15) * day)
-    assert.equal(codeOf(bea, third.publicKey), undefined)
+    assert.equal(codeOf(bea, second.publicKey), undefined)
     meet(ann, bea)
     await kickHeirs(ann)
     meet(ann, bea)
     const late = new Roster(ann.genesis)
     for (let after = 0; after < 40; after += 1) {
       for (const admin of [ann, bea]) {
-        assert.notEqual(codeOf(admin, third.publicKey), undefined)
-        await assert.rejects(admin.renewMember(third.publicKey, ''))
+        assert.notEqual(codeOf(admin, second.publicKey), undefined)
+        await assert.rejects(admin.renewMember(second.publicKey, ''))
       }
       // Who hears of everything only now takes all of it in.
       for (const bytes of ann.roster.bytesOf(ann.roster.ids(ann.now))) late.add(bytes, ann.now)
@@ -64,7 +62,7 @@ for (const apartFor of [1, 30, 61]) {
       clock.sleep(day)
       meet(ann, bea)
     }
-    assert.throws(() => late.verify(third.publicKey, ann.now))
+    assert.throws(() => late.verify(second.publicKey, ann.now))
   })
 }
 
