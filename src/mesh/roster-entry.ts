@@ -20,11 +20,6 @@ const redemptionMs = 62 * 24 * 3_600_000
  * what it was used to issue on its last day, and two days for clocks. From then on it only keeps the key from being let in once more.
  */
 const settledMs = adminLifetimeMs + lifetimeMs + 2 * lateMs
-/**
- * So much longer than the longest certificate of its kind one is kept that says which key its subject follows: it can be all that shows that
- * what comes after it follows a kicked one, and that can be renewed for as long as parts of a mesh do not meet.
- */
-const followedMs = 62 * 24 * 3_600_000
 /** How long it counts that a key was seen twice, unless that is seen again: longer than any certificate of a lender lives. */
 const cloneMs = 62 * 24 * 3_600_000
 
@@ -61,7 +56,7 @@ export function checkEntry(entry: Entry, genesis: Genesis, now: number): void {
   switch (entry.kind) {
     case 'certificate':
       checkCertificate(entry.statement, genesis)
-      checkTime({ ...entry.statement.body, notAfter: endOf(entry) - lateMs }, now)
+      checkTime(entry.statement.body, now)
       return
     case 'invite':
       checkInvite(entry.statement, genesis)
@@ -102,11 +97,10 @@ export function startOf({ kind, statement }: Entry): number {
   }
 }
 
-/** The last moment at which a statement means anything to anybody: what it says of others counts longer than it makes a member. */
+/** The last moment at which a statement means anything to anybody. */
 export function endOf({ kind, statement }: Entry): number {
   switch (kind) {
     case 'certificate':
-      return endOfCertificate(statement)
     case 'invite':
       return statement.body.notAfter + lateMs
     case 'redemption':
@@ -162,11 +156,6 @@ export function compareWorth(a: Entry, b: Entry): number {
   if (a.kind !== 'certificate' || b.kind !== 'certificate')
     return b.statement.chain.length - a.statement.chain.length || -byId
   return a.statement.body.notBefore - b.statement.body.notBefore || byId
-}
-
-function endOfCertificate({ body: { follows, notAfter, notBefore, roles } }: Certificate): number {
-  const longest = roles.includes('admin') ? adminLifetimeMs : lifetimeMs
-  return (follows === undefined ? notAfter : Math.max(notAfter, notBefore + longest + followedMs)) + lateMs
 }
 
 /** A good-bye outlives whatever was issued to its key before that key's last certificate ended. Everything else is for ever. */

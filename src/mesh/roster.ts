@@ -90,7 +90,6 @@ export class Roster {
     if (!sameBytes(entry.statement.body.subject, remote)) {
       throw new ShoalError('ERR_REPLAYED', 'the certificate belongs to another key')
     }
-    checkTime(entry.statement.body, now)
     const verdict = this.#judge()
     const known = this.#look().certificates.get(hex(remote)) ?? []
     // Whoever was away has not heard of what was signed for it since, or that what it shows is void by now.

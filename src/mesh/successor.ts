@@ -161,10 +161,8 @@ export function mayEnd(members: Members): boolean {
 
 /** Never with the root key: what that has said nobody takes back, and this is said without a person. */
 async function end(members: Members, olds: readonly Uint8Array[]): Promise<void> {
-  // What has run out is known for longer than its good-bye.
   const isLeft = (old: Uint8Array): boolean =>
-    members.roster.latestOf(old) !== undefined &&
-    !['ERR_REVOKED', 'ERR_EXPIRED'].includes(members.objectionTo(peerIdOf(old))?.code ?? '')
+    members.roster.latestOf(old) !== undefined && members.objectionTo(peerIdOf(old))?.code !== 'ERR_REVOKED'
   const left = olds.filter(isLeft)
   if (left.length === 0 || !mayEnd(members)) return
   const issuer = members.issuer()
