@@ -25,7 +25,7 @@ import { cacheCare, refetch } from './cache-care.ts'
 import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
 import { Given } from './given.ts'
-import { lateKicks } from './late-kicks.ts'
+import { heirsAlarm } from './heirs-alarm.ts'
 import { openLedger } from './ledger.ts'
 import { lend } from './lend.ts'
 import { noTerms } from './lender.ts'
@@ -281,8 +281,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(async () => stopAlarm())
   const stopWaiting = nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state })
   closing.push(async () => stopWaiting())
-  const stopKicks = lateKicks({ members: mesh.members, health, log: log.child('mesh') })
-  closing.push(async () => stopKicks())
+  const stopHeirs = heirsAlarm({ members: mesh.members, health })
+  closing.push(async () => stopHeirs())
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 

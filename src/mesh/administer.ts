@@ -3,7 +3,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, mayGrant, type Role, roleOrder } from './certificate.ts'
 import type { SigningKey } from './ed25519.ts'
 import { meshKeyOf } from './genesis.ts'
-import { heirsOf, isNext } from './heirs.ts'
+import { heirsOf } from './heirs.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
 import { encodeInviteLink } from './invite-link.ts'
 import { disarm, type KickOptions, shutOut, standingWithout } from './kick.ts'
@@ -16,7 +16,7 @@ import { ranked } from './ranking.ts'
 import { leave, type Revocation } from './revocation.ts'
 import { rosterLimits } from './roster-places.ts'
 import { hex, sameBytes } from './statement.ts'
-import { endGivenUp, mayEnd } from './successor.ts'
+import { endGivenUp } from './successor.ts'
 
 /** What people may grant by one word; each has what is before it as well. */
 export const grants = {
@@ -157,24 +157,15 @@ export async function kickMember(
   const { roster } = members
   const were = issued ? [] : roster.members(members.now).filter((member) => !isMeant(member.key))
   const keys = all.length > maxLiving ? [key] : all
-  const invited = issued ? keys.map((one) => guestsOf(members, one, keys)) : []
-  const firsts = issued ? firstKeysOver(members, keys) : []
   // Of a key that somebody has given up, and kicks now for safety, is said that it is over and no more: who comes after it is to stay.
-  const alone = keys.filter((one) => heirsOf(members, one).some((heir) => isWanted(heir.key)))
-  const guests = issued && alone.length === 0 && !isGuestOf(members, [...keys, ...firsts])
-  const options = { issued, guests, without: all, alone }
+  const lines = roster.lines(members.now)
+  const hasHeir = (one: Uint8Array): boolean => lines.handedTo(one).some((heir) => isWanted(bytesOf(heir)))
+  const options = { issued, without: all, alone: keys.filter(hasHeir) }
   await shutOutAs(members, members.highestIssuer(), keys, options)
-  // Not with the root key, which would take back whom these have kicked.
-  if (guests && mayEnd(members)) {
-    const needs = { roster, issuer: members.issuer(), random }
-    await disarmKeys(members, disarm(needs, firsts, options, members.now), firsts)
-  }
-  for (const one of invited) await kickGuests(members, one)
+  if (issued) for (const one of keys) await kickGuests(members, one)
   const after = new Set(roster.members(members.now).map(({ peerId }) => peerId))
   return were.filter(({ peerId }) => !after.has(peerId))
 }
-
-const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
 
 async function shutOutAs(
   members: Members,
@@ -183,43 +174,13 @@ async function shutOutAs(
   options: KickOptions,
 ): Promise<void> {
   const { roster } = members
+  const random = (length: number): Uint8Array => new Uint8Array(randomBytes(length))
   const needs = { roster, issuer: standingWithout(roster, by, keys, members.now), random }
   const ended = keysEndedBy(members, keys)
   // First that they are out: how long the rest takes is up to them.
   for (const kicked of shutOut(needs, keys, options, members.now)) await members.say([kicked])
   await disarmKeys(members, disarm(needs, keys, options, members.now), keys)
   await endAgain(members, ended)
-}
-
-/**
- * Shuts out, too, whose key comes next after one that was kicked, by the word of that: an administrator who had not heard of the kick has
- * certified it. Only administrators do so, never with the root key, because no person is asked; and it is the end of that key alone
- * (`left`), because a thief could have more come after it. Of more keys than a member can have none is believed, and 128 places are left.
- * @returns whom, and who else comes after such a key: people decide about those
- */
-export async function kickHeirs(members: Members): Promise<{ kicked: MemberView[]; left: MemberView[] }> {
-  if (members.objectionToSelf() !== undefined || !mayEnd(members)) return { kicked: [], left: [] }
-  const kicked: MemberView[] = []
-  for (const key of members.roster.kickedKeys()) {
-    const next = heirsOf(members, key).filter((heir) => isNext(members, heir, key))
-    if (next.length === 0 || next.length > maxLiving || !hasPlaces(members, members.issuer())) continue
-    const keys = next.map((heir) => heir.key)
-    await shutOutAs(members, members.issuer(), keys, { without: [key, ...keys], alone: keys })
-    kicked.push(...next)
-  }
-  const left = members.roster.kickedKeys().flatMap((key) => heirsOf(members, key))
-  return { kicked, left: left.filter((heir) => !sameBytes(heir.key, members.key)) }
-}
-
-/** Whether the key itself is out, and not only what speaks for it. */
-function isKicked({ roster }: Members, key: Uint8Array): boolean {
-  try {
-    roster.checkKey(key)
-    return false
-  } catch (error) {
-    if (codeOf(error) !== 'ERR_REVOKED') throw error
-    return true
-  }
 }
 
 /** The keys that these have ended because others came after them. */
@@ -243,43 +204,16 @@ async function endAgain(members: Members, ended: readonly Uint8Array[]): Promise
 /**
  * The members whom one has let in, as all administrators say that have signed for them since: what the one who let them in has signed is
  * no more than its own word. But for this node, and those on whom it stands.
- * @param without what these have signed is nothing: they are about to be shut out, and could have named anybody. Default none
  */
-export function guestsOf(members: Members, key: Uint8Array, without: readonly Uint8Array[] = []): MemberView[] {
+export function guestsOf(members: Members, key: Uint8Array): MemberView[] {
   const { roster, now } = members
   const lines = roster.lines(now)
-  const above = keysAbove(members)
+  const above = [members.key, ...chainOf(members.issuer()).map(({ body }) => body.subject)]
   return roster.members(now).filter((member) => {
-    const all = lines.byAdministrators(lines.certificatesOf(hex(member.key)))
-    const said = all.filter(({ body: { issuer } }) => !without.some((one) => sameBytes(one, issuer)))
+    const said = lines.byAdministrators(lines.certificatesOf(hex(member.key)))
     const isGuest = said.length > 0 && said.every(({ body }) => lines.isSame(body.invitedBy, key))
     return isGuest && !above.some((other) => lines.isSame(other, member.key))
   })
-}
-
-/** Those of this node and of all on whom it stands. */
-function keysAbove(members: Members): Uint8Array[] {
-  return [members.key, ...chainOf(members.issuer()).map(({ body }) => body.subject)]
-}
-
-/** The first keys of these keys' lines, by which others say whom they have invited: other than these, and no member's any more. */
-function firstKeysOver(members: Members, keys: readonly Uint8Array[]): Uint8Array[] {
-  const lines = members.roster.lines(members.now)
-  const firsts = new Map(keys.map((key) => [hex(lines.firstOf(key)), lines.firstOf(key)]))
-  for (const key of keys) firsts.delete(hex(key))
-  return [...firsts.values()].filter((first) => members.objectionTo(peerIdOf(first)) !== undefined)
-}
-
-/**
- * Whether others than these keys say that they have invited this node, or one on whom it stands. Then not all their guests can go: what is
- * written for such a one next says so again.
- */
-function isGuestOf(members: Members, hosts: readonly Uint8Array[]): boolean {
-  const lines = members.roster.lines(members.now)
-  const isHost = (key: Uint8Array): boolean => hosts.some((host) => sameBytes(host, key))
-  return keysAbove(members)
-    .flatMap((key) => lines.certificatesOf(hex(key)))
-    .some(({ body }) => isHost(body.invitedBy) && !isHost(body.issuer))
 }
 
 /** So many revocations of its own a node that has not the root key leaves for others to be kicked. */
@@ -291,10 +225,11 @@ function hasPlaces({ roster }: Members, { certificate, key }: Issuer): boolean {
 }
 
 /** Also those who have another's certificate by now; as many as there are places to spare. @throws ShoalError as `kickMember` */
-async function kickGuests(members: Members, guests: readonly MemberView[]): Promise<void> {
+async function kickGuests(members: Members, key: Uint8Array): Promise<void> {
+  const guests = guestsOf(members, key)
   for (const guest of guests) {
     if (!hasPlaces(members, members.highestIssuer())) return
-    if (!isKicked(members, guest.key)) await kickMember(members, guest, true, guests)
+    if (members.objectionTo(guest.peerId) === undefined) await kickMember(members, guest, true, guests)
   }
 }
 
@@ -377,3 +312,5 @@ export async function leaveMesh(members: Members, next?: SigningKey): Promise<vo
   }
   await members.say([leave(members.issuer(), now)])
 }
+
+const bytesOf = (key: string): Uint8Array => new Uint8Array(Buffer.from(key, 'hex'))

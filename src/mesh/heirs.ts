@@ -1,8 +1,9 @@
 import type { Certificate } from './certificate.ts'
 import type { MemberView } from './member-view.ts'
 import type { Members } from './members.ts'
-import { hex, sameBytes } from './statement.ts'
+import { hex } from './statement.ts'
 import { before } from './succession.ts'
+import { mayEnd } from './successor.ts'
 
 /**
  * The keys of members that come after one by its own word, and that of each in between. Not of whom an administrator has let in otherwise as
@@ -23,9 +24,19 @@ export function heirsOf({ roster, now }: Members, key: Uint8Array): MemberView[]
   return next.filter((one) => living.has(one)).map((one) => roster.verify(new Uint8Array(Buffer.from(one, 'hex')), now))
 }
 
-/** Whether all that counts says that this one's key comes next after that one. */
-export function isNext(members: Members, heir: Pick<MemberView, 'key'>, key: Uint8Array): boolean {
-  const said = members.roster.certificatesOf(heir.key, members.now).map(({ body }) => body.follows)
-  const isAfter = said.every((follows) => follows !== undefined && sameBytes(before(follows), key))
-  return isAfter && !sameBytes(heir.key, members.key)
+/**
+ * The members whose keys come after one that was kicked, by the word of each key in between, and not otherwise by that of administrators:
+ * for one that may decide about them. An administrator who had not heard of the kick has certified them, or a thief who wants an honest
+ * one to be kicked; so it is people who decide. None where this node is no administrator's.
+ */
+export function heirsOfKicked(members: Members): MemberView[] {
+  if (members.objectionToSelf() !== undefined || !mayEnd(members)) return []
+  const { roster, now } = members
+  const lines = roster.lines(now)
+  const heirs = lines.handedFrom(roster.kickedKeys().map(hex)).filter((one) => {
+    const said = lines.byAdministrators(lines.certificatesOf(one))
+    return said.every(({ body }) => body.follows !== undefined)
+  })
+  const others = heirs.filter((one) => one !== hex(members.key))
+  return others.map((one) => roster.verify(new Uint8Array(Buffer.from(one, 'hex')), now))
 }

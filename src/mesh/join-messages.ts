@@ -96,7 +96,8 @@ export function answered<T>(bytes: Uint8Array, shape: z.ZodType<T>): T {
   const answer = decodeCbor<T | z.output<typeof refusal>>(bytes, z.union([shape, refusal]), maxAnswerBytes)
   if (!isRefusal(answer)) return answer
   const { refused } = answer
-  const hint = refused === 'ERR_LIMIT' ? { hint: 'Too many come at once. Try again in a minute; the link stays good.' } : {}
+  const hint =
+    refused === 'ERR_LIMIT' ? { hint: 'Too many come at once. Try again in a minute; the link stays good.' } : {}
   throw new ShoalError(isErrorCode(refused) ? refused : 'ERR_INVITE', 'the mesh does not let this machine in', hint)
 }
 

@@ -3,7 +3,7 @@ import { ShoalError } from '../base/errors.ts'
 import { type Certificate, chainOf, type Issuer, type SignedCertificate } from './certificate.ts'
 import { isAsOthersSay, replace } from './people.ts'
 import { isEnough } from './ranking.ts'
-import { isLeave, type Revocation, revoke, roomToKeep, type Target, withGuests } from './revocation.ts'
+import { isLeave, type Revocation, revoke, roomToKeep, type Target } from './revocation.ts'
 import type { Roster } from './roster.ts'
 import { hex, maxChain, sameBytes } from './statement.ts'
 
@@ -12,8 +12,6 @@ export interface KickOptions {
   issued?: boolean
   /** Ids of certificates that survive `issued`, at most 12. Default none. */
   keep?: readonly Uint8Array[]
-  /** With `issued`, also whom it has invited, as others say, whoever has signed for them: also what is heard of that later. Default false. */
-  guests?: boolean
   /** Keys that go with it, and are not saved. Default none. */
   without?: readonly Uint8Array[]
   /** Keys that are over and no more: whom others let follow them stays. Default none. */
@@ -70,9 +68,8 @@ export function* disarm(
 ): Generator<Certificate | Revocation, void, void> {
   const own = chainOf(needs.issuer).filter((link) => isFrom(link, keys))
   const keep = new Map(own.map(({ id }) => [hex(id), id]))
-  if (options.issued === true) {
-    for (const id of [...(options.keep ?? []), ...(options.guests === true ? [withGuests] : [])]) keep.set(hex(id), id)
-  } else yield* saved(needs, keys, [...keys, ...(options.without ?? [])], keep, now)
+  if (options.issued === true) for (const id of options.keep ?? []) keep.set(hex(id), id)
+  else yield* saved(needs, keys, [...keys, ...(options.without ?? [])], keep, now)
   for (const key of keys) {
     const target: Target = { kind: 'issuer', key, keep: [...keep.values()] }
     const revocation = revoke(needs.issuer, target, reasonFor(key, options), now)
@@ -95,14 +92,16 @@ function isNew({ roster, issuer }: KickNeeds, { body }: Revocation): boolean {
 }
 
 /**
- * The one who kicks, by a certificate that does not hang on the keys, if there is one that makes it as much: what it says goes with what
+ * The one who kicks, by a certificate that does not hang on the keys, if there is one that makes it as much for as long: what it says goes with what
  * it stands on, and that has to stay.
  */
 export function standingWithout(roster: Roster, issuer: Issuer, keys: readonly Uint8Array[], now: number): Issuer {
   const { certificate, key } = issuer
   if (certificate === undefined) return issuer
   const isAsMuch = ({ body, chain }: Certificate): boolean =>
-    body.roles.includes('admin') && (chain.length + 1 < maxChain || certificate.chain.length + 1 >= maxChain)
+    body.roles.includes('admin') &&
+    body.notAfter >= certificate.body.notAfter &&
+    (chain.length + 1 < maxChain || certificate.chain.length + 1 >= maxChain)
   const other = roster
     .certificatesOf(key.publicKey, now)
     .find((each) => isAsMuch(each) && ![each, ...each.chain].some((link) => isFrom(link, keys)))

@@ -127,6 +127,19 @@ export class Lines {
     return allFrom(this.#handedTo, hex(key)).filter((heir) => this.#counting.has(heir))
   }
 
+  /** Hex of the keys that are a member's now and come after one of these (hex), as `handedTo` says. */
+  handedFrom(keys: readonly string[]): string[] {
+    const seen = new Set(keys)
+    const found = new Set<string>()
+    for (const key of seen) {
+      for (const next of this.#handedTo.get(key) ?? []) {
+        seen.add(next)
+        if (this.#counting.has(next)) found.add(next)
+      }
+    }
+    return [...found]
+  }
+
   /** Hex of all keys that come after this one by its own word, and that of each in between, whatever has become of them; nearest first. */
   handedOn(key: Uint8Array): string[] {
     return allFrom(this.#handedTo, hex(key))

@@ -16,8 +16,8 @@ export function grouped(certificates: readonly Certificate[]): Map<string, [Cert
 
 /**
  * Which certificate speaks for a member comes first. Whatever it signs hangs on that one, and on who has signed that one: so another role
- * is no reason to take one farther from the root, or of somebody who is shut out. First what it can issue others' with; then by the highest
- * role; then what hangs on nobody who is shut out; then, of those who sign for others, the nearest to the root; then the other roles, the
+ * is no reason to take one farther from the root, or of somebody who is shut out. By the highest role, because with that one shuts out; then
+ * what it can issue others' with; then what hangs on nobody who is shut out; then, of those who sign for others, the nearest to the root; then the other roles, the
  * newest, the larger id.
  */
 export function ranked(
@@ -50,7 +50,7 @@ function rankOf(certificate: Certificate, verdict: Pick<Verdict, 'hangsOnShutOut
   const highest = Math.max(...roles.map((role) => roleOrder.indexOf(role)))
   const mayIssue = isIssuer && depth + 1 < maxChain
   const isDoubtful = verdict.hangsOnShutOut(certificate)
-  return [-Number(mayIssue), -highest, Number(isDoubtful), depth, -powerOf(roles), -notBefore]
+  return [-highest, -Number(mayIssue), Number(isDoubtful), depth, -powerOf(roles), -notBefore]
 }
 
 /** By id. */

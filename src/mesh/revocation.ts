@@ -26,11 +26,6 @@ import {
 
 /** As many as fit beside the longest chain where nobody in it had another key before: see `roomToKeep`. */
 export const maxKeep = 12
-/**
- * In a list that `--issued` leaves, in the place of an id: then certificates of which others say that the key has invited their subject count
- * for no more than those that it has signed.
- */
-export const withGuests: Uint8Array = new Uint8Array(idBytes)
 /** What one more costs: its length and itself. */
 const keptBytes = idBytes + 2
 const reasons = ['kicked', 'left', 'burned', 'rekeyed'] as const

@@ -3,7 +3,7 @@ import { type Certificate, type CertificateBody, checkTime, type SignedCertifica
 import type { Clone } from './clone.ts'
 import type { Genesis } from './genesis.ts'
 import { inviteIdOf, type Redemption } from './invite.ts'
-import { isLeave, type Revocation, type RevocationBody, withGuests } from './revocation.ts'
+import { isLeave, type Revocation, type RevocationBody } from './revocation.ts'
 import type { Entry } from './roster-entry.ts'
 import { hex, type Statement, sameBytes } from './statement.ts'
 
@@ -15,8 +15,6 @@ export class Verdict {
   readonly #invites = new Map<string, { reason: string; withCertificates: boolean }>()
   /** Hex of the issuer's key → for each revocation, the hex of the ids that it keeps. */
   readonly #issuers = new Map<string, Set<string>[]>()
-  /** Hex of the keys whose guests are out with them, whoever has signed for these. */
-  readonly #hosts = new Set<string>()
   /** Hex of the invitation → who may have used it. */
   readonly #winners = new Map<string, { subject: Uint8Array; at: number; id: Uint8Array }>()
 
@@ -91,7 +89,7 @@ export class Verdict {
   }
 
   #apply({ body }: Revocation, withCertificates: boolean): void {
-    const { target, reason, issuer } = body
+    const { target, reason } = body
     switch (target.kind) {
       case 'key':
         this.#keys.set(hex(target.key), smaller(this.#keys.get(hex(target.key)), reason))
@@ -107,10 +105,7 @@ export class Verdict {
       }
       case 'issuer': {
         const lists = this.#issuers.get(hex(target.key)) ?? []
-        const keep = new Set(target.keep.map(hex))
-        lists.push(keep)
-        if (reason === 'kicked' && !sameBytes(target.key, issuer) && keep.has(hex(withGuests)))
-          this.#hosts.add(hex(target.key))
+        lists.push(new Set(target.keep.map(hex)))
         this.#issuers.set(hex(target.key), lists)
         return
       }
@@ -151,7 +146,6 @@ export class Verdict {
   }
 
   #isInvited({ body }: SignedCertificate): boolean {
-    if (this.#hosts.has(hex(body.invitedBy))) return false
     return body.invite === null || this.#invites.get(hex(body.invite))?.withCertificates !== true
   }
 
