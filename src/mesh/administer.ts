@@ -308,7 +308,9 @@ function checkMayGrant({ certificate }: Issuer, roles: readonly Role[], what: st
 export async function leaveMesh(members: Members, next?: SigningKey): Promise<void> {
   const { genesis, roster, now } = members
   if (next !== undefined && members.objectionTo(peerIdOf(next.publicKey)) === undefined) {
-    await members.say([leave({ genesis, key: next, certificate: roster.certificateOf(next.publicKey, now) }, now)])
+    const issuer = { genesis, key: next, certificate: roster.certificateOf(next.publicKey, now) }
+    // Where there is no place for both, that of the key in use counts more.
+    await sayAsFits(members, [leave(issuer, now)])
   }
   await members.say([leave(members.issuer(), now)])
 }
