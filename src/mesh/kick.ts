@@ -1,6 +1,6 @@
 import { encode } from '@ipld/dag-cbor'
 import { ShoalError } from '../base/errors.ts'
-import { type Certificate, chainOf, type Issuer, type SignedCertificate } from './certificate.ts'
+import { type Certificate, chainOf, type Issuer, isEnding, type SignedCertificate } from './certificate.ts'
 import { isAsOthersSay, replace } from './people.ts'
 import { isEnough } from './ranking.ts'
 import { isLeave, type Revocation, revoke, roomToKeep, type Target } from './revocation.ts'
@@ -92,16 +92,16 @@ function isNew({ roster, issuer }: KickNeeds, { body }: Revocation): boolean {
 }
 
 /**
- * The one who kicks, by a certificate that does not hang on the keys, if there is one that makes it as much for as long: what it says goes with what
+ * The one who kicks, by a certificate that does not hang on the keys, if there is one that makes it as much and does not end soon: what it says goes with what
  * it stands on, and that has to stay.
  */
 export function standingWithout(roster: Roster, issuer: Issuer, keys: readonly Uint8Array[], now: number): Issuer {
   const { certificate, key } = issuer
   if (certificate === undefined) return issuer
-  const isAsMuch = ({ body, chain }: Certificate): boolean =>
-    body.roles.includes('admin') &&
-    body.notAfter >= certificate.body.notAfter &&
-    (chain.length + 1 < maxChain || certificate.chain.length + 1 >= maxChain)
+  const isAsMuch = (other: Certificate): boolean =>
+    other.body.roles.includes('admin') &&
+    (other.body.notAfter >= certificate.body.notAfter || !isEnding(other, now)) &&
+    (other.chain.length + 1 < maxChain || certificate.chain.length + 1 >= maxChain)
   const other = roster
     .certificatesOf(key.publicKey, now)
     .find((each) => isAsMuch(each) && ![each, ...each.chain].some((link) => isFrom(link, keys)))

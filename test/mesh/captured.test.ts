@@ -4,9 +4,10 @@ import { invite, keyCalled, kickMember, memberCalled, promote } from '../../src/
 import { type Certificate, type Issuer, issueCertificate, type Role } from '../../src/mesh/certificate.ts'
 import type { SigningKey } from '../../src/mesh/ed25519.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
-import { allLinksFrom } from '../../src/mesh/kick.ts'
+import { allLinksFrom, standingWithout } from '../../src/mesh/kick.ts'
 import { type Members, peerIdOf, serial } from '../../src/mesh/members.ts'
 import { revoke } from '../../src/mesh/revocation.ts'
+import { hex } from '../../src/mesh/statement.ts'
 import { handOver } from '../../src/mesh/succession.ts'
 import { apart, meet, newKey } from './apart.ts'
 import { ManualClock } from './fixture.ts'
@@ -196,4 +197,23 @@ test('an inviter that changes its key keeps what it has signed for a guest, alth
   ann.take([revoke(ivy.issuer(), { kind: 'issuer', key: ivy.key, keep }, 'rekeyed', ivy.now).bytes])
   await kickMember(ann, keyCalled(ann, 'zed'), true)
   assert.equal(ann.objectionTo(peerIdOf(gus.publicKey)), undefined)
+})
+
+test('who kicks does not go over to a certificate that ends soon, and keeps the one that hangs on whom it kicks', async (t) => {
+  const clock = new ManualClock()
+  const { ann, bea } = await apart(t, clock)
+  const key = await newKey(t)
+  const give = (by: Members, days: number): Uint8Array => {
+    const init = { subject: key.publicKey, name: 'carl', roles: trusted, serial: serial(), lifetimeMs: days * day }
+    return issueCertificate(by.issuer(), init, by.now).bytes
+  }
+  bea.take([give(ann, 2), give(bea, 20)])
+  clock.sleep(1.9 * day)
+  const all = bea.roster.certificatesOf(key.publicKey, bea.now)
+  const byBea = all.find(({ body }) => hex(body.issuer) === hex(bea.key))
+  assert.ok(byBea)
+  assert.equal(all.length, 2)
+  const carl = { genesis: bea.genesis, key, certificate: byBea }
+  assert.equal(standingWithout(bea.roster, carl, [bea.key], bea.now).certificate, byBea)
+  assert.notEqual(standingWithout(bea.roster, carl, [bea.key], bea.now - day).certificate, byBea)
 })
