@@ -16,9 +16,9 @@ export function grouped(certificates: readonly Certificate[]): Map<string, [Cert
 
 /**
  * Which certificate speaks for a member comes first. Whatever it signs hangs on that one, and on who has signed that one: so another role
- * is no reason to take one farther from the root, or of somebody who is shut out. By the highest role, because with that one shuts out; then
- * what it can issue others' with; then what hangs on nobody who is shut out; then, of those who sign for others, the nearest to the root; then the other roles, the
- * newest, the larger id.
+ * is no reason to take one farther from the root, or of somebody who is shut out. By the highest role, because with that one shuts out;
+ * then what it can issue others' with; then what hangs on nobody who is shut out; then, of those who sign for others, the nearest to the
+ * root; then the other roles, the newest, the larger id.
  */
 export function ranked(
   certificates: readonly Certificate[],
