@@ -77,7 +77,7 @@ export function* disarm(
   }
 }
 
-/** Of keys that are over and no more is said that they have left: nothing that comes after them is void by that. */
+/** Of keys that are over and no more is said that they have left: whoever comes after them is not named for that. */
 function reasonFor(key: Uint8Array, { alone = [] }: KickOptions): Revocation['body']['reason'] {
   return alone.some((other) => sameBytes(other, key)) ? 'left' : 'kicked'
 }
@@ -92,8 +92,8 @@ function isNew({ roster, issuer }: KickNeeds, { body }: Revocation): boolean {
 }
 
 /**
- * The one who kicks, by a certificate that does not hang on the keys, if there is one that makes it as much and does not end soon: what it says goes with what
- * it stands on, and that has to stay.
+ * The one who kicks, by a certificate that does not hang on the keys, if there is one that makes it as much and does not end soon: what it
+ * says goes with what it stands on, and that has to stay.
  */
 export function standingWithout(roster: Roster, issuer: Issuer, keys: readonly Uint8Array[], now: number): Issuer {
   const { certificate, key } = issuer

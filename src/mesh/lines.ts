@@ -124,7 +124,7 @@ export class Lines {
 
   /** Hex of the keys that are a member's now and come after this one by its own word, and that of each in between. */
   handedTo(key: Uint8Array): string[] {
-    return allFrom(this.#handedTo, hex(key)).filter((heir) => this.#counting.has(heir))
+    return this.handedOn(key).filter((heir) => this.#counting.has(heir))
   }
 
   /** Hex of the keys that are a member's now and come after one of these (hex), as `handedTo` says. */
