@@ -85,6 +85,7 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
         return bytes
       },
     })
+    options.onInputs?.()
     const claim = lent.claim(laid, award.expectedMs)
     try {
       return await lent.compile(laid, options)

@@ -1,5 +1,5 @@
 import { ShoalError } from '../base/errors.ts'
-import type { Bid, Done, Progress } from '../wire/generated/market_pb.ts'
+import { type Bid, type Done, Phase, type Progress } from '../wire/generated/market_pb.ts'
 import { Announcements } from './announcements.ts'
 import { awardFrame, bytesByMetadata, failureOf, metadataOf } from './awarding.ts'
 import { Breakers } from './breaker.ts'
@@ -281,7 +281,7 @@ export class Builder {
     attempt.heard = true
     attempt.leaseUntil = now + timing.lease
     attempt.spared = false
-    this.#read(now, attempt, progress)
+    this.#read(now, attempt, progress, progress.phase === Phase.FETCHING)
     this.#judge(now, unit, attempt)
     const metadata = attempt.announced ? undefined : metadataOf(progress)
     // What is announced has to be waited for.
@@ -291,12 +291,12 @@ export class Builder {
     this.#effects.push({ kind: 'metadata', id, peer, ...metadata })
   }
 
-  #read(now: number, attempt: Attempt, { cpuMs, fetchedBytes, fetchMs }: Progress | Done): void {
+  #read(now: number, attempt: Attempt, { cpuMs, fetchedBytes, fetchMs }: Progress | Done, isFetching = false): void {
     const { peer, gauge } = attempt
     const bytes = Number(fetchedBytes)
     const delay = this.#reservations.answerMs(peer)
     if (bytes > gauge.fetchedBytes) this.#links.moved(peer, bytes, Math.max(fetchMs / 2, fetchMs - (delay ?? 0)), delay)
-    gauge.read(now, { cpuMs, fetchedBytes: bytes, fetchMs })
+    gauge.read(now, { cpuMs, fetchedBytes: bytes, fetchMs, isFetching })
     this.#pace.saw(attempt, now)
   }
 
@@ -313,7 +313,7 @@ export class Builder {
       const awayMs = now - attempt.awardedAt
       this.#breakers.succeed(peer)
       this.#links.made(peer, done, awayMs, now)
-      this.#pace.ended(unit.task.expectedMs, awayMs)
+      this.#pace.ended(unit.task.expectedMs, awayMs, done.cpuMs)
       this.#pace.givenUp(now, unit.attempts)
       this.#end(unit)
       this.#effects.push({ kind: 'away', id, peer, done, awayMs })

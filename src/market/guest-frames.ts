@@ -11,7 +11,12 @@ interface GuestTask {
 
 /** A sign of life, with how far the work is. */
 export function heartbeat({ task, epoch }: GuestTask, reading?: Reading): MarketBody {
-  return frame('progress', { task, epoch, phase: Phase.RUNNING, ...advance(reading) })
+  return frame('progress', {
+    task,
+    epoch,
+    phase: reading?.isFetching ? Phase.FETCHING : Phase.RUNNING,
+    ...advance(reading),
+  })
 }
 
 export function doneFrame({ task, epoch }: GuestTask, result: WorkResult, reading?: Reading): MarketBody {

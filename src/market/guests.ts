@@ -13,6 +13,8 @@ export interface WorkOptions {
   signal: AbortSignal
   /** So many bytes of inputs have come. */
   onFetched?(bytes: number): void
+  /** All inputs are here. */
+  onInputs?(): void
   /** The compile has begun. @param cpuMs tells, as long as it runs, what processor time it has taken */
   onStarted?(cpuMs: () => number): void
   /** The metadata is ready, and the dep-info before it complete. `trace`: encoded; empty when nothing watched the compile. */
@@ -35,6 +37,7 @@ interface Running {
   fetchedBytes: number
   /** From the start until the last of them came. */
   fetchMs: number
+  isFetching: boolean
   cpuMs: (() => number) | undefined
 }
 
@@ -66,6 +69,7 @@ export class Guests {
       startedAt: this.#clock.now(),
       fetchedBytes: 0,
       fetchMs: 0,
+      isFetching: true,
       cpuMs: undefined,
     }
     this.#running.set(guest, running)
@@ -77,8 +81,8 @@ export class Guests {
   reading(guest: string): Reading | undefined {
     const running = this.#running.get(guest)
     if (running === undefined) return undefined
-    const { fetchedBytes, fetchMs, cpuMs } = running
-    return { cpuMs: this.#measures ? (cpuMs?.() ?? 0) : undefined, fetchedBytes, fetchMs }
+    const { fetchedBytes, fetchMs, isFetching, cpuMs } = running
+    return { cpuMs: this.#measures ? (cpuMs?.() ?? 0) : undefined, fetchedBytes, fetchMs, isFetching }
   }
 
   kill(guest: string): void {
@@ -104,7 +108,11 @@ export class Guests {
           running.fetchedBytes += bytes
           running.fetchMs = this.#clock.now() - running.startedAt
         },
+        onInputs: () => {
+          running.isFetching = false
+        },
         onStarted: (cpuMs) => {
+          running.isFetching = false
           running.cpuMs = cpuMs
         },
         onMetadata: ({ name, cid, size, depInfo, trace }) => {

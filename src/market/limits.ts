@@ -32,6 +32,8 @@ export const timing = {
   look: 100,
   /** A second attempt begins no earlier. */
   lateLeast: 2000,
+  /** What it shows of its pace before says more about how compiles begin. */
+  tellsLeast: 1400,
   /** A lender whose bid was worth nothing is not asked again for so long: at first, and at most. */
   refused: 80,
   refusedMost: 2560,

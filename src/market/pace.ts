@@ -14,7 +14,7 @@ const [slowShare, healthyShare] = [1 / 3, 0.7]
 /** A lender that works is given this many times as long. */
 const patience = 5
 /** Of all compiles, and what may be spent before there are any. */
-const [spareShare, spareMs] = [0.05, 10_000]
+const [spareShare, spareMs] = [0.05, 2_000]
 
 /** So much is believed to have taken as long as expected before anything ended; and no machine to be slower than that. */
 const [expectedAlreadyMs, mostScale] = [1000, 16]
@@ -58,7 +58,7 @@ export class Pace {
 
   /** A compile here has ended. @param cpuMs its processor time; undefined where that is not known */
   endedHere({ expectedMs, tookMs }: { expectedMs: number; tookMs: number }, cpuMs: number | undefined): void {
-    this.ended(expectedMs, tookMs)
+    this.ended(expectedMs, tookMs, cpuMs)
     if (expectedMs <= 0) return
     this.#here.push({ expectedMs, tookMs, cpuMs })
     if (this.#here.length > kept) this.#here.shift()
@@ -80,9 +80,9 @@ export class Pace {
     return this.#scale
   }
 
-  /** A compile has ended. */
-  ended(expectedMs: number, tookMs: number): void {
-    this.#workedMs += tookMs
+  /** A compile has ended. @param cpuMs its processor time; undefined where that is not known */
+  ended(expectedMs: number, tookMs: number, cpuMs: number | undefined): void {
+    this.#workedMs += cpuMs ?? tookMs
     if (expectedMs > 0) push(this.#excess, tookMs / expectedMs)
   }
 
@@ -143,9 +143,10 @@ export class Pace {
    * Whether it is time for a second attempt, because this one takes much longer than it should.
    */
   isLate(attempt: Attempt, { expectedMs, sendMs, hereMs }: Times, now: number): boolean {
-    const { rate, cpuMs } = attempt.gauge
-    const elapsed = now - attempt.awardedAt
-    if (cpuMs !== undefined && now > attempt.awardedAt + timing.heartbeat / 2) {
+    const { rate, cpuMs, isFetching, since } = attempt.gauge
+    if (isFetching) return this.#isStuck(attempt, { expectedMs, sendMs, hereMs }, now)
+    const elapsed = now - since
+    if (cpuMs !== undefined && elapsed > timing.tellsLeast) {
       const left = this.#scale * Math.max(expectedMs - cpuMs, overrun * cpuMs)
       const awayMs = Math.max(0, sendMs - elapsed) + left / Math.max(0.01, (rate ?? this.#usualRate) / this.#usualRate)
       const isSlow = rate === undefined ? sendMs > elapsed : rate < slowShare * this.#usualRate
@@ -155,6 +156,17 @@ export class Pace {
     if (rate !== undefined && rate < slowShare * this.#usualRate) return true
     const isHealthy = rate !== undefined && rate >= healthyShare * this.#usualRate
     return elapsed > (isHealthy ? patience : 1) * this.#longest(expectedMs)
+  }
+
+  /**
+   * Whether inputs take so long to come that here would be sooner, or do not come at all. Any other lender would have to fetch them from the
+   * same node: two that wait for a builder with much to do only make each other wait.
+   */
+  #isStuck({ awardedAt, gauge }: Attempt, { expectedMs, sendMs, hereMs }: Times, now: number): boolean {
+    const elapsed = now - awardedAt
+    const leftMs = Math.max(sendMs - elapsed, overrun * elapsed)
+    if (elapsed > timing.tellsLeast && this.isSooner(leftMs + this.#scale * expectedMs, hereMs)) return true
+    return gauge.silentMs(now) > Math.max(timing.lateLeast, 2 * sendMs)
   }
 
   /** Whether here would be sooner, by enough to begin anew. */

@@ -252,6 +252,7 @@ export class Cluster {
         cpuMs: (compiling?.cpuMs() ?? 0) * (isSlow ? 0.1 : 1),
         fetchedBytes: fetch.bytes - (fetch.until === undefined ? fetch.sending.left() : 0),
         fetchMs: (fetch.until ?? this.time.now()) - fetch.since,
+        isFetching: isAway && fetch.until === undefined,
       }),
       kill: () => {
         if (over) return
