@@ -12,7 +12,7 @@ interface StatusRow {
   units: { here: number; away: number; waiting: number }
 }
 
-describe('three members that build at once, on their own machines and a fourth', { timeout: 300_000 }, () => {
+describe('three members that build at once, on their own machines and a fourth', { timeout: 600_000 }, () => {
   let cluster: Cluster
   const names = ['ada', 'ben', 'cyd', 'dan']
 
