@@ -9,8 +9,8 @@ import { root, run, runSteps } from './tools.ts'
 const chosen = process.argv.slice(2)
 const failed = chosen.length > 0 ? [] : await runSteps(checks)
 const all = globSync('test/**/*.test.ts', { cwd: root }).sort()
-/** Some of these are about who answers in time, and some take whatever they can get of this machine. */
-const isAlone = (file: string): boolean => /^test\/(execute|market|mesh)\//.test(file)
+/** Some of these take whatever they can get of this machine. */
+const isAlone = (file: string): boolean => file.startsWith('test/execute/')
 const isBuild = (file: string): boolean => file.startsWith('test/e2e/')
 // Most of a test is its start, and builds wait for each other's units half of the time: so they share the processors.
 const rounds =
