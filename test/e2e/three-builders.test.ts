@@ -38,7 +38,7 @@ describe('three members that build at once, on their own machines and a fourth',
     const dirOf = (name: string, as: string): string => join(cluster.dir, `${name}-${as}`)
     const buildAll = async (salt: string): Promise<void> => {
       for (const { name } of builders) {
-        const files = chains({ chains: 4, length: 2, steps: 100_000, salt: `${process.pid} ${salt}`, prefix: name })
+        const files = chains({ chains: 4, length: 2, steps: 300_000, salt: `${process.pid} ${salt}`, prefix: name })
         for (const as of ['plain', 'build']) await writeFiles(dirOf(name, as), files)
       }
       const runs = await Promise.all(
