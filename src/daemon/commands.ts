@@ -19,6 +19,7 @@ export interface CommandNeeds {
     list(): readonly Session[]
     find(id: string): Session | undefined
     settle(pid: number): Promise<Session | undefined>
+    stored(): Promise<void>
   }
   owner: Pick<OwnerWatch, 'pause' | 'resume'>
   stop(): void
@@ -76,8 +77,10 @@ export async function runCommand(method: string, params: unknown, needs: Command
     case 'purge':
       return await needs.purgeBy(read(purgeParams, params).by)
     case 'report':
+      await needs.sessions.stored()
       return report(needs.sessions.find(read(reportParams, params).id))
     case 'why':
+      await needs.sessions.stored()
       return why(read(whyParams, params), needs)
     case 'sessions':
       return { sessions: needs.sessions.list().map((session): SessionSummary => summaryOf(session)) }

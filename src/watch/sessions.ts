@@ -63,6 +63,8 @@ interface OpenSession {
 
 /** How often an idle session's cargo is looked for. */
 const idleCheckMs = 2000
+/** Longest wait for results that are being stored. */
+const storeMs = 10_000
 
 /** Groups units by the cargo process that asked for them, and remembers the last builds over restarts. */
 export class Sessions {
@@ -116,6 +118,23 @@ export class Sessions {
     this.#end(open)
     await this.#needs.history.flush()
     return open.session
+  }
+
+  /**
+   * Settles once what cargos asked for that have ended is stored, at the latest after ten seconds: cargo does not wait for that, but
+   * whoever asks right after it what became of its units wants to hear of all of them.
+   */
+  async stored(): Promise<void> {
+    const { clock, processes } = this.#needs
+    const ended = [...this.#open.values()].filter(
+      ({ inFlight, identity, session }) => inFlight > 0 && processes.identify(session.pid) !== identity,
+    )
+    if (ended.length === 0) return
+    const late = Promise.withResolvers<void>()
+    const cancel = clock.after(storeMs, late.resolve)
+    const all = ended.map((open) => new Promise<void>((resolve) => open.waiters.push(resolve)))
+    await Promise.race([Promise.all(all), late.promise])
+    cancel()
   }
 
   /** Newest first. */

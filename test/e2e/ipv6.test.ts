@@ -17,7 +17,7 @@ const files = {
   'two/src/lib.rs': 'pub const TWO: u32 = one::ONE + 1;\n',
 }
 
-describe('machines that have nothing but IPv6', { timeout: 180_000 }, () => {
+describe('machines that have nothing but IPv6', { timeout: 600_000 }, () => {
   let office: Office | string
   let hosts: readonly OfficeHost[] = []
 

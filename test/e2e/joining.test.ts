@@ -18,7 +18,7 @@ interface Pending {
   pending: { name: string; address: string }[]
 }
 
-describe('an office where nobody has a link', { timeout: 120_000 }, () => {
+describe('an office where nobody has a link', { timeout: 600_000 }, () => {
   let office: Office | string
   let hosts: OfficeHost[] = []
   const host = (at: number): OfficeHost => {

@@ -31,7 +31,7 @@ function readable(local: string): string {
 
 const isHere = process.platform === 'linux'
 
-describe('a node that was started from a shell', { timeout: 120_000, skip: !isHere && 'needs /proc' }, () => {
+describe('a node that was started from a shell', { timeout: 600_000, skip: !isHere && 'needs /proc' }, () => {
   let dir = ''
   let node: TestNode
   let status: Status

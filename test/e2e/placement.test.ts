@@ -17,10 +17,10 @@ const sharingOf = async (node: TestNode): Promise<SharingRow['sharing']> =>
   (await node.ask<SharingRow>('status')).sharing
 
 async function placedEverything(node: TestNode): Promise<SharingRow['sharing']> {
-  for (let tries = 0; tries < 60; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     const sharing = await sharingOf(node)
     if (sharing.placing.placed > 0 && sharing.placing.waiting === 0) return sharing
-    await delay(500)
+    await delay(200)
   }
   throw new Error(`never placed: ${JSON.stringify(await sharingOf(node))}\n${node.log}`)
 }

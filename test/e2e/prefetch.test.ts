@@ -2,15 +2,15 @@ import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, lastReport, type TestNode } from '../support/cluster.ts'
+import { settled } from '../support/settled.ts'
 
 interface SharingRow {
   sharing: { prefetched: { results: number; bytes: number }; fetches: { awaited: number; ready: number } }
 }
 
 const sharingOf = async (node: TestNode): Promise<SharingRow['sharing']> =>
-  (await node.json<SharingRow>('status')).sharing
+  (await node.ask<SharingRow>('status')).sharing
 
 describe('what a build will ask for is there before it asks', () => {
   let cluster: Cluster
@@ -21,19 +21,18 @@ describe('what a build will ask for is there before it asks', () => {
   })
   after(() => cluster.close())
 
+  /** Until the build is over for the node: then it is remembered. */
   async function build(name: string, dir: string): Promise<SharingRow['sharing']> {
     const node = cluster.node(name)
-    const ran = await node.cargo(dir, 'build', '--offline')
+    const env = await node.cargoEnv()
+    const { ran } = await settled(node, 'cargo', ['build', '--offline'], { cwd: dir, env })
     assert.equal(ran.code, 0, ran.stderr)
-    await lastReport(node)
     return await sharingOf(node)
   }
 
   test('a member that built with the same lock file says what will be asked for', async (t) => {
     const built = await build('ada', await cluster.checkout('offline', 'first'))
     assert.deepEqual(built.fetches, { awaited: 0, ready: 0 })
-    // The build is remembered when its cargo is found to have ended.
-    await delay(3000)
 
     const other = await cluster.checkout('offline', 'other')
     await mkdir(join(other, 'crates/extra/src'), { recursive: true })

@@ -2,7 +2,7 @@ import { after, before, describe, test } from 'node:test'
 import { Travellers } from '../support/travellers.ts'
 
 /** A share of what `npm run bench -- reconnect` measures. Nothing here waits for a connection to be noticed as dead. */
-describe('two members on machines that are carried around', { timeout: 120_000 }, () => {
+describe('two members on machines that are carried around', { timeout: 600_000 }, () => {
   let world: Travellers | string
 
   before(async () => {

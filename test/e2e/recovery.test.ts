@@ -13,7 +13,7 @@ interface Status {
 const cli = new URL('../../src/cli/main.ts', import.meta.url).pathname
 const someWords = phraseOf(new Uint8Array(32).fill(3))
 
-describe('a mesh whose only administrator is lost', { timeout: 120_000 }, () => {
+describe('a mesh whose only administrator is lost', { timeout: 600_000 }, () => {
   let cluster: Cluster
   let bert: TestNode
   let eva: TestNode

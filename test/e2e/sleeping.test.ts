@@ -7,7 +7,7 @@ import { chains } from '../support/chains.ts'
 import { Cluster, lastReport, type Ran, type TestNode } from '../support/cluster.ts'
 import { writeFiles } from '../support/fixture.ts'
 
-describe('a lender whose machine goes to sleep', { skip: TestBus.missing, timeout: 300_000 }, () => {
+describe('a lender whose machine goes to sleep', { skip: TestBus.missing, timeout: 600_000 }, () => {
   let bus: TestBus
   let cluster: Cluster
   let ada: TestNode

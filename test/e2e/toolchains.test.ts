@@ -31,8 +31,8 @@ async function until(node: TestNode, holds: (row: ToolchainsRow) => boolean): Pr
 
 const manifest = (name: string, rest: string): string =>
   `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
-const libs = Array.from({ length: 8 }, (_, n) => `lib${n}`)
-/** Takes a compiler some time. */
+const libs = Array.from({ length: 4 }, (_, n) => `lib${n}`)
+/** Code for a compiler to make. */
 const work = (n: number): string => `pub fn f${n}(mut words: Vec<String>) -> std::collections::BTreeMap<String, usize> {
     words.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
     words.into_iter().enumerate().map(|(at, word)| (format!("{word}-{at}"), at * ${n})).collect()
@@ -54,7 +54,7 @@ const workspace = (salt: string): Record<string, string> => ({
       [`${name}/Cargo.toml`, manifest(name, '[dependencies]\nmakes = { path = "../makes" }\n')],
       [
         `${name}/src/lib.rs`,
-        `makes::words!(${name});\n${Array.from({ length: 10 }, (_, n) => work(n)).join('')}// ${salt}\n`,
+        `makes::words!(${name});\n${Array.from({ length: 3 }, (_, n) => work(n)).join('')}// ${salt}\n`,
       ],
       [`${name}/words.txt`, name],
     ]),
@@ -217,13 +217,7 @@ describe('a node without any Rust lends', { skip }, () => {
     assert.deepEqual([row.fetched, row.failed, row.kept], [0, 0, count])
     assert.equal((await readdir(join(pair.ben.home, 'cache/toolchains'))).length, count)
     await pair.ada.waitForPeers(1)
-    const dir = join(pair.cluster.dir, 'again')
-    await writeFiles(dir, workspace(`${++pair.made}`))
-    const units = await pair.build(dir, 'stable')
-    assert.ok(
-      units.some(({ outcome }) => outcome === 'compiled-mesh'),
-      JSON.stringify(units),
-    )
+    assert.ok((await pair.lentBy('stable')).away.length > 0)
     assert.equal((await toolchainsOf(pair.ben)).fetched, 0)
   })
 })

@@ -9,13 +9,13 @@ import { silentLogger } from '../../src/base/log.ts'
 import { Executor } from '../../src/execute/executor.ts'
 import type { GuestLimits } from '../../src/execute/limits.ts'
 import { copyObject, readLinkObjects } from '../../src/plan/link-objects.ts'
-import { buildShim } from '../../src/shim/build.ts'
+import { keptShim } from '../support/programs.ts'
 import { guestsOf } from './hostile-support.ts'
 import { assertStopped, Lender, okResult, type Prepared, type Unit } from './support.ts'
 
 const lender = new Lender()
 await lender.start()
-const { path: recorder } = await buildShim({ rustc: 'rustc', outDir: join(lender.dir, 'bin') })
+const { path: recorder } = await keptShim('rustc', join(lender.dir, 'bin'))
 const needs = { blocks: lender.store, clock: systemClock, log: silentLogger, env: process.env }
 const linking = new Executor(needs, { workDir: join(lender.dir, 'linking'), processors: 2, recorder })
 await linking.start()

@@ -9,12 +9,12 @@ import type { Observed } from '../../src/execute/observed.ts'
 import type { EarlyMetadata, Outcome } from '../../src/execute/runner.ts'
 import { encodeResult } from '../../src/plan/action.ts'
 import { nameRoots } from '../../src/plan/roots.ts'
-import { buildObserver } from '../../src/shim/build.ts'
+import { keptObserver } from '../support/programs.ts'
 import { Lender, type Prepared } from './support.ts'
 
 const lender = new Lender()
 await lender.start()
-const observer = (await buildObserver({ rustc: 'rustc', outDir: join(lender.dir, 'bin') }))?.path
+const observer = (await keptObserver('rustc', join(lender.dir, 'bin')))?.path
 let executors = 0
 
 async function executor(library: string | undefined): Promise<Executor> {

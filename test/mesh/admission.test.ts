@@ -118,9 +118,8 @@ for (const { what, code, make } of cases) {
   test(`who knows the secret and shows ${what} is refused with ${code} before any handler`, async (t) => {
     const node = await guarded(t, ours)
     const { host, refusals } = await pretender(t, ours, make)
-    const from = performance.now()
+    // Not for being late, which is refused with a code of its own.
     await assert.rejects(host.dial(node.host.getMultiaddrs()), { name: 'EncryptionFailedError' })
-    assert.ok(performance.now() - from < 3000)
     // Whoever is refused may hear so before whoever refuses has noted it.
     while (node.refusals.length === 0) await delay(5)
     assert.deepEqual(

@@ -1,14 +1,17 @@
 import { AssertionError } from 'node:assert/strict'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { assertCompiledOnce, together } from '../support/at-once.ts'
 import { Cluster, capture } from '../support/cluster.ts'
 import { compareHomes } from './homes.ts'
 import { type CommandName, commandLines, type Finding, Oracle, type OracleOptions, type Stage } from './oracle.ts'
+import { buildShared } from './shared.ts'
 import { copyCargoHome, subjects } from './subjects.ts'
 
 /**
- * Every command of every subject with a node and without, then examples/workspace at two users' homes (subject `homes`)
- * and by two cargos at once (subject `at-once`), and whatever differs. Ends with 1 when anything does.
+ * Every command of every subject with a node and without, then examples/workspace at two users' homes (subject `homes`),
+ * by two cargos at once (subject `at-once`) and by three nodes (subject `shared`), and whatever differs. Ends with 1 when
+ * anything does.
  * `npm run oracle -- [--subject NAME]… [--command NAME]… [--stage NAME]… [--incremental]`
  */
 const { values } = parseArgs({
@@ -23,6 +26,7 @@ const { values } = parseArgs({
 const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const homes = 'homes'
 const atOnce = 'at-once'
+const shared = 'shared'
 const stages: readonly Stage[] = ['cold', 'warm', 'moved', 'edited']
 
 function chosen<T extends string>(known: readonly T[], wanted: readonly string[] | undefined, what: string): T[] {
@@ -79,8 +83,27 @@ async function runAtOnce(): Promise<boolean> {
   }
 }
 
+/** @returns whether every byte is that of plain rustc, whoever compiled it, and the program runs */
+async function runShared(): Promise<boolean> {
+  const cluster = await Cluster.start(['ada', 'ben', 'cyd'])
+  try {
+    const { cold, warm, differences, compared, dirs } = await buildShared(cluster)
+    const programs = [dirs.plain, dirs.warm].map((dir) => capture(join(dir, 'target/debug/shelf'), ['--version']))
+    const [plain, recalled] = await Promise.all(programs)
+    const same = differences.length === 0 && recalled?.code === 0 && recalled.stdout === plain?.stdout
+    const away = cold.filter(({ outcome }) => outcome === 'compiled-mesh').length
+    const hits = warm.filter(({ outcome }) => outcome.startsWith('recalled')).length
+    say(`shared       ${compared} artifacts ${same ? 'same' : 'DIFFER'}`)
+    say(`    ${away} of ${cold.length} libraries compiled by others, ${hits} of ${warm.length} recalled by another`)
+    for (const name of differences.slice(0, 20)) say(`    ${name}`)
+    return same && away >= 0.3 * cold.length && hits >= 0.9 * warm.length
+  } finally {
+    await cluster.close()
+  }
+}
+
 async function main(): Promise<number> {
-  const names = [...subjects.map(({ name }) => name), homes, atOnce]
+  const names = [...subjects.map(({ name }) => name), homes, atOnce, shared]
   const wanted = chosen(names, values.subject, 'subject')
   const clippy = (await capture('cargo', ['clippy', '--version'])).code === 0
   const known = (Object.keys(commandLines) as CommandName[]).filter((name) => clippy || name !== 'clippy')
@@ -107,6 +130,7 @@ async function main(): Promise<number> {
   const verdicts = findings.map(({ differences }) => differences.length === 0)
   if (wanted.includes(homes)) verdicts.push(await runHomes())
   if (wanted.includes(atOnce)) verdicts.push(await runAtOnce())
+  if (wanted.includes(shared)) verdicts.push(await runShared())
   const differing = verdicts.filter((same) => !same).length
   say(`${verdicts.length - differing} passed, ${differing} failed`)
   return differing === 0 ? 0 : 1

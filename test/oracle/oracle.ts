@@ -34,6 +34,8 @@ export interface OracleOptions {
   incremental: '0' | 'default'
   /** Builds twice without the node first; what differs between these two is not compared. */
   twice: boolean
+  /** Packages of the subject, each with all that it needs; all of them by default. */
+  members?: readonly string[]
   /** Makes a cargo home that is used after the move, once the subject has all it needs; the usual one by default. */
   otherCargoHome?: (dir: string) => Promise<string>
 }
@@ -126,7 +128,8 @@ export class Oracle {
     const round: Round = { behaviours: new Map(), units: new Map(), files: new Map() }
     await this.#twins.with(side, async () => {
       for (const name of this.#options.commands) {
-        const args = [...commandLines[name], '--offline']
+        const members = this.#options.members ?? []
+        const args = [...commandLines[name], '--offline', ...members.flatMap((member) => ['-p', member])]
         const options = { cwd: this.#dir, env }
         const { ran, units } =
           side === 'plain'

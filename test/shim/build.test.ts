@@ -12,15 +12,28 @@ before(async () => {
 })
 after(() => rm(dir, { recursive: true }))
 
+/** The real one, which compiles once; asked again it leaves the same. It notes each time that it was asked to compile. */
+async function compilingOnce(): Promise<{ rustc: string; asked: () => Promise<number> }> {
+  const [program, made, log] = ['rustc-once', 'made', 'asked'].map((name) => join(dir, name))
+  assert.ok(program && made && log)
+  const compile = `[ -e '${made}' ] || { '${rustc}' "$@" && cp "$last" '${made}'; }; cp '${made}' "$last"`
+  const body = `for last; do :; done\n[ "$last" != -vV ] || exec '${rustc}' "$@"\necho >> '${log}'\n${compile}\n`
+  await writeFile(program, `#!/bin/sh\n${body}`, { mode: 0o755 })
+  return { rustc: program, asked: async () => (await readFile(log)).length }
+}
+
 test('buildShim() compiles once, and again when the binary or what it was made of is not the same', async () => {
   const outDir = join(dir, 'bin')
+  const { rustc, asked } = await compilingOnce()
   const first = await buildShim({ rustc, outDir })
   assert.equal(first.built, true)
   assert.equal(first.path, join(outDir, 'shoal-rustc'))
   assert.match(first.digest, /^[0-9a-f]{64}$/)
   assert.equal((await stat(first.path)).mode & 0o777, 0o755)
   assert.deepEqual((await readdir(outDir)).sort(), ['shoal-rustc', 'shoal-rustc.json'])
+  assert.equal(await asked(), 1)
   assert.deepEqual(await buildShim({ rustc, outDir }), { ...first, built: false })
+  assert.equal(await asked(), 1)
 
   const binary = await readFile(first.path)
   await writeFile(first.path, binary.subarray(0, 1000))
@@ -34,6 +47,7 @@ test('buildShim() compiles once, and again when the binary or what it was made o
     assert.equal((await buildShim({ rustc, outDir })).built, true)
     assert.equal(await readFile(sidecar, 'utf8'), text)
   }
+  assert.equal(await asked(), 5)
 })
 
 test('buildShim() says what is wrong when there is no rustc, or one that fails', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { copyFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { buildShim } from '../../src/shim/build.ts'
+import { keptShim } from '../support/programs.ts'
 import { onlyWhereItRuns, shown, Watch } from './observer/support.ts'
 import { rustc } from './support.ts'
 
@@ -76,7 +76,7 @@ describe('what is noted of a build script besides', onlyWhereItRuns, () => {
   })
 
   test('what stands before rustc becomes it, if it is named', async () => {
-    const { path } = await buildShim({ rustc, outDir: join(watch.dir, 'shim') })
+    const { path } = await keptShim(rustc, join(watch.dir, 'shim'))
     const call = (wrapper: string) =>
       watch.observe('/bin/sh', ['-c', `${path} ${rustc} -vV; ${path} ${rustc} --print=sysroot`], {
         script: 1 << 16,

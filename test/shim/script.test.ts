@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { readObservations } from '../../src/plan/observation.ts'
-import { buildObserver } from '../../src/shim/build.ts'
 import { localVersion } from '../../src/wire/local.ts'
 import type { ScriptFrame } from '../../src/wire/local-frames.ts'
+import { keptObserver } from '../support/programs.ts'
 import { onlyWhereItRuns } from './observer/support.ts'
 import { Bench, type Peer, rustc, type Started, type TestDaemon } from './support.ts'
 
@@ -14,7 +14,7 @@ let bench: Bench
 let observer: string
 before(async () => {
   bench = await Bench.create()
-  observer = (await buildObserver({ rustc, outDir: join(bench.dir, 'bin') }))?.path ?? ''
+  observer = (await keptObserver(rustc, join(bench.dir, 'bin')))?.path ?? ''
 })
 after(() => bench.remove())
 afterEach(() => bench.reset())

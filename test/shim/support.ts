@@ -4,9 +4,9 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, realpath, rename, rm, writeFi
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { buildShim } from '../../src/shim/build.ts'
 import { encodeLocalFrame, FrameReader, localVersion } from '../../src/wire/local.ts'
 import type { CompileFrame, LocalFrame, RanFrame } from '../../src/wire/local-frames.ts'
+import { keptShim } from '../support/programs.ts'
 
 /** The directory of the real rustc: no rustup proxy in between, so that HOME can be anything. */
 export const toolchain = join(execFileSync('rustc', ['--print=sysroot'], { encoding: 'utf8' }).trim(), 'bin')
@@ -61,7 +61,7 @@ export class Bench {
 
   static async create(): Promise<Bench> {
     const dir = await realpath(await mkdtemp(join(tmpdir(), 'shoal-shim-')))
-    const { path } = await buildShim({ rustc, outDir: join(dir, 'bin') })
+    const { path } = await keptShim(rustc, join(dir, 'bin'))
     const bench = new Bench(dir, path)
     await mkdir(dirname(bench.socket), { recursive: true })
     await bench.reset()

@@ -75,6 +75,8 @@ export class TestNode {
   /** What starts the programs of this node where it is: none, or a command that takes the program and its arguments. */
   launcher: readonly string[] = []
   #log = ''
+  /** What `shoal env` says, which is the same as long as the node has its directory. */
+  #exports: NodeJS.ProcessEnv | undefined
 
   constructor(name: string, home: string) {
     this.name = name
@@ -107,8 +109,8 @@ export class TestNode {
   }
 
   /** As `json`, without a process of its own for each question. */
-  async ask<T>(method: string): Promise<T> {
-    return (await ask(this.#socket, method, {})) as T
+  async ask<T>(method: string, params: Record<string, unknown> = {}): Promise<T> {
+    return (await ask(this.#socket, method, params)) as T
   }
 
   async configure(toml: string): Promise<void> {
@@ -157,10 +159,14 @@ export class TestNode {
 
   /** Environment of a cargo that uses this node. */
   async cargoEnv(): Promise<NodeJS.ProcessEnv> {
-    const exports = (await this.shoal('env')).stdout
-    const env: NodeJS.ProcessEnv = { ...process.env, CARGO_INCREMENTAL: '0', CARGO_TERM_COLOR: 'never' }
-    for (const [, name, value] of exports.matchAll(/^export (\w+)='(.*)'$/gm)) if (name) env[name] = value
-    return env
+    this.#exports ??= await this.#readExports()
+    return { ...process.env, CARGO_INCREMENTAL: '0', CARGO_TERM_COLOR: 'never', ...this.#exports }
+  }
+
+  async #readExports(): Promise<NodeJS.ProcessEnv> {
+    const { stdout } = await must(this, this.shoal('env'))
+    const exports = [...stdout.matchAll(/^export (\w+)='(.*)'$/gm)]
+    return Object.fromEntries(exports.map(([, name = '', value]) => [name, value]))
   }
 
   async cargo(cwd: string, ...args: string[]): Promise<Ran> {
@@ -278,7 +284,7 @@ async function must(node: TestNode, running: Promise<Ran>): Promise<Ran> {
 
 /** The report of the last build, once its results are stored. */
 export async function lastReport(node: TestNode): Promise<ReportRow> {
-  return await node.json<ReportRow>('report', 'last')
+  return await node.ask<ReportRow>('report', { id: 'last' })
 }
 
 /** Name → bytes of every rlib and rmeta in a profile directory. */

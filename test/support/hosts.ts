@@ -5,10 +5,15 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { ask } from '../../src/cli/client.ts'
 import { Network } from '../bench/network.ts'
 import { capture, type Ran } from './cluster.ts'
 
 const cli = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+interface PeersRow {
+  peers: { connected: boolean; slots: number | null }[]
+}
 
 /** A command that is still running. */
 export interface Running {
@@ -102,7 +107,7 @@ export class OfficeHost {
   async peers(count: number, lending = false): Promise<void> {
     const deadline = Date.now() + 60_000
     for (;;) {
-      const { peers } = await this.json<{ peers: { connected: boolean; slots: number | null }[] }>('peers')
+      const { peers } = (await ask(join(this.shoalHome, 'run/shoal.sock'), 'peers', {})) as PeersRow
       const met = peers.filter(({ connected, slots }) => connected && (!lending || (slots ?? 0) > 0))
       if (met.length >= count) return
       if (Date.now() > deadline) throw new Error(`${this.name} sees ${JSON.stringify(peers)}`)

@@ -53,6 +53,35 @@ test('settle() waits for units in flight, then ends the session', async (t) => {
   assert.equal((await sessions.settle(10))?.id, session?.id)
 })
 
+test('stored() waits for units of a cargo that has ended, not for those of one that runs, and not for ever', async (t) => {
+  const { sessions, living, clock } = bench(await temporaryFile(t))
+  living.set(10, 'x').set(20, 'y')
+  const [ofOne, ofOther] = [sessions.begin(10, '/ws'), sessions.begin(20, '/other')]
+  await sessions.stored()
+  const ends = async (): Promise<() => boolean> => {
+    let done = false
+    void sessions.stored().then(() => {
+      done = true
+    })
+    await new Promise((resolve) => setImmediate(resolve))
+    return () => done
+  }
+  living.delete(10)
+  const first = await ends()
+  assert.equal(first(), false)
+  ofOne.finish(facts('a'))
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(first(), true)
+  assert.deepEqual(crates(sessions.find('last')), ['a'])
+  living.delete(20)
+  const second = await ends()
+  assert.equal(second(), false)
+  clock.advance(10_000)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(second(), true)
+  ofOther.abandon()
+})
+
 test('a unit counts once, and an abandoned one not at all', async (t) => {
   const { sessions, living } = bench(await temporaryFile(t))
   living.set(10, 'x')

@@ -7,8 +7,8 @@ import { root, run, runSteps } from './tools.ts'
 const chosen = process.argv.slice(2)
 const failed = chosen.length > 0 ? [] : await runSteps(checks)
 const all = globSync('test/**/*.test.ts', { cwd: root }).sort()
-/** Some of these are about who answers in time, and some take whatever they can get of this machine. */
-const isAlone = (file: string): boolean => /^test\/(execute|market|mesh)\//.test(file)
+/** Some of these take whatever they can get of this machine. */
+const isAlone = (file: string): boolean => file.startsWith('test/execute/')
 const isBuild = (file: string): boolean => file.startsWith('test/e2e/')
 // Most of a test is its start, and builds wait for each other's units half of the time: so they share the processors.
 const rounds =
@@ -22,9 +22,12 @@ const rounds =
 // No single test may hang the whole run; the longest builds a workspace on three nodes.
 const timeoutMs = 600_000
 const options = ['--test', '--test-reporter=spec', `--test-timeout=${timeoutMs}`]
+// Thousands of processes load the same modules: Node keeps here what it has compiled of them, as long as they are the same.
+const compiled = { NODE_COMPILE_CACHE: `${root}node_modules/.cache/shoal-compiled` }
 let code = 0
 for (const { files, atOnce } of rounds) {
-  code = (await run(process.execPath, [...options, `--test-concurrency=${atOnce}`, ...files])) || code
+  const args = [...options, `--test-concurrency=${atOnce}`, ...files]
+  code = (await run(process.execPath, args, compiled)) || code
 }
 if (failed.length > 0) process.stderr.write(`check failed: ${failed.join(', ')} (see above)\n`)
 process.exitCode = code === 0 && failed.length === 0 ? 0 : 1

@@ -8,9 +8,13 @@ export const root = fileURLToPath(new URL('../../..', import.meta.url))
 /** Where npm puts the programs of the dependencies. */
 const binDir = `${root}node_modules/.bin`
 
-/** Runs a program in the checkout, with its output here. @returns its exit code; 1 when a signal ended it */
-export async function run(program: string, args: readonly string[]): Promise<number> {
-  const env = { ...process.env, PATH: `${binDir}:${process.env.PATH ?? ''}` }
+/**
+ * Runs a program in the checkout, with its output here.
+ * @param more variables besides those of this process
+ * @returns its exit code; 1 when a signal ended it
+ */
+export async function run(program: string, args: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<number> {
+  const env = { ...process.env, ...more, PATH: `${binDir}:${process.env.PATH ?? ''}` }
   const child = spawn(program, args, { cwd: root, stdio: 'inherit', env })
   const [code] = await once(child, 'exit')
   return typeof code === 'number' ? code : 1

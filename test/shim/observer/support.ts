@@ -9,7 +9,7 @@ import {
   observationFile,
   readObservations,
 } from '../../../src/plan/observation.ts'
-import { buildObserver } from '../../../src/shim/build.ts'
+import { keptObserver } from '../../support/programs.ts'
 import { rustc } from '../support.ts'
 
 /** For tests of node:test: whether to skip, and why. */
@@ -56,7 +56,7 @@ export class Watch {
 
   static async make(): Promise<Watch> {
     const dir = await realpath(await mkdtemp(join(tmpdir(), 'shoal-observer-')))
-    const built = await buildObserver({ rustc, outDir: join(dir, 'bin') })
+    const built = await keptObserver(rustc, join(dir, 'bin'))
     if (built === undefined) throw new Error('no observer for this platform')
     const watch = new Watch(dir, built.path)
     execFileSync(rustc, ['--edition=2021', '-O', fixture('probe.rs'), '-o', watch.probe])
