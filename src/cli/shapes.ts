@@ -170,7 +170,14 @@ export const inviteShape = z.looseObject({ link: z.string().startsWith('shoal1:'
 
 export const memberShape = z.looseObject({ name: z.string(), peerId: z.string() })
 const names = z.array(z.string()).default([])
-export const kickedShape = memberShape.extend({ told: z.number(), lost: names, others: names, left: names })
+export const kickedShape = memberShape.extend({
+  told: z.number(),
+  lost: names,
+  others: names,
+  left: names,
+  guests: names,
+  keptRoot: z.boolean().default(false),
+})
 export const renamedShape = z.looseObject({ name: z.string() })
 export const leftShape = z.looseObject({ touched: z.array(z.string()) })
 
@@ -223,6 +230,7 @@ export const examinedShape = z.looseObject({
       roles: z.array(z.string()),
       validUntil: z.string().nullable(),
       objection: z.string().nullable(),
+      objectionCode: z.string().nullish(),
       admins: z.number(),
       members: z.number(),
     }),

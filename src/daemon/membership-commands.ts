@@ -13,9 +13,11 @@ import {
 import type { PendingView } from '../mesh/approvals.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
 import { loadNextIdentity, makeNextIdentity } from '../mesh/identity.ts'
+import type { MemberView } from '../mesh/member-view.ts'
 import { type Members, peerIdOfHex, signingKeyOf } from '../mesh/members.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { readShortCode } from '../mesh/short-code.ts'
+import { sameBytes } from '../mesh/statement.ts'
 import { handOver } from '../mesh/succession.ts'
 import { certifySuccessor } from '../mesh/successor.ts'
 
@@ -30,6 +32,10 @@ interface Kicked {
   told: number
   /** Names of others who are out because nobody here could sign for them. */
   lost: string[]
+  /** Names of the members whom it has let in, as their certificates say, and who stay. */
+  guests: string[]
+  /** The root key of the mesh may lie on its disk: nothing shuts that out. */
+  keptRoot: boolean
 }
 
 /** What the command line can do about who belongs to the mesh. Errors as in mesh/administer.ts. */
@@ -55,6 +61,24 @@ async function waitsFor(members: Members, peerId: string): Promise<{ peerId: str
 }
 
 const isMember = (members: Members, peerId: string): boolean => members.objectionTo(peerId) === undefined
+
+/**
+ * Whether one of these founded the mesh, or was recovered with its phrase: only such a machine was let in by the root itself, and keeps the
+ * root key. Who can read that can let itself in again.
+ */
+function mayKeepRoot({ genesis, roster }: Members, keys: readonly { key: Uint8Array }[]): boolean {
+  const { root } = genesis.body
+  return keys.some(({ key }) => {
+    const certificate = roster.latestOf(key)
+    return certificate !== undefined && sameBytes(certificate.body.invitedBy, root)
+  })
+}
+
+/** The members of whom their certificates say that one has let them in, but for keys of its own. */
+function letInBy({ roster, now }: Members, key: Uint8Array): MemberView[] {
+  const lines = roster.lines(now)
+  return roster.members(now).filter((one) => lines.isSame(one.invitedBy, key) && !lines.isSame(one.key, key))
+}
 
 /** @throws ShoalError ERR_DEADLINE when it does not become so */
 async function until(
@@ -82,14 +106,17 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
     invite: (grant) => invite(members, grant, mesh.addresses()),
     async kick({ member, issued }) {
       const view = keyCalled(members, member)
+      const keptRoot = mayKeepRoot(members, [view, ...view.others])
       const lost = await kickMember(members, view, issued)
       const told = mesh.peers().filter(({ connected }) => connected).length
       const line = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
-      const guests = issued ? guestsOf(members, view.key).map(({ peerId }) => peerId) : []
+      const stayed = issued ? guestsOf(members, view.key).map(({ peerId }) => peerId) : []
       // Whoever kicks the key that this machine had before keeps its own.
-      const left = [...new Set([...line, ...guests])].filter((peerId) => peerId !== mesh.peerId)
+      const left = [...new Set([...line, ...stayed])].filter((peerId) => peerId !== mesh.peerId)
+      const guests = issued ? [] : letInBy(members, view.key).filter(({ peerId }) => peerId !== mesh.peerId)
       const others = view.others.map(({ peerId }) => peerId).filter((peerId) => !isMember(members, peerId))
-      return { name: view.name, peerId: view.peerId, others, left, told, lost: lost.map(({ name }) => name) }
+      const names = { lost: lost.map(({ name }) => name), guests: guests.map(({ name }) => name) }
+      return { name: view.name, peerId: view.peerId, others, left, told, keptRoot, ...names }
     },
     async promote({ member, role }) {
       const view = memberCalled(members, member)

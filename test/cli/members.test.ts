@@ -37,6 +37,19 @@ test('kick, promote and rename say what they did, and hand on what they were giv
   )
 })
 
+test('kick says who stays, and what it cannot shut out', async (t) => {
+  const { home, paths } = await temporaryHome(t)
+  const kick = { ...who, told: 1, guests: ['carla', 'dora\u202e'], keptRoot: true }
+  const daemon = await fakeDaemon(paths.socket, { kick })
+  t.after(() => daemon.close())
+  const { stdout } = await shoal(['kick', 'bert'], { home })
+  assert.match(
+    stdout,
+    /^Whom it has let in stays: 2 members, carla, dora +\. To shut them out too:\n {2}shoal kick --issued 12D3KooWBERT$/m,
+  )
+  assert.match(stdout, /^It has the root key of the mesh on its disk/m)
+})
+
 test('what only others may do is refused with exit code 7, a role that does not exist with 2', async (t) => {
   const { home, paths } = await temporaryHome(t)
   const daemon = await fakeDaemon(paths.socket, { kick: new Refusal({ code: 'ERR_ROLE', message: 'no' }) })
