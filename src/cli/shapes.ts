@@ -193,8 +193,9 @@ export type Membership = z.output<typeof membershipShape>
 
 /** What the daemon program says on the way. */
 export const wordShape = z.looseObject({
-  word: z.enum(['code', 'approved', 'open']),
+  word: z.enum(['code', 'approved', 'open', 'leaves']),
   mesh: z.string(),
+  members: z.number().optional(),
   code: z
     .string()
     .regex(/^\d{6}$/)

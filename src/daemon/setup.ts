@@ -20,6 +20,7 @@ import { type Lock, takeLock } from '../store/lock.ts'
 import { adopt, knownMesh, orWithNewKey } from './adopt.ts'
 import { type Examined, examine } from './examine.ts'
 import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
+import { agreeToLeave } from './leave-behind.ts'
 import { type Recovered, recoverMesh } from './recover-mesh.ts'
 
 const maxNameBytes = 64
@@ -192,6 +193,7 @@ async function joined(
   person: Person,
   onNewKey: () => void,
 ): Promise<Membership> {
+  await agreeToLeave(paths.state, how.link === undefined ? undefined : decodeInviteLink(how.link).mesh, person)
   const joinAs = (who: Identity): Promise<Joined & { seeds: string[] }> =>
     how.link === undefined
       ? joinNearMesh(who, { wanted: how.mesh, name: how.name }, person)

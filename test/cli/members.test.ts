@@ -84,6 +84,16 @@ test('join without a link shows the code, and takes no yes that the person has n
   assert.match(script.stderr, /048 291/)
 })
 
+test('the only administrator of a mesh is asked before it goes into another, a script is not', async (t) => {
+  const { home } = await temporaryHome(t)
+  const env = { SHOAL_FAKE_LEAVES: 'hall' }
+  const no = await shoal(['join', 'shoal1:abc'], { home, env, terminal: true, stdin: '\n' })
+  assert.equal(no.code, 7)
+  assert.match(no.stderr, /only administrator of hall, with 3 other members: .*Go all the same\? \[y\/N\]/)
+  assert.equal((await shoal(['join', 'shoal1:abc'], { home, env, terminal: true, stdin: 'y\n' })).code, 0)
+  assert.equal((await shoal(['join', 'shoal1:abc'], { home, env })).code, 0)
+})
+
 test('approve lists who waits without any code, and hands on six digits however they are typed', async (t) => {
   const { home, paths } = await temporaryHome(t)
   const pending = [{ name: 'carla\u202e', address: '10.0.0.7', waitedMs: 12_000, nameTaken: true }]
