@@ -179,7 +179,7 @@ export const kickedShape = memberShape.extend({
   keptRoot: z.boolean().default(false),
 })
 export const renamedShape = z.looseObject({ name: z.string() })
-export const leftShape = z.looseObject({ touched: z.array(z.string()) })
+export const leftShape = z.looseObject({ touched: z.array(z.string()), rootKey: z.string().nullish() })
 
 /** What the daemon program answers to `init` and `join` in its one-shot mode. */
 export const membershipShape = z.looseObject({

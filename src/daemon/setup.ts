@@ -71,6 +71,8 @@ interface Surroundings {
 /** What `leave` has removed. */
 interface Left {
   touched: string[]
+  /** Where the root key of the mesh lies now, if this machine had it. */
+  rootKey: string | null
 }
 
 /**
@@ -160,10 +162,12 @@ async function ownIdentity(state: string, action: 'init' | 'join' | 'recover'): 
 
 /** What is left to do once the others know: keys that were revoked must not lie about. */
 async function forgetMesh(paths: ShoalPaths): Promise<Left> {
-  await putAside(paths.state, `left-${systemClock.wall()}`)
+  const label = `left-${systemClock.wall()}`
+  await putAside(paths.state, label)
+  const rootKey = join(paths.state, `root.key.${label}`)
   const keys = [join(paths.state, 'identity.key'), nextKeyFile(paths.state)].filter((key) => existsSync(key))
   for (const key of keys) await removeDurably(key)
-  return { touched: keys }
+  return { touched: keys, rootKey: existsSync(rootKey) ? rootKey : null }
 }
 
 /** Compiles go on without it: then less is recalled, and the report says why. */

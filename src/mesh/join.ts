@@ -72,7 +72,10 @@ export async function joinMesh(
     await delay(pauseMs)
   }
   if (failure !== undefined && failure.code !== 'ERR_PEER_LOST') throw failure
+  const nearSince = needs.clock.now()
   for (const address of await near()) {
+    // Whoever is on the network can answer, and say nothing.
+    if (needs.clock.now() - nearSince > patienceMs) break
     try {
       return await at(address)
     } catch (error) {
