@@ -11,6 +11,7 @@ import {
   promote,
 } from '../mesh/administer.ts'
 import type { PendingView } from '../mesh/approvals.ts'
+import type { SigningKey } from '../mesh/ed25519.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
 import { loadNextIdentity, makeNextIdentity } from '../mesh/identity.ts'
 import type { MemberView } from '../mesh/member-view.ts'
@@ -93,6 +94,20 @@ async function until(
   }
 }
 
+/** Of two machines with one key each administrator talks to one, in turn. */
+const turnMs = 45_000
+
+/** Asks for a certificate of the next key; who shares its key with another machine waits for its turn to. */
+async function asked(mesh: Mesh, next: SigningKey): Promise<boolean> {
+  const { members, peerId } = mesh
+  const end = members.now + turnMs
+  while (!mesh.askToSucceed(next)) {
+    if (!members.cloned().has(peerId) || members.now > end) return false
+    await delay(pollMs)
+  }
+  return true
+}
+
 /** So long an inviter may take to sign a certificate. */
 const renameMs = 5000
 const pollMs = 50
@@ -149,7 +164,7 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       if (members.signsForItself) {
         const follows = handOver(meshKeyOf(members.genesis), members.signer, key.publicKey)
         await certifySuccessor(members, key.publicKey, follows)
-      } else if (!mesh.askToSucceed(key)) {
+      } else if (!(await asked(mesh, key))) {
         throw new ShoalError('ERR_PEER_LOST', 'nobody who could certify a new key is connected', {
           hint: 'Nothing has changed. Try again when an administrator of the mesh is there.',
         })

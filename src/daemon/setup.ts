@@ -17,7 +17,7 @@ import type { Joined } from '../mesh/welcome.ts'
 import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
 import { removeDurably, writeDurably } from '../store/durable.ts'
 import { type Lock, takeLock } from '../store/lock.ts'
-import { adopt, knownMesh, orWithNewKey } from './adopt.ts'
+import { adopt, knownMesh, orWithNewKey, ownKey } from './adopt.ts'
 import { type Examined, examine } from './examine.ts'
 import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
 import { agreeToLeave } from './leave-behind.ts'
@@ -203,7 +203,8 @@ async function joined(
       ? joinNearMesh(who, { wanted: how.mesh, name: how.name }, person)
       : joinByLink(who, how.link, how.name)
   // Whoever is let in is wanted all the same, and a link was not used yet.
-  const { genesis, secret, roster, seeds } = await orWithNewKey(paths.state, identity, joinAs, onNewKey)
+  const own = await ownKey(paths.state, identity, onNewKey)
+  const { genesis, secret, roster, seeds } = await orWithNewKey(paths.state, own, joinAs, onNewKey)
   const membership = membershipOf(genesis, secret, seeds)
   await adopt(paths.state, membership, roster)
   return membership

@@ -213,7 +213,8 @@ export function createParts(
     log,
     connections: (peerId) => openConnections(host, peerId),
     onClone(peerId) {
-      log.warn('two machines use the same key', { peer: peerId, code: 'ERR_CLONED' })
+      // What `status` says of it follows from what everybody is told.
+      log.info('two machines use the same key', { peer: peerId })
       members.reportClone(peerId).catch((error: unknown) => {
         const { code, message } = toShoalError(error)
         log.warn('that a key is in use twice was not told', { peer: peerId, code, message })
