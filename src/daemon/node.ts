@@ -32,6 +32,7 @@ import { noTerms } from './lender.ts'
 import { openLending } from './lending.ts'
 import { LocalServer } from './local-server.ts'
 import { type Machine, systemMachine } from './machine.ts'
+import { memberAlarm } from './member-alarm.ts'
 import { membershipCommands } from './membership-commands.ts'
 import { nextKeyAlarm } from './next-key-alarm.ts'
 import { observerHere } from './observer-here.ts'
@@ -277,12 +278,13 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(async () => owner.stop())
   await mesh.start()
   closing.push(() => mesh.stop())
-  const stopAlarm = cloneAlarm(mesh.members, mesh.peerId, health)
-  closing.push(async () => stopAlarm())
-  const stopWaiting = nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state })
-  closing.push(async () => stopWaiting())
-  const stopHeirs = heirsAlarm({ members: mesh.members, health })
-  closing.push(async () => stopHeirs())
+  const stopAlarms = [
+    cloneAlarm(mesh.members, mesh.peerId, health),
+    nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state }),
+    heirsAlarm({ members: mesh.members, health }),
+    memberAlarm(mesh.members, health),
+  ]
+  closing.push(async () => stopAlarms.forEach((stop) => void stop()))
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 
