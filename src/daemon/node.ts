@@ -25,14 +25,13 @@ import { cacheCare, refetch } from './cache-care.ts'
 import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
 import { Given } from './given.ts'
-import { heirsAlarm } from './heirs-alarm.ts'
+import { heirsAlarm, memberAlarm } from './heirs-alarm.ts'
 import { openLedger } from './ledger.ts'
 import { lend } from './lend.ts'
 import { noTerms } from './lender.ts'
 import { openLending } from './lending.ts'
 import { LocalServer } from './local-server.ts'
 import { type Machine, systemMachine } from './machine.ts'
-import { memberAlarm } from './member-alarm.ts'
 import { membershipCommands } from './membership-commands.ts'
 import { nextKeyAlarm } from './next-key-alarm.ts'
 import { observerHere } from './observer-here.ts'
@@ -278,13 +277,13 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(async () => owner.stop())
   await mesh.start()
   closing.push(() => mesh.stop())
-  const stopAlarms = [
+  for (const stop of [
     cloneAlarm(mesh.members, mesh.peerId, health),
     nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state }),
     heirsAlarm({ members: mesh.members, health }),
     memberAlarm(mesh.members, health),
-  ]
-  closing.push(async () => stopAlarms.forEach((stop) => void stop()))
+  ])
+    closing.push(async () => stop())
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 

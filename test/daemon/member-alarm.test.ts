@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { systemClock } from '../../src/base/clock.ts'
-import { memberAlarm } from '../../src/daemon/member-alarm.ts'
+import { memberAlarm } from '../../src/daemon/heirs-alarm.ts'
 import { keyCalled, kickMember } from '../../src/mesh/administer.ts'
 import { Health } from '../../src/watch/health.ts'
 import { apart, meet } from '../mesh/apart.ts'
