@@ -66,7 +66,7 @@ const schema = z.strictObject({
     .prefault({}),
   mesh: z
     .strictObject({
-      /** TCP port; 0 picks one. */
+      /** TCP port; 0 picks one, and that one again the next time if it is free. */
       port: z.int().min(0).max(65535).default(0),
       /** Addresses to listen on. */
       listen: z.array(z.string()).default(['0.0.0.0']),

@@ -2,6 +2,7 @@ import { foreignText } from '../base/errors.ts'
 import { confirmed, isPerson } from './confirm.ts'
 import { daemonOnce, type OnWord } from './daemon-program.ts'
 import { type Io, note, print } from './io.ts'
+import { counted } from './render.ts'
 import { type Membership, membershipShape, shaped, type Word, wordShape } from './shapes.ts'
 
 export interface JoiningOptions {
@@ -23,8 +24,7 @@ export async function join(
   options: JoiningOptions,
 ): Promise<Membership> {
   const given = Object.fromEntries(Object.entries(init).filter(([, value]) => value !== undefined))
-  const words = init.link === undefined ? wordsFor(io, options) : undefined
-  return shaped(membershipShape, await daemonOnce(io, { action: 'join', ...given }, words), 'join')
+  return shaped(membershipShape, await daemonOnce(io, { action: 'join', ...given }, wordsFor(io, options)), 'join')
 }
 
 /** What is said while the mesh is asked; a question is answered with yes where nobody can be asked. */
@@ -48,8 +48,12 @@ function codeLines({ mesh, code = '' }: Word): string[] {
   ]
 }
 
-function questionOf({ word, mesh, code = '' }: Word): string {
+function questionOf({ word, mesh, code = '', members = 0 }: Word): string {
   const name = foreignText(mesh)
+  if (word === 'leaves') {
+    const left = counted(members, 'other member')
+    return `This machine is the only administrator of ${name}, with ${left}: nobody can be let in there or shut out without it. Go all the same?`
+  }
   if (word === 'open')
     return `${name} is open: it lets in whoever finds it, and whoever is in it sees what you build. Join it?`
   return `${name} says that somebody has typed ${code}. Have they told you so?`

@@ -64,7 +64,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   const program = new Command('shoal')
     .description('A peer-to-peer build mesh for Rust: cargo build on one laptop uses all of them.')
     .version(await version(), '-V, --version')
-    .helpCommand(false)
+    .helpCommand('help [command]', 'what a command does')
     .enablePositionalOptions()
     .showSuggestionAfterError()
     .exitOverride()
@@ -98,6 +98,8 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
 }
 
 function usageError(error: CommanderError): ShoalError {
+  // Of `help` about what is none; all commands have been shown.
+  if (error.code === 'commander.help') return new ShoalError('ERR_USAGE', 'unknown command')
   const [first = '', ...rest] = error.message.split('\n')
   const suggestion = rest.join(' ').replace(/^\((.*)\)$/, '$1')
   const options = suggestion === '' ? {} : { hint: suggestion }

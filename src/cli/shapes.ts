@@ -170,9 +170,16 @@ export const inviteShape = z.looseObject({ link: z.string().startsWith('shoal1:'
 
 export const memberShape = z.looseObject({ name: z.string(), peerId: z.string() })
 const names = z.array(z.string()).default([])
-export const kickedShape = memberShape.extend({ told: z.number(), lost: names, others: names, left: names })
+export const kickedShape = memberShape.extend({
+  told: z.number(),
+  lost: names,
+  others: names,
+  left: names,
+  guests: names,
+  keptRoot: z.boolean().default(false),
+})
 export const renamedShape = z.looseObject({ name: z.string() })
-export const leftShape = z.looseObject({ touched: z.array(z.string()) })
+export const leftShape = z.looseObject({ touched: z.array(z.string()), rootKey: z.string().nullish() })
 
 /** What the daemon program answers to `init` and `join` in its one-shot mode. */
 export const membershipShape = z.looseObject({
@@ -186,8 +193,9 @@ export type Membership = z.output<typeof membershipShape>
 
 /** What the daemon program says on the way. */
 export const wordShape = z.looseObject({
-  word: z.enum(['code', 'approved', 'open']),
+  word: z.enum(['code', 'approved', 'open', 'leaves']),
   mesh: z.string(),
+  members: z.number().optional(),
   code: z
     .string()
     .regex(/^\d{6}$/)
@@ -223,6 +231,7 @@ export const examinedShape = z.looseObject({
       roles: z.array(z.string()),
       validUntil: z.string().nullable(),
       objection: z.string().nullable(),
+      objectionCode: z.string().nullish(),
       admins: z.number(),
       members: z.number(),
     }),

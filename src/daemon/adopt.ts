@@ -3,9 +3,11 @@ import { join } from 'node:path'
 import { systemClock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { type Identity, loadIdentity, putKeyAside } from '../mesh/identity.ts'
+import { signingKeyOf } from '../mesh/members.ts'
 import { loadMembership, type Membership, putAside, saveMembership } from '../mesh/membership.ts'
 import type { Roster } from '../mesh/roster.ts'
 import { loadRoster, saveRoster } from '../mesh/roster-file.ts'
+import { sameBytes } from '../mesh/statement.ts'
 import { moveDurably } from '../store/durable.ts'
 
 /** The mesh of this machine; undefined when there is none, or one from before members had certificates. */
@@ -58,14 +60,38 @@ export async function orWithNewKey<T>(
   }
 }
 
+/**
+ * This machine's key; another one if it is known to be in use by two machines: who of them joins anew becomes somebody of its own, or the link
+ * would be used up for a key that is still in use twice.
+ */
+export async function ownKey(stateDir: string, identity: Identity, onNewKey: () => void): Promise<Identity> {
+  const now = systemClock.wall()
+  const roster = await readable(stateDir, now)
+  const { publicKey } = signingKeyOf(identity)
+  if (roster?.clones(now).some(({ body }) => sameBytes(body.subject, publicKey)) !== true) return identity
+  await putKeyAside(stateDir, `copied-${now}`)
+  onNewKey()
+  return await loadIdentity(stateDir)
+}
+
+/** A list that is damaged or lost is why people join again. */
+async function readable(stateDir: string, now: number): Promise<Roster | undefined> {
+  try {
+    return await loadRoster(stateDir, now)
+  } catch (error) {
+    if (error instanceof ShoalError) return undefined
+    throw error
+  }
+}
+
 /** Who joins a mesh again may know of somebody who was shut out and of whom the others have not heard. */
 async function mergeRoster(stateDir: string, roster: Roster): Promise<void> {
   const now = systemClock.wall()
+  const before = await readable(stateDir, now)
+  if (before === undefined) return
   try {
-    const before = await loadRoster(stateDir, now)
     for (const bytes of before.bytesOf(before.ids(now))) roster.add(bytes, now)
   } catch (error) {
-    // A list that is damaged or lost is why people join again.
     if (!(error instanceof ShoalError)) throw error
   }
 }

@@ -30,8 +30,9 @@ interface MeshState {
   roles: readonly string[]
   /** ISO 8601; null when this node is no member. */
   validUntil: string | null
-  /** Why this node is none. */
+  /** Why this node is none, and as which code. */
   objection: string | null
+  objectionCode: string | null
   admins: number
   members: number
 }
@@ -78,7 +79,7 @@ async function meshState(stateDir: string): Promise<Examined['mesh']> {
       open,
       roles: self?.roles ?? [],
       validUntil: self === undefined ? null : new Date(self.notAfter).toISOString(),
-      objection: self === undefined ? objection(() => roster.verify(publicKey, now)) : null,
+      ...(self === undefined ? objectionFrom(() => roster.verify(publicKey, now)) : noObjection),
       admins: members.filter(({ roles }) => roles.includes('admin')).length,
       members: members.length,
     }
@@ -88,12 +89,14 @@ async function meshState(stateDir: string): Promise<Examined['mesh']> {
   }
 }
 
-function objection(verify: () => unknown): string | null {
+const noObjection = { objection: null, objectionCode: null }
+
+function objectionFrom(verify: () => unknown): Pick<MeshState, 'objection' | 'objectionCode'> {
   try {
     verify()
-    return null
+    return noObjection
   } catch (error) {
-    if (error instanceof ShoalError) return error.message
+    if (error instanceof ShoalError) return { objection: error.message, objectionCode: error.code }
     throw error
   }
 }

@@ -14,6 +14,8 @@ export type Word =
   | { word: 'approved'; mesh: string; code: string }
   /** The mesh lets everybody in: is it the one that is meant? */
   | { word: 'open'; mesh: string }
+  /** This machine is the only administrator of the mesh that it would go out of, and has others in it: is that meant? */
+  | { word: 'leaves'; mesh: string; members: number }
 
 /** Who sits before the machine that is being set up. */
 export interface Person {

@@ -11,11 +11,14 @@ import {
   promote,
 } from '../mesh/administer.ts'
 import type { PendingView } from '../mesh/approvals.ts'
+import type { SigningKey } from '../mesh/ed25519.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
 import { loadNextIdentity, makeNextIdentity } from '../mesh/identity.ts'
+import type { MemberView } from '../mesh/member-view.ts'
 import { type Members, peerIdOfHex, signingKeyOf } from '../mesh/members.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { readShortCode } from '../mesh/short-code.ts'
+import { sameBytes } from '../mesh/statement.ts'
 import { handOver } from '../mesh/succession.ts'
 import { certifySuccessor } from '../mesh/successor.ts'
 
@@ -30,6 +33,10 @@ interface Kicked {
   told: number
   /** Names of others who are out because nobody here could sign for them. */
   lost: string[]
+  /** Names of the members whom it has let in, as their certificates say, and who stay. */
+  guests: string[]
+  /** The root key of the mesh may lie on its disk: nothing shuts that out. */
+  keptRoot: boolean
 }
 
 /** What the command line can do about who belongs to the mesh. Errors as in mesh/administer.ts. */
@@ -56,6 +63,24 @@ async function waitsFor(members: Members, peerId: string): Promise<{ peerId: str
 
 const isMember = (members: Members, peerId: string): boolean => members.objectionTo(peerId) === undefined
 
+/**
+ * Whether one of these founded the mesh, or was recovered with its phrase: only such a machine was let in by the root itself, and keeps the
+ * root key. Who can read that can let itself in again.
+ */
+function mayKeepRoot({ genesis, roster }: Members, keys: readonly { key: Uint8Array }[]): boolean {
+  const { root } = genesis.body
+  return keys.some(({ key }) => {
+    const certificate = roster.latestOf(key)
+    return certificate !== undefined && sameBytes(certificate.body.invitedBy, root)
+  })
+}
+
+/** The members of whom their certificates say that one has let them in, but for keys of its own. */
+function letInBy({ roster, now }: Members, key: Uint8Array): MemberView[] {
+  const lines = roster.lines(now)
+  return roster.members(now).filter((one) => lines.isSame(one.invitedBy, key) && !lines.isSame(one.key, key))
+}
+
 /** @throws ShoalError ERR_DEADLINE when it does not become so */
 async function until(
   members: Members,
@@ -67,6 +92,20 @@ async function until(
     if (members.now > end) throw new ShoalError('ERR_DEADLINE', what, { hint })
     await delay(pollMs)
   }
+}
+
+/** Of two machines with one key each administrator talks to one, in turn. */
+const turnMs = 45_000
+
+/** Asks for a certificate of the next key; who shares its key with another machine waits for its turn to. */
+async function asked(mesh: Mesh, next: SigningKey): Promise<boolean> {
+  const { members, peerId } = mesh
+  const end = members.now + turnMs
+  while (!mesh.askToSucceed(next)) {
+    if (!members.cloned().has(peerId) || members.now > end) return false
+    await delay(pollMs)
+  }
+  return true
 }
 
 /** So long an inviter may take to sign a certificate. */
@@ -82,14 +121,17 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
     invite: (grant) => invite(members, grant, mesh.addresses()),
     async kick({ member, issued }) {
       const view = keyCalled(members, member)
+      const keptRoot = mayKeepRoot(members, [view, ...view.others])
       const lost = await kickMember(members, view, issued)
       const told = mesh.peers().filter(({ connected }) => connected).length
       const line = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
-      const guests = issued ? guestsOf(members, view.key).map(({ peerId }) => peerId) : []
+      const stayed = issued ? guestsOf(members, view.key).map(({ peerId }) => peerId) : []
       // Whoever kicks the key that this machine had before keeps its own.
-      const left = [...new Set([...line, ...guests])].filter((peerId) => peerId !== mesh.peerId)
+      const left = [...new Set([...line, ...stayed])].filter((peerId) => peerId !== mesh.peerId)
+      const guests = issued ? [] : letInBy(members, view.key).filter(({ peerId }) => peerId !== mesh.peerId)
       const others = view.others.map(({ peerId }) => peerId).filter((peerId) => !isMember(members, peerId))
-      return { name: view.name, peerId: view.peerId, others, left, told, lost: lost.map(({ name }) => name) }
+      const names = { lost: lost.map(({ name }) => name), guests: guests.map(({ name }) => name) }
+      return { name: view.name, peerId: view.peerId, others, left, told, keptRoot, ...names }
     },
     async promote({ member, role }) {
       const view = memberCalled(members, member)
@@ -122,7 +164,7 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       if (members.signsForItself) {
         const follows = handOver(meshKeyOf(members.genesis), members.signer, key.publicKey)
         await certifySuccessor(members, key.publicKey, follows)
-      } else if (!mesh.askToSucceed(key)) {
+      } else if (!(await asked(mesh, key))) {
         throw new ShoalError('ERR_PEER_LOST', 'nobody who could certify a new key is connected', {
           hint: 'Nothing has changed. Try again when an administrator of the mesh is there.',
         })

@@ -25,7 +25,7 @@ import { cacheCare, refetch } from './cache-care.ts'
 import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
 import { Given } from './given.ts'
-import { heirsAlarm } from './heirs-alarm.ts'
+import { heirsAlarm, memberAlarm } from './heirs-alarm.ts'
 import { openLedger } from './ledger.ts'
 import { lend } from './lend.ts'
 import { noTerms } from './lender.ts'
@@ -277,12 +277,13 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(async () => owner.stop())
   await mesh.start()
   closing.push(() => mesh.stop())
-  const stopAlarm = cloneAlarm(mesh.members, mesh.peerId, health)
-  closing.push(async () => stopAlarm())
-  const stopWaiting = nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state })
-  closing.push(async () => stopWaiting())
-  const stopHeirs = heirsAlarm({ members: mesh.members, health })
-  closing.push(async () => stopHeirs())
+  for (const stop of [
+    cloneAlarm(mesh.members, mesh.peerId, health),
+    nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state }),
+    heirsAlarm({ members: mesh.members, health }),
+    memberAlarm(mesh.members, health),
+  ])
+    closing.push(async () => stop())
   closing.push(() => toolchains.stop())
   closing.push(() => market.stop())
 

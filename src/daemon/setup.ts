@@ -17,9 +17,10 @@ import type { Joined } from '../mesh/welcome.ts'
 import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
 import { removeDurably, writeDurably } from '../store/durable.ts'
 import { type Lock, takeLock } from '../store/lock.ts'
-import { adopt, knownMesh, orWithNewKey } from './adopt.ts'
+import { adopt, knownMesh, orWithNewKey, ownKey } from './adopt.ts'
 import { type Examined, examine } from './examine.ts'
 import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
+import { agreeToLeave } from './leave-behind.ts'
 import { type Recovered, recoverMesh } from './recover-mesh.ts'
 
 const maxNameBytes = 64
@@ -70,6 +71,8 @@ interface Surroundings {
 /** What `leave` has removed. */
 interface Left {
   touched: string[]
+  /** Where the root key of the mesh lies now, if this machine had it. */
+  rootKey: string | null
 }
 
 /**
@@ -159,10 +162,12 @@ async function ownIdentity(state: string, action: 'init' | 'join' | 'recover'): 
 
 /** What is left to do once the others know: keys that were revoked must not lie about. */
 async function forgetMesh(paths: ShoalPaths): Promise<Left> {
-  await putAside(paths.state, `left-${systemClock.wall()}`)
+  const label = `left-${systemClock.wall()}`
+  await putAside(paths.state, label)
+  const rootKey = join(paths.state, `root.key.${label}`)
   const keys = [join(paths.state, 'identity.key'), nextKeyFile(paths.state)].filter((key) => existsSync(key))
   for (const key of keys) await removeDurably(key)
-  return { touched: keys }
+  return { touched: keys, rootKey: existsSync(rootKey) ? rootKey : null }
 }
 
 /** Compiles go on without it: then less is recalled, and the report says why. */
@@ -192,12 +197,14 @@ async function joined(
   person: Person,
   onNewKey: () => void,
 ): Promise<Membership> {
+  await agreeToLeave(paths.state, how.link === undefined ? undefined : decodeInviteLink(how.link).mesh, person)
   const joinAs = (who: Identity): Promise<Joined & { seeds: string[] }> =>
     how.link === undefined
       ? joinNearMesh(who, { wanted: how.mesh, name: how.name }, person)
       : joinByLink(who, how.link, how.name)
   // Whoever is let in is wanted all the same, and a link was not used yet.
-  const { genesis, secret, roster, seeds } = await orWithNewKey(paths.state, identity, joinAs, onNewKey)
+  const own = await ownKey(paths.state, identity, onNewKey)
+  const { genesis, secret, roster, seeds } = await orWithNewKey(paths.state, own, joinAs, onNewKey)
   const membership = membershipOf(genesis, secret, seeds)
   await adopt(paths.state, membership, roster)
   return membership

@@ -34,7 +34,7 @@ export type Grant = keyof typeof grants
  * @throws ShoalError ERR_ROLE when this node may not
  */
 export async function invite(members: Members, grant: Grant, addresses: readonly string[]): Promise<string> {
-  checkMayGrant(members.issuer(), grants[grant], `invite a ${grant}`)
+  checkMay(members.issuer(), grants[grant], `invite a ${grant}`)
   const secret = new Uint8Array(randomBytes(inviteSecretBytes))
   const { genesis } = members
   const statement = createInvite(members.issuer(), { secret, roles: grants[grant] }, members.now)
@@ -154,6 +154,7 @@ export async function kickMember(
   const isMeant = (one: Uint8Array): boolean => all.some((meant) => sameBytes(one, meant))
   const isWanted = (one: Uint8Array): boolean => !isMeant(one) && !more.some((other) => sameBytes(one, other.key))
   if (isMeant(members.key)) throw thatIsHere([])
+  checkMay(members.highestIssuer(), ['admin'], 'shut anybody out')
   const { roster } = members
   const were = issued ? [] : roster.members(members.now).filter((member) => !isMeant(member.key))
   const keys = all.length > maxLiving ? [key] : all
@@ -271,7 +272,7 @@ function isAbout({ body }: Certificate | Revocation, key: Uint8Array): boolean {
  */
 export async function promote(members: Members, member: MemberView, grant: Grant): Promise<void> {
   const more: readonly Role[] = grants[grant]
-  checkMayGrant(members.highestIssuer(), [...member.roles, ...more], `make ${member.name} ${grant}`)
+  checkMay(members.highestIssuer(), [...member.roles, ...more], `make ${member.name} ${grant}`)
   if (more.every((role) => member.roles.includes(role))) {
     throw new ShoalError('ERR_USAGE', `${member.name} is ${grant} already`)
   }
@@ -294,7 +295,7 @@ export async function promote(members: Members, member: MemberView, grant: Grant
 }
 
 /** Says in advance, and in words, what every other member would refuse. @throws ShoalError ERR_ROLE */
-function checkMayGrant({ certificate }: Issuer, roles: readonly Role[], what: string): void {
+function checkMay({ certificate }: Issuer, roles: readonly Role[], what: string): void {
   const granting = certificate?.body.roles ?? roleOrder
   if (roles.every((role) => mayGrant(granting, role))) return
   const own = granting.findLast((role) => role !== 'lender') ?? 'member'

@@ -11,6 +11,7 @@ import { controlProtocol } from './control.ts'
 import { doors } from './doors.ts'
 import { createHost, type Host, recordValidityMs, startHost } from './host.ts'
 import type { Identity } from './identity.ts'
+import { keepPorts, withLastPorts } from './last-ports.ts'
 import { LocalDiscovery } from './local-discovery.ts'
 import type { Members } from './members.ts'
 import type { Membership } from './membership.ts'
@@ -26,7 +27,7 @@ export interface MeshInit {
   name: string
   /** IP addresses to listen on; default: all of IPv4. */
   listen?: readonly string[]
-  /** TCP port; default 0, any. */
+  /** TCP port; default 0, any: that of the last time, if it is free. */
   port?: number
   /** Multiaddrs to dial besides those of the membership. */
   bootstrap?: readonly string[]
@@ -68,7 +69,9 @@ export async function assemble(
   const onGreeted = (greeted: Greeted): void => parts.cloneWatch.greeted(greeted)
   const encrypters = [...doors({ clock, log, members, onGreeted }, init.membership), desk.encrypter()]
   const mayDial = (peerId: string): boolean => !members.isShutOut(peerId)
-  const host = await createHost({ ...init, identity, encrypters, mayDial, interfaces, log })
+  const { stateDir, port = 0, listen: wished = ['0.0.0.0'] } = init
+  const listen = port === 0 ? await withLastPorts({ stateDir }, wished) : wished
+  const host = await createHost({ ...init, listen, identity, encrypters, mayDial, interfaces, log })
   const book = await AddressBook.load({ clock, log }, join(init.stateDir, 'members.json'))
   const maxPeers = init.maxPeers ?? defaultMaxPeers
   const self = { peerId: identity.peerId, name: init.name, maxPeers }
@@ -110,6 +113,7 @@ export async function assemble(
     throw error
   }
   const startedAt = clock.now()
+  if (port === 0) await keepPorts({ stateDir, log }, wished, host.getMultiaddrs())
   const addresses = (): string[] => host.getMultiaddrs().map(String)
   const { root } = members.genesis.body
   const services = { [beaconService]: () => desk.isOpen, [restoreServiceOf(root)]: () => true }

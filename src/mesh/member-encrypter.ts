@@ -87,7 +87,7 @@ async function greet(
     const refused = decodeVerdict(await talk.receive(maxVerdictBytes))
     if (refused === undefined) return boot
     by = 'there'
-    throw new ShoalError(refused, `a member of the mesh refuses this machine`)
+    throw new ShoalError(refused, `a member of the mesh, ${remotePeer.toString().slice(-8)}, refuses this machine`)
   } catch (error) {
     const failure = toShoalError(error)
     needs.onRefused({ direction, peerId: remotePeer.toString(), by, error: failure })

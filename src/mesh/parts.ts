@@ -69,6 +69,8 @@ export interface Parts {
 
 /** Streams of one protocol that a peer may have open at once, in each direction. */
 export const maxStreams = 4
+/** So long a peer that is shut out may still hear why. */
+const farewellMs = 20
 
 /** Makes the parts and gives each what it needs of the others. Nothing runs yet. */
 export function createParts(
@@ -80,6 +82,8 @@ export function createParts(
 ): Parts {
   const { clock, log, random } = needs
   const connected = new Set<string>()
+  /** Peers that are shut out, and whose connections are open for another moment. */
+  const leaving = new Set<string>()
   const dial = async (addresses: Multiaddr[], signal: AbortSignal) => {
     const { remotePeer, remoteAddr } = await host.dial(await resolved(addresses), { signal })
     return { peerId: remotePeer.toString(), address: remoteAddr }
@@ -113,6 +117,7 @@ export function createParts(
       onOpening: (peerId) => rosterSync.opening(peerId),
       onSuspect: events.onSuspect,
       onFrame(peerId, body) {
+        if (leaving.has(peerId)) return
         if (body.case === 'holdingsQuery') holdings.onQuery(peerId, body.value)
         else if (body.case === 'holdingsAnswer') holdings.onAnswer(peerId, body.value)
         else if (body.case === 'holdingsWait') holdings.onWait(peerId, body.value)
@@ -205,7 +210,14 @@ export function createParts(
         dialler.forget(peerId)
         book.forget(peerId)
       }
-      for (const connection of host.getConnections(peerIdFromString(peerId))) connection.abort(reason)
+      const cut = (): void => {
+        leaving.delete(peerId)
+        for (const connection of host.getConnections(peerIdFromString(peerId))) connection.abort(reason)
+      }
+      if (!members.isShutOut(peerId) || !table.greeted().includes(peerId)) return cut()
+      // It has been told why, and is to hear it: who does not know goes on letting newcomers in. Of what it says itself nothing is heard.
+      leaving.add(peerId)
+      clock.after(farewellMs, cut)
     },
   })
   const cloneWatch = new CloneWatch({
@@ -213,7 +225,8 @@ export function createParts(
     log,
     connections: (peerId) => openConnections(host, peerId),
     onClone(peerId) {
-      log.warn('two machines use the same key', { peer: peerId, code: 'ERR_CLONED' })
+      // What `status` says of it follows from what everybody is told.
+      log.info('two machines use the same key', { peer: peerId })
       members.reportClone(peerId).catch((error: unknown) => {
         const { code, message } = toShoalError(error)
         log.warn('that a key is in use twice was not told', { peer: peerId, code, message })

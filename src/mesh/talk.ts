@@ -26,7 +26,9 @@ export class Talk {
   readonly #signal: AbortSignal | undefined
   readonly #cancel: () => void
   readonly #maxWaitingBytes: number
-  #waiting: Buffer = Buffer.alloc(0)
+  /** In the pieces in which it came: a stranger may send a byte at a time, and each must not have all before it copied. */
+  #pieces: Buffer[] = []
+  #held = 0
   #failure: ShoalError | undefined
   #isOver = false
   #wake: () => void = () => undefined
@@ -88,7 +90,7 @@ export class Talk {
   async gone(ms: number): Promise<void> {
     const cancel = this.#clock.after(ms, this.#onLate)
     while (this.#failure === undefined) {
-      this.#waiting = Buffer.alloc(0)
+      this.#gather(this.#held)
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
@@ -105,27 +107,44 @@ export class Talk {
     this.#stream.removeEventListener('message', this.#onMessage)
     this.#stream.removeEventListener('close', this.#onClose)
     this.#stream.removeEventListener('remoteCloseWrite', this.#onClose)
-    if (this.#waiting.length > 0 && this.#stream.status === 'open') this.#stream.unshift(new Uint8Array(this.#waiting))
+    const left = this.#gather(this.#held)
+    if (left.length > 0 && this.#stream.status === 'open') this.#stream.unshift(new Uint8Array(left))
   }
 
   #take(maxBytes: number): Uint8Array | undefined {
-    if (this.#waiting.length < headBytes) return undefined
-    const length = this.#waiting.readUInt32BE()
+    if (this.#held < headBytes) return undefined
+    const head = this.#gather(headBytes)
+    this.#pieces.unshift(head)
+    this.#held += headBytes
+    const length = head.readUInt32BE()
     if (length > maxBytes) throw new ShoalError('ERR_DECODE', `a message of ${length} bytes, at most ${maxBytes}`)
     const end = headBytes + length
-    if (this.#waiting.length < end) return undefined
-    const message = new Uint8Array(this.#waiting.subarray(headBytes, end))
-    this.#waiting = this.#waiting.subarray(end)
-    return message
+    return this.#held < end ? undefined : new Uint8Array(this.#gather(end).subarray(headBytes))
+  }
+
+  /** Takes out the first so many bytes, which have to be here. */
+  #gather(length: number): Buffer {
+    let [count, found] = [0, 0]
+    while (found < length) {
+      found += this.#pieces[count]?.length ?? 0
+      count += 1
+    }
+    const pieces = this.#pieces.splice(0, count)
+    const all = count === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces)
+    if (found > length) this.#pieces.unshift(all.subarray(length))
+    this.#held -= length
+    return all.subarray(0, length)
   }
 
   readonly #onMessage = (event: StreamMessageEvent): void => {
     const bytes = event.data instanceof Uint8Array ? event.data : event.data.subarray()
-    if (this.#waiting.length + bytes.length > this.#maxWaitingBytes) {
+    if (this.#held + bytes.length > this.#maxWaitingBytes) {
       this.#fail(new ShoalError('ERR_DECODE', 'too much is said before it is answered'))
       return
     }
-    this.#waiting = Buffer.concat([this.#waiting, bytes])
+    // A copy: the connection gives its memory back.
+    if (bytes.length > 0) this.#pieces.push(Buffer.from(bytes))
+    this.#held += bytes.length
     this.#wake()
   }
 

@@ -100,6 +100,17 @@ const scenarios: Scenario[] = [
     happen: (world, trial) => world.carry([a, b], there(trial), [10 + trial * 2, 11 + trial * 2], awayMs),
   },
   {
+    title: 'mDNS blocked, both were switched off',
+    names: [a, b],
+    async prepare(world) {
+      for (const name of [a, b]) await world.lan.muffle(name)
+    },
+    async happen(world) {
+      for (const name of [a, b]) await world.node(name).stop()
+      for (const name of [a, b]) await world.node(name).start()
+    },
+  },
+  {
     title: 'two interfaces, the way out on the wrong one, both strangers to the place',
     names: [a, b],
     async prepare(world) {

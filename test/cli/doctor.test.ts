@@ -162,6 +162,10 @@ test('membership: what runs out, who is alone, who was shut out', () => {
     out.map(({ level }) => level),
     ['fail'],
   )
+  const early = { objection: 'valid from 2026-01-03', objectionCode: 'ERR_NOT_YET_VALID' }
+  const [slow] = membership({ ...mesh, validUntil: null, ...early }, now)
+  assert.match(slow?.what ?? '', /certificate for office is valid from 2026-01-03/)
+  assert.deepEqual([slow?.level, slow?.mend], ['fail', ['date']])
   const settings = { mdns: true, listen: ['0.0.0.0'], bootstrap: [] }
   assert.equal(discovery({}, settings).level, 'warn')
   const six = {

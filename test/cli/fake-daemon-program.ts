@@ -15,6 +15,9 @@ if (process.argv[2] === '--once') {
     say({ word: 'code', mesh: 'office', code: '048291' })
     say({ word: 'approved', mesh: 'office', code: '048291' })
     agreed = (await lines.next()).value === 'yes'
+  } else if (process.env.SHOAL_FAKE_LEAVES) {
+    say({ word: 'leaves', mesh: process.env.SHOAL_FAKE_LEAVES, members: 3 })
+    agreed = (await lines.next()).value === 'yes'
   }
   const near: unknown = JSON.parse(process.env.SHOAL_FAKE_NEAR ?? '[]')
   if (!agreed) say({ ok: false, error: { code: 'ERR_ROLE', message: 'this machine has joined nothing' } })

@@ -37,6 +37,19 @@ test('kick, promote and rename say what they did, and hand on what they were giv
   )
 })
 
+test('kick says who stays, and what it cannot shut out', async (t) => {
+  const { home, paths } = await temporaryHome(t)
+  const kick = { ...who, told: 1, guests: ['carla', 'dora\u202e'], keptRoot: true }
+  const daemon = await fakeDaemon(paths.socket, { kick })
+  t.after(() => daemon.close())
+  const { stdout } = await shoal(['kick', 'bert'], { home })
+  assert.match(
+    stdout,
+    /^Whom it has let in stays: 2 members, carla, dora +\. To shut them out too:\n {2}shoal kick --issued 12D3KooWBERT$/m,
+  )
+  assert.match(stdout, /^It has the root key of the mesh on its disk/m)
+})
+
 test('what only others may do is refused with exit code 7, a role that does not exist with 2', async (t) => {
   const { home, paths } = await temporaryHome(t)
   const daemon = await fakeDaemon(paths.socket, { kick: new Refusal({ code: 'ERR_ROLE', message: 'no' }) })
@@ -69,6 +82,16 @@ test('join without a link shows the code, and takes no yes that the person has n
   const script = await shoal(['join', '--mesh', 'office', '--json'], { home })
   assert.deepEqual(JSON.parse(script.stdout).request, { action: 'join', mesh: 'office' })
   assert.match(script.stderr, /048 291/)
+})
+
+test('the only administrator of a mesh is asked before it goes into another, a script is not', async (t) => {
+  const { home } = await temporaryHome(t)
+  const env = { SHOAL_FAKE_LEAVES: 'hall' }
+  const no = await shoal(['join', 'shoal1:abc'], { home, env, terminal: true, stdin: '\n' })
+  assert.equal(no.code, 7)
+  assert.match(no.stderr, /only administrator of hall, with 3 other members: .*Go all the same\? \[y\/N\]/)
+  assert.equal((await shoal(['join', 'shoal1:abc'], { home, env, terminal: true, stdin: 'y\n' })).code, 0)
+  assert.equal((await shoal(['join', 'shoal1:abc'], { home, env })).code, 0)
 })
 
 test('approve lists who waits without any code, and hands on six digits however they are typed', async (t) => {

@@ -33,6 +33,11 @@ test('shoal alone shows its help on standard error and exits with 2; --help succ
   const help = await shoal(['--help'], { home })
   assert.equal(help.code, 0)
   assert.equal(help.stdout, alone.stderr)
+  assert.deepEqual(await shoal(['help'], { home }), help)
+  assert.match((await shoal(['help', 'join'], { home })).stdout, /^Usage: shoal join /)
+  const none = await shoal(['help', 'nonsense'], { home })
+  assert.equal(none.code, 2)
+  assert.match(none.stderr, /error\[ERR_USAGE\]: unknown command\n/)
   for (const command of [
     'init',
     'approve',

@@ -28,4 +28,12 @@ describe('two members on machines that are carried around', { timeout: 600_000 }
     await world.lan.way('a', ['via', '10.214.2.254'])
     await world.together(['a', 'b'], 20_000)
   })
+
+  test('meet again when both were switched off, without mDNS', async (t) => {
+    if (typeof world === 'string') return t.skip(world)
+    const nodes = ['a', 'b'].map((name) => (world as Travellers).node(name))
+    for (const node of nodes) await node.stop()
+    for (const node of nodes) await node.start()
+    await world.together(['a', 'b'], 20_000)
+  })
 })

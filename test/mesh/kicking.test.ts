@@ -50,6 +50,8 @@ test('who is kicked loses its connections to all nine others at once, and gets i
     await Promise.all(downs)
     // It dials them again, and is told why not.
     await log.code('ERR_REVOKED')
+    // And it knows itself, so it lets in nobody else.
+    while (kicked.mesh.members.objectionToSelf()?.code !== 'ERR_REVOKED') await delay(10)
     assert.ok(nodes.every((node) => !sees(node, kicked)))
     assert.ok(nodes.every((node) => nodes.every((other) => node === other || sees(node, other))))
     await kicked.mesh.stop()

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
@@ -39,6 +41,10 @@ for (const who of ['lower', 'higher']) {
     await b.mesh.stop()
     await down
     assert.equal((await stat(join(goes, 'members.json'))).mode & 0o777, 0o600)
+    // Somebody else has its port by now.
+    const other = createServer().listen(before, '127.0.0.1')
+    await once(other, 'listening')
+    t.after(() => other.close())
 
     const again = await makeMesh(t, { ...membership }, { stateDir: goes })
     assert.equal(again.mesh.peerId, b.mesh.peerId)
@@ -48,6 +54,24 @@ for (const who of ['lower', 'higher']) {
     assert.notEqual(portOf(again), before)
   })
 }
+
+test('two members that were both switched off meet again, though nothing but their memory says where', async (t) => {
+  const [first, second] = await orderedDirectories(t)
+  const membership = createMembership({ name: 'test' })
+  const a = await makeMesh(t, { ...membership }, { stateDir: first })
+  const b = await makeMesh(t, { ...membership }, { stateDir: second })
+  await connect(a, b)
+  const before = [a, b].map(portOf)
+  await Promise.all([a.mesh.stop(), b.mesh.stop()])
+  const again = [
+    await makeMesh(t, { ...membership }, { stateDir: first }),
+    await makeMesh(t, { ...membership }, { stateDir: second }),
+  ] as const
+  const up = bothUp(again[0].mesh, again[1].mesh)
+  for (const { mesh } of again) await mesh.start()
+  assert.deepEqual(again.map(portOf), before)
+  await up
+})
 
 test('a member that comes back knowing nobody is met again by those who remember it', async (t) => {
   const [lower, higher] = await orderedDirectories(t)

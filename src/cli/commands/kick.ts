@@ -8,6 +8,7 @@ import { kickedShape, shaped } from '../shapes.ts'
 /** Of those who are out as well so many are named. */
 const maxNamed = 10
 
+const some = (names: readonly string[]): string => names.slice(0, maxNamed).map(foreignText).join(', ')
 const ends = (peerIds: readonly string[]): string => peerIds.map((peerId) => foreignText(peerId).slice(-8)).join(', ')
 
 export function addKick(program: Command, io: Io): void {
@@ -36,9 +37,23 @@ export function addKick(program: Command, io: Io): void {
           `Still a member by ${counted(left.length, 'other key')}: ${ends(left)}. To shut that out too: \`shoal kick ID\`.`,
         )
       if (kicked.lost.length > 0) {
-        const names = kicked.lost.slice(0, maxNamed).map(foreignText).join(', ')
         const lost = counted(kicked.lost.length, 'other member')
-        print(io, `With it ${lost} went for whom this machine cannot sign: ${names}. Invite them again.`)
+        print(io, `With it ${lost} went for whom this machine cannot sign: ${some(kicked.lost)}. Invite them again.`)
+      }
+      if (kicked.guests.length > 0) {
+        const guests = counted(kicked.guests.length, 'member')
+        print(io, `Whom it has let in stays: ${guests}, ${some(kicked.guests)}. To shut them out too:`)
+        print(io, `  shoal kick --issued ${kicked.peerId}`)
+      }
+      if (kicked.keptRoot) {
+        print(
+          io,
+          'It has the root key of the mesh on its disk: who can read that can come back under a new key, and shut out others.',
+        )
+        print(
+          io,
+          'If it is in foreign hands, all of you need another mesh: shoal leave, then shoal init and shoal join.',
+        )
       }
     })
 }

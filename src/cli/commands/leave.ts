@@ -39,7 +39,13 @@ export function addLeave(program: Command, io: Io): void {
 }
 
 async function forget(io: Io): Promise<void> {
-  const { touched } = shaped(leftShape, await daemonOnce(io, { action: 'leave' }), 'leave')
+  const { touched, rootKey } = shaped(leftShape, await daemonOnce(io, { action: 'leave' }), 'leave')
   print(io, 'This machine belongs to no mesh any more.')
   for (const file of touched) print(io, `  removed ${file}`)
+  if (typeof rootKey !== 'string') return
+  print(io, `  kept    ${rootKey}`)
+  print(
+    io,
+    'That is the root key of the mesh: who has it can do everything there. Remove it once the recovery phrase is on paper.',
+  )
 }

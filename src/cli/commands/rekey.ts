@@ -5,8 +5,8 @@ import { startDaemon, waitForExit } from '../daemon-program.ts'
 import { type Io, print } from '../io.ts'
 import { rekeyedShape, shaped, statusShape } from '../shapes.ts'
 
-/** An inviter signs it, or the disk takes a moment. */
-const timeoutMs = 15_000
+/** An administrator signs it, who talks with the other machine that has this key in turn; or the disk takes a moment. */
+const timeoutMs = 75_000
 
 export function addRekey(program: Command, io: Io): void {
   program

@@ -12,6 +12,11 @@ const lateDays = 7
 export function membership(mesh: Examined['mesh'], now: number): Finding[] {
   if ('code' in mesh) return [fail('mesh', `${mesh.code}: ${mesh.message}`, mesh.hint, ...joinOrFound(mesh.code))]
   const name = foreignText(mesh.name)
+  if (mesh.objectionCode === 'ERR_NOT_YET_VALID') {
+    // A new link would be of no use.
+    const why = 'the clock of this machine is slow, or was fast when it joined'
+    return [fail('mesh', `the certificate for ${name} is ${foreignText(mesh.objection ?? '')}`, why, 'date')]
+  }
   if (mesh.objection !== null) {
     const why = 'the other members do not talk to this machine'
     return [

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { type MembershipCommands, membershipCommands } from '../../src/daemon/membership-commands.ts'
+import { issueCertificate } from '../../src/mesh/certificate.ts'
+import { type Members, peerIdOf, serial } from '../../src/mesh/members.ts'
+import type { Mesh } from '../../src/mesh/mesh.ts'
+import { apart, newKey } from '../mesh/apart.ts'
+import { temporaryDirectory } from '../mesh/fixture.ts'
+import { plain } from '../mesh/office.ts'
+
+/** The commands of a node that is connected with nobody. */
+async function commandsOf(t: TestContext, members: Members): Promise<MembershipCommands> {
+  const mesh: Pick<Mesh, 'members' | 'peerId' | 'peers'> = { members, peerId: peerIdOf(members.key), peers: () => [] }
+  return membershipCommands({ mesh: mesh as Mesh, stateDir: await temporaryDirectory(t) })
+}
+
+test('who kicks is told whom it leaves in, and that a machine with the root key can come back', async (t) => {
+  const { ann, ivy } = await apart(t)
+  const { kick } = await commandsOf(t, ann)
+  const guest = await newKey(t)
+  const init = { subject: guest.publicKey, name: 'guest', roles: plain, serial: serial() }
+  ann.take([issueCertificate(ivy.issuer(), init, ann.now).bytes])
+  const carl = await newKey(t)
+  const hired = { subject: carl.publicKey, name: 'carl', roles: plain, serial: serial() }
+  ann.take([issueCertificate(ann.issuer(), hired, ann.now).bytes])
+
+  const first = await kick({ member: 'ivy', issued: false })
+  assert.deepEqual([first.guests, first.keptRoot], [['guest'], true])
+  const issued = await kick({ member: first.peerId, issued: true })
+  assert.deepEqual(issued.guests, [])
+  assert.notEqual(ann.objectionTo(peerIdOf(guest.publicKey)), undefined)
+  const other = await kick({ member: 'carl', issued: false })
+  assert.deepEqual([other.guests, other.keptRoot], [[], false])
+})
