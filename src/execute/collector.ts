@@ -59,7 +59,7 @@ export interface CollectOptions {
 const defaultMaxBytes = 2 * 1024 ** 3
 const maxDepInfo = 2 << 20
 /** Above this, files are read in pieces. */
-const wholeBytes = 256 << 10
+const wholeBytes = 1 << 20
 const pieceBytes = 1 << 20
 /** Up to this a file is in the page cache a moment after it was written, and read in a moment. */
 const atOnceBytes = 1 << 20

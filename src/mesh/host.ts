@@ -13,6 +13,7 @@ import { type IndexDb, openIndexDb } from '../store/index-db.ts'
 import { announceFilter, type Interfaces, isDialable, listenAddresses } from './addresses.ts'
 import type { Encrypter } from './encryption.ts'
 import type { Identity } from './identity.ts'
+import { withFewerWrites } from './known-protocols.ts'
 import { Lobby } from './lobby.ts'
 import type { Membership } from './membership.ts'
 import { withFewerUpdates } from './windows.ts'
@@ -121,6 +122,7 @@ export async function createHost(init: HostInit): Promise<Host> {
       ownAddresses,
     },
   })
+  withFewerWrites(node.peerStore)
   return Object.assign(node, { end: (deadlineMs: number) => end(node, db, deadlineMs) })
 }
 

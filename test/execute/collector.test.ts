@@ -250,7 +250,7 @@ test('collectOutputs() copies no metadata that was taken before, unless it is an
     })
     return outputs[0]?.cid.toString()
   }
-  const bytes = Buffer.alloc(400_000, 'meta')
+  const bytes = Buffer.alloc(2_000_000, 'meta')
   writeFileSync(path, bytes)
   const early = await takeFile(path, options())
   assert.equal(await collect(early), cidOf(bytes).toString())
@@ -258,7 +258,7 @@ test('collectOutputs() copies no metadata that was taken before, unless it is an
   await blocks.remove(early.cid)
   assert.equal(await collect(early), cidOf(bytes).toString())
   assert.deepEqual([puts, await blocks.has(early.cid)], [[path], true])
-  const other = Buffer.alloc(400_000, 'beta')
+  const other = Buffer.alloc(2_000_000, 'beta')
   writeFileSync(path, other)
   assert.equal(await collect(early), cidOf(other).toString())
   assert.deepEqual(puts, [path, path])
