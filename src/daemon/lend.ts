@@ -14,7 +14,6 @@ import {
   type Action,
   decodeAction,
   decodeInputs,
-  decodeTree,
   encodeResult,
   encodeTrace,
   type Inputs,
@@ -23,6 +22,7 @@ import {
   type Result,
   type RootName,
 } from '../plan/action.ts'
+import type { KnownTrees } from '../plan/known-trees.ts'
 import { packSize } from '../plan/pack.ts'
 import { rootToken } from '../plan/roots.ts'
 import { isBound } from '../recall/evidence.ts'
@@ -39,6 +39,7 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
   bytes(cid: CID, options: { from: readonly string[]; maxBytes: number; signal: AbortSignal }): Promise<Uint8Array>
   /** Makes a block available here. */
   ensure(cid: CID, size: number, from: readonly string[], signal: AbortSignal): Promise<number>
+  trees: Pick<KnownTrees, 'of'>
   /** Whether what a compile does can be observed here. */
   observes(): boolean
   /** Where a block that is here lies. */
@@ -79,6 +80,7 @@ export async function lend(award: Award, options: WorkOptions, needs: LendNeeds)
     if (lent.usesMacros && !needs.observes()) lent.observer = await observerOf(award, options, needs)
     const laid = await gather(readCid(award.inputs), [peer], signal, {
       bytes: (cid, from) => needs.bytes(cid, from),
+      trees: needs.trees,
       ensure: async (cid, size, from, until) => {
         const bytes = await needs.ensure(cid, size, from, until)
         if (bytes > 0) options.onFetched?.(bytes)
@@ -257,14 +259,15 @@ export async function gather(
   cid: CID,
   from: readonly string[],
   signal: AbortSignal,
-  needs: Pick<LendNeeds, 'bytes' | 'ensure'>,
+  needs: Pick<LendNeeds, 'bytes' | 'ensure' | 'trees'>,
 ): Promise<Laid> {
   const inputs = decodeInputs(await needs.bytes(cid, { from, maxBytes: limits.inputs, signal }))
   const files: Wanted[] = [...inputs.files]
   const trees: LentTree[] = []
   const packs: typeof files = []
   const listed = await allAtOnce(inputs.trees, async ({ tree, ...place }) => {
-    return { ...place, held: decodeTree(await needs.bytes(tree, { from, maxBytes: limits.tree, signal })) }
+    const held = await needs.trees.of(tree, () => needs.bytes(tree, { from, maxBytes: limits.tree, signal }))
+    return { ...place, held }
   })
   for (const { root, path, pack, held } of listed) {
     trees.push({ dir: placeIn(root, path), files: held.files })

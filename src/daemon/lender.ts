@@ -14,6 +14,7 @@ import type { LendTerms } from '../market/lender-events.ts'
 import type { Action, Inputs } from '../plan/action.ts'
 import { readDynamic } from '../plan/elf.ts'
 import type { Invocation } from '../plan/invocation.ts'
+import type { KnownTrees } from '../plan/known-trees.ts'
 import type { ToolchainId } from '../plan/plan.ts'
 import { StatMemo } from '../plan/stat-memo.ts'
 import { type Toolchain, Toolchains } from '../plan/toolchain.ts'
@@ -24,6 +25,7 @@ import { measureSpeed } from './speed.ts'
 
 export interface LenderNeeds {
   blocks: Blocks
+  listings: Pick<KnownTrees, 'of'>
   clock: Clock
   log: Logger
   env: Environment

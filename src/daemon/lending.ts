@@ -5,6 +5,7 @@ import type { Config } from '../base/config.ts'
 import type { Logger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import { KnownTrees } from '../plan/known-trees.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { Health } from '../watch/health.ts'
 import { Lender } from './lender.ts'
@@ -39,8 +40,9 @@ export async function openLending(
   { clock, log, env, health, machine, blocks, mesh, supply, sharing }: LendingParts,
   { paths, config }: { paths: ShoalPaths; config: Config },
 ): Promise<Lending> {
+  const trees = new KnownTrees()
   const lender = await Lender.open(
-    { blocks, clock, log: log.child('lend'), env, health },
+    { blocks, listings: trees, clock, log: log.child('lend'), env, health },
     {
       cacheDir: paths.cache,
       rustupHome: env.RUSTUP_HOME || join(homedir(), '.rustup'),
@@ -65,6 +67,7 @@ export async function openLending(
   const running: Lending['running'] = {
     bytes: (cid, options) => supply.bytes(cid, options),
     ensure: (cid, size, from, signal) => supply.ensure(cid, size, from, signal),
+    trees,
     covered: (toolchain) => lender.covered(toolchain),
     usesEnviron: (library) => lender.usesEnviron(library),
     run: (action, inputs, options) => {

@@ -8,7 +8,9 @@ import { gather, type LendNeeds } from './lend.ts'
 import { lentReads } from './lent-reads.ts'
 import type { Rerun } from './verdict.ts'
 
-export type RerunNeeds = Pick<LendNeeds, 'bytes' | 'ensure' | 'run' | 'covered' | 'usesEnviron'> & { log: Logger }
+export type RerunNeeds = Pick<LendNeeds, 'bytes' | 'ensure' | 'trees' | 'run' | 'covered' | 'usesEnviron'> & {
+  log: Logger
+}
 
 /**
  * Runs an action in the sandbox as for a member, from what is in the store, and keeps nothing of it.

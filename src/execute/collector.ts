@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { closeSync, constants, fstatSync, openSync, read, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, openSync, read, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { CID } from 'multiformats/cid'
@@ -10,7 +10,7 @@ import type { Root } from '../plan/roots.ts'
 import { identityOf } from '../plan/stat-digests.ts'
 import { cidFromDigest, cidOf } from '../wire/cid.ts'
 import type { Blocks } from './blocks.ts'
-import { findNeedle, type Needle, NeedleSearch, overlap } from './needles.ts'
+import { findNeedle, type Needle, NeedleSearch } from './needles.ts'
 
 /** One output in the store. */
 export interface Collected {
@@ -52,12 +52,14 @@ export interface CollectOptions {
   maxBytes?: number
   /** The user as whom a guest wrote the files, who may want to cheat: then links of any kind are refused, and what is not that user's. */
   guest: number | undefined
+  /** What was taken from there before, and found to hold no needle: it is not copied once more. */
+  taken?: CID | undefined
 }
 
 const defaultMaxBytes = 2 * 1024 ** 3
 const maxDepInfo = 2 << 20
 /** Above this, files are read in pieces. */
-const wholeBytes = 256 << 10
+const wholeBytes = 1 << 20
 const pieceBytes = 1 << 20
 /** Up to this a file is in the page cache a moment after it was written, and read in a moment. */
 const atOnceBytes = 1 << 20
@@ -102,7 +104,8 @@ async function takeOutput(
   options: CollectOptions,
 ): Promise<Taken> {
   if (kind !== 'dep-info') {
-    const { cid, size, found } = await store(file, options)
+    const { taken, ...rest } = options
+    const { cid, size, found } = await store(file, kind === 'metadata' ? { ...rest, taken } : rest)
     return { collected: { name, kind, cid, size, executable: file.executable, identity: file.identity }, found }
   }
   const text = await readDepInfo(file, options.roots)
@@ -169,7 +172,7 @@ async function readDepInfo(file: PlainFile, roots: readonly Root[]): Promise<str
 
 async function store(
   file: PlainFile,
-  { needles, blocks, guest }: Pick<TakeOptions, 'needles' | 'blocks' | 'guest'>,
+  { needles, blocks, guest, taken }: Pick<CollectOptions, 'needles' | 'blocks' | 'guest' | 'taken'>,
 ): Promise<{ cid: CID; size: number; found: Needle | undefined }> {
   const { path, size } = file
   if (size <= wholeBytes) {
@@ -178,16 +181,17 @@ async function store(
     // What must not be used need not be kept.
     return { cid: found && guest !== undefined ? cidOf(bytes) : await blocks.put(bytes), size, found }
   }
-  if (guest !== undefined) {
-    const { cid, found } = await scan(file, needles)
-    if (found) return { cid, size, found }
-    const stored = await blocks.putFile(path, { maxBytes: size })
-    if (!stored.cid.equals(cid)) throw new ShoalError('ERR_OUTPUT', `${path} changed while it was read`)
-    return { cid, size, found }
+  if (taken !== undefined && (await digest(file)).equals(taken) && (await blocks.path(taken)) !== undefined) {
+    return { cid: taken, size, found: undefined }
   }
   // Searched on its way into the store, so that it is read once and never lies in memory as a whole.
   const search = new NeedleSearch(needles)
   const { cid } = await blocks.putFile(path, { maxBytes: size, watch: (chunk) => search.push(chunk) })
+  // By its name it was opened once more.
+  const now = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  if (guest !== undefined && (now === undefined || identityOf(now) !== file.identity)) {
+    throw new ShoalError('ERR_OUTPUT', `${path} changed while it was read`)
+  }
   return { cid, size, found: search.found }
 }
 
@@ -249,27 +253,17 @@ async function readWhole({ fd, size, path }: PlainFile): Promise<Buffer> {
   return bytes
 }
 
-async function scan(
-  { fd, size, path }: PlainFile,
-  needles: readonly Needle[],
-): Promise<{ cid: CID; found: Needle | undefined }> {
+/** The name of what a file holds. */
+async function digest({ fd, size, path }: PlainFile): Promise<CID> {
   const hash = createHash('sha256')
-  const kept = overlap(needles)
-  const buffer = Buffer.allocUnsafe(kept + Math.min(size, pieceBytes))
-  let found: Needle | undefined
-  let carried = 0
+  const buffer = Buffer.allocUnsafe(Math.min(size, pieceBytes))
   for (let at = 0; at < size; ) {
-    const bytesRead = await readAt(fd, buffer, carried, Math.min(pieceBytes, size - at), at)
+    const bytesRead = await readAt(fd, buffer, 0, Math.min(pieceBytes, size - at), at)
     if (bytesRead === 0) throw new ShoalError('ERR_OUTPUT', `${path} shrank while it was read`)
     at += bytesRead
-    hash.update(buffer.subarray(carried, carried + bytesRead))
-    const filled = buffer.subarray(0, carried + bytesRead)
-    found ??= findNeedle(filled, needles)
-    // A needle may lie across two pieces.
-    carried = Math.min(kept, filled.length)
-    filled.copyWithin(0, filled.length - carried)
+    hash.update(buffer.subarray(0, bytesRead))
   }
-  return { cid: cidFromDigest(hash.digest()), found }
+  return cidFromDigest(hash.digest())
 }
 
 const readLater = promisify(read)

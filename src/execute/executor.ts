@@ -6,6 +6,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Environment } from '../base/paths.ts'
 import type { Action, Inputs } from '../plan/action.ts'
+import { KnownTrees } from '../plan/known-trees.ts'
 import { isUnchanged, type Toolchain } from '../plan/toolchain.ts'
 import type { Blocks } from './blocks.ts'
 import { ControlGroups } from './control-groups.ts'
@@ -22,6 +23,8 @@ import { TreeCache } from './tree-cache.ts'
 
 export interface ExecutorNeeds {
   blocks: Blocks
+  /** Default: its own. */
+  listings?: Pick<KnownTrees, 'of'>
   clock: Clock
   log: Logger
   /** `PATH` says where bubblewrap is looked for. */
@@ -70,6 +73,7 @@ const maxRemovals = 16
 export class Executor {
   readonly #needs: ExecutorNeeds
   readonly #init: ExecutorInit
+  readonly #listings: Pick<KnownTrees, 'of'>
   readonly #cache: InputCache
   readonly #trees: TreeCache
   /** Guests stand still while it is held. */
@@ -82,6 +86,7 @@ export class Executor {
   constructor(needs: ExecutorNeeds, init: ExecutorInit) {
     this.#needs = needs
     this.#init = init
+    this.#listings = needs.listings ?? new KnownTrees()
     this.#cache = new InputCache(join(init.workDir, 'inputs'), needs.blocks)
     this.#trees = new TreeCache(join(init.workDir, 'trees'), needs.blocks)
   }
@@ -178,6 +183,7 @@ export class Executor {
       observer,
       recorder,
       blocks: this.#needs.blocks,
+      listings: this.#listings,
       cache: this.#cache,
       trees: this.#trees,
       workDir: this.#init.workDir,

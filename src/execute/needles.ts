@@ -40,7 +40,7 @@ function findAlike(haystack: Buffer, first: number, needles: readonly Needle[]):
 }
 
 /** How much of one piece must be looked at again with the next one. */
-export function overlap(needles: readonly Needle[]): number {
+function overlap(needles: readonly Needle[]): number {
   return Math.max(0, ...needles.map((bytes) => bytes.length))
 }
 

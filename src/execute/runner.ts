@@ -14,6 +14,7 @@ import {
 import { linkArgsPlace, recorderName } from '../plan/codegen.ts'
 import { hasSourcesWithin } from '../plan/dep-info.ts'
 import { nameDiagnostics } from '../plan/diagnostics.ts'
+import type { KnownTrees } from '../plan/known-trees.ts'
 import { placeRoots, type Root, sortRoots } from '../plan/roots.ts'
 import { isSharedLibrary } from '../plan/toolchain-manifest.ts'
 import { type Admitted, admit } from './admission.ts'
@@ -51,6 +52,7 @@ export interface RunInit {
   /** The program that rustc is given for a linker; undefined, or absent on disk: what is linked is refused. */
   recorder: string | undefined
   blocks: Blocks
+  listings: Pick<KnownTrees, 'of'>
   cache: InputCache
   trees: TreeCache
   /** A directory of its own is made here. */
@@ -145,11 +147,12 @@ class Run {
   }
 
   async run(): Promise<Outcome> {
-    const { action, inputs, blocks, cache, trees, limits, signal, setup } = this.#init
+    const { action, inputs, blocks, listings, cache, trees, limits, signal, setup } = this.#init
     const staged = await stageInputs({
       action,
       inputs,
       blocks,
+      listings,
       cache,
       trees: setup.kind === 'bubblewrap' ? trees : undefined,
       dir: this.#in,
@@ -308,6 +311,7 @@ class Run {
       blocks,
       maxBytes: limits.outBytes,
       guest: this.#user,
+      taken: early?.cid,
     })
     if (pathBound !== undefined) throw pathBoundError(pathBound)
     this.#checkSources(depInfo)

@@ -1,7 +1,8 @@
 import { dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { type Action, decodeTree, type Inputs, type RootName } from '../plan/action.ts'
+import type { Action, Inputs, RootName } from '../plan/action.ts'
+import type { KnownTrees } from '../plan/known-trees.ts'
 import type { Blocks } from './blocks.ts'
 import { makeReadable } from './guest-users.ts'
 import { type InputCache, write } from './input-cache.ts'
@@ -12,6 +13,7 @@ export interface StageOptions {
   action: Action
   inputs: Inputs
   blocks: Blocks
+  listings: Pick<KnownTrees, 'of'>
   cache: InputCache
   /** Where trees lie that are mounted; undefined: everything is laid out in `dir`. */
   trees?: TreeCache | undefined
@@ -120,13 +122,15 @@ export async function stageInputs(options: StageOptions): Promise<Staged> {
   }
 }
 
-async function listTrees({ inputs, blocks, maxFiles }: StageOptions): Promise<StagedTree[]> {
+async function listTrees({ inputs, blocks, listings, maxFiles }: StageOptions): Promise<StagedTree[]> {
   const trees: StagedTree[] = []
   let count = inputs.files.length
   for (const { root, path, tree: cid, pack } of inputs.trees) {
-    const bytes = await blocks.get(cid)
-    if (bytes === undefined) throw new ShoalError('ERR_INPUT_MISSING', `tree ${cid.toString()} is not here`)
-    const { files } = decodeTree(bytes)
+    const { files } = await listings.of(cid, async () => {
+      const bytes = await blocks.get(cid)
+      if (bytes === undefined) throw new ShoalError('ERR_INPUT_MISSING', `tree ${cid.toString()} is not here`)
+      return bytes
+    })
     count += files.length
     if (count > maxFiles) throw new ShoalError('ERR_LIMIT', 'too many inputs')
     trees.push({ root, path, cid, files, pack: pack?.cid })

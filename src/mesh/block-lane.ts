@@ -244,7 +244,7 @@ export class BlockLane {
   #expectPlain(request: Request, length: number): void {
     let left = length
     this.#reader.expectRaw(length, (bytes) => {
-      this.#append(request.reading, bytes)
+      this.#append(request.reading, bytes, false)
       left -= bytes.length
       if (left === 0) this.#finish(request)
     })
@@ -257,12 +257,13 @@ export class BlockLane {
       compressed.set(bytes, got)
       got += bytes.length
       if (got < zstdLength) return
-      this.#append(request.reading, decompress(compressed, length))
+      this.#append(request.reading, decompress(compressed, length), true)
       this.#finish(request)
     })
   }
 
-  #append(reading: Reading, bytes: Uint8Array): void {
+  #append(reading: Reading, bytes: Uint8Array, isCompressed: boolean): void {
+    this.#pace.delivered(bytes.length, isCompressed)
     // Where nobody waits any more, the rest is on its way all the same: it is counted and dropped.
     if (reading.settled) return
     reading.onFirstByte?.()

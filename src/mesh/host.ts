@@ -7,14 +7,13 @@ import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
-import { systemClock } from '../base/clock.ts'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type IndexDb, openIndexDb } from '../store/index-db.ts'
 import { announceFilter, type Interfaces, isDialable, listenAddresses } from './addresses.ts'
 import type { Encrypter } from './encryption.ts'
 import type { Identity } from './identity.ts'
-import { LatePeers } from './late-peers.ts'
+import { withFewerWrites } from './known-protocols.ts'
 import { Lobby } from './lobby.ts'
 import type { Membership } from './membership.ts'
 import { withFewerUpdates } from './windows.ts'
@@ -75,12 +74,11 @@ export async function createHost(init: HostInit): Promise<Host> {
   const lobby = new Lobby()
   const listen = listenAddresses(init.listen ?? ['0.0.0.0'], init.port ?? 0)
   const db = await openDatastore(join(init.stateDir, 'peers', membership.id), identity.peerId, init.log)
-  const datastore = new LatePeers(db.datastore, systemClock, init.log)
   const node = await createLibp2p<HostServices>({
     start: false,
     privateKey: identity.privateKey,
     nodeInfo: { name: 'shoal', userAgent: 'shoal' },
-    datastore,
+    datastore: db.datastore,
     addresses: { listen, announceFilter: announceFilter(interfaces) },
     transports: [tcp({ backlog: 128 })],
     connectionEncrypters: [...init.encrypters],
@@ -124,7 +122,8 @@ export async function createHost(init: HostInit): Promise<Host> {
       ownAddresses,
     },
   })
-  return Object.assign(node, { end: (deadlineMs: number) => end(node, db, datastore, deadlineMs) })
+  withFewerWrites(node.peerStore)
+  return Object.assign(node, { end: (deadlineMs: number) => end(node, db, deadlineMs) })
 }
 
 /**
@@ -210,7 +209,7 @@ async function openDatastore(directory: string, self: string, log: Logger): Prom
   return db
 }
 
-async function end(node: Libp2p, db: IndexDb, peers: LatePeers, deadlineMs: number): Promise<void> {
+async function end(node: Libp2p, db: IndexDb, deadlineMs: number): Promise<void> {
   const { promise: late, resolve } = Promise.withResolvers<void>()
   const timer = setTimeout(resolve, deadlineMs)
   const stopped = Promise.resolve(node.stop())
@@ -221,7 +220,6 @@ async function end(node: Libp2p, db: IndexDb, peers: LatePeers, deadlineMs: numb
   } finally {
     clearTimeout(timer)
     for (const connection of node.getConnections()) connection.abort(new Error('the node is stopping'))
-    await peers.save()
     await db.close()
   }
 }

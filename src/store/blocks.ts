@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
@@ -218,7 +219,9 @@ export class BlockStore {
     const stamp = this.#ledger.get(hex)?.stamp
     if (path !== undefined && stamp !== undefined) return await largeOnly(BlockFile.open(path, openFlags, stamp))
     const lent = this.#lent.get(hex)
-    return lent === undefined ? undefined : await largeOnly(this.#lentFiles.open(lent, cid))
+    // Nearly all of them are sources, and small: those are read once, as a whole, and not compared with their names before that too.
+    if (lent === undefined || (sizeOf(lent) ?? 0) <= wholeBytes) return undefined
+    return await largeOnly(this.#lentFiles.open(lent, cid))
   }
 
   /**
@@ -370,6 +373,16 @@ export class BlockStore {
     } finally {
       this.#writes.delete(running)
     }
+  }
+}
+
+/** On the event loop: undefined where nothing can be looked at. */
+function sizeOf(path: string): number | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.size
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return undefined
   }
 }
 

@@ -10,8 +10,8 @@ export const openFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
 /** For files of the user: links are followed, since the content is checked anyway. */
 export const openFlagsFollowing = O_RDONLY | O_NONBLOCK
 
-/** Up to here a file is read in one go on the event loop: a tenth of the price of four trips to the thread pool. */
-export const readAtOnceBytes = 128 << 10
+/** Up to here a file is read in one go on the event loop: a fraction of the price of four trips to the thread pool. */
+export const readAtOnceBytes = 512 << 10
 export const chunkBytes = 1 << 20
 
 /** What a look at a file that should hold a block found. */

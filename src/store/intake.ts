@@ -11,7 +11,7 @@ import { SourceFile } from './source.ts'
 import type { Space } from './space.ts'
 
 /** What is written on the event loop. */
-const writeAtOnceBytes = 128 << 10
+const writeAtOnceBytes = 512 << 10
 
 interface IntakeNeeds {
   disk: BlockDisk

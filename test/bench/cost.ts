@@ -1,13 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Cluster, capture, cratesIoReachable, lastReport, type TestNode } from '../support/cluster.ts'
 
 /**
  * What a node costs a build in which everything is compiled, in processor time, which other work on the machine hardly changes:
  * the daemon's, by thread, and that of cargo with whatever it starts, beside plain cargo's.
- * `npm run bench -- cost [--runs N] [--example NAME] [--profile DIR]`. A profile is one of V8's.
+ * `npm run bench -- cost [--runs N] [--example NAME] [--profile DIR] [--peer SHARE]`. A profile is one of V8's. With a peer there is one
+ * other member, which has so much of a processor (Linux, control groups of version 1, root). Nodes are at rest before a build begins.
  */
 const argument = (name: string, otherwise: string): string => {
   const at = process.argv.indexOf(`--${name}`)
@@ -15,6 +17,7 @@ const argument = (name: string, otherwise: string): string => {
 }
 const runs = Number(argument('runs', '3'))
 const profile = argument('profile', '')
+const share = Number(argument('peer', '0'))
 const wanted = argument('example', 'workspace')
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const example =
@@ -70,6 +73,31 @@ async function emptied(node: TestNode): Promise<void> {
   await node.stop()
   for (const part of ['blocks', 'index']) await rm(join(node.home, 'cache', part), { recursive: true, force: true })
   await node.start()
+  await rested(node)
+}
+
+/** A node that has just started measures its speed and tries its sandbox: a build has nothing to do with that. */
+async function rested(node: TestNode): Promise<void> {
+  const used = (): number => [...threadsOf(node.daemon?.pid ?? 0).values()].reduce((total, ms) => total + ms, 0)
+  for (let before = used(), calm = 0; calm < 2; ) {
+    await delay(1000)
+    const now = used()
+    calm = now - before < 20 ? calm + 1 : 0
+    before = now
+  }
+}
+
+/** A group of one machine: what runs in it has so much of a processor once `limit` was called. */
+async function group(): Promise<{ launcher: string[]; limit(to: number): Promise<void>; remove(): Promise<void> }> {
+  const dir = `/sys/fs/cgroup/cpu/shoal-cost-${process.pid}`
+  await mkdir(dir)
+  const periodUs = 10_000
+  await writeFile(join(dir, 'cpu.cfs_period_us'), `${periodUs}`)
+  return {
+    launcher: ['sh', '-c', `echo $$ > ${dir}/cgroup.procs && exec "$@"`, 'sh'],
+    limit: (to) => writeFile(join(dir, 'cpu.cfs_quota_us'), to > 0 ? `${Math.round(to * periodUs)}` : '-1'),
+    remove: () => rmdir(dir),
+  }
 }
 
 interface Run extends Cost {
@@ -79,9 +107,17 @@ interface Run extends Cost {
 async function measure(): Promise<void> {
   const flags = profile === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(profile)}`]
   if (profile !== '') await mkdir(profile, { recursive: true })
-  const cluster = await Cluster.start(['one'], undefined, () => ({ NODE_OPTIONS: flags.join(' ') }))
+  const options = (name: string) => ({ NODE_OPTIONS: name === 'one' ? flags.join(' ') : '' })
+  const lends = (): string => '[lend]\nyield = false\n'
+  const cluster = await Cluster.start(share > 0 ? ['one', 'peer'] : ['one'], lends, options)
+  const limits = share > 0 ? await group() : undefined
   try {
     const node = cluster.node('one')
+    const peer = limits && cluster.node('peer')
+    if (peer && limits) {
+      await peer.stop()
+      peer.launcher = limits.launcher
+    }
     const dir = await cluster.checkout(example, 'bench')
     const plainEnv = { ...process.env, CARGO_INCREMENTAL: '0' }
     const shoalEnv = await node.cargoEnv()
@@ -89,19 +125,31 @@ async function measure(): Promise<void> {
     const plain: Cost[] = []
     const cold: Run[] = []
     let units = 0
+    let away = 0
     for (let run = 0; run < runs; run++) {
       plain.push(await built(dir, plainEnv))
+      if (peer) {
+        await limits?.limit(0)
+        await emptied(peer)
+        await limits?.limit(share)
+      }
       await emptied(node)
+      if (peer) await node.waitForPeers(1)
       const pid = node.daemon?.pid ?? 0
       const before = threadsOf(pid)
       const cost = await built(dir, shoalEnv)
-      units = (await lastReport(node)).units.length
+      const last = await lastReport(node)
+      units = last.units.length
+      away = last.units.filter(({ outcome }) => outcome === 'compiled-mesh').length
       const daemon = new Map([...threadsOf(pid)].map(([name, ms]) => [name, ms - (before.get(name) ?? 0)]))
       cold.push({ ...cost, daemon })
     }
     report(units, plain, cold)
+    if (peer) say(`  ${away} units were compiled by the peer, last time`)
   } finally {
+    await limits?.limit(0)
     await cluster.close()
+    await limits?.remove()
   }
 }
 

@@ -19,6 +19,7 @@ import {
   type ReadSet,
   type Result,
 } from '../../src/plan/action.ts'
+import { KnownTrees } from '../../src/plan/known-trees.ts'
 import { sortRoots } from '../../src/plan/roots.ts'
 import { cidOf, dagCborCodec, digestOf } from '../../src/wire/cid.ts'
 import { type Award, AwardSchema, Outcome } from '../../src/wire/generated/market_pb.ts'
@@ -121,6 +122,7 @@ async function lent(
         return wanted.equals(inputs.cid) ? inputs.bytes : tree.bytes
       },
       ensure: async () => 0,
+      trees: new KnownTrees(),
       observes: () => true,
       fileOf: async () => undefined,
       covered: () => new Set(),

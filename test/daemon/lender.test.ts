@@ -5,6 +5,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { readConfig } from '../../src/base/config.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { Lender } from '../../src/daemon/lender.ts'
+import { KnownTrees } from '../../src/plan/known-trees.ts'
 import { createBlockStore } from '../../src/store/blocks.ts'
 import { Health } from '../../src/watch/health.ts'
 import { Tier } from '../../src/wire/generated/market_pb.ts'
@@ -19,7 +20,7 @@ test('the sandbox is tried again when it may be another one, and is what it was 
   afterwards(t, () => blocks.stop())
   const env = { PATH: process.env.PATH ?? '' }
   const lender = await Lender.open(
-    { blocks, clock, log: silentLogger, env, health },
+    { blocks, listings: new KnownTrees(), clock, log: silentLogger, env, health },
     {
       cacheDir: dir,
       rustupHome: join(dir, 'none'),

@@ -7,6 +7,7 @@ import { ShoalError } from '../../src/base/errors.ts'
 import { gather } from '../../src/daemon/lend.ts'
 import { Packs } from '../../src/daemon/packs.ts'
 import { encodeInputs, encodeTree } from '../../src/plan/action.ts'
+import { KnownTrees } from '../../src/plan/known-trees.ts'
 import { unpack } from '../../src/plan/pack.ts'
 import { StatDigests } from '../../src/plan/stat-digests.ts'
 import { Trees } from '../../src/plan/trees.ts'
@@ -76,6 +77,7 @@ test('a lender asks for a pack, and for its files when nobody has it', async (t)
     })
     const wanted: string[] = []
     await gather(inputs.cid, ['ana'], new AbortController().signal, {
+      trees: new KnownTrees(),
       bytes: async (cid) => (cid.equals(inputs.cid) ? inputs.bytes : tree.bytes),
       ensure: async (cid) => {
         wanted.push(hexOf(cid))
@@ -104,6 +106,7 @@ test('what packages hold is asked for at once, however long each answer takes, a
   const asked: string[] = []
   const all = Promise.withResolvers<void>()
   const laid = await gather(inputs.cid, ['ana'], new AbortController().signal, {
+    trees: new KnownTrees(),
     bytes: async (cid) => {
       if (cid.equals(inputs.cid)) return inputs.bytes
       asked.push(hexOf(cid))

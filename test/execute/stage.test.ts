@@ -19,6 +19,7 @@ import { InputCache } from '../../src/execute/input-cache.ts'
 import { removeTree } from '../../src/execute/remove-tree.ts'
 import { stageInputs } from '../../src/execute/stage.ts'
 import { type Action, encodeTree, type Inputs, type RootName } from '../../src/plan/action.ts'
+import { KnownTrees } from '../../src/plan/known-trees.ts'
 import { createBlockStore } from '../../src/store/blocks.ts'
 import { cidOf, dagCborCodec } from '../../src/wire/cid.ts'
 
@@ -75,6 +76,7 @@ const stage = (inputs: Partial<Inputs>, change: Partial<Action> = {}, limits = {
     action: { ...action, ...change },
     inputs: { v: 1, trees: [], files: [], ...inputs },
     blocks,
+    listings: new KnownTrees(),
     cache,
     dir,
     ...limits,

@@ -9,6 +9,7 @@ import { InputCache } from '../../src/execute/input-cache.ts'
 import { stageInputs } from '../../src/execute/stage.ts'
 import { TreeCache } from '../../src/execute/tree-cache.ts'
 import { type Action, encodeTree, type Inputs, type Tree } from '../../src/plan/action.ts'
+import { KnownTrees } from '../../src/plan/known-trees.ts'
 import { createBlockStore } from '../../src/store/blocks.ts'
 import { cidOf, dagCborCodec } from '../../src/wire/cid.ts'
 
@@ -53,7 +54,16 @@ const stage = (inputs: Partial<Inputs>, change: Partial<Action> = {}) =>
   stageInputs({
     action: { ...action, ...change },
     inputs: { v: 1, trees: [], files: [], ...inputs },
-    ...{ blocks, cache, trees, dir, maxBytes: 1 << 30, maxFiles: 100, signal: new AbortController().signal },
+    ...{
+      blocks,
+      listings: new KnownTrees(),
+      cache,
+      trees,
+      dir,
+      maxBytes: 1 << 30,
+      maxFiles: 100,
+      signal: new AbortController().signal,
+    },
   })
 
 test('a package of two compiles is one directory, which others can read and nobody can write to', async () => {
