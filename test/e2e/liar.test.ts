@@ -186,8 +186,8 @@ describe('a member that lies, among four that compile for others', () => {
       return trust.audits.waiting === 0
     })
     for (const name of ['ben', 'cy', 'dee']) {
-      const { accepted = 0, agreed = 0, unexplained = 0, isLiar = false } = (await trustOf(ada, name)) ?? {}
-      assert.deepEqual([agreed, unexplained, isLiar], [accepted, 0, false], name)
+      const { audited = 0, agreed = 0, unexplained = 0, isLiar = false } = (await trustOf(ada, name)) ?? {}
+      assert.deepEqual([agreed, unexplained, isLiar], [audited, 0, false], name)
     }
   })
 
