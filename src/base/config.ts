@@ -22,6 +22,8 @@ const schema = z.strictObject({
       slots: z.int().min(0).max(1024).optional(),
       /** Address-space-independent memory limit of one guest compile. */
       'memory-mib': z.int().min(256).default(4096),
+      /** Processors that are lent at most while somebody types or points at this machine. Default: half of them, at least one. */
+      'slots-in-use': z.int().min(0).max(1024).optional(),
       /** Whether guests make room as soon as the owner uses the machine, or it runs on battery. */
       yield: z.boolean().default(true),
     })

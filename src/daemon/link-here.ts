@@ -10,7 +10,7 @@ import { type LinkCommand, linkCommand } from '../plan/link-command.ts'
 import { copyObject, copyVersionScript, type LinkObjects, readLinkObjects } from '../plan/link-objects.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
-import { hasProgramPaths } from '../plan/program-paths.ts'
+import { tellsPlacePaths, toldBeside } from '../plan/program-paths.ts'
 import { bindTo, type Place } from '../recall/evidence.ts'
 import type { Unshareable } from '../recall/read-set.ts'
 import type { Recalled } from '../recall/recall.ts'
@@ -71,8 +71,9 @@ export async function wholeOf(
   try {
     const whole = await linkHere(codegen, shim, needs)
     // Made with paths of this place, whether they show in it or not.
-    const isPlaced = hasProgramPaths(planned) && !hasProgramPaths(lent)
-    return isPlaced && typeof whole.reads !== 'string' ? { ...whole, reads: bindTo(whole.reads, codegen.place) } : whole
+    if (!tellsPlacePaths(planned, lent) || typeof whole.reads === 'string') return whole
+    const env = [...whole.reads.env, ...toldBeside(planned, lent)].sort(([a], [b]) => (a < b ? -1 : 1))
+    return { ...whole, reads: bindTo({ ...whole.reads, env }, codegen.place) }
   } catch (error) {
     if (!shim.signal.aborted) needs.staysHere.add(lent.key, 'linker')
     throw error

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
+import { line, names } from './kernel-files.ts'
+import { ownerInput } from './owner-input.ts'
 
 /** What this machine is doing besides what we asked of it. */
 export interface Machine {
@@ -13,11 +14,14 @@ export interface Machine {
   freeMemoryBytes(): number
   /** False when nothing tells of a battery. */
   onBattery(): boolean
+  /** Whether somebody used its keyboard, mouse or terminals since the last call, see `OwnerInput`. */
+  hadInput(): boolean
 }
 
 /** @param powerDir where Linux shows batteries and mains adapters */
 export function systemMachine(platform: NodeJS.Platform, powerDir = '/sys/class/power_supply'): Machine {
   let last: Times | undefined
+  const input = ownerInput(platform)
   return {
     cores: cpus().length,
     busyCores() {
@@ -29,6 +33,7 @@ export function systemMachine(platform: NodeJS.Platform, powerDir = '/sys/class/
     },
     freeMemoryBytes: () => process.availableMemory(),
     onBattery: () => (platform === 'darwin' ? batteryByPmset() : batteryBySysfs(powerDir)),
+    hadInput: () => input.had(),
   }
 }
 
@@ -58,22 +63,6 @@ function batteryBySysfs(dir: string): boolean {
     const value = (file: string): string | undefined => line(join(dir, name, file))
     return value('type') === 'Battery' && value('scope') !== 'Device' && value('status') === 'Discharging'
   })
-}
-
-function names(dir: string): string[] {
-  try {
-    return readdirSync(dir)
-  } catch {
-    return []
-  }
-}
-
-function line(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch {
-    return undefined
-  }
 }
 
 function batteryByPmset(): boolean {

@@ -266,6 +266,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
   closing.push(() => lender.close())
   const owner = new OwnerWatch(clock, machine, {
     yields: config.lend.yield,
+    inUse: config.lend['slots-in-use'],
     onChange(leaves) {
       lender.leave(leaves)
       market.refresh()

@@ -5,7 +5,9 @@ import type { Machine } from './machine.ts'
 export interface OwnerWatchInit {
   /** False: the owner's work is not looked at. */
   yields: boolean
-  /** Called whenever that is something else. */
+  /** Processors that are lent at most while somebody sits here. Default: half of them, at least one. */
+  inUse?: number | undefined
+  /** Called whenever what is left to others, or why, is something else. */
   onChange(leaves: OwnerLeaves): void
 }
 
@@ -16,6 +18,12 @@ const [looksToYield, looksToLend] = [2, 5]
 const leastMemory = 768 << 20
 /** Of a processor: what a desktop does all the time. */
 const background = 0.35
+/** Keyboard, mouse and terminals are looked at once in so many looks. */
+const inputEvery = 5
+/** Somebody sits here who has used them at two of three such looks: who knocks against the table has not. */
+const [inputsOfSomebody, inputsKept] = [2, 3]
+/** Nobody sits here any more who has not used them for so many looks: three minutes. */
+const looksUntilAway = 180
 /** The battery is asked once in so many looks: on macOS that starts a program. */
 const batteryEvery = 15
 
@@ -28,6 +36,10 @@ export class OwnerWatch {
   readonly #machine: Machine
   readonly #init: OwnerWatchInit
   readonly #seen: number[] = []
+  readonly #inUse: number
+  readonly #inputs: boolean[] = []
+  /** Looks that are left until nobody sits here; 0: nobody does. */
+  #attended = 0
   #lendable: number
   #reason = ''
   #looks = 0
@@ -41,12 +53,14 @@ export class OwnerWatch {
     this.#machine = machine
     this.#init = init
     this.#lendable = machine.cores
+    this.#inUse = init.inUse ?? Math.max(1, Math.floor(machine.cores / 2))
   }
 
   start(): void {
     this.#init.onChange(this.leaves)
     if (!this.#init.yields) return
     this.#machine.busyCores()
+    this.#machine.hadInput()
     this.#arm()
   }
 
@@ -87,17 +101,28 @@ export class OwnerWatch {
   }
 
   #look(): void {
-    if (this.#looks++ % batteryEvery === 0) this.#onBattery = this.#machine.onBattery()
+    if (this.#looks % batteryEvery === 0) this.#onBattery = this.#machine.onBattery()
+    this.#attended = Math.max(0, this.#attended - 1)
+    if (this.#looks % inputEvery === 0) this.#lookForInput()
+    this.#looks += 1
     const { left, reason } = this.#left()
     this.#seen.push(left)
     if (this.#seen.length > looksToLend) this.#seen.shift()
     const most = Math.max(...this.#seen.slice(-looksToYield))
     const least = Math.min(...this.#seen)
-    const before = this.#lendable
+    const [before, reasonBefore] = [this.#lendable, this.#reason]
     if (this.#seen.length >= looksToYield && most < before) this.#lendable = most
     else if (this.#seen.length >= looksToLend && least > before) this.#lendable = least
     this.#reason = this.#lendable === this.#machine.cores ? '' : reason || this.#reason
-    if (this.#lendable !== before) this.#init.onChange(this.leaves)
+    if (this.#lendable !== before || this.#reason !== reasonBefore) this.#init.onChange(this.leaves)
+  }
+
+  #lookForInput(): void {
+    const had = this.#machine.hadInput()
+    this.#inputs.push(had)
+    if (this.#inputs.length > inputsKept) this.#inputs.shift()
+    const isSomebody = this.#attended > 0 || this.#inputs.filter(Boolean).length >= inputsOfSomebody
+    if (had && isSomebody) this.#attended = looksUntilAway
   }
 
   #left(): { left: number; reason: string } {
@@ -106,6 +131,7 @@ export class OwnerWatch {
     if (this.#onBattery) return { left: 0, reason: 'on battery' }
     if (this.#machine.freeMemoryBytes() < leastMemory) return { left: 0, reason: 'memory is short' }
     const left = Math.max(0, Math.min(cores, Math.floor(cores - busy + background)))
+    if (this.#attended > 0 && this.#inUse < left) return { left: this.#inUse, reason: 'its owner is at the keyboard' }
     return { left, reason: left === cores ? '' : 'its owner uses it' }
   }
 }

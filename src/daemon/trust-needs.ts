@@ -9,7 +9,7 @@ import type { JudgeNeeds } from '../recall/judge.ts'
 import type { TraceStore } from '../store/traces.ts'
 import type { Guests } from './audits.ts'
 import type { Given } from './given.ts'
-import type { Machine } from './machine.ts'
+import type { RestNeeds } from './rest.ts'
 import type { Rerun } from './verdict.ts'
 
 export interface TrustNeeds {
@@ -22,7 +22,7 @@ export interface TrustNeeds {
   clock: Clock
   random: Random
   log: Logger
-  machine: Machine
+  machine: RestNeeds['machine']
   /** No cargo is at work and no unit in flight here. */
   isQuiet(): boolean
   guests: Guests

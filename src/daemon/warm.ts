@@ -10,14 +10,14 @@ import { links } from '../plan/classify.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { declaredOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
-import type { Machine } from './machine.ts'
+import type { RestNeeds } from './rest.ts'
 import { findBubblewrap, runWarm } from './warm-run.ts'
 import { finishedSessions, type SourceState, sameSources, sourceState } from './warm-sources.ts'
 
 export interface WarmerNeeds {
   clock: Clock
   log: Logger
-  machine: Machine
+  machine: RestNeeds['machine']
   /** `PATH` says where bubblewrap is looked for. */
   env: Environment
   /** Whether no cargo is at work and no unit is in flight here, own or others'. */

@@ -7,7 +7,7 @@ import { codegenOf } from '../plan/codegen.ts'
 import { lentInputs } from '../plan/lent-inputs.ts'
 import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
-import { hasProgramPaths, spellsProgramPaths, withProgramPaths } from '../plan/program-paths.ts'
+import { canHavePlacePaths, hasProgramPaths, spellsPlacePaths, withPlacePaths } from '../plan/program-paths.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { Trees } from '../plan/trees.ts'
 import { digestOf, hexOf } from '../wire/cid.ts'
@@ -88,11 +88,11 @@ export class Works {
     return { planned, inputs: await lentInputs(planned, this.#lentTrees, (tree) => this.#packs.of(tree)) }
   }
 
-  /** A test with the path of a program in it is made for this place, where it is known to be one: nobody could use it elsewhere. */
+  /** A test with the path of a program or of its files in it is made for this place, where it is known to be one: nobody could use it elsewhere. */
   async #placed(codegen: PlannedAction): Promise<PlannedAction> {
-    if (!hasProgramPaths(codegen)) return codegen
-    const isKnown = this.#staysHere.reason(codegen.key) !== undefined
-    return isKnown || (await spellsProgramPaths(codegen)) ? withProgramPaths(codegen) : codegen
+    if (!canHavePlacePaths(codegen)) return codegen
+    const isKnown = hasProgramPaths(codegen) && this.#staysHere.reason(codegen.key) !== undefined
+    return isKnown || (await spellsPlacePaths(codegen)) ? withPlacePaths(codegen) : codegen
   }
 
   /** What `of` or `lend` found. */

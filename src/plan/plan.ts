@@ -20,7 +20,7 @@ import { calledRoots, nameRoots, type Root, rootToken, sortRoots } from './roots
 import { parseRustcArgs, type RustcArgs } from './rustc-args.ts'
 import type { StatDigests } from './stat-digests.ts'
 import type { DigestedTree, Trees } from './trees.ts'
-import { hasUnusualPath, unitRoots } from './unit-roots.ts'
+import { hasUnusualPath, scratchOf, unitRoots } from './unit-roots.ts'
 
 export interface ToolchainId {
   /** Digest of what a compile loads, hex. */
@@ -82,6 +82,8 @@ export interface PlannedAction extends PlanBase {
   unnamedDirs: string[]
   /** What `-C incremental` names, absolute. The action is the same compile without it. */
   incremental: string | undefined
+  /** Where cargo lets a test have its files, absolute; undefined where it tells of no such place. */
+  scratch?: string | undefined
   /** A reason to keep the compile (not the recall) on this machine. */
   notAway: Reason | undefined
   toolchain: ToolchainId
@@ -157,6 +159,7 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
     dependencyDirs: directories,
     unnamedDirs: unnamedSearchPaths(args, roots).map((dir) => resolve(cwd, dir)),
     incremental: incremental === undefined ? undefined : resolve(cwd, incremental),
+    scratch: scratchOf(variables, named),
     notAway:
       reasonNotAway(args, invocation.driver, action.target) ??
       (env.some(([name, value]) => isEscaped(name, value)) ? 'unusual-path' : undefined) ??

@@ -1,4 +1,5 @@
 import { realpathSync } from 'node:fs'
+import { join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import type { RootName } from './action.ts'
 import type { Invocation } from './invocation.ts'
@@ -99,4 +100,17 @@ export function realOf(path: string): string {
 /** Characters that JSON, make rules or rustc's own options would write differently. */
 export function hasUnusualPath(roots: readonly Root[]): boolean {
   return roots.some(({ path }) => /["\\=\u0000-\u001f\u007f]/.test(path) || !path.startsWith('/'))
+}
+
+/** How it tells a test where its files may lie. No action says it, because most tests do not ask; what does has it in its trace. */
+export const scratchName = 'CARGO_TARGET_TMPDIR'
+
+/**
+ * Where cargo lets a test have its files, as rustc is told.
+ * @returns undefined where it is told nothing, or of another place than that in the target directory
+ */
+export function scratchOf(env: ReadonlyMap<string, string>, roots: readonly Root[]): string | undefined {
+  const scratch = env.get(scratchName)
+  const isUsual = roots.some(({ name, path }) => name === 'target' && scratch === join(path, 'tmp'))
+  return isUsual ? scratch : undefined
 }

@@ -100,6 +100,11 @@ test('on macOS it is the trial that tells, and nothing can be installed', async 
   assert.match(finding?.what ?? '', /does not hold: read-outside/)
   assert.match(finding?.why ?? '', /lends nothing/)
   assert.equal(isolation(mac, { tier: 'watched', reason: '' })[0]?.level, 'ok')
+  const less = isolation(mac, { tier: 'watched', reason: '', owner: 'its owner is at the keyboard' })[0]
+  assert.deepEqual(
+    [less?.level, less?.what.endsWith('; lends less for now: its owner is at the keyboard')],
+    ['ok', true],
+  )
   assert.match(isolation({ ...mac, platform: 'win32' }, wrong)[0]?.what ?? '', /no sandbox for win32/)
 })
 

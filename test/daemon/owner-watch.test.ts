@@ -6,24 +6,29 @@ import { OwnerWatch } from '../../src/daemon/owner-watch.ts'
 import { TestClock } from '../watch/support.ts'
 
 /** A machine of four processors that does what it is told. */
-function watched(yields = true) {
-  const now = { busy: 0, free: 8 * 1024 ** 3, battery: false }
+function watched(yields = true, inUse?: number, cores = 4) {
+  const now = { busy: 0, free: 8 * 1024 ** 3, battery: false, input: false }
+  const clock = new TestClock()
+  const looks: number[] = []
   const machine: Machine = {
-    cores: 4,
+    cores,
     busyCores: () => now.busy,
     freeMemoryBytes: () => now.free,
     onBattery: () => now.battery,
+    hadInput() {
+      looks.push(clock.now())
+      return now.input
+    },
   }
-  const clock = new TestClock()
   const told: OwnerLeaves[] = []
-  const watch = new OwnerWatch(clock, machine, { yields, onChange: (leaves) => told.push(leaves) })
+  const watch = new OwnerWatch(clock, machine, { yields, inUse, onChange: (leaves) => told.push(leaves) })
   watch.start()
   const seconds = (count: number): number[] =>
     Array.from({ length: count }, () => {
       clock.advance(1000)
       return watch.leaves.room
     })
-  return { now, told, watch, seconds }
+  return { now, told, watch, seconds, looks }
 }
 
 test('all processors are lent while nobody uses them', () => {
@@ -83,12 +88,86 @@ test('nothing is lent while memory is short, or on battery', () => {
   assert.deepEqual(told.at(-1), { room: 0, onBattery: true, reason: 'on battery' })
 })
 
+const atKeyboard = 'its owner is at the keyboard'
+
+test('half of the processors are lent while somebody sits there, until nobody has for three minutes', () => {
+  const { now, told, seconds } = watched()
+  seconds(10)
+  now.input = true
+  // Two looks for input, five seconds apart, and two at what is left.
+  assert.deepEqual(seconds(10), [4, 4, 4, 4, 4, 4, 2, 2, 2, 2])
+  assert.deepEqual(told.at(-1), { room: 2, onBattery: false, reason: atKeyboard })
+  now.input = false
+  assert.deepEqual([...new Set(seconds(170))], [2])
+  // One key, and it is three minutes again.
+  now.input = true
+  seconds(5)
+  now.input = false
+  assert.deepEqual([...new Set(seconds(170))], [2])
+  const back = seconds(30)
+  assert.deepEqual([back[0], back.at(-1)], [2, 4])
+  assert.deepEqual(told.at(-1), { room: 4, onBattery: false, reason: '' })
+})
+
+test('one knock against the table is nobody, however often it comes', () => {
+  const { now, seconds } = watched()
+  seconds(10)
+  for (let knock = 0; knock < 20; knock += 1) {
+    now.input = true
+    assert.deepEqual(seconds(5), Array(5).fill(4))
+    now.input = false
+    assert.deepEqual(seconds(10), Array(10).fill(4))
+  }
+})
+
+test('who sits there and works has what the work takes, and none of it is taken off twice', () => {
+  const { now, told, seconds } = watched(true, undefined, 8)
+  now.input = true
+  now.busy = 2
+  assert.equal(seconds(30).at(-1), 4)
+  assert.equal(told.at(-1)?.reason, atKeyboard)
+  // As many are left, for another reason.
+  now.busy = 4.3
+  assert.deepEqual([...new Set(seconds(10))], [4])
+  assert.equal(told.at(-1)?.reason, 'its owner uses it')
+  now.busy = 6
+  assert.equal(seconds(10).at(-1), 2)
+  assert.equal(told.at(-1)?.reason, 'its owner uses it')
+  now.battery = true
+  assert.equal(seconds(20).at(-1), 0)
+  assert.equal(told.at(-1)?.reason, 'on battery')
+})
+
+test('how much is lent while somebody sits there can be said; one processor is, where nothing else is said', () => {
+  for (const [inUse, cores, expected] of [
+    [undefined, 1, 1],
+    [undefined, 2, 1],
+    [undefined, 7, 3],
+    [0, 4, 0],
+    [3, 4, 3],
+    [64, 4, 4],
+  ] as const) {
+    const { now, told, seconds } = watched(true, inUse, cores)
+    now.input = true
+    assert.equal(seconds(30).at(-1), expected, `${inUse} of ${cores}`)
+    assert.equal(told.at(-1)?.reason, expected === cores ? '' : atKeyboard)
+  }
+})
+
+test('input is looked for every five seconds', () => {
+  const { seconds, looks } = watched()
+  seconds(60)
+  assert.equal(looks.length, 13)
+})
+
 test('who does not want to make room is not asked', () => {
-  const { now, told, seconds } = watched(false)
+  const { now, told, seconds, looks } = watched(false)
   now.busy = 4
   now.battery = true
+  now.input = true
   assert.equal(seconds(20).at(-1), Number.MAX_SAFE_INTEGER)
   assert.equal(told.length, 1)
+  assert.equal(looks.length, 0)
 })
 
 test('a pause begins at once, and ends when it is time or when it is ended', () => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { Logger } from '../../src/base/log.ts'
-import type { Machine } from '../../src/daemon/machine.ts'
+import type { RestNeeds } from '../../src/daemon/rest.ts'
 import { type ColdPlan, Warmer } from '../../src/daemon/warm.ts'
 import { sourceState } from '../../src/daemon/warm-sources.ts'
 import type { Invocation } from '../../src/plan/invocation.ts'
@@ -60,7 +60,7 @@ export class WarmBench {
   readonly dir: string
   readonly clock = new DatedClock()
   readonly lines = new Lines()
-  readonly machine: Machine & { busy: number; battery: boolean; free: number }
+  readonly machine: RestNeeds['machine'] & { busy: number; battery: boolean; free: number }
   readonly edited = new Set<string>()
   quiet = true
   #warmer: Warmer | undefined

@@ -5,9 +5,11 @@ import { test } from 'node:test'
 import { StaysHere } from '../../src/daemon/stays-here.ts'
 import { Works } from '../../src/daemon/work.ts'
 import type { PlannedAction } from '../../src/plan/plan.ts'
+import { tellsPlacePaths, toldBeside } from '../../src/plan/program-paths.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
 import { StatDigests } from '../../src/plan/stat-digests.ts'
 import { Trees } from '../../src/plan/trees.ts'
+import { scratchOf } from '../../src/plan/unit-roots.ts'
 import { temporaryDirectory } from '../mesh/fixture.ts'
 import { content, planned } from '../recall/support.ts'
 
@@ -117,4 +119,31 @@ test('a test goes away with the paths of programs that it has in it, and by the 
   await writeFile(source, 'const PROGRAM: &str = env!("CARGO_BIN_EXE_x");\n')
   const other = worksWith({ thin: nothing, packs: nothing }, new StaysHere())
   assert.deepEqual((await other.of(whole, new Uint8Array(16), false)).lent.action.env, placed)
+
+  // Where its files may lie is no part of its action.
+  const scratch = ['CARGO_TARGET_TMPDIR', '/home/ada/target/tmp'] as const
+  const withFiles: PlannedAction = {
+    ...whole,
+    action: { ...whole.action, env: [env[1] ?? ['', '']] },
+    scratch: scratch[1],
+  }
+  const lentWithFiles = async (text: string): Promise<PlannedAction> => {
+    await writeFile(source, text)
+    return (await other.of({ ...withFiles }, new Uint8Array(16), false)).lent
+  }
+  const unasked = await lentWithFiles('fn t() {}\n')
+  assert.deepEqual([unasked.action.env, toldBeside(withFiles, unasked)], [[env[1]], []])
+  assert.ok(!tellsPlacePaths(withFiles, unasked))
+  const asked = await lentWithFiles('const FILES: &str = env!("CARGO_TARGET_TMPDIR");\n')
+  assert.deepEqual(asked.action.env, [scratch, env[1]])
+  assert.deepEqual(toldBeside(withFiles, asked), [['CARGO_TARGET_TMPDIR', '\0target\0/tmp']])
+  assert.ok(tellsPlacePaths(withFiles, asked))
+})
+
+test('cargo’s place for the files of tests is known where it is in the target directory', () => {
+  const roots = [{ name: 'target', path: '/home/ada/target' }] as const
+  const env = (value: string): Map<string, string> => new Map([['CARGO_TARGET_TMPDIR', value]])
+  assert.equal(scratchOf(env('/home/ada/target/tmp'), roots), '/home/ada/target/tmp')
+  assert.equal(scratchOf(env('/home/ada/tmp'), roots), undefined)
+  assert.equal(scratchOf(new Map(), roots), undefined)
 })

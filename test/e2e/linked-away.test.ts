@@ -45,6 +45,13 @@ fn main() { println!("{}", base::sum(vec![base::seven(), MADE])) }
     assert_eq!(program.stdout, b"42\\n");
 }
 `,
+  // With the path of its own files in it.
+  'app/tests/runs_files.rs': `#[test] fn keeps() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("kept");
+    std::fs::write(&file, "kept").unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), b"kept");
+}
+`,
 }
 const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
 const args = ['build', '--offline', '--workspace', '--all-targets']
@@ -53,7 +60,7 @@ const rowOf = ({ crate, kind, outcome, reason, fallback }: UnitRow): string =>
   `${crate} ${kind} ${outcome} ${reason} ${fallback ?? ''}`
 
 /** Those that are the same wherever the workspace lies. */
-const anywhere = (rows: readonly string[]): string[] => rows.filter((row) => !row.startsWith('runs '))
+const anywhere = (rows: readonly string[]): string[] => rows.filter((row) => !/^runs(_files)? /.test(row))
 
 test('what is linked is compiled away and linked here, with the bytes of a compile here', async () => {
   const cluster = await Cluster.start(['ada', 'ben'])
@@ -79,13 +86,15 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
       ['bin', 'build-script', 'cdylib', 'dylib', 'lib', 'proc-macro', 'test'],
       [...rows, ...log].join('\n'),
     )
-    for (const name of ['app', 'shows', 'adds', 'runs'])
+    for (const name of ['app', 'shows', 'adds', 'runs', 'runs_files'])
       assert.ok(
         away.some(({ crate }) => crate === name),
         [name, ...rows, ...log].join('\n'),
       )
-    const bound = units.find(({ crate }) => crate === 'runs')
-    assert.deepEqual([bound?.outcome, bound?.reason], ['compiled-mesh', 'path-bound'])
+    for (const name of ['runs', 'runs_files']) {
+      const bound = units.find(({ crate }) => crate === name)
+      assert.deepEqual([bound?.outcome, bound?.reason], ['compiled-mesh', 'path-bound'], name)
+    }
     const actual = await madeIn(built)
     assert.deepEqual([...actual.keys()].sort(), [...expected.keys()].sort())
     assert.deepEqual(
@@ -94,15 +103,26 @@ test('what is linked is compiled away and linked here, with the bytes of a compi
     )
     assert.equal((await capture(join(built, 'target/debug/app'), [])).stdout, '42\n')
 
+    // What is bound to a place is recalled there.
+    await rm(join(built, 'target'), { recursive: true })
+    assert.equal((await ada.cargo(built, ...args)).code, 0)
+    const there = (await lastReport(ada)).units.map(rowOf)
+    assert.deepEqual(
+      there.filter((row) => !row.includes(' recalled-here ')),
+      [],
+    )
+
     const again = join(cluster.dir, 'again/w')
     await writeFiles(again, files)
     const second = await ada.cargo(again, ...args)
     assert.equal(second.code, 0, second.stderr)
     const recalled = (await lastReport(ada)).units.map(rowOf)
-    assert.ok(
-      recalled.some((row) => /^runs test compiled-/.test(row)),
-      recalled.join('\n'),
-    )
+    for (const name of ['runs', 'runs_files']) {
+      assert.ok(
+        recalled.some((row) => row.startsWith(`${name} test compiled-`)),
+        recalled.join('\n'),
+      )
+    }
     assert.deepEqual(
       anywhere(recalled).filter((row) => !row.includes(' recalled-here ')),
       [],

@@ -10,7 +10,13 @@ const node = await startNode({
   config: await readConfig(paths.config),
   log: createLogger('debug'),
   env: process.env,
-  machine: { cores: 2, busyCores: () => 0, freeMemoryBytes: () => 2 ** 40, onBattery: () => false },
+  machine: {
+    cores: 2,
+    busyCores: () => 0,
+    freeMemoryBytes: () => 2 ** 40,
+    onBattery: () => false,
+    hadInput: () => false,
+  },
 })
 const stop = (): void => void node.stop().then(() => process.exit(0))
 process.once('SIGTERM', stop)

@@ -5,6 +5,8 @@ import type { SystemFacts } from './system.ts'
 export interface Tried {
   tier: string
   reason: string
+  /** Why it lends less for now; absent or empty when it does not. */
+  owner?: string
 }
 
 const lendsNothing = 'this machine borrows and lends nothing'
@@ -24,8 +26,10 @@ export function isolation(facts: SystemFacts, tried: Tried | undefined): Finding
 /** What needs nothing but the node's own trial to be said; undefined where it did not hold. */
 function asTried(tried: Tried | undefined): Finding | undefined {
   if (tried === undefined) return warn('sandbox', 'was not tried: the node does it when it starts', '', 'shoal up')
-  const { tier, reason } = tried
-  if (tier !== 'none') return ok('sandbox', `holds what it was tried with, tier ${tier}${reason && `: ${reason}`}`)
+  const { tier, reason, owner = '' } = tried
+  const less = owner && `; lends less for now: ${owner}`
+  if (tier !== 'none')
+    return ok('sandbox', `holds what it was tried with, tier ${tier}${reason && `: ${reason}`}${less}`)
   return reason === untried ? warn('sandbox', 'is being tried', '', 'shoal doctor') : undefined
 }
 
