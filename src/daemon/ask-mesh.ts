@@ -2,7 +2,7 @@ import type { CID } from 'multiformats/cid'
 import type { Clock } from '../base/clock.ts'
 import type { AskOptions as MeshAskOptions } from '../mesh/holdings.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import type { Holding } from '../recall/recall.ts'
+import type { Holding } from '../recall/candidates.ts'
 import { digestOf, hexOf } from '../wire/cid.ts'
 import { DhtSearch } from './dht-search.ts'
 

@@ -121,14 +121,15 @@ test('a member is named by its name, or by its peerId when that is not enough', 
   const needs = {
     mesh: { peers: () => peers },
     given: { purge: async (peer: string) => ({ results: peer === peerId ? 3 : 0, files: 2 }) },
+    givenRuns: { purge: async (peer: string) => ({ results: peer === peerId ? 1 : 0, files: 5 }) },
     placed: {
       makers: () => new Map([[peerId, ['k', 'l']]]),
       release: async (peer: string, key: string) => void released.push(`${peer}/${key}`),
     },
   }
-  assert.deepEqual(await purgeBy('ada', needs), { schema: 1, peerId, results: 3, files: 2, placed: 2 })
+  assert.deepEqual(await purgeBy('ada', needs), { schema: 1, peerId, results: 4, files: 7, placed: 2 })
   assert.deepEqual(released, [`${peerId}/k`, `${peerId}/l`])
-  assert.equal((await purgeBy(peerId, needs)).results, 3)
+  assert.equal((await purgeBy(peerId, needs)).results, 4)
   assert.equal((await purgeBy('two', needs)).peerId, 'two')
   // One that is not known any more.
   const forgotten = '12D3KooWSHj3RRbBjD15g6wekV8y3mm57Pobmps2g2WJm6F67Lay'
