@@ -83,7 +83,10 @@ export class ScriptMesh {
     const left = wanted.values()
     let bytes = 0
     const fetchNext = async (): Promise<void> => {
-      for (const { cid, size } of left) bytes += await this.#needs.sharing.ensure(cid, size, holders, signal)
+      for (const { cid, size } of left) {
+        const moved = await this.#needs.sharing.ensure(cid, size, holders, signal)
+        bytes += moved
+      }
     }
     await Promise.all(Array.from({ length: atOnce }, fetchNext))
     return bytes

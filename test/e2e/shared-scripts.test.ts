@@ -45,7 +45,7 @@ const files = {
 
 describe('what the build scripts of published packages did', () => {
   let cluster: Cluster
-  const policies: Record<string, string> = { ada: 'team', ben: 'team', cy: 'quorum:2', dot: 'own' }
+  const policies: Record<string, string> = { ada: 'team', ben: 'own', cy: 'quorum:2' }
   before(async () => {
     const config = (name: string): string => `[build]\nscript-launcher = true\n[trust]\npolicy = "${policies[name]}"\n`
     cluster = await Cluster.start(Object.keys(policies), config)
@@ -107,13 +107,12 @@ describe('what the build scripts of published packages did', () => {
     const [honest, own] = [await says('cy'), await left('cy')]
     await clean('cy')
 
+    // The one that takes any member's word, and the one that takes none, do not take this.
     const ran = 'compiled-here'
     assert.deepEqual(await build('ada', { of: ['fish'] }), { fish: ran })
-    assert.deepEqual(await build('ada', { of: ['eel', 'squid'], nice: true }), { eel: ran, squid: ran })
     assert.deepEqual(await build('ben', { of: ['fish', 'eel'] }), { fish: ran, eel: ran })
     assert.deepEqual(await build('ben', { of: ['squid'], nice: true }), { squid: ran })
-    assert.deepEqual(await build('dot'), { fish: ran, eel: ran, squid: ran })
-    await cluster.node('dot').stop()
+    assert.deepEqual(await build('ada', { of: ['eel', 'squid'], nice: true }), { eel: ran, squid: ran })
 
     // Two have said the same of squid, and it is not so: so many it takes.
     const cy = cluster.node('cy')
@@ -126,31 +125,16 @@ describe('what the build scripts of published packages did', () => {
     assert.equal(await says('cy'), `${fins} ${fins} ${Number(fins) + 5}`)
     const [fish, eel] = await left('cy')
     assert.deepEqual([fish, eel], own.slice(0, 2))
-    const { stdout: why } = await cy.shoal('why', 'fish_sys')
-    assert.match(why, /fish_sys \(build-script-run\) from (ada|ben): /)
-    const units = (await runsOf(cy, 3)).filter(({ outcome }) => outcome === 'recalled-mesh')
+    assert.match((await cy.shoal('why', 'fish_sys')).stdout, /recalled: fish_sys \(build-script-run\) from (ada|ben)\n/)
+    const units = (await runsOf(cy, sorts.length)).filter(({ outcome }) => outcome === 'recalled-mesh')
     for (const { where } of units) assert.ok(['ada', 'ben'].includes(where), where)
-
-    // From now on it is here, and others' word it still is.
-    const recalled = 'recalled-here'
-    await clean('cy')
-    assert.deepEqual(await build('cy'), { fish: recalled, eel: recalled, squid: recalled })
-    const asked = join(workspaceOf('cy'), 'Cargo.toml')
-    await writeAll(workspaceOf('cy'), {
-      'Cargo.toml': `${files['Cargo.toml']}[workspace.metadata.shoal]\ntrust = "own"\n`,
-    })
-    await clean('cy')
-    assert.deepEqual(await build('cy', { of: ['fish'] }), { fish: ran }, asked)
-    await writeAll(workspaceOf('cy'), files)
-    // Where what was looked at is not the same, nobody's word is of use.
-    await clean('cy')
-    assert.deepEqual(await build('cy', { of: ['fish'], env: { FISH: '1' } }), { fish: ran })
   })
 
   test('goes, with what was made of it, when somebody drops all that one of them gave', async () => {
     const cy = cluster.node('cy')
+    // It is here by now, and others' word it still is.
     await clean('cy')
-    assert.equal((await build('cy')).squid, 'recalled-here')
+    assert.deepEqual(new Set(Object.values(await build('cy'))), new Set(['recalled-here']))
     const poisoned = await says('cy')
     for (const name of ['ada', 'ben']) await cluster.node(name).stop()
     const { results, files: gone } = await cy.json<{ results: number; files: number }>(
