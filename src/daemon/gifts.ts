@@ -46,7 +46,7 @@ export async function openGifts(needs: GiftsNeeds): Promise<Gifts> {
   const runs = new SharedRuns({
     blocks,
     traces: shared,
-    ask: (key, options) => sharing().ask(key, options),
+    ask: (key, options) => sharing().ask(key, { ...options, isUnannounced: true }),
     fetch: (cid, options) => sharing().bytes(cid, options),
     judge: trust.judge,
     isPrivate: (name) => needs.privateUnits.isNamed(name),

@@ -51,7 +51,7 @@ export class ScriptMesh {
 
   /**
    * What others say that a script would do here, with all its blocks, and written down on whose word; else why what there is is not used, if
-   * there is something.
+   * there is something. Rejects with the signal's reason only.
    * @param dir of the package
    */
   async find(
@@ -62,9 +62,9 @@ export class ScriptMesh {
     const { runs, privateUnits, trust } = this.#needs
     if (privateUnits.isPrivatePackage(dir) || ownPlace(planned.roots).length > 0) return undefined
     if (trust.determinism.isUnsteady(packageOf(planned))) return undefined
-    const found = await runs.find(planned, ground, { policies, signal })
-    if (found === undefined || 'refused' in found) return found
     try {
+      const found = await runs.find(planned, ground, { policies, signal })
+      if (found === undefined || 'refused' in found) return found
       const bytes = await this.#fetch(found, signal)
       await this.#accept(found, planned)
       return { result: found.result, from: found.holders[0], bytes }

@@ -153,3 +153,5 @@ describe('what the build scripts of published packages did', () => {
     assert.equal(await says('cy'), `${fins} ${fins} ${fins}`)
   })
 })
+
+await import('./launcher-cross.test.ts')
