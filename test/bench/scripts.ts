@@ -79,15 +79,19 @@ const outcomes = (units: readonly UnitRow[]): string =>
     .map(({ crate, outcome, reason }) => `${crate} ${outcome.replace('-here', '')}${reason && ` (${reason})`}`)
     .join(', ')
 
+/** Of a package that needs it. */
+function manifestOf({ dependencies, buildDependencies }: Subject): string {
+  const section = (title: string, text = ''): string => (text === '' ? '' : `[${title}]\n${text}\n`)
+  return [
+    '[package]\nname = "subject"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
+    section('dependencies', dependencies),
+    section('build-dependencies', buildDependencies),
+  ].join('')
+}
+
 /** A package that needs it, in two directories and for two homes. */
 async function setUp(name: string, subject: Subject, cluster: Cluster): Promise<[what: string, place: Place][]> {
-  const section = (title: string, text = ''): string => (text === '' ? '' : `[${title}]\n${text}\n`)
-  const manifest = [
-    '[package]\nname = "subject"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
-    section('dependencies', subject.dependencies),
-    section('build-dependencies', subject.buildDependencies),
-  ].join('')
-  const files = { 'Cargo.toml': manifest, ...subject.files }
+  const files = { 'Cargo.toml': manifestOf(subject), ...subject.files }
   const [one, two] = [join(cluster.dir, name, 'one'), join(cluster.dir, name, 'elsewhere', 'two')]
   await writeAll(one, files)
   await must(one, process.env, ['fetch'])
@@ -243,13 +247,11 @@ const median = (values: readonly number[]): number =>
 
 /** Each node from nothing in a directory and for a home of its own, and what plain cargo makes where the last one does. */
 async function between(name: string, subject: Subject, cluster: Cluster, wrapper: string): Promise<void> {
-  const sections = (title: string, text = ''): string => (text === '' ? '' : `[${title}]\n${text}\n`)
-  const manifest = `[package]\nname = "subject"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n${sections('dependencies', subject.dependencies)}${sections('build-dependencies', subject.buildDependencies)}`
   let lock: Record<string, string> = {}
   for (const node of cluster.nodes) {
     const dir = join(cluster.dir, name, node.name)
     const home = join(cluster.dir, name, `${node.name}-cargo`)
-    await writeAll(dir, { 'Cargo.toml': manifest, ...subject.files, ...lock })
+    await writeAll(dir, { 'Cargo.toml': manifestOf(subject), ...subject.files, ...lock })
     const rustup = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
     const homes = { CARGO_HOME: home, RUSTUP_HOME: rustup }
     await must(dir, { ...process.env, ...homes }, ['fetch'])

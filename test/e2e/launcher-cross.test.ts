@@ -68,6 +68,7 @@ describe('build scripts of packages for another kind of machine', () => {
       assert.equal(again.code, 0, again.stderr)
       const [first, second] = [built, again].map(({ runs }) => runs.get('crossing'))
       console.log(first?.outcome, first?.reason, second?.outcome, second?.reason)
+      console.log(entries.filter((path) => /(output|stdout|stderr|timestamp|\/out|\.lock|-lock)$/.test(path)).join(' '))
       await rm(join(dir, 'target', target), { recursive: true })
     }
     await node.stop()
