@@ -17,6 +17,7 @@ import { type Judge, packageOf } from '../../src/recall/judge.ts'
 import type { Policy } from '../../src/recall/policy.ts'
 import { sessionDigest, sortsDigest } from '../../src/recall/script-evidence.ts'
 import { SharedRuns } from '../../src/recall/shared-runs.ts'
+import { outputsDigest } from '../../src/recall/signed-claim.ts'
 import { cidOf, digestOf, hexOf } from '../../src/wire/cid.ts'
 import { type Person, start } from '../mesh/office.ts'
 import { content } from './support.ts'
@@ -150,6 +151,21 @@ const found = async (node: Node, policies = quorum, place = ground): Promise<str
   const run = await node.runs.find(planned, place, { policies, signal })
   return run === undefined ? 'nothing' : 'refused' in run ? run.refused : 'taken'
 }
+
+test('what two runs have in common that did the same is pinned', () => {
+  const digest = Buffer.from(outputsDigest(result)).toString('hex')
+  assert.equal(digest, '0c4afef0149c668607f5ba44a5b2f2d53dbbedf98ea1f8adbf5db6390794e364')
+  assert.deepEqual(outputsDigest(again), outputsDigest(result))
+  const [entry] = result.entries
+  assert.ok(entry?.kind === 'file')
+  for (const change of [
+    { stdout: file },
+    { stderr: file },
+    { entries: [{ ...entry, mode: 0o755 }] },
+    { entries: [{ ...entry, mtime: 1 }] },
+  ])
+    assert.notDeepEqual(outputsDigest({ ...result, ...change }), outputsDigest(result))
+})
 
 test('what two people saw alike is taken, and kept as their word', async () => {
   const both = [await new Node(ann).saw(result), await new Node(ivy).saw(again)]
