@@ -2,7 +2,7 @@ import type { CID } from 'multiformats/cid'
 import type { Clock } from '../base/clock.ts'
 import type { AskOptions as MeshAskOptions } from '../mesh/holdings.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import type { Holding } from '../recall/recall.ts'
+import type { Holding } from '../recall/candidates.ts'
 import { digestOf, hexOf } from '../wire/cid.ts'
 import { DhtSearch } from './dht-search.ts'
 
@@ -19,6 +19,8 @@ export interface AskOptions {
   work?: Uint8Array | undefined
   /** Answers after which nobody else is waited for. Default: 1. */
   enough?: number
+  /** It is nothing that is announced in the DHT: only connected members can have it. Default: false. */
+  isUnannounced?: boolean
 }
 
 /** Whoever hangs delays nobody for longer. */
@@ -53,7 +55,7 @@ export class Lookups {
     return { ...this.#counts, ...this.#dht.stats }
   }
 
-  async ask(key: CID, { budgetMs, signal, work, enough = 1 }: AskOptions): Promise<Holding[]> {
+  async ask(key: CID, { budgetMs, signal, work, enough = 1, isUnannounced }: AskOptions): Promise<Holding[]> {
     const { mesh, clock } = this.#needs
     const hex = hexOf(key)
     const kept = this.#take(hex)
@@ -61,7 +63,7 @@ export class Lookups {
     const until = clock.now() + Math.min(mostMs, budgetMs)
     const left = (): number => Math.max(0, until - clock.now())
     const answers = await this.#askPeers(key, { budgetMs: left(), enough, signal, works: [work] })
-    if (answers.length > 0 || !mesh.shouldAskDht() || left() === 0) return answers
+    if (answers.length > 0 || isUnannounced || !mesh.shouldAskDht() || left() === 0) return answers
     const isUp = await this.#dht.find(key, left())
     signal.throwIfAborted()
     if (!isUp || left() === 0) return answers

@@ -19,6 +19,22 @@ export interface GivenNeeds {
   log: Logger
   /** There may be nothing left of an action key (hex). */
   onGone(key: string): void
+  /** Where it is written down. Default: `/given/`. */
+  prefix?: string
+  /** Removes what was put into a directory; resolves with the number of files. Default: the files of that name, as long as they are these. */
+  undo?(dir: string, outputs: readonly GivenFile[]): Promise<number>
+}
+
+export type GivenFile = [name: string, cid: CID]
+
+/** What somebody's word was taken for. */
+export interface Gave {
+  /** Hex of the action key. */
+  key: string
+  result: CID
+  outputs: readonly GivenFile[]
+  /** Where it was put for cargo. */
+  dir: string
 }
 
 export interface Purged {
@@ -32,19 +48,20 @@ interface Gift {
   /** peerId of the member whose word it was. */
   by: string
   result: CID
-  outputs: [name: string, cid: CID][]
+  outputs: GivenFile[]
   /** Where it was put for cargo. */
   dirs: string[]
 }
 
 /** What `shim/launcher.rs` calls the build script whose place it takes. */
 const launchedScript = 'build-script.real'
-const prefix = '/given/'
+const usualPrefix = '/given/'
 const maxKeys = 100_000
-const maxGifts = 8
+/** Also the number of members that can have given the same. */
+const maxGifts = 16
 const maxDirs = 64
 const maxOutputs = 16
-const maxRecordBytes = 1 << 20
+const maxRecordBytes = 8 << 20
 
 const recordSchema = z
   .array(
@@ -61,16 +78,19 @@ const recordSchema = z
 export class Given {
   readonly #needs: GivenNeeds
   readonly #gifts = new Map<string, Gift[]>()
+  readonly #prefix: string
 
   private constructor(needs: GivenNeeds) {
     this.#needs = needs
+    this.#prefix = needs.prefix ?? usualPrefix
   }
 
   static async open(needs: GivenNeeds): Promise<Given> {
     const given = new Given(needs)
-    for await (const { key, value } of needs.datastore.query({ prefix })) {
+    const of = given.#prefix
+    for await (const { key, value } of needs.datastore.query({ prefix: of })) {
       try {
-        given.#gifts.set(key.toString().slice(prefix.length), decodeCbor(value, recordSchema, maxRecordBytes))
+        given.#gifts.set(key.toString().slice(of.length), decodeCbor(value, recordSchema, maxRecordBytes))
       } catch (error) {
         if (codeOf(error) !== 'ERR_DECODE') throw error
         needs.log.warn('it is not known who gave a result', { code: 'ERR_DECODE' })
@@ -89,15 +109,20 @@ export class Given {
     by: string | undefined,
   ): Promise<void> {
     const hex = hexOf(key)
-    const before = this.#gifts.get(hex)
     const dir = roots.find(({ name }) => name === 'out')?.path
-    if (dir === undefined || (by === undefined && before === undefined)) return
+    if (dir === undefined || (by === undefined && !this.#gifts.has(hex))) return
     const { cid } = encodeResult(result)
-    const known = before?.find((gift) => gift.result.equals(cid))
+    const outputs = result.outputs.map((output): GivenFile => [output.name, output.cid])
+    await this.note({ key: hex, result: cid, outputs, dir }, by)
+  }
+
+  /** As `delivered`, of anything. With `alike`, several members can have given the same, and whoever of them is dropped, all of it goes. */
+  async note({ key: hex, result: cid, outputs, dir }: Gave, by: string | undefined, alike = false): Promise<void> {
+    const before = this.#gifts.get(hex)
+    const known = before?.find((gift) => gift.result.equals(cid) && (!alike || gift.by === by))
     if (known?.dirs.includes(dir)) return
     if (known === undefined && (by === undefined || (this.#gifts.size >= maxKeys && before === undefined))) return
-    const outputs = result.outputs.slice(0, maxOutputs).map((output): [string, CID] => [output.name, output.cid])
-    const gift = known ?? { by: by ?? '', result: cid, outputs, dirs: [] }
+    const gift = known ?? { by: by ?? '', result: cid, outputs: outputs.slice(0, maxOutputs), dirs: [] }
     const dirs = [dir, ...gift.dirs].slice(0, maxDirs)
     const others = (before ?? []).filter((each) => each !== known)
     const after = [{ ...gift, dirs }, ...others].slice(0, maxGifts)
@@ -163,28 +188,32 @@ export class Given {
 
   async #removeFiles({ outputs, dirs }: Gift): Promise<number> {
     let count = 0
-    for (const dir of dirs) {
-      for (const [name, cid] of outputs) {
-        // A build script may have been put beside its launcher, which is of no use without it.
-        for (const path of [join(dir, name), join(dir, launchedScript)]) {
-          // Another compile may have put its own there since.
-          if (!(await holds(path, cid))) continue
-          await rm(path, { force: true })
-          await rm(join(dir, name), { force: true })
-          count += 1
-        }
-      }
-    }
+    for (const dir of dirs) count += await (this.#needs.undo ?? removeGiven)(dir, outputs)
     return count
   }
 
   async #save(key: string): Promise<void> {
     const gifts = this.#gifts.get(key) ?? []
-    const name = new Key(`${prefix}${key}`, false)
+    const name = new Key(`${this.#prefix}${key}`, false)
     if (gifts.length > 0) return void (await this.#needs.datastore.put(name, encodeCbor(gifts).bytes))
     this.#gifts.delete(key)
     await this.#needs.datastore.delete(name)
   }
+}
+
+async function removeGiven(dir: string, outputs: readonly GivenFile[]): Promise<number> {
+  let count = 0
+  for (const [name, cid] of outputs) {
+    // A build script may have been put beside its launcher, which is of no use without it.
+    for (const path of [join(dir, name), join(dir, launchedScript)]) {
+      // Another compile may have put its own there since.
+      if (!(await holds(path, cid))) continue
+      await rm(path, { force: true })
+      await rm(join(dir, name), { force: true })
+      count += 1
+    }
+  }
+  return count
 }
 
 /** Whether a file is there and has this content. */

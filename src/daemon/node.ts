@@ -24,7 +24,7 @@ import type { Guests } from './audits.ts'
 import { cacheCare, refetch } from './cache-care.ts'
 import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
-import { Given } from './given.ts'
+import { type Gifts, openGifts } from './gifts.ts'
 import { heirsAlarm, memberAlarm } from './heirs-alarm.ts'
 import { openLedger } from './ledger.ts'
 import { lend } from './lend.ts'
@@ -40,7 +40,6 @@ import { OwnerBursts } from './owner-bursts.ts'
 import { OwnerWatch } from './owner-watch.ts'
 import { PrivatePaths } from './private-paths.ts'
 import { PrivateUnits } from './private-units.ts'
-import { purgeBy } from './purge-by.ts'
 import { rerun } from './rerun.ts'
 import { lockState, readNodeName } from './setup.ts'
 import { Sharing } from './sharing.ts'
@@ -185,8 +184,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       trouble,
       rerun: (action, inputs, signal) => blocks.leasing(() => rerun({ action, inputs }, signal, { ...running, log })),
       keepInputs: (planned, inputs) => supply.offerInputs(planned, inputs),
-      purge: (peer) => purgeBy(peer, { mesh, given, placed: sharing.placed }),
-      given: () => given,
+      purge: (peer) => gifts.purge(peer),
+      given: () => gifts.given,
     },
     config,
   )
@@ -199,6 +198,8 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     judge: trust.judge,
     log: log.child('recall'),
   })
+  const parts = { blocks, traces, index, ledger, trust, mesh, privateUnits, log }
+  const gifts: Gifts = await openGifts({ ...parts, sharing: () => sharing })
   const sharing: Sharing = await Sharing.open(
     {
       mesh,
@@ -208,6 +209,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       blocks,
       traces,
       recall,
+      runs: gifts.runs,
       supply,
       machine,
       isPrivate: (key) => privateUnits.hasKey(key),
@@ -218,15 +220,9 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     { placedMaxBytes: config.cache['placed-max-bytes'] ?? Math.floor(config.cache['max-bytes'] / 4) },
   )
   closing.push(async () => sharing.stop())
-  const given = await Given.open({
-    datastore: ledger.datastore,
-    traces,
-    log: log.child('given'),
-    onGone: (key) => sharing.gone(key),
-  })
   // Of one who was found out just before the node ended there may be something left.
   for (const peer of trust.standings.liars()) {
-    await purgeBy(peer, { mesh, given, placed: sharing.placed }).catch((error: unknown) => trouble(toShoalError(error)))
+    await gifts.purge(peer).catch((error: unknown) => trouble(toShoalError(error)))
   }
 
   const observer = await observerHere(paths, env, health)
@@ -317,7 +313,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       mesh,
       supply,
       sharing,
-      given,
+      gifts,
       privateUnits,
       lender,
       observer,
@@ -359,7 +355,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
           membership: membershipCommands({ mesh, stateDir: paths.state }),
           cache: cacheCare({ blocks, traces, toolchains }),
           owner,
-          purgeBy: (by) => purgeBy(by, { mesh, given, placed: sharing.placed }),
+          purgeBy: gifts.purge,
           sessions,
           stop: () => stopRequested.resolve(),
         }),

@@ -33,7 +33,7 @@ import { collectLinked, collectResult } from './collect.ts'
 import { compile } from './compile.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 import { EditedUnits } from './edited.ts'
-import type { Given } from './given.ts'
+import type { Gifts } from './gifts.ts'
 import { Learnt } from './learnt.ts'
 import { Leftovers } from './leftovers.ts'
 import type { Lender } from './lender.ts'
@@ -44,6 +44,7 @@ import { Packs } from './packs.ts'
 import type { PrivateUnits } from './private-units.ts'
 import { KnownReach } from './reach.ts'
 import { RecentTrees } from './recent-trees.ts'
+import { ScriptMesh } from './script-mesh.ts'
 import { notesBelow, Scripts } from './scripts.ts'
 import { SessionToolchains } from './session-toolchains.ts'
 import type { Sharing } from './sharing.ts'
@@ -78,7 +79,7 @@ export interface UnitParts {
   mesh: Mesh
   supply: Supply
   sharing: Sharing
-  given: Given
+  gifts: Gifts
   privateUnits: PrivateUnits
   lender: Lender
   observer: ObserverHere
@@ -98,7 +99,7 @@ export async function openUnits(
   closing: (() => Promise<void>)[],
 ): Promise<{ units: Units; warmer: Warmer; scripts: Scripts }> {
   const { clock, log, env, trouble, machine, isQuiet, salt, blocks, closures, datastore, recall } = parts
-  const { market, mesh, supply, sharing, given, privateUnits, lender, observer, trust, sessions, processes } = parts
+  const { market, mesh, supply, sharing, gifts, privateUnits, lender, observer, trust, sessions, processes } = parts
   const digests = await StatDigests.open({
     file: join(paths.cache, 'digests'),
     boot: bootId(),
@@ -159,6 +160,10 @@ export async function openUnits(
   )
   closing.push(() => warmer.stop())
   const subjects = createSubjectStore({ datastore, log })
+  const policy = readPolicy(config.trust.policy ?? (isOpen ? 'strict' : 'team')) ?? { kind: 'own' }
+  const workspaces = new WorkspaceTrust(policy, log.child('trust'))
+  const nameOf = (peer: string): string => mesh.peers().find((view) => view.peerId === peer)?.name || peer
+  const scriptLog = log.child('scripts')
   const scripts = await Scripts.open(
     {
       digests,
@@ -171,8 +176,19 @@ export async function openUnits(
       sessions,
       observer,
       privateUnits,
+      mesh: new ScriptMesh({
+        runs: gifts.runs,
+        given: gifts.givenRuns,
+        sharing,
+        trust,
+        privateUnits,
+        clock,
+        log: scriptLog,
+      }),
+      policies: (build, { cargoPid, cwd }) => workspaces.of(build, () => placesOf(cargoPid, cwd)),
+      nameOf,
       stamp: () => fileClock.now(),
-      log: log.child('scripts'),
+      log: scriptLog,
     },
     {
       salt,
@@ -188,8 +204,6 @@ export async function openUnits(
     inputsOf: (planned) => works.lentOf(planned)?.inputs,
     log: log.child('causes'),
   })
-  const policy = readPolicy(config.trust.policy ?? (isOpen ? 'strict' : 'team')) ?? { kind: 'own' }
-  const workspaces = new WorkspaceTrust(policy, log.child('trust'))
   const units = new Units({
     sessions,
     market: {
@@ -201,13 +215,10 @@ export async function openUnits(
       },
     },
     cargoRuns: (pid) => processes.identify(pid) !== undefined,
-    nameOf: (peer) => mesh.peers().find((view) => view.peerId === peer)?.name || peer,
+    nameOf,
     compile: async (shim, build, over) => {
       const { cargoPid, cwd } = shim.invocation
-      const policies = await workspaces.of(Buffer.from(build).toString('hex'), () => {
-        const places = cargoPlaces(cargoPid)
-        return places.length > 0 ? places : [cwd]
-      })
+      const policies = await workspaces.of(Buffer.from(build).toString('hex'), () => placesOf(cargoPid, cwd))
       // Of this one unit; until it is known nothing leaves.
       let isPrivate: boolean | undefined
       let isLent = false
@@ -319,7 +330,7 @@ export async function openUnits(
           },
           causes: (planned, ended) => causes.of(planned, ended),
           announce: (key) => sharing.made(key),
-          delivered: (planned, result, by) => given.delivered(planned, result, by),
+          delivered: (planned, result, by) => gifts.given.delivered(planned, result, by),
           fileOf: (cid) => blocks.path(cid),
           place: async (cid, path, executable) => {
             await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })
@@ -337,6 +348,12 @@ export async function openUnits(
     },
   })
   return { units, warmer, scripts }
+}
+
+/** Where cargo works and where its workspace may be, else the directory of the unit. */
+function placesOf(cargoPid: number, cwd: string): readonly string[] {
+  const places = cargoPlaces(cargoPid)
+  return places.length > 0 ? places : [cwd]
 }
 
 /** Where cargo runs, else the directory of the unit. */

@@ -41,6 +41,11 @@ export class PrivatePaths {
     this.#packages = new Set(packages)
   }
 
+  /** Whether packages of this name are private wherever they lie. */
+  isNamed(name: string): boolean {
+    return this.#packages.has(name)
+  }
+
   /** Whether a file or directory belongs to a private package or lies in a private workspace. It need not exist. */
   has(path: string): boolean {
     return this.glance()(path)

@@ -198,23 +198,34 @@ export class PrivateUnits {
     }
   }
 
+  /** Whether packages of this name are private wherever they lie. */
+  isNamed(name: string): boolean {
+    return this.#needs.paths.isNamed(name)
+  }
+
+  /** Whether a package is private, or its build script is made from something that is. @param dir of the package */
+  isPrivatePackage(dir: string): boolean {
+    return this.#marks.package.has(Buffer.from(dir).toString('base64url')) || this.#needs.paths.has(dir)
+  }
+
   /**
    * To be called before a run of a build script is kept: what a private package's leaves, or one that read something private or may tell a
    * secret, is for nobody else.
    * @param of dir: of the package; env: what the script was told
+   * @returns whether it is
    */
   async keepingRun(
     blocks: readonly CID[],
     { reads }: Pick<ReadSet, 'reads'>,
     { dir, roots, env }: { dir: string; roots: readonly Root[]; env: ReadonlyMap<string, string> },
-  ): Promise<void> {
+  ): Promise<boolean> {
     const isWithin = this.#needs.paths.glance()
-    const isMarked = this.#marks.package.has(Buffer.from(dir).toString('base64url'))
     const looked = (): boolean => reads.some(([, name]) => /[/\0]/.test(name) && isWithin(placeRoots(name, roots)))
     // What a shell makes of a secret that it did not ask for can be in what it left in any form.
     const mayTell = takesAllVariables({ reads }) && secretValues(env).length > 0
-    if (!mayTell && !isMarked && !isWithin(dir) && !looked()) return
+    if (!mayTell && !this.isPrivatePackage(dir) && !looked()) return false
     for (const block of blocks) await this.#mark('block', hexOf(block))
+    return true
   }
 
   /** A private unit is complete whose result is not kept: who uses it is known by its files. */

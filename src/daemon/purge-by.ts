@@ -6,20 +6,27 @@ import type { Placed } from './placed.ts'
 export interface PurgeNeeds {
   mesh: Pick<Mesh, 'peers'>
   given: Pick<Given, 'purge'>
+  /** The same of runs of build scripts. */
+  givenRuns: Pick<Given, 'purge'>
   placed: Pick<Placed, 'makers' | 'release'>
 }
 
 /**
- * Drops all that a member ever gave this node: results recalled from it or compiled by it, and what it placed here.
+ * Drops all that a member ever gave this node: results recalled from it or compiled by it, what its build scripts are said to have done, and
+ * what it placed here.
  * @param name as in `peers`, or a peerId; a member that is not known any more has that only
  * @throws ShoalError ERR_USAGE when it is nobody, or several have the name
  */
-export async function purgeBy(name: string, { mesh, given, placed }: PurgeNeeds): Promise<Record<string, unknown>> {
+export async function purgeBy(
+  name: string,
+  { mesh, given, givenRuns, placed }: PurgeNeeds,
+): Promise<Record<string, unknown>> {
   const peer = peerCalled(name, mesh)
   const keys = placed.makers().get(peer) ?? []
   for (const key of keys) await placed.release(peer, key)
-  const { results, files } = await given.purge(peer)
-  return { schema: 1, peerId: peer, results, files, placed: keys.length }
+  const [compiled, ran] = [await given.purge(peer), await givenRuns.purge(peer)]
+  const results = compiled.results + ran.results
+  return { schema: 1, peerId: peer, results, files: compiled.files + ran.files, placed: keys.length }
 }
 
 const peerIdPattern = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/

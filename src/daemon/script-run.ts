@@ -18,12 +18,17 @@ import { temporaryDirs, withReal } from './observed.ts'
 import { type CollectedScript, type CollectScriptBlocks, collectScript } from './script-collect.ts'
 import type { ScriptLink } from './script-connection.ts'
 import { type LayoutBlocks, layOut } from './script-layout.ts'
+import type { ScriptMesh } from './script-mesh.ts'
 import { lookThrough, type Seen } from './script-tree.ts'
 import type { Ran } from './shim-link.ts'
 
 /** How a run ended, for the report. */
 export interface ScriptEnd {
-  outcome: 'recalled-here' | 'compiled-here' | 'passed-through'
+  outcome: 'recalled-here' | 'recalled-mesh' | 'compiled-here' | 'passed-through'
+  /** The peer that had what was recalled. */
+  from?: string
+  /** What crossed the network for it. */
+  bytesIn?: number
   /** A reason code, or the code of an error on the way. */
   reason: string
   /** Of what was not recalled: how it differs from what is kept of the same script. */
@@ -51,8 +56,12 @@ export interface ScriptNeeds {
   stamp(): number
   /** Whether the toolchain is still the one that the run was named with. */
   isStill(planned: PlannedScript): Promise<boolean>
-  /** To be called before a run is kept: what is private is for nobody else. */
-  keeping(planned: PlannedScript, result: ScriptResult, reads: ReadSet): Promise<void>
+  /** What others say that it would do here; why that is not used. */
+  others(planned: PlannedScript, ground: Ground): ReturnType<ScriptMesh['find']>
+  /** To be called before a run is kept: what is private is for nobody else. Whether it is. */
+  keeping(planned: PlannedScript, result: ScriptResult, reads: ReadSet): Promise<boolean>
+  /** A run is kept: others may be told. */
+  seen: ScriptMesh['seen']
   /** Runs that failed while they were observed. */
   failing: Failing
   log: Logger
@@ -102,6 +111,14 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
   const found = await needs.runs.find(planned, ground)
   if ('entries' in found && (await recall(found, planned, link, needs)))
     return { outcome: 'recalled-here', reason: '', planned }
+  const theirs = await needs.others(planned, ground)
+  if (theirs !== undefined && 'result' in theirs && (await recall(theirs.result, planned, link, needs))) {
+    const { from, bytes } = theirs
+    return from === undefined
+      ? { outcome: 'recalled-here', reason: '', planned }
+      : { outcome: 'recalled-mesh', reason: '', from, bytesIn: bytes, planned }
+  }
+  const refused = theirs !== undefined && 'refused' in theirs ? theirs.refused : ''
   const difference = 'entries' in found ? undefined : found.difference
   const missed = { planned, ...(difference === undefined ? {} : { difference }) }
   // What it finds there is made by itself or by another script: nothing that could be named.
@@ -110,7 +127,7 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
   if (observer === '') return plainly('unobserved', missed)
   if (needs.failing.runsAlone(circumstancesOf(planned, ground))) return plainly('failed', missed)
   const reason = await observe({ planned, ground, observer }, link, needs)
-  return { outcome: 'compiled-here', reason, ...missed }
+  return { outcome: 'compiled-here', reason: reason || refused, ...missed }
 }
 
 async function recall(
@@ -201,8 +218,9 @@ async function keep({ planned, ground, dir, since, until, ran, seen }: Observed,
     if (typeof bound === 'string') return bound
     const kept = withTimes(bound, result.entries, ground)
     if (!(await needs.isStill(planned))) return 'source-changed'
-    await needs.keeping(planned, result, kept)
+    const isPrivate = await needs.keeping(planned, result, kept)
     await needs.runs.remember(result, kept)
+    await needs.seen(planned, result, kept, { ground, isPrivate })
     return boundTo.length === 0 ? '' : 'path-bound'
   } catch (error) {
     const { code, message } = toShoalError(error)

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { realpathSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
-import { hostname, machine, release, type, version } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
@@ -15,6 +14,7 @@ import type { StatDigests } from '../plan/stat-digests.ts'
 import { LocalView } from '../plan/view.ts'
 import type { Cause } from '../recall/cause.ts'
 import { explainScript } from '../recall/explain-script.ts'
+import type { Policy } from '../recall/policy.ts'
 import type { ScriptRuns } from '../recall/script-runs.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { SubjectStore } from '../store/subjects.ts'
@@ -24,6 +24,7 @@ import { workingDirectory } from './cargo-process.ts'
 import type { ObserverHere } from './observer-here.ts'
 import type { PrivateUnits } from './private-units.ts'
 import type { ScriptLink } from './script-connection.ts'
+import { namesOfMachine, type ScriptMesh } from './script-mesh.ts'
 import { Failing, runScript, type ScriptEnd, type ScriptNeeds } from './script-run.ts'
 
 export interface ScriptsNeeds {
@@ -37,6 +38,12 @@ export interface ScriptsNeeds {
   sessions: Pick<Sessions, 'begin'>
   observer: Pick<ObserverHere, 'path'>
   privateUnits: Pick<PrivateUnits, 'keepingRun'>
+  /** What is between this node and others. */
+  mesh: Pick<ScriptMesh, 'find' | 'seen'>
+  /** Whose word counts in a build. @param build names it */
+  policies(build: string, call: ScriptCall): Promise<readonly Policy[]>
+  /** The name that a member gave itself. */
+  nameOf(peer: string): string
   stamp(): number
   log: Logger
 }
@@ -103,16 +110,17 @@ export class Scripts {
     const { env, cwd, cargoPid } = link.call
     const unit = this.#needs.sessions.begin(cargoPid, workingDirectory(cargoPid) ?? cwd)
     try {
-      const end = await this.#needs.blocks.leasing(() => runScript(link, this.#storyNeeds()))
+      const end = await this.#needs.blocks.leasing(() => runScript(link, this.#storyNeeds(link, unit.session)))
       const causes = await this.#causes(end)
       const [name, version] = [env.get('CARGO_PKG_NAME') ?? '', env.get('CARGO_PKG_VERSION') ?? '']
       unit.finish({
         crate: name.replaceAll('-', '_'),
         kind: 'build-script-run',
         outcome: end.outcome,
-        where: 'here',
+        where: end.from === undefined ? 'here' : this.#needs.nameOf(end.from),
+        ...(end.from === undefined ? {} : { peer: end.from }),
         reason: end.reason,
-        bytesIn: 0,
+        bytesIn: end.bytesIn ?? 0,
         bytesOut: 0,
         package: `${name}@${version}`,
         ...(causes.length === 0 ? {} : { causes }),
@@ -123,8 +131,8 @@ export class Scripts {
     }
   }
 
-  #storyNeeds(): ScriptNeeds {
-    const { digests, blocks, runs, observer, privateUnits, toolchain, stamp, log } = this.#needs
+  #storyNeeds(link: ScriptLink, build: string): ScriptNeeds {
+    const { digests, blocks, runs, observer, privateUnits, mesh, toolchain, stamp, log } = this.#needs
     return {
       objection: (call) => this.#objection(call),
       plan: async (call) => {
@@ -151,12 +159,18 @@ export class Scripts {
         const other = target === call.env.get('HOST') || target?.endsWith('.json') ? undefined : target
         return (await toolchain(compilerOf(call), other))?.digest === before.digest
       },
+      others: async (planned, ground) => {
+        const { call } = planned
+        const policies = await this.#needs.policies(build, call)
+        return await mesh.find(planned, ground, { dir: directoryOf(call), policies, signal: link.signal })
+      },
       keeping: async (planned, result, reads) => {
         const cids = result.entries.flatMap((entry) => (entry.kind === 'file' ? [entry.cid] : []))
         const own = cidOf(encodeScriptResult(result).bytes, dagCborCodec)
         const { call, roots } = planned
-        await privateUnits.keepingRun([...cids, own], reads, { dir: directoryOf(call), roots, env: call.env })
+        return await privateUnits.keepingRun([...cids, own], reads, { dir: directoryOf(call), roots, env: call.env })
       },
+      seen: (...of) => mesh.seen(...of),
       log,
     }
   }
@@ -179,19 +193,13 @@ export class Scripts {
       const subject = subjectOf(planned)
       const mine = { variant: 'run', action: planned.actionBytes, outDir: null, besides: null }
       const seen = await subjects.add(subject, mine)
-      return outcome === 'recalled-here' ? [] : explainScript(planned, difference, seen)
+      return outcome.startsWith('recalled') ? [] : explainScript(planned, difference, seen)
     } catch (error) {
       this.#needs.log.info('no cause found', { code: codeOf(error), script: planned.call.program })
       return []
     }
   }
 }
-
-/** As the observer calls what a program asks for that is in no variable. */
-const namesOfMachine = (): [string, string][] => [
-  ['gethostname()', hostname()],
-  ['uname()', [type(), hostname(), release(), version(), machine()].join(' ')],
-]
 
 const directoryOf = ({ env, cwd }: ScriptCall): string => env.get('CARGO_MANIFEST_DIR') ?? cwd
 

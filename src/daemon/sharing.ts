@@ -4,7 +4,9 @@ import type { Clock } from '../base/clock.ts'
 import { type ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import type { HeldKey, Holding, Recall } from '../recall/recall.ts'
+import type { Holding } from '../recall/candidates.ts'
+import type { HeldKey, Recall } from '../recall/recall.ts'
+import type { SharedRuns } from '../recall/shared-runs.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { TraceStore } from '../store/traces.ts'
 import type { TrafficEvent } from '../watch/traffic.ts'
@@ -25,6 +27,7 @@ export interface SharingNeeds {
   blocks: BlockStore
   traces: TraceStore
   recall: Pick<Recall, 'holdings' | 'claimsAbout'>
+  runs: Pick<SharedRuns, 'holdings' | 'keys'>
   supply: Pick<Supply, 'ensure' | 'bytes'>
   machine: Pick<Machine, 'onBattery'>
   /** What is kept of an action key (hex) is for this node alone. */
@@ -110,6 +113,11 @@ export class Sharing {
     this.#inventory.learn(key).catch((error: unknown) => this.#needs.trouble(toShoalError(error)))
   }
 
+  /** What a build script does may be asked for here, or no longer. */
+  ranScript(key: CID | string, isHeld: boolean): void {
+    this.#tell(typeof key === 'string' ? key : hexOf(key), isHeld)
+  }
+
   /** What members placed here. */
   get placed(): Pick<Placing['placed'], 'makers' | 'release'> {
     return this.#placing.placed
@@ -144,7 +152,9 @@ export class Sharing {
   /** What this node answers when a member asks. */
   async lookup(asked: Uint8Array[]): Promise<HeldKey[]> {
     const keys = asked.filter((key) => !this.#needs.isPrivate(Buffer.from(key).toString('hex')))
-    const found = await withPlaced(await this.#needs.recall.holdings(keys), keys, this.#placing.placed)
+    const compiled = await this.#needs.recall.holdings(keys)
+    const made = [...compiled, ...(await this.#needs.runs.holdings(keys))]
+    const found = await withPlaced(made, keys, this.#placing.placed)
     for (const key of keys) {
       if (found.some((holding) => holding.key === key)) continue
       const lists = await this.#prefetch.lists(Buffer.from(key).toString('hex'))
@@ -183,6 +193,7 @@ export class Sharing {
 
   async #load(): Promise<void> {
     for (const key of this.#placing.placed.keys()) this.#changed(key)
+    for await (const key of this.#needs.runs.keys()) this.#tell(key, true)
     for await (const key of this.#prefetch.lockKeys()) this.#tell(key, true)
     await this.#inventory.load()
     this.#needs.mesh.holdsNothingElse()

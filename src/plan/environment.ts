@@ -39,6 +39,9 @@ const ambient = ['RUSTC_BOOTSTRAP', 'MACOSX_DEPLOYMENT_TARGET', 'SDKROOT']
 
 export const looksSecret = (name: string): boolean => !name.startsWith('CARGO_PKG_') && secretName.test(name)
 
+/** Whether a variable of this name is a secret itself, and not only something around one. */
+export const isSecretItself = (name: string): boolean => !name.startsWith('CARGO_PKG_') && secretItself.test(name)
+
 /** Whether a text holds what looks like a password whatever it is called. */
 export const holdsPassword = (text: string): boolean => withPassword.test(text)
 

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
+import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
 import { type Members, peerIdOf } from '../mesh/members.ts'
 import { peopleBehind } from '../mesh/people.ts'
 import { hex, sameBytes } from '../mesh/statement.ts'
-import type { ReadSet, Result, Trace } from '../plan/action.ts'
-import type { PlannedAction } from '../plan/plan.ts'
+import type { ReadSet, Trace } from '../plan/action.ts'
 import { hexOf } from '../wire/cid.ts'
 import type { ClaimStore } from './claim-store.ts'
 import type { Witness } from './policy.ts'
@@ -14,6 +14,7 @@ import {
   type ClaimTier,
   checkClaim,
   evidenceOf,
+  type Outcome,
   outputsDigest,
   readClaim,
   type SignedClaim,
@@ -36,7 +37,13 @@ export interface JudgeNeeds {
   log: Logger
 }
 
-type Computed = Result & { cid: SignedClaim['body']['result'] }
+/** What claims are about: a compile, or the run of a build script. */
+export interface Claimed {
+  key: CID
+  action: { env: readonly (readonly [string, string])[]; crate?: string; what?: 'build-script-run' }
+}
+
+type Computed = Outcome & { action: CID; wallMs: number; cid: CID }
 interface Circumstances {
   /** `name version` */
   package: string
@@ -69,7 +76,7 @@ export class Judge {
    * Of what came from outside those claims about a unit that somebody's word is behind: well formed, of this mesh, under the name of
    * its package, with a good signature of a key that is a member's now and was not caught lying.
    */
-  admit(planned: Pick<PlannedAction, 'key' | 'action'>, claims: readonly Uint8Array[]): SignedClaim[] {
+  admit(planned: Claimed, claims: readonly Uint8Array[]): SignedClaim[] {
     return this.delivered(planned, claims).filter((claim) => isWatched(claim) && this.counts(claim))
   }
 
@@ -77,7 +84,7 @@ export class Judge {
    * As `admit`, and those too that are good for nobody but whoever awarded the task: of what nobody watched. Whether the signer is doubted in
    * this is left to be asked.
    */
-  delivered(planned: Pick<PlannedAction, 'key' | 'action'>, claims: readonly Uint8Array[]): SignedClaim[] {
+  delivered(planned: Claimed, claims: readonly Uint8Array[]): SignedClaim[] {
     return claims.slice(0, maxClaims).flatMap((bytes) => {
       const claim = this.#read(bytes)
       return claim !== undefined && isOf(claim, planned) && this.#isRelied(claim) ? [claim] : []
@@ -128,7 +135,7 @@ export class Judge {
   }
 
   /** Of these, those under the name of a unit's package. */
-  async keptOf(planned: Pick<PlannedAction, 'key' | 'action'>): Promise<SignedClaim[]> {
+  async keptOf(planned: Claimed): Promise<SignedClaim[]> {
     return (await this.kept(hexOf(planned.key))).filter((claim) => isOf(claim, planned))
   }
 
@@ -167,7 +174,7 @@ export class Judge {
    * This node's own claims about an action, whatever became of the package: what it has computed itself is always good for itself. What bears
    * a key that it had before is not: keys are changed because somebody else may have them.
    */
-  async ownOf({ key }: Pick<PlannedAction, 'key'>): Promise<SignedClaim[]> {
+  async ownOf({ key }: Pick<Claimed, 'key'>): Promise<SignedClaim[]> {
     return (await this.store.of(hexOf(key))).filter((claim) => this.isOwn(claim) && isWatched(claim))
   }
 
@@ -245,7 +252,7 @@ const nothingSeen = evidenceOf(unwatched)
 const isWatched = ({ body }: SignedClaim): boolean => !sameBytes(body.evidence, nothingSeen)
 
 /** What lies about are counted by package: a made-up name would be one package for ever. */
-const isOf = ({ body }: SignedClaim, planned: Pick<PlannedAction, 'key' | 'action'>): boolean =>
+const isOf = ({ body }: SignedClaim, planned: Claimed): boolean =>
   body.action.equals(planned.key) && body.package === packageOf(planned)
 
 /**
@@ -261,8 +268,9 @@ export function contradict(a: SignedClaim, b: SignedClaim): boolean {
   )
 }
 
-/** `name version` of the package that a unit is of. */
-export function packageOf({ action }: Pick<PlannedAction, 'action'>): string {
+/** `name version` of the package that a unit is of. What its build script does is another matter than what is compiled of it. */
+export function packageOf({ action }: Pick<Claimed, 'action'>): string {
   const env = new Map(action.env)
-  return `${env.get('CARGO_PKG_NAME') ?? action.crate} ${env.get('CARGO_PKG_VERSION') ?? ''}`.trim().slice(0, 200)
+  const name = `${env.get('CARGO_PKG_NAME') ?? action.crate ?? ''} ${env.get('CARGO_PKG_VERSION') ?? ''}`.trim()
+  return (action.what === undefined ? name : `${name} build script`).slice(0, 200)
 }

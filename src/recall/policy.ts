@@ -79,6 +79,19 @@ function allowsOne(policy: Policy, kind: UnitKind, witnesses: readonly Witness[]
 export const mayAskOthers = (policies: readonly Policy[], kind: UnitKind): boolean =>
   policies.every(({ kind: policy }) => policy !== 'own' && (policy !== 'strict' || !runsOnHost(kind)))
 
+/**
+ * Whether others can have seen a build script do something that would be done here on their word: not that of one member alone, whoever
+ * it is, because nobody can try what a script does.
+ */
+export const mayTakeRuns = (policies: readonly Policy[]): boolean =>
+  policies.some(({ kind }) => kind === 'quorum' || kind === 'ci') &&
+  policies.every(({ kind }) => kind !== 'own' && kind !== 'strict')
+
+/** Whether every one of these policies has what a build script did elsewhere done here, given who says the same of it. */
+export function allowsRun(policies: readonly Policy[], witnesses: readonly Witness[]): boolean {
+  return mayTakeRuns(policies) && allows(policies, 'build-script', witnesses)
+}
+
 /** Whether any member's word is enough: then nothing need be looked up for what was accepted before and is kept here. */
 export const takesAnyWord = (policies: readonly Policy[], kind: UnitKind): boolean =>
   policies.every(({ kind: policy }) => policy === 'team' || (policy === 'strict' && !runsOnHost(kind)))

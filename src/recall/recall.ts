@@ -12,7 +12,8 @@ import {
 } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
-import { answers, type Difference, firstDifference, isBound, isForOthers, type Place, readTrace } from './evidence.ts'
+import { areAtOne, candidatesAmong, type Holding, nameOf, saidOf } from './candidates.ts'
+import { answers, type Difference, firstDifference, isBound, type Place, readTrace } from './evidence.ts'
 import { contradict, type Judge, maxClaims } from './judge.ts'
 import { allows, type Policy, peopleWanted, takesAnyWord } from './policy.ts'
 import { tellsOfSources } from './read-set.ts'
@@ -46,14 +47,6 @@ export interface Disputed {
 export interface Missed {
   /** How the kept trace that came nearest differs; undefined when there is none. */
   difference: Difference | undefined
-}
-
-/** What a peer says it holds of an action key. */
-export interface Holding {
-  peer: string
-  traces: readonly Uint8Array[]
-  /** Claims about them; nothing in them has been checked. */
-  claims: readonly Uint8Array[]
 }
 
 /** What this node answers of one action key. */
@@ -151,19 +144,10 @@ export class Recall {
     const budgetMs = Math.min(mostAskMs, Math.max(leastAskMs, expectedMs / 2))
     const enough = peopleWanted(policies)
     const holdings = await this.#needs.ask(planned.key, { budgetMs, signal, work, enough })
-    const candidates = await this.#candidates(holdings, planned, place)
+    const candidates = await candidatesAmong(holdings, planned.key, place)
     if (candidates.length === 0) return undefined
-    const kept = await this.#needs.judge.keptOf(planned)
-    const told = new Map(
-      [...holdings.flatMap(({ claims }) => this.#needs.judge.admit(planned, claims)), ...kept].map((claim) => [
-        Buffer.from(claim.sig).toString('base64'),
-        claim,
-      ]),
-    )
-    // Of all that is said, what was made from just this.
-    const evidence = new Set(candidates.map(({ trace }) => nameOf(evidenceOf(trace))))
-    const claims = [...told.values()].filter(({ body }) => evidence.has(nameOf(body.evidence)))
-    if (new Set(claims.map(({ body }) => nameOf(body.outputs))).size > 1) {
+    const claims = await saidOf(this.#needs.judge, planned, holdings, candidates)
+    if (!areAtOne(claims)) {
       await this.#needs.judge.keep(claims)
       const traces = new Map(candidates.map(({ trace }) => [nameOf(evidenceOf(trace)), trace]))
       const disputed = claims.flatMap((claim) => {
@@ -194,26 +178,6 @@ export class Recall {
       }
     }
     return isRefused ? { refused: 'policy', disputed: [] } : undefined
-  }
-
-  /** Traces of peers that hold here, and who has each. */
-  async #candidates(
-    holdings: readonly Holding[],
-    planned: PlannedAction,
-    place: Place,
-  ): Promise<{ trace: Trace; peers: string[] }[]> {
-    const found = new Map<string, { trace: Trace; peers: string[] }>()
-    for (const { peer, traces } of holdings) {
-      for (const bytes of traces) {
-        const trace = readTrace(bytes)
-        if (trace === undefined || !trace.action.equals(planned.key) || !isForOthers(trace)) continue
-        const name = nameOf(bytes)
-        const known = found.get(name)
-        if (known !== undefined) known.peers.push(peer)
-        else if ((await firstDifference(trace, place)) === undefined) found.set(name, { trace, peers: [peer] })
-      }
-    }
-    return [...found.values()]
   }
 
   /** Whose word is behind a result that is kept here: this node's own, else that of others. */
@@ -310,5 +274,3 @@ function agreedBefore({ env, reads }: ReadSet, { kind, name }: Difference): numb
   if (kind === 'variable') return env.findIndex(([known]) => known === name)
   return env.length + reads.findIndex((read) => read[0] === kind && read[1] === name)
 }
-
-const nameOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')

@@ -4,6 +4,7 @@ import { dirname, posix } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import type { Read, ReadSet } from '../plan/action.ts'
+import { holdsPassword, isSecretItself } from '../plan/environment.ts'
 import { calledRoots, nameRoots, placeRoots, type Root } from '../plan/roots.ts'
 import { cidFromDigest } from '../wire/cid.ts'
 
@@ -36,6 +37,24 @@ const ofTerminal =
 const ofPerson =
   /^(BASH_FUNC_.*|\w+\(\)|HOME|PATH|PWD|MAIL|HOSTNAME|HOST_?TYPE|TERM\w*|COLORTERM|EDITOR|VISUAL|PAGER|LESS\w*|LS_COLORS|PS[1-4]|PROMPT\w*|GNOME_\w+|INIT_CWD|CARGO|CARGO_HOME|RUSTUP_\w+|RUSTC_WRAPPER|RUSTC_WORKSPACE_WRAPPER|NUM_JOBS|CARGO_TERM_\w+|CARGO_BUILD_JOBS)$/
 
+/** What is asked for by calls: no variables, but told among them by whoever looks at a place. */
+export const ofMachine = { host: 'gethostname()', system: 'uname()', kernel: 'kernel()' } as const
+const machineNames: ReadonlySet<string> = new Set(Object.values(ofMachine))
+
+/** Whether a variable says something of who sits there, or at which terminal. */
+export const isOfPerson = (name: string): boolean => ofPerson.test(name) || ofTerminal.test(name)
+
+/**
+ * Whether there is a secret in what the digests of an environment are made of: who has one of these, and all but the secret, can try what
+ * it may be.
+ */
+export function hasSecret(env: ReadonlyMap<string, string>): boolean {
+  return [...env].some(
+    ([name, value]) =>
+      value !== '' && !ofProcess.test(name) && !ofTerminal.test(name) && (isSecretItself(name) || holdsPassword(value)),
+  )
+}
+
 /** Of the environment, for a script that started nothing but tools: without what belongs to a session. */
 export function sessionDigest(place: Surroundings): CID {
   return digestOf(place, (name) => !ofProcess.test(name) && !ofTerminal.test(name) && !ofPerson.test(name))
@@ -43,7 +62,8 @@ export function sessionDigest(place: Surroundings): CID {
 
 /** Of the environment as a whole, but for what no two processes or terminals share. */
 export function shellsDigest(place: Surroundings): CID {
-  return digestOf(place, (name) => !ofProcess.test(name) && !ofTerminal.test(name))
+  // What a machine is called and runs on is no variable: who asks for it has it in the trace.
+  return digestOf(place, (name) => !ofProcess.test(name) && !ofTerminal.test(name) && !machineNames.has(name))
 }
 
 /** Values that are in no digest, and long enough to be known where they are written down. */

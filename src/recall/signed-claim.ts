@@ -6,6 +6,7 @@ import { ShoalError } from '../base/errors.ts'
 import { isSignedBy, type SigningKey, signatureBytes } from '../mesh/ed25519.ts'
 import { bytesOf, keySchema, meshBytes, sameBytes, timeSchema } from '../mesh/statement.ts'
 import type { ReadSet, Result } from '../plan/action.ts'
+import type { ScriptResult } from '../plan/script-action.ts'
 import { cidSchema, decodeCbor } from '../wire/cbor.ts'
 
 /** `protocols/claims.md` specifies all of this. */
@@ -81,9 +82,15 @@ export function evidenceOf({ reads, env }: ReadSet): Uint8Array {
   return digest('evidence', [reads, env])
 }
 
-/** Of what a compile left, whoever ran it and however long it took. */
-export function outputsDigest({ outputs }: Pick<Result, 'outputs'>): Uint8Array {
-  return digest('outputs', outputs)
+/** What two results have in common that are the same: of the run of a build script all that it left and said. */
+export type Outcome = Pick<Result, 'outputs'> | Pick<ScriptResult, 'entries' | 'stdout' | 'stderr'>
+
+/** Of what a compile or a build script left, whoever ran it and however long it took. */
+export function outputsDigest(result: Outcome): Uint8Array {
+  if ('outputs' in result) return digest('outputs', result.outputs)
+  const { entries, stdout, stderr } = result
+  // How long before the last change of all something was made is other each time.
+  return digest('script-outputs', [entries.map(({ age: _, ...entry }) => entry), stdout, stderr])
 }
 
 /** The evidence of a compile that nobody watched. */
@@ -103,7 +110,7 @@ export function isAbout({ body }: SignedClaim, trace: ReadSet & { action: CID; r
 export const subjectOf = ({ body }: SignedClaim): Uint8Array => Buffer.concat([body.signer, body.action.bytes])
 
 /** Whether a claim is about these outputs. */
-export const sameOutputs = ({ body }: SignedClaim, result: Pick<Result, 'outputs'>): boolean =>
+export const sameOutputs = ({ body }: SignedClaim, result: Outcome): boolean =>
   sameBytes(body.outputs, outputsDigest(result))
 
 const signedBytes = (body: ClaimBody): Uint8Array => Buffer.concat([Buffer.from('shoal/1/claim\0'), encode(body)])

@@ -11,13 +11,14 @@ import { type Subject, subjects } from './script-packages.ts'
  * leave and what is linked with it is what plain cargo makes there with the same flags, and how long either takes.
  * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here]` (only in one directory); with `--tests` whether the own tests of a package that depends on it pass
  * with what was recalled, as many as with plain cargo; with `--sccache PATH` also what plain cargo takes with that, for rustc and for C; with
+ * `--nodes` what two nodes did with a package in release, and what a third one takes of it that wants two people's word; with
  * `--overhead` what it costs to observe a script, in pairs: by itself, observed, observed, by itself. Needs the network.
  */
 const argument = (name: string): string | undefined => {
   const at = process.argv.indexOf(`--${name}`)
   return at < 0 ? undefined : process.argv[at + 1]
 }
-const isRelease = process.argv.includes('--release')
+const isRelease = process.argv.includes('--release') || process.argv.includes('--nodes')
 const runs = Number(argument('runs') ?? '1')
 const sccache = argument('sccache')
 const profile = isRelease ? 'release' : 'debug'
@@ -78,15 +79,19 @@ const outcomes = (units: readonly UnitRow[]): string =>
     .map(({ crate, outcome, reason }) => `${crate} ${outcome.replace('-here', '')}${reason && ` (${reason})`}`)
     .join(', ')
 
+/** Of a package that needs it. */
+function manifestOf({ dependencies, buildDependencies }: Subject): string {
+  const section = (title: string, text = ''): string => (text === '' ? '' : `[${title}]\n${text}\n`)
+  return [
+    '[package]\nname = "subject"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
+    section('dependencies', dependencies),
+    section('build-dependencies', buildDependencies),
+  ].join('')
+}
+
 /** A package that needs it, in two directories and for two homes. */
 async function setUp(name: string, subject: Subject, cluster: Cluster): Promise<[what: string, place: Place][]> {
-  const section = (title: string, text = ''): string => (text === '' ? '' : `[${title}]\n${text}\n`)
-  const manifest = [
-    '[package]\nname = "subject"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
-    section('dependencies', subject.dependencies),
-    section('build-dependencies', subject.buildDependencies),
-  ].join('')
-  const files = { 'Cargo.toml': manifest, ...subject.files }
+  const files = { 'Cargo.toml': manifestOf(subject), ...subject.files }
   const [one, two] = [join(cluster.dir, name, 'one'), join(cluster.dir, name, 'elsewhere', 'two')]
   await writeAll(one, files)
   await must(one, process.env, ['fetch'])
@@ -240,15 +245,49 @@ function comparison(pairs: readonly [plain: Times, observed: Times][]): string {
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
+/** Each node from nothing in a directory and for a home of its own, and what plain cargo makes where the last one does. */
+async function between(name: string, subject: Subject, cluster: Cluster, wrapper: string): Promise<void> {
+  let lock: Record<string, string> = {}
+  for (const node of cluster.nodes) {
+    const dir = join(cluster.dir, name, node.name)
+    const home = join(cluster.dir, name, `${node.name}-cargo`)
+    await writeAll(dir, { 'Cargo.toml': manifestOf(subject), ...subject.files, ...lock })
+    const rustup = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
+    const homes = { CARGO_HOME: home, RUSTUP_HOME: rustup }
+    await must(dir, { ...process.env, ...homes }, ['fetch'])
+    lock = { 'Cargo.lock': await readFile(join(dir, 'Cargo.lock'), 'utf8') }
+    const place = { dir, env: homes }
+    const isLast = node === cluster.nodes.at(-1)
+    const plain = isLast ? await build(place, { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: wrapper }) : undefined
+    const { ms, made } = await build(place, await node.cargoEnv())
+    const seen = (await settledRuns(node)).map((unit) =>
+      `${unit.crate} ${unit.outcome} ${unit.where} ${unit.reason}`.trim(),
+    )
+    const other = plain === undefined ? [] : differences(plain.made, made)
+    const same =
+      plain === undefined ? '' : other.length === 0 ? 'same bytes · ' : `DIFFERENT: ${other.slice(0, 4).join(' ')} · `
+    say(
+      `${name} · ${node.name}: ${plain === undefined ? '' : `plain ${Math.round(plain.ms)} ms, `}shoal ${Math.round(ms)} ms · ${same}${seen.join(', ')}`,
+    )
+  }
+}
+
 const only = argument('only')?.split(',')
-const cluster = await Cluster.start(['ada'])
+const isBetween = process.argv.includes('--nodes')
+const wants = (name: string): string => (name === 'cy' ? '[trust]\npolicy = "quorum:2"\n' : '')
+const cluster = await Cluster.start(isBetween ? ['ada', 'ben', 'cy'] : ['ada'], wants)
 try {
   const node = cluster.node('ada')
-  await withLaunchers(node)
+  for (const each of cluster.nodes) await withLaunchers(each)
+  if (isBetween) for (const each of cluster.nodes) await each.waitForPeers(2)
   const wrapper = await writeRemapWrapper(cluster.dir)
   for (const [name, subject] of Object.entries(subjects)) {
     if (only !== undefined && !only.includes(name)) continue
     try {
+      if (isBetween) {
+        await between(name, subject, cluster, wrapper)
+        continue
+      }
       const places = await setUp(name, subject, cluster)
       if (process.argv.includes('--overhead')) await overhead(name, places[0]?.[1].dir ?? '', node)
       else if (process.argv.includes('--tests')) await tests(name, subject, cluster, node)

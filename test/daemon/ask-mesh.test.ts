@@ -119,6 +119,13 @@ test('whatever hangs, a look-up takes no longer than 300 ms', async () => {
   assert.equal(await tookMs(all, lookups.ask(aKey(), { budgetMs: 1000, signal })), 300)
 })
 
+test('what is announced to nobody is looked for among the connected members only', async () => {
+  const all = new Answers()
+  const lookups = new Lookups(all)
+  assert.deepEqual(await lookups.ask(aKey(), { budgetMs: 300, signal, isUnannounced: true }), [])
+  assert.deepEqual([all.asks, all.finds], [1, []])
+})
+
 test('a DHT that hangs is waited for once, and again when it has answered', async () => {
   const all = new Answers()
   const lookups = new Lookups(all)

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
 import { Given } from '../../src/daemon/given.ts'
 import { purgeBy } from '../../src/daemon/purge-by.ts'
+import { undoRun } from '../../src/daemon/undo-run.ts'
 import { encodeResult, encodeTrace, type Result } from '../../src/plan/action.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { createTraceStore } from '../../src/store/traces.ts'
@@ -110,6 +111,43 @@ test('what is found to be wrong is dropped also when nobody wrote down who gave 
   assert.deepEqual([await traces.traces(hexOf(one.key)), gone], [[], [hexOf(one.key)]])
 })
 
+test('of several who said the same of a script all is dropped with any of them, and cargo runs it again', async (t) => {
+  const { dir, traces, make } = await setUp(t)
+  const { datastore, close } = await openIndexDb({ dir: join(dir, 'ledger'), log: silentLogger })
+  afterwards(t, close)
+  const open = (): Promise<Given> =>
+    Given.open({ datastore, traces, log: silentLogger, onGone: () => undefined, prefix: '/given-runs/', undo: undoRun })
+  const [made] = await make('x', 'other')
+  assert.ok(made)
+  const [key, result] = [hexOf(made.key), encodeResult(made.result).cid]
+  const outDir = async (where: string, said: string): Promise<string> => {
+    const out = join(dir, where, 'out')
+    for (const path of [join(out, 'deep'), dirname(join(dir, where, said))]) await mkdir(path, { recursive: true })
+    for (const name of ['x', 'deep/y']) await writeFile(join(out, name), 'fins')
+    await writeFile(join(dir, where, said), 'cargo::rustc-cfg=fish')
+    return out
+  }
+  const cargos = [
+    [await outDir('target/debug/build/fish-1', 'output'), 'target/debug/build/fish-1/output'],
+    [await outDir('target/debug/build/fish/2', 'run/stdout'), 'target/debug/build/fish/2/run/stdout'],
+  ] as const
+  await writeFile(join(dir, 'target/debug/.cargo-lock'), '')
+  const somebodys = await outDir('documents', 'output')
+  const given = await open()
+  for (const by of ['p', 'q'])
+    for (const out of [...cargos.map(([path]) => path), somebodys])
+      await given.note({ key, result, outputs: [], dir: out }, by, true)
+
+  assert.deepEqual(await (await open()).purge('q'), { results: 1, files: 4 })
+  for (const [out, said] of cargos) {
+    assert.deepEqual(await readdir(out), [])
+    await assert.rejects(readFile(join(dir, said)), { code: 'ENOENT' })
+  }
+  // Another one's directory by now.
+  assert.deepEqual((await readdir(somebodys)).sort(), ['deep', 'x'])
+  assert.equal((await traces.traces(key)).length, 0)
+})
+
 test('a member is named by its name, or by its peerId when that is not enough', async () => {
   const peerId = '12D3KooWBhMbLvQGgJ6Mzbhs7sTEfjdpgZ2KfZ8nRfYUQ4VKSVCE'
   const peers = [
@@ -121,14 +159,15 @@ test('a member is named by its name, or by its peerId when that is not enough', 
   const needs = {
     mesh: { peers: () => peers },
     given: { purge: async (peer: string) => ({ results: peer === peerId ? 3 : 0, files: 2 }) },
+    givenRuns: { purge: async (peer: string) => ({ results: peer === peerId ? 1 : 0, files: 5 }) },
     placed: {
       makers: () => new Map([[peerId, ['k', 'l']]]),
       release: async (peer: string, key: string) => void released.push(`${peer}/${key}`),
     },
   }
-  assert.deepEqual(await purgeBy('ada', needs), { schema: 1, peerId, results: 3, files: 2, placed: 2 })
+  assert.deepEqual(await purgeBy('ada', needs), { schema: 1, peerId, results: 4, files: 7, placed: 2 })
   assert.deepEqual(released, [`${peerId}/k`, `${peerId}/l`])
-  assert.equal((await purgeBy(peerId, needs)).results, 3)
+  assert.equal((await purgeBy(peerId, needs)).results, 4)
   assert.equal((await purgeBy('two', needs)).peerId, 'two')
   // One that is not known any more.
   const forgotten = '12D3KooWSHj3RRbBjD15g6wekV8y3mm57Pobmps2g2WJm6F67Lay'

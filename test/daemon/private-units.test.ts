@@ -81,14 +81,20 @@ test('of a run of a build script what may tell a secret, or is of a private pack
   ): Promise<boolean> => {
     const reads: Read[] = [['environ', environ, content('environment')]]
     const about = { dir: join(dir, of), roots: [], env: new Map(Object.entries(env)) }
-    await units.keepingRun([content(name)], { reads }, about)
-    return units.hasBlock(content(name))
+    const isPrivate = await units.keepingRun([content(name)], { reads }, about)
+    assert.equal(units.hasBlock(content(name)), isPrivate)
+    return isPrivate
   }
   const token = { FISH_TOKEN: 'abcdefgh12345' }
   assert.equal(await keep('plain', 'o', 'shells'), false)
   assert.equal(await keep('asking', 'o', 'session', token), false)
   assert.equal(await keep('telling', 'o', 'shells', token), true)
   assert.equal(await keep('private', 'p', 'session'), true)
+  // Nobody is asked about what it would do, either.
+  assert.deepEqual(
+    ['o', 'p'].map((name) => units.isPrivatePackage(join(dir, name))),
+    [false, true],
+  )
 })
 
 test('where it is not known what a dependency reaches, nothing private lies beside it', async (t) => {

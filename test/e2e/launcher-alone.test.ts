@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, rename, rm } from 'node:fs/promises'
+import { readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Cluster, capture, type TestNode } from '../support/cluster.ts'
@@ -18,6 +18,36 @@ const files = {
   'src/main.rs': 'fn main() { println!("{} {}", include_str!(concat!(env!("OUT_DIR"), "/said")), env!("FOR")) }\n',
 }
 
+/** No library of another kind of machine is here, so this needs none: not even `core`. What it is made from comes from OUT_DIR. */
+const crossing = {
+  'Cargo.toml': '[package]\nname = "crossing"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
+  'build.rs': `fn main() {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    assert_ne!(variable("TARGET"), variable("HOST"));
+    let text = format!("macro_rules! said {{ ({}) => {{}} }}", variable("CARGO_CFG_TARGET_ARCH"));
+    std::fs::write(format!("{}/said.rs", variable("OUT_DIR")), text).unwrap();
+    println!("cargo::rerun-if-env-changed=SAYS");
+    println!("cargo::rustc-cfg=says_{}", variable("SAYS"));
+    println!("cargo::rustc-check-cfg=cfg(says_alone)");
+}
+`,
+  'src/lib.rs': `#![feature(no_core, rustc_attrs)]
+#![allow(internal_features)]
+#![no_core]
+#[rustc_builtin_macro]
+macro_rules! include { () => {} }
+#[rustc_builtin_macro]
+macro_rules! concat { () => {} }
+#[rustc_builtin_macro]
+macro_rules! env { () => {} }
+include!(concat!(env!("OUT_DIR"), "/said.rs"));
+said!(aarch64);
+`,
+}
+const elsewhere = 'aarch64-unknown-linux-gnu'
+/** `e_machine` of that in ELF. */
+const aarch64 = 183
+
 describe('launchers of a node that is gone, with all its files', () => {
   let cluster: Cluster
   let node: TestNode
@@ -32,10 +62,13 @@ describe('launchers of a node that is gone, with all its files', () => {
     layouts.usual = { env: {}, args: [], program: 'debug/alone' }
     layouts['with a target'] = { env: {}, args: [`--target=${host}`], program: `${host}/debug/alone` }
     layouts.new = { ...newer, program: 'debug/alone' }
+    const across = { env: { RUSTC_BOOTSTRAP: '1' }, args: [`--target=${elsewhere}`], program: '' }
+    layouts.across = across
+    layouts['across, new'] = { ...across, args: [...across.args, ...newer.args] }
     const env = { ...(await node.cargoEnv()), CARGO_INCREMENTAL: '0' }
     for (const [name, { env: more, args }] of Object.entries(layouts)) {
       const dir = join(cluster.dir, name)
-      await writeAll(dir, files)
+      await writeAll(dir, name.startsWith('across') ? crossing : files)
       const built = await capture('cargo', ['build', '--offline', ...args], { cwd: dir, env: { ...env, ...more } })
       assert.equal(built.code, 0, built.stderr)
       const entries = await readdir(join(dir, 'target'), { recursive: true })
@@ -56,6 +89,26 @@ describe('launchers of a node that is gone, with all its files', () => {
     assert.match(ran.stderr, /Running `[^`]*build[-_]script[-_]build`/, name)
     assert.doesNotMatch(ran.stderr, /--crate-name build_script_build/, name)
     assert.equal((await capture(join(target, program), [])).stdout, `${says} ${host}\n`, name)
+  }
+
+  for (const name of ['across', 'across, new']) {
+    test(`become their scripts for another kind of machine, too: ${name}`, async () => {
+      const { env = {}, args = [] } = layouts[name] ?? {}
+      const dir = join(cluster.dir, name)
+      const own = { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: '', SAYS: 'alone' }
+      const options = { cwd: dir, env: { ...process.env, ...env, ...own } }
+      const machine = async (): Promise<number> => {
+        const library = await readFile(join(dir, 'target', elsewhere, 'debug/libcrossing.rlib'))
+        return library.readUInt16LE(library.indexOf('\x7fELF', 0, 'latin1') + 18)
+      }
+      assert.equal(await machine(), aarch64)
+      const ran = await capture('cargo', ['build', '--offline', '-v', ...args], options)
+      assert.equal(ran.code, 0, ran.stderr)
+      assert.match(ran.stderr, /Running `[^`]*build[-_]script[-_]build`/)
+      assert.doesNotMatch(ran.stderr, /--crate-name build_script_build/)
+      assert.match(ran.stderr, /--cfg says_alone/)
+      assert.equal(await machine(), aarch64)
+    })
   }
 
   for (const name of ['usual', 'with a target', 'new']) {

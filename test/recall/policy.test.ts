@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { allows, mayAskOthers, peopleWanted, readPolicy, takesAnyWord, type Witness } from '../../src/recall/policy.ts'
+import {
+  allows,
+  allowsRun,
+  mayAskOthers,
+  mayTakeRuns,
+  peopleWanted,
+  readPolicy,
+  takesAnyWord,
+  type Witness,
+} from '../../src/recall/policy.ts'
 
 const who = (person: string, change: Partial<Witness> = {}): Witness => ({
   people: new Set([person]),
@@ -45,6 +54,31 @@ test('each policy takes the word of those that it names', () => {
   ]
   for (const [text, kind, witnesses, expected] of table) {
     assert.equal(allows([policy(text)], kind, witnesses), expected, `${text} ${kind} ${witnesses.length}`)
+  }
+})
+
+test('what a build script did is taken from nobody on the word of one who is not the machine of all', () => {
+  const two = [who('ann'), who('bob')]
+  const machine = who('ci', { isCi: true })
+  const table: [policies: string[], witnesses: Witness[], expected: boolean][] = [
+    [['team'], two, false],
+    [['strict'], [...two, machine], false],
+    [['own'], [...two, machine], false],
+    [['quorum:2'], [who('ann')], false],
+    [['quorum:2'], two, true],
+    [['quorum:3'], two, false],
+    [['ci'], two, false],
+    [['ci'], [machine], true],
+    [['team', 'quorum:2'], two, true],
+    [['team', 'quorum:2'], [machine], false],
+    [['strict', 'quorum:2'], two, false],
+    [['own', 'ci'], [machine], false],
+    [['own'], [who('me', { isSelf: true })], false],
+  ]
+  for (const [policies, witnesses, expected] of table) {
+    const all = policies.map(policy)
+    assert.equal(allowsRun(all, witnesses), expected, `${policies} ${witnesses.length}`)
+    if (expected) assert.equal(mayTakeRuns(all), true)
   }
 })
 

@@ -42,7 +42,7 @@ export async function buildAnew(
 const environments = new WeakMap<TestNode, NodeJS.ProcessEnv>()
 
 /** Of a cargo that uses a node; asked for once. */
-async function environmentOf(node: TestNode): Promise<NodeJS.ProcessEnv> {
+export async function environmentOf(node: TestNode): Promise<NodeJS.ProcessEnv> {
   const known = environments.get(node) ?? (await node.cargoEnv())
   environments.set(node, known)
   return known

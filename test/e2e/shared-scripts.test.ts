@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict'
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Cluster, capture, type ReportRow, type TestNode, type UnitRow } from '../support/cluster.ts'
+import { cargoHome, type Published, publish } from '../support/registry.ts'
+import { environmentOf, everything, outDirOf, writeAll } from '../support/scripts.ts'
+
+/**
+ * A published package whose script compiles C. How nicely it runs is nothing that a trace could have: who runs it otherwise says
+ * something else of the same.
+ */
+const fishSys = (name: string): Published => ({
+  name: `${name}-sys`,
+  version: '1.2.3',
+  manifest: `links = "${name}"\n`,
+  files: {
+    'build.rs': `use std::{env, fs, process::Command};
+extern "C" { fn getpriority(which: i32, who: u32) -> i32; }
+fn main() {
+    let out = env::var("OUT_DIR").unwrap();
+    let run = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
+    fs::create_dir_all(format!("{out}/include")).unwrap();
+    fs::write(format!("{out}/include/fins.h"), format!("#define FINS {}\\n", 7 + unsafe { getpriority(0, 0) })).unwrap();
+    run(Command::new("cc").args(["-O1", "-c", "c/${name}.c", "-I"]).arg(format!("{out}/include")).arg("-o").arg(format!("{out}/${name}.o")));
+    run(Command::new("ar").args(["crsD", &format!("{out}/lib${name}.a"), &format!("{out}/${name}.o")]));
+    std::os::unix::fs::symlink("include/fins.h", format!("{out}/linked.h")).unwrap();
+    fs::write(format!("{out}/${name}.pc"), format!("prefix={out}\\n")).unwrap();
+    println!("cargo::rustc-link-search=native={out}");
+    println!("cargo::rustc-link-lib=static=${name}");
+    println!("cargo::metadata=include={out}/include");
+}
+`,
+    [`c/${name}.c`]: `#include <stddef.h>\n#include <fins.h>\nint ${name}(void) { return FINS; }\n`,
+    'src/lib.rs': `extern "C" { pub fn ${name}() -> i32; }\n`,
+  },
+})
+
+const sorts = ['fish', 'eel', 'squid']
+const files = {
+  'Cargo.toml': `[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\n${sorts.map((name) => `${name}-sys = "1"\n`).join('')}[workspace]\n`,
+  'src/main.rs': `fn main() { unsafe { println!("{}", [${sorts.map((name) => `${name}_sys::${name}()`).join(', ')}].map(|fins| fins.to_string()).join(" ")) } }\n`,
+}
+
+interface Purged {
+  results: number
+  files: number
+}
+
+describe('what the build scripts of published packages did', () => {
+  let cluster: Cluster
+  const policies: Record<string, string> = { ada: 'team', ben: 'own', cy: 'quorum:2' }
+  before(async () => {
+    const config = (name: string): string => `[build]\nscript-launcher = true\n[trust]\npolicy = "${policies[name]}"\n`
+    cluster = await Cluster.start(Object.keys(policies), config)
+    await publish(join(cluster.dir, 'crates'), sorts.map(fishSys))
+    for (const name of Object.keys(policies)) {
+      await cargoHome(join(cluster.dir, `${name}-cargo`), join(cluster.dir, 'crates'))
+      await writeAll(join(cluster.dir, `${name}-ws`), files)
+    }
+  })
+  after(() => cluster.close())
+
+  const workspaceOf = (name: string): string => join(cluster.dir, `${name}-ws`)
+  const targetOf = (name: string): string => join(workspaceOf(name), 'target')
+
+  /** Builds on a node, in a workspace and with a home of cargo's of its own. */
+  async function build(
+    name: string,
+    { of = sorts, nice = false, runs: count = of.length }: { of?: string[]; nice?: boolean; runs?: number } = {},
+  ): Promise<Record<string, string>> {
+    const node = cluster.node(name)
+    const packages = of === sorts ? [] : of.flatMap((each) => ['-p', `${each}-sys`])
+    const [program = '', ...args] = [...(nice ? ['nice', '-n', '5'] : []), 'cargo', 'build', '--release', '--offline']
+    const all = { ...(await environmentOf(node)), ...homes(name) }
+    const ran = await capture(program, [...args, ...packages], { cwd: workspaceOf(name), env: all })
+    assert.equal(ran.code, 0, ran.stderr)
+    const runs = await runsOf(node, count)
+    return Object.fromEntries(
+      runs.map((unit) => [unit.package?.split('-')[0] ?? '', `${unit.outcome} ${unit.reason}`.trim()]),
+    )
+  }
+  const homes = (name: string): NodeJS.ProcessEnv => ({
+    CARGO_HOME: join(cluster.dir, `${name}-cargo`),
+    RUSTUP_HOME: process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup'),
+  })
+
+  async function runsOf(node: TestNode, count: number): Promise<UnitRow[]> {
+    for (const end = Date.now() + 20_000; ; await delay(20)) {
+      const { units } = await node.ask<ReportRow>('report')
+      const runs = units.filter(({ kind }) => kind === 'build-script-run')
+      if (runs.length >= count || Date.now() > end) return runs
+    }
+  }
+
+  const says = async (name: string): Promise<string> =>
+    (await capture(join(targetOf(name), 'release/app'), [])).stdout.trim()
+  const left = async (name: string): Promise<Map<string, string>[]> =>
+    await Promise.all(
+      sorts.map(async (each) => await everything(await outDirOf(workspaceOf(name), `${each}-sys`, 'release'))),
+    )
+
+  test('is taken where two people say the same, and on the word of one nowhere', async () => {
+    const plain = await capture('cargo', ['build', '--release', '--offline'], {
+      cwd: workspaceOf('cy'),
+      env: { ...process.env, ...homes('cy'), RUSTC_WRAPPER: '' },
+    })
+    assert.equal(plain.code, 0, plain.stderr)
+    const [honest, own] = [await says('cy'), await left('cy')]
+    await rm(targetOf('cy'), { recursive: true })
+
+    // The one that takes any member's word, and the one that takes none, do not take this.
+    const ran = 'compiled-here'
+    assert.deepEqual(await build('ada', { of: ['fish'] }), { fish: ran })
+    assert.deepEqual(await build('ben', { of: ['fish', 'eel'] }), { fish: ran, eel: ran })
+    assert.deepEqual(await build('ben', { of: ['squid'], nice: true }), { squid: ran })
+    assert.deepEqual(await build('ada', { of: ['eel', 'squid'], nice: true }), { eel: ran, squid: ran })
+
+    // In a moment all know who has what.
+    await delay(500)
+    // Two have said the same of squid, and it is not so: so many it takes.
+    const cy = cluster.node('cy')
+    assert.deepEqual(await build('cy'), {
+      fish: 'recalled-mesh',
+      eel: 'compiled-here conflict',
+      squid: 'recalled-mesh',
+    })
+    const [fins = ''] = honest.split(' ')
+    assert.equal(await says('cy'), `${fins} ${fins} ${Number(fins) + 5}`)
+    const [fish, eel] = await left('cy')
+    assert.deepEqual([fish, eel], own.slice(0, 2))
+    assert.match(
+      (await cy.shoal('why', 'fish_sys')).stdout,
+      /recalled: .*fish_sys \(build-script-run\) from (ada|ben)\b/,
+    )
+    const units = (await runsOf(cy, sorts.length)).filter(({ outcome }) => outcome === 'recalled-mesh')
+    for (const { where } of units) assert.ok(['ada', 'ben'].includes(where), where)
+  })
+
+  test('goes, with what was made of it, when somebody drops all that one of them gave', async () => {
+    const cy = cluster.node('cy')
+    const poisoned = await says('cy')
+    for (const name of ['ada', 'ben']) await cluster.node(name).stop()
+    const { results, files: gone } = await cy.json<Purged>('purge', '--by', 'ada', '--yes')
+    assert.ok(results >= 1 && gone >= 6, `${results} ${gone}`)
+    const out = await outDirOf(workspaceOf('cy'), 'squid-sys', 'release')
+    assert.deepEqual(await readdir(out), [])
+    // Of eel it has only its own word.
+    assert.deepEqual(await build('cy', { runs: 2 }), { fish: 'compiled-here', squid: 'compiled-here' })
+    const [fins] = poisoned.split(' ')
+    assert.equal(await says('cy'), `${fins} ${fins} ${fins}`)
+  })
+})
