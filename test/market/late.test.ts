@@ -135,6 +135,74 @@ describe('a lender that is alive', () => {
   })
 })
 
+describe('a lender that waits for inputs', () => {
+  const waits = (bench: BuilderBench, { task, epoch }: Award, bytes: readonly bigint[]): void => {
+    for (const fetchedBytes of bytes) {
+      bench.pass(timing.heartbeat)
+      bench.receive('ana', frame('progress', { task, epoch, phase: Phase.FETCHING, cpuMs: 0, fetchedBytes }))
+    }
+  }
+  const coming = [1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n, 9n, 10n]
+  const still = coming.map(() => 1n)
+
+  it('keeps its unit as long as they come', () => {
+    const bench = busyBuilder()
+    waits(bench, bench.away('ana', 1), coming)
+    assert.equal(bench.builder.waiting, 0)
+  })
+
+  it('and has them is given the time of a compile from then on', () => {
+    const bench = busyBuilder()
+    const award = bench.away('ana', 1)
+    waits(bench, award, coming)
+    beat(bench, 'ana', award, [0, 0])
+    assert.equal(bench.builder.waiting, 0)
+    beat(bench, 'ana', award, [0])
+    assert.equal(bench.builder.waiting, 1)
+  })
+
+  it('and gets none has its unit made by another', () => {
+    const bench = busyBuilder()
+    waits(bench, bench.away('ana', 1), still)
+    assert.equal(bench.builder.waiting, 1)
+  })
+
+  it('loses its unit to a slot here where that would be sooner', () => {
+    const bench = busyBuilder()
+    const award = bench.away('ana', 1)
+    bench.tell({ kind: 'moved', peer: 'ana', bytes: 1 << 20, ms: 60_000 })
+    bench.release()
+    waits(bench, award, coming.slice(0, 3))
+    assert.deepEqual(
+      bench.of('here').map(({ id, reason }) => [id, reason]),
+      [[idOf(1), 'taken-back']],
+    )
+  })
+})
+
+describe('second attempts', () => {
+  it('cost a share of processor time, not of time', () => {
+    const second = (cpuMs: number): number => {
+      const bench = busyBuilder()
+      // Ten minutes here, of which the processor was had for so long.
+      bench.submit(1, { expectedMs: 1000, mayGoAway: false })
+      bench.release()
+      bench.pass(600_000)
+      bench.tell({ kind: 'released', id: idOf(1), cpuMs })
+      bench.submit(2, { expectedMs: 1000, mayGoAway: false })
+      // One that another lender was quicker with has spent more than may be spent before anything is known.
+      const first = bench.away('ana', 3, { expectedMs: 1000 })
+      beat(bench, 'ana', first, [100, 200, 300, 400, 2600, 2700, 2800, 2900, 3000, 3100])
+      bench.offer('bob')
+      const other = bench.award('bob')
+      bench.done('bob', other)
+      beat(bench, 'bob', bench.away('bob', 4), [0, 0, 0, 0, 0])
+      return bench.builder.waiting
+    }
+    assert.deepEqual([second(600_000), second(6000)], [1, 0])
+  })
+})
+
 describe('a link', () => {
   it('over which a result would come later than from here: the unit is compiled here', () => {
     const bench = busyBuilder()
