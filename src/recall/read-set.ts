@@ -272,13 +272,28 @@ export function tellsOfSources(
   return seesAll(depInfo, reads, build, place)
 }
 
-/** The files that a dep-info names, roots by name, but for what OUT_DIR holds. @throws ShoalError ERR_DECODE when it has no rule */
-export function sourcesOf(depInfoText: string, place: Pick<Place, 'action'>): string[] {
-  const files = parseDepInfo(depInfoText).files.map((file) => fullPath(file, place))
-  return files.filter((path) => !path.startsWith(`${rootToken('build')}/`))
+/** What a dep-info names, roots by name. */
+export interface DepInfoNames {
+  /** Files, but for what OUT_DIR holds. */
+  sources: string[]
+  variables: string[]
+  /** Those of the variables whose value the action does not say. */
+  unsaid: string[]
 }
 
-/** Whether a read set names a file: itself, or as part of a directory. @param path as `sourcesOf` gives it */
+/** Nothing when it has no rule, or several that differ. */
+export function namesIn(depInfoText: string, { action }: Pick<Place, 'action'>): DepInfoNames {
+  const { files, env } = readDepInfo(depInfoText) ?? { files: [], env: [] }
+  const paths = files.map((file) => fullPath(file, { action }))
+  const given = new Map(action.env)
+  return {
+    sources: paths.filter((path) => !path.startsWith(`${rootToken('build')}/`)),
+    variables: env.map(([name]) => name),
+    unsaid: env.filter(([name, value]) => given.get(name) !== value).map(([name]) => name),
+  }
+}
+
+/** Whether a read set names a file: itself, or as part of a directory. @param path as `namesIn` gives it */
 export function namesFile(reads: readonly Read[]): (path: string) => boolean {
   const seen = new Set(reads.map(([, name]) => posix.normalize(name)))
   const trees = reads.flatMap(([kind, name]) => (kind === 'tree' ? [`${posix.normalize(name)}/`] : []))
