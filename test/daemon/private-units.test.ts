@@ -7,7 +7,8 @@ import { silentLogger } from '../../src/base/log.ts'
 import { PrivatePaths } from '../../src/daemon/private-paths.ts'
 import { PrivateUnits } from '../../src/daemon/private-units.ts'
 import type { Read } from '../../src/plan/action.ts'
-import type { PlannedAction } from '../../src/plan/plan.ts'
+import type { Planned, PlannedAction } from '../../src/plan/plan.ts'
+import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { encodeCbor } from '../../src/wire/cbor.ts'
 import { cidOf, dagCborCodec, hexOf } from '../../src/wire/cid.ts'
@@ -41,7 +42,7 @@ async function setUp(t: TestContext) {
       { env: new Map([['CARGO_MANIFEST_DIR', join(dir, 'd')]]), cwd: dir, remaps },
       () => undefined,
     )
-  return { dir, units, depInfo, library, judge }
+  return { dir, units, write, depInfo, library, judge }
 }
 
 test('what a node has not seen being made tells by its dep-info whether it is private', async (t) => {
@@ -323,4 +324,44 @@ test('a crash while that is taken back loses nothing of it, and every checkout o
   }
   const after = await open()
   for (const name of names) assert.ok(after.hasKey(hexOf(keyOf(name))), name)
+})
+
+test('a library that holds a secret of its build is for nobody else, nor what uses it', async (t) => {
+  const { dir, units, write, depInfo, library, judge } = await setUp(t)
+  const env = new Map([
+    ['DEPLOY_TOKEN', 'canary-0123456789'],
+    ['PROXY', 'http://me:pass@proxy:3128/'],
+    ['PLAIN', 'nothing to hide'],
+  ])
+  const holds: Record<string, string> = {
+    token: `${'x'.repeat((1 << 20) - 5)}canary-0123456789`,
+    address: 'at http://me:pass@proxy:3128/',
+    open: 'nothing to hide',
+  }
+  for (const [name, text] of Object.entries(holds)) {
+    await write(`target/debug/deps/lib${name}-1.rmeta`, text)
+    await depInfo(`${name}-1`, 'o/src/lib.rs')
+  }
+  const user = (name: string) => ({ key: content(`uses ${name}`), dependencies: [library(`lib${name}-1.rmeta`)] })
+  for (const name of ['token', 'address']) {
+    assert.equal(await units.hasSecretWithin(user(name), env), true, name)
+    assert.deepEqual([units.hasKey(hexOf(user(name).key)), await judge(user(name).dependencies)], [true, true], name)
+  }
+  for (const name of ['open', 'gone']) assert.equal(await units.hasSecretWithin(user(name), env), false, name)
+  assert.equal(await units.hasSecretWithin(user('token'), new Map()), false, 'nothing to be told')
+
+  // Told by cargo in another way: whoever uses it may be asked for while it is still at work.
+  const args = parseRustcArgs(
+    `--crate-name cfg --crate-type lib --emit=metadata --out-dir ${dir}/target/debug/deps`.split(' '),
+  )
+  const telling: Planned = {
+    ...{ crate: 'cfg', kind: 'lib', args, reaches: [] },
+    ...{ shareable: false, reason: 'secret-in-environment' },
+  }
+  const call = { env: new Map([['CARGO_MANIFEST_DIR', join(dir, 'o')]]), cwd: dir, remaps: [{ from: dir, to: '.' }] }
+  await depInfo('cfg', 'o/src/lib.rs')
+  const judgeUser = (n: number): Promise<boolean> => judge([library('libcfg.rmeta')], { key: content(`user ${n}`) })
+  assert.equal(await judgeUser(1), false)
+  await units.judge(telling, call, () => undefined)
+  assert.deepEqual([await judgeUser(2), units.hasBlock(content('libcfg.rmeta'))], [true, true])
 })

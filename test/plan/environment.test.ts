@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { actionEnvironment, looksSecret, readEnvironment, tellsSecret } from '../../src/plan/environment.ts'
+import {
+  actionEnvironment,
+  holdsPassword,
+  looksSecret,
+  readEnvironment,
+  tellsSecret,
+} from '../../src/plan/environment.ts'
 
 const cargo = new Map([
   ['PATH', '/bin'],
@@ -50,7 +56,29 @@ test('something like a secret is named, cargo metadata is not', () => {
   for (const name of ['GH_TOKEN', 'DB_PASSWORD', 'API_KEY', 'APIKEY', 'AWS_REGION', 'SESSION_COOKIE', 'AUTH_HEADER']) {
     assert.ok(looksSecret(name), name)
   }
-  for (const name of ['CARGO_PKG_AUTHORS', 'AUTHOR', 'PASSENGERS', 'OUT_DIR']) assert.ok(!looksSecret(name), name)
+  for (const name of [
+    'DB_PASS',
+    'PASS',
+    'SMTP_PASS_2',
+    'APP_PASSCODE',
+    'SSHKEY',
+    'ENCRYPTION_KEYS',
+    'SIGNING_KEY_PEM',
+    'JWT',
+  ])
+    assert.ok(looksSecret(name), name)
+  for (const name of [
+    'CARGO_PKG_AUTHORS',
+    'AUTHOR',
+    'PASSENGERS',
+    'OUT_DIR',
+    'BYPASS_CACHE',
+    'COMPASS',
+    'KEYBOARD',
+    'MONKEY',
+  ])
+    assert.ok(!looksSecret(name), name)
+  for (const program of ['api_key', 'token', 'pass']) assert.ok(!looksSecret(`CARGO_BIN_EXE_${program}`), program)
 })
 
 test('the first of two equal names counts, as getenv() sees it', () => {
@@ -98,4 +126,30 @@ test('a secret is one wherever it turns up', () => {
       ['OUT_DIR', '\0build\0'],
     ]),
   )
+})
+
+test('a key of a well-known form is one whatever it is called', () => {
+  const digits = '0123456789abcdefghijABCDEFGHIJ0123456789'
+  for (const text of [
+    `built with ghp_${digits}`,
+    `github_pat_${digits}`,
+    `{"key":"AKIA${digits.slice(0, 10).toUpperCase()}ABCDEF"}`,
+    `xoxb-${digits}`,
+    `sk_live_${digits}`,
+    `cio${digits.slice(0, 32)}`,
+    `eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.${digits}`,
+    '-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl',
+    `https://${digits}@dev.company.com/crates`,
+  ])
+    assert.ok(holdsPassword(text), text)
+  for (const text of [
+    'ssh://git@github.com/me/project',
+    'https://github.com/me/project',
+    'https://crates.io/~user/@scope',
+    '\0registry\0/index.crates.io-1949cf8c6b5b557f/serde-1.0.228',
+    digits,
+    '-----BEGIN CERTIFICATE-----',
+    'sk-learn',
+  ])
+    assert.ok(!holdsPassword(text), text)
 })
