@@ -9,14 +9,14 @@ import { NeedleSearch } from '../execute/needles.ts'
 import type { BlockSource } from '../mesh/served-blocks.ts'
 import type { ReadSet, Result } from '../plan/action.ts'
 import { encodeResult } from '../plan/action.ts'
-import type { UnitSource } from '../plan/dependencies.ts'
+import type { Dependency, UnitSource } from '../plan/dependencies.ts'
 import { secretValues } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { dependencyPath } from '../plan/normalise.ts'
 import type { Planned, PlannedAction } from '../plan/plan.ts'
-import { placeRoots, type Root } from '../plan/roots.ts'
+import { nameRoots, placeRoots, type Root } from '../plan/roots.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
-import type { DigestedTree } from '../plan/trees.ts'
+import { type DigestedTree, isKeyFile } from '../plan/trees.ts'
 import { takesAllVariables } from '../recall/script-evidence.ts'
 import { cidOf, dagCborCodec, hexOf } from '../wire/cid.ts'
 import { isOwn, Origins } from './origins.ts'
@@ -202,17 +202,21 @@ export class PrivateUnits {
   }
 
   /**
-   * Whether one of the libraries that go into a unit holds a secret of those that its compile is told, however it came there: then a lender would be given
-   * it, and the result may hold it too. Each library is searched once. Marks it, and the key.
+   * Whether one of the libraries that go into a unit holds a secret of those that its compile is told, however it came there, or includes a file of keys:
+   * then a lender would be given it, and the result may hold it too. Each library is searched once. Marks it, and the key.
    */
   async hasSecretWithin(
-    { key, dependencies }: Pick<PlannedAction, 'key' | 'dependencies'>,
+    { key, dependencies, roots }: Pick<PlannedAction, 'key' | 'dependencies' | 'roots'>,
     env: ReadonlyMap<string, string>,
   ): Promise<boolean> {
     const values = secretValues(env)
-    if (values.length === 0) return false
-    for (const { cid, path } of dependencies) {
-      if (!(await this.#isFoundIn(cid, values, () => fileHolds(path, values)))) continue
+    const holdsValue = async ({ cid, path }: Dependency): Promise<boolean> =>
+      values.length > 0 && (await this.#isFoundIn(cid, values, () => fileHolds(path, values)))
+    const holdsKeys = async ({ path }: Dependency): Promise<boolean> =>
+      (await this.#beside.files(path)).some((file) => isKeyFile(nameRoots(file, roots)))
+    for (const dependency of dependencies) {
+      const { cid } = dependency
+      if (!(await holdsKeys(dependency)) && !(await holdsValue(dependency))) continue
       await this.#mark('block', hexOf(cid))
       await this.#markKey(hexOf(key))
       return true
@@ -224,7 +228,9 @@ export class PrivateUnits {
   async keeping(result: Result, { reads }: ReadSet, isPrivate: boolean, roots: readonly Root[]): Promise<void> {
     const key = hexOf(result.action)
     const isWithin = this.#needs.paths.glance()
-    const looked = reads.some(([, name]) => name !== '' && isWithin(placeRoots(name, roots)))
+    const looked = reads.some(
+      ([kind, name]) => (kind === 'file' && isKeyFile(name)) || (name !== '' && isWithin(placeRoots(name, roots))),
+    )
     const blocks = [...result.outputs.map(({ cid }) => cid), cidOf(encodeResult(result).bytes, dagCborCodec)].map(hexOf)
     if (isPrivate || looked) {
       for (const block of blocks) await this.#mark('block', block)
