@@ -295,11 +295,14 @@ export function namesIn(depInfoText: string, { action }: Pick<Place, 'action'>):
   }
 }
 
-/** Whether a read set names a file: itself, or as part of a directory. @param path as `namesIn` gives it */
+/** Whether a read set names a file, in whatever way: itself, or as part of a directory. */
 export function namesFile(reads: readonly Read[]): (path: string) => boolean {
   const seen = new Set(reads.map(([, name]) => posix.normalize(name)))
   const trees = reads.flatMap(([kind, name]) => (kind === 'tree' ? [`${posix.normalize(name)}/`] : []))
-  return (path) => seen.has(path) || trees.some((dir) => path.startsWith(dir))
+  return (path) => {
+    const plain = posix.normalize(path)
+    return seen.has(plain) || trees.some((dir) => plain.startsWith(dir))
+  }
 }
 
 /** Whether the observer saw every file that rustc says it read. */

@@ -36,6 +36,16 @@ describe('a claim that is tried', () => {
     assert.deepEqual(await verdict({}, ran('right')), { kind: 'agreed', runs: 1 })
   })
 
+  test('is right whatever the way to a file that it names', async () => {
+    // As `include_str!("../README.md")` asks for it.
+    const up: ReadSet = { ...saw, reads: [...saw.reads, ['file', '\0workspace\0/src/../README.md', content('readme')]] }
+    const told = { sources: ['\0workspace\0/src/lib.rs', '\0workspace\0/README.md'], variables: [], unsaid: [] }
+    for (const tier of ['confined', 'host'] as const) {
+      const claims = [{ ...said('right', up, tier), told }]
+      assert.deepEqual(await verdict({ claims }, { ...ran('right', up), told }), { kind: 'agreed', runs: 1 }, tier)
+    }
+  })
+
   test('is a lie when two runs agree with each other, and saw nothing that it does not name', async () => {
     assert.deepEqual(names(await verdict({}, ran('other'), ran('other'))), { liars: 1, unexplained: 0 })
     const more: ReadSet = { reads: [...saw.reads, ['absent', '/etc/x', null]], env: [...saw.env, ['MORE', null]] }
