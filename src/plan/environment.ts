@@ -6,6 +6,9 @@ const secretName =
 /** Names of secrets themselves, and not only of things around them, so that their values are secrets wherever they turn up. */
 const secretItself =
   /(TOKEN|SECRET|PASSW(OR)?D|PASSPHRASE|PASSCODE|(^|_)PASS\d*$|_PWD$|CREDENTIAL|PRIVATE_?KEY|API_?KEY|ACCESS_?KEY|CONNECTION_STRING|_DSN|_PAT$|DATABASE_URL)/i
+/** The same, unless the value is where one lies. */
+const keyItself = /(^|_)KEY$/i
+const isPath = (value: string): boolean => /^[~./]/.test(value)
 /** `scheme://user:password@host`, and what is too long to be somebody's name. */
 const withPassword = /[a-z][\w+.-]*:\/\/(?:[^\s/:@]*:[^\s/@]+|[^\s/:@]{24,})@/i
 /** What is a key whatever it is called: those of GitHub, GitLab, AWS, Slack, Stripe, OpenAI, Google, npm, PyPI and crates.io, a JWT with its signature, a private key. */
@@ -53,7 +56,8 @@ export function secretValues(env: ReadonlyMap<string, string>): string[] {
     value.length >= 12 || (value.length >= 8 && /\d/.test(value) && /[A-Za-z]/.test(value))
   return [...env].flatMap(([name, value]) => {
     if (named.test(name)) return []
-    return (secretItself.test(name) && isLong(value)) || holdsPassword(value) ? [value] : []
+    const isItself = secretItself.test(name) || (keyItself.test(name) && !isPath(value))
+    return (isItself && isLong(value)) || holdsPassword(value) ? [value] : []
   })
 }
 

@@ -5,6 +5,7 @@ import {
   holdsPassword,
   looksSecret,
   readEnvironment,
+  secretValues,
   tellsSecret,
 } from '../../src/plan/environment.ts'
 
@@ -95,6 +96,9 @@ test('a secret is one wherever it turns up', () => {
   const variables = new Map([
     ['GITHUB_TOKEN', 'ghp_0123456789'],
     ['PGPASSWORD', 'postgres'],
+    ['SIGNING_KEY', 'c2lnbmluZw0123456789'],
+    ['SSH_KEY', '/home/me/.ssh/work'],
+    ['HTTPS_PROXY', 'http://me:pass@proxy:3128/'],
     ['GITHUB_REPOSITORY', 'me/my-project'],
     ['SSH_AUTH_SOCK', '/tmp/ssh-agent.sock'],
     ['CARGO_PKG_DESCRIPTION', 'tokens and secrets'],
@@ -109,6 +113,9 @@ test('a secret is one wherever it turns up', () => {
     assert.ok(tells(argv), argv.join(' '))
   }
   assert.ok(tells([], [['INFO', 'built with ghp_0123456789']]))
+  assert.ok(tells([], [['INFO', 'signed with c2lnbmluZw0123456789']]))
+  assert.deepEqual(secretValues(variables), ['ghp_0123456789', 'c2lnbmluZw0123456789', 'http://me:pass@proxy:3128/'])
+  assert.ok(!tells(['-L', 'native=/home/me/.ssh/work']))
   assert.ok(tells([], [['CARGO_PKG_REPOSITORY', 'https://me:pass@host/repository']]))
   const harmless = [
     '--cfg',
