@@ -132,7 +132,7 @@ async function passThrough(planned: Planned, reason: string, shim: ShimLink, nee
     if (placement.kind === 'here') placement.release(ran.cpuMs)
     if (ran.code === 0) {
       needs.took(planned, ran.wallMs)
-      await needs.learn(planned, undefined)
+      await needs.learn(planned, undefined, reason)
     }
   } finally {
     if (placement.kind === 'here') placement.release()

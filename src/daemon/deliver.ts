@@ -3,6 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { ShoalError } from '../base/errors.ts'
 import type { OutputKind, Result } from '../plan/action.ts'
 import { placeDepInfo } from '../plan/dep-info.ts'
+import { withoutNotifications } from '../plan/diagnostics.ts'
 import { isRemapped } from '../plan/own-remaps.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { placeRoots } from '../plan/roots.ts'
@@ -38,6 +39,7 @@ export class Delivery {
   readonly #needs: DeliverNeeds
   readonly #outDir: string
   #metadata: CID | undefined
+  #depInfo: string | undefined
   /** cargo ends in a panic when it is told of the same metadata twice, and two lenders may have it ready at once. */
   #telling: Promise<unknown> = Promise.resolve()
 
@@ -98,11 +100,17 @@ export class Delivery {
 
   /** The dep-info comes first in rustc's order; its text is rendered for the paths here. */
   async depInfo(text: string): Promise<void> {
+    const path = await this.#placeDepInfo(text)
+    if (path !== undefined) this.#shim.stderr(artifactLine(path, 'dep-info'))
+  }
+
+  async #placeDepInfo(text: string): Promise<string | undefined> {
     const name = this.#depInfoName
-    if (name === undefined) return
+    if (name === undefined) return undefined
     const path = this.#target(name)
     await this.#needs.placeBytes(Buffer.from(placeDepInfo(text, this.#planned.roots)), path)
-    this.#shim.stderr(artifactLine(path, 'dep-info'))
+    this.#depInfo = text
+    return path
   }
 
   /**
@@ -142,6 +150,8 @@ export class Delivery {
   }
 
   async rest(result: Result): Promise<void> {
+    // What came ahead of it nobody has signed. cargo reads this file at the end.
+    if (this.#depInfo !== undefined && this.#depInfo !== result.depInfo) await this.#placeDepInfo(result.depInfo)
     for (const { name, kind, cid, executable } of result.outputs) {
       if (kind === 'metadata') {
         await this.metadata(name, cid)
@@ -167,6 +177,8 @@ export class Delivery {
       ({ from, to }) => to.startsWith('/cargo/') && !isRemapped(from, args),
     )
     // Before the roots are placed: a real path may end like a target (a CARGO_HOME called `cargo`).
-    return placeRoots(restoredPaths(Buffer.from(result.stderr).toString(), undone), roots)
+    const text = placeRoots(restoredPaths(Buffer.from(result.stderr).toString(), undone), roots)
+    // As cargo gets it: a name of a root is no JSON.
+    return withoutNotifications(text)
   }
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { lstat, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { lstat, readdir, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { type Datastore, Key } from 'interface-datastore'
 import type { CID } from 'multiformats/cid'
 import { z } from 'zod'
@@ -56,12 +56,13 @@ interface Gift {
 /** What `shim/launcher.rs` calls the build script whose place it takes. */
 const launchedScript = 'build-script.real'
 const usualPrefix = '/given/'
-const maxKeys = 100_000
-/** Also the number of members that can have given the same. */
-const maxGifts = 16
+const defaultMaxKeys = 100_000
+/** More than there are traces of an action, which are kept by when they were used last; also the number of members that can have given the same. */
+const maxGifts = 64
 const maxDirs = 64
+const oldestLooked = 64
 const maxOutputs = 16
-const maxRecordBytes = 8 << 20
+const maxRecordBytes = 32 << 20
 
 const recordSchema = z
   .array(
@@ -77,16 +78,19 @@ const recordSchema = z
 /** Which kept results are here on whose word, and where they were put, so that all of it can be undone. */
 export class Given {
   readonly #needs: GivenNeeds
+  readonly #maxKeys: number
   readonly #gifts = new Map<string, Gift[]>()
   readonly #prefix: string
 
-  private constructor(needs: GivenNeeds) {
+  private constructor(needs: GivenNeeds, maxKeys: number) {
     this.#needs = needs
+    this.#maxKeys = maxKeys
     this.#prefix = needs.prefix ?? usualPrefix
   }
 
-  static async open(needs: GivenNeeds): Promise<Given> {
-    const given = new Given(needs)
+  /** @param maxKeys how many action keys are noted at most. Default: 100,000 */
+  static async open(needs: GivenNeeds, { maxKeys = defaultMaxKeys }: { maxKeys?: number } = {}): Promise<Given> {
+    const given = new Given(needs, maxKeys)
     const of = given.#prefix
     for await (const { key, value } of needs.datastore.query({ prefix: of })) {
       try {
@@ -121,7 +125,8 @@ export class Given {
     const before = this.#gifts.get(hex)
     const known = before?.find((gift) => gift.result.equals(cid) && (!alike || gift.by === by))
     if (known?.dirs.includes(dir)) return
-    if (known === undefined && (by === undefined || (this.#gifts.size >= maxKeys && before === undefined))) return
+    if (known === undefined && by === undefined) return
+    if (before === undefined && this.#gifts.size >= this.#maxKeys) await this.#forgetOne()
     const gift = known ?? { by: by ?? '', result: cid, outputs: outputs.slice(0, maxOutputs), dirs: [] }
     const dirs = [dir, ...gift.dirs].slice(0, maxDirs)
     const others = (before ?? []).filter((each) => each !== known)
@@ -134,6 +139,21 @@ export class Given {
       if (this.#gifts.get(hex) === after) this.#gifts.set(hex, before ?? [])
       throw error
     }
+  }
+
+  /** Makes room for another key: of those noted first one of which nothing is kept here any more, else the first. */
+  async #forgetOne(): Promise<void> {
+    let forgotten: string | undefined
+    let looked = 0
+    for (const key of this.#gifts.keys()) {
+      const isKept = (await this.#needs.traces.traces(key)).length > 0
+      if (!isKept) forgotten = key
+      else forgotten ??= key
+      if (!isKept || ++looked >= oldestLooked) break
+    }
+    if (forgotten === undefined) return
+    this.#gifts.set(forgotten, [])
+    await this.#save(forgotten)
   }
 
   /** Forgets one result of an action (hex) as `purge` does, whoever gave it, and if that was never written down. */
@@ -208,12 +228,25 @@ async function removeGiven(dir: string, outputs: readonly GivenFile[]): Promise<
     for (const path of [join(dir, name), join(dir, launchedScript)]) {
       // Another compile may have put its own there since.
       if (!(await holds(path, cid))) continue
+      await removeLinksAbove(path)
       await rm(path, { force: true })
       await rm(join(dir, name), { force: true })
       count += 1
     }
   }
   return count
+}
+
+/** cargo links what it was asked for into the directory above, where people run it. */
+async function removeLinksAbove(path: string): Promise<void> {
+  const dir = dirname(path)
+  const { dev, ino, nlink } = await lstat(path)
+  if (nlink < 2 || basename(dir) !== 'deps') return
+  for (const name of await readdir(dirname(dir))) {
+    const linked = join(dirname(dir), name)
+    const stat = await lstat(linked).catch(() => undefined)
+    if (stat?.isFile() && stat.dev === dev && stat.ino === ino) await rm(linked, { force: true })
+  }
 }
 
 /** Whether a file is there and has this content. */

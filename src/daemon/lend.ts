@@ -4,6 +4,7 @@ import type { Logger } from '../base/log.ts'
 import { admit } from '../execute/admission.ts'
 import { cpuMsOf } from '../execute/cpu-time.ts'
 import type { ExecuteOptions } from '../execute/executor.ts'
+import { defaultLimits } from '../execute/limits.ts'
 import type { Observed } from '../execute/observed.ts'
 import type { EarlyMetadata, Outcome } from '../execute/runner.ts'
 import type { WorkOptions } from '../market/guests.ts'
@@ -254,7 +255,11 @@ async function observerOf(
   return path
 }
 
-/** Fetches the input manifest and everything that it names. @param from members that have it; none: what is here has to do */
+/**
+ * Fetches the input manifest and everything that it names.
+ * @param from members that have it; none: what is here has to do
+ * @throws ShoalError ERR_LIMIT when that is more than a guest may read, before it is fetched or decoded; and what fetching throws
+ */
 export async function gather(
   cid: CID,
   from: readonly string[],
@@ -265,10 +270,19 @@ export async function gather(
   const files: Wanted[] = [...inputs.files]
   const trees: LentTree[] = []
   const packs: typeof files = []
+  const room = new Room()
+  room.take(inputs.files)
   const listed = await allAtOnce(inputs.trees, async ({ tree, ...place }) => {
-    const held = await needs.trees.of(tree, () => needs.bytes(tree, { from, maxBytes: limits.tree, signal }))
+    const held = await needs.trees.of(tree, async () => {
+      const bytes = await needs.bytes(tree, { from, maxBytes: limits.tree, signal })
+      // The same tree in a thousand places is a thousand times as much.
+      room.check()
+      return bytes
+    })
+    room.take(held.files)
     return { ...place, held }
   })
+  room.check()
   for (const { root, path, pack, held } of listed) {
     trees.push({ dir: placeIn(root, path), files: held.files })
     if (pack !== undefined && pack.size === packSize(held)) packs.push({ ...pack, files: held.files })
@@ -279,6 +293,22 @@ export async function gather(
   }
   await allAtOnce([...packs, ...files], (wanted) => getAny(wanted, get))
   return { inputs, trees }
+}
+
+/** What a guest may read. */
+class Room {
+  #files = 0
+  #bytes = 0
+
+  take(files: readonly { size: number }[]): void {
+    this.#files += files.length
+    for (const { size } of files) this.#bytes += size
+  }
+
+  check(): void {
+    if (this.#files <= defaultLimits.inputFiles && this.#bytes <= defaultLimits.inputBytes) return
+    throw new ShoalError('ERR_LIMIT', `inputs: ${this.#files} files or more, ${this.#bytes} bytes`)
+  }
 }
 
 /** Up to `maxFetches` of them. @returns what came of each, in their order */

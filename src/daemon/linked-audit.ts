@@ -1,4 +1,5 @@
 import type { ReadSet } from '../plan/action.ts'
+import type { DepInfoNames } from '../recall/read-set.ts'
 import type { SignedClaim } from '../recall/signed-claim.ts'
 import type { Audit } from './audits.ts'
 import type { Rerun, Verdict } from './verdict.ts'
@@ -16,6 +17,8 @@ export interface LinkedWord {
   crate: string
   claim: SignedClaim
   reads: ReadSet
+  /** What cargo was told that it was made from. */
+  told: DepInfoNames
 }
 
 export interface LinkedAuditNeeds {
@@ -28,12 +31,12 @@ export interface LinkedAuditNeeds {
  * A unit that others have linked is made again as cargo would have it, which no sandbox can. That says whether the same comes out, and never
  * that somebody has lied: one machine's linker has more to look at than the other's.
  */
-export function linkedAudit({ key, crate, claim, reads }: LinkedWord, needs: LinkedAuditNeeds): Audit {
+export function linkedAudit({ key, crate, claim, reads, told }: LinkedWord, needs: LinkedAuditNeeds): Audit {
   return {
     key,
     crate,
     case: async () =>
-      needs.isWorthTrying(claim) ? { claims: [{ claim, reads }], own: undefined, usesMacros: true } : undefined,
+      needs.isWorthTrying(claim) ? { claims: [{ claim, reads, told }], own: undefined, usesMacros: true } : undefined,
     rerun: (signal) => needs.makeAgain(reads, signal),
     settle: (verdict) => needs.settle(verdict),
   }

@@ -278,6 +278,7 @@ export async function openUnits(
           market,
           placeOf: placeHere,
           work: async (planned) => {
+            if (isPrivate === false) isPrivate = await privateUnits.hasSecretWithin(planned, shim.invocation.env)
             const isAlone = isPrivate !== false || !mesh.peers().some((peer) => peer.connected)
             const work = await works.of(planned, build, isAlone)
             const packages = works.lentOf(planned)?.inputs.packages ?? []
@@ -321,10 +322,11 @@ export async function openUnits(
           linking,
           collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
           discard: (privateDir) => leftovers.discard(privateDir),
-          learn: async (planned, result) => {
+          learn: async (planned, result, reason) => {
             if (planned.shareable) causes.made(planned)
             isPrivate ??= await judge(planned)
-            if (isPrivate) await privateUnits.made(planned, shim.invocation, digests)
+            if (isPrivate || reason === 'secret-in-environment')
+              await privateUnits.made(planned, shim.invocation, digests)
             else if (result !== undefined) await privateUnits.given(planned, result)
             await reach.learn(planned, result, shim.invocation)
           },

@@ -1,20 +1,22 @@
+import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type Datastore, Key } from 'interface-datastore'
 import type { CID } from 'multiformats/cid'
 import type { Clock } from '../base/clock.ts'
 import { codeOf } from '../base/errors.ts'
+import { NeedleSearch } from '../execute/needles.ts'
 import type { BlockSource } from '../mesh/served-blocks.ts'
 import type { ReadSet, Result } from '../plan/action.ts'
 import { encodeResult } from '../plan/action.ts'
-import type { UnitSource } from '../plan/dependencies.ts'
+import type { Dependency, UnitSource } from '../plan/dependencies.ts'
 import { secretValues } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { dependencyPath } from '../plan/normalise.ts'
-import type { Planned } from '../plan/plan.ts'
-import { placeRoots, type Root } from '../plan/roots.ts'
+import type { Planned, PlannedAction } from '../plan/plan.ts'
+import { nameRoots, placeRoots, type Root } from '../plan/roots.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
-import type { DigestedTree } from '../plan/trees.ts'
+import { type DigestedTree, isKeyFile } from '../plan/trees.ts'
 import { takesAllVariables } from '../recall/script-evidence.ts'
 import { cidOf, dagCborCodec, hexOf } from '../wire/cid.ts'
 import { isOwn, Origins } from './origins.ts'
@@ -37,6 +39,7 @@ type Kind = (typeof kinds)[number]
 /** Of each kind; what was marked first is forgotten first, and has left the store long before. */
 const maxMarks = 1 << 18
 const maxSearched = 4096
+const pieceBytes = 1 << 20
 
 /**
  * Which units are private, and with them their results: units of private packages and whatever is made from one. Nothing of
@@ -55,8 +58,10 @@ export class PrivateUnits {
   readonly #ownUses = new WeakMap<Planned, Set<string>>()
   readonly #beside = new SourcesBeside()
 
-  /** Generated directories and secrets: whether there is one in it. */
+  /** Generated directories, libraries and secrets: whether there is one in it. */
   readonly #searched = new Map<string, boolean>()
+  /** Where libraries come to lie whose compile is told a secret by cargo. */
+  readonly #telling = new Set<string>()
 
   private constructor(needs: PrivateUnitsNeeds, origins: Origins) {
     this.#needs = needs
@@ -132,6 +137,7 @@ export class PrivateUnits {
     const { paths } = this.#needs
     const dir = env.get('CARGO_MANIFEST_DIR') ?? cwd
     const name = Buffer.from(dir).toString('base64url')
+    this.#noteTelling(planned, cwd)
     const uses = await this.#usesPrivate(planned, remaps, sourceOf)
     if (planned.kind === 'build-script') {
       if (uses) await this.#mark('package', name)
@@ -161,6 +167,10 @@ export class PrivateUnits {
     this.#ownUses.set(planned, own)
     for (const { cid, path } of planned.shareable ? planned.dependencies : (planned.reaches ?? [])) {
       if (this.hasBlock(cid)) return true
+      if (this.#telling.has(metadataOf(path))) {
+        await this.#mark('block', hexOf(cid))
+        return true
+      }
       // A library is known by the metadata beside it.
       const source = sourceOf(path) ?? sourceOf(path.replace(/\.rlib$/, '.rmeta'))
       const dirs = source === undefined ? await this.#beside.of(path, workspace) : [source.dir]
@@ -182,11 +192,45 @@ export class PrivateUnits {
     return [...dirs].some(isWithin)
   }
 
+  /** Others of the build may be at work with its metadata long before it is complete. */
+  #noteTelling(planned: Planned, cwd: string): void {
+    const path = dependencyPath(resolve(cwd, planned.args.outDir), planned.args)
+    if (path === undefined) return
+    const isTold = !planned.shareable && planned.reason === 'secret-in-environment'
+    if (!isTold) this.#telling.delete(metadataOf(path))
+    else if (this.#telling.size < maxSearched) this.#telling.add(metadataOf(path))
+  }
+
+  /**
+   * Whether one of the libraries that go into a unit holds a secret of those that its compile is told, however it came there, or includes a file of keys:
+   * then a lender would be given it, and the result may hold it too. Each library is searched once. Marks it, and the key.
+   */
+  async hasSecretWithin(
+    { key, dependencies, roots }: Pick<PlannedAction, 'key' | 'dependencies' | 'roots'>,
+    env: ReadonlyMap<string, string>,
+  ): Promise<boolean> {
+    const values = secretValues(env)
+    const holdsValue = async ({ cid, path }: Dependency): Promise<boolean> =>
+      values.length > 0 && (await this.#isFoundIn(cid, values, () => fileHolds(path, values)))
+    const holdsKeys = async ({ path }: Dependency): Promise<boolean> =>
+      (await this.#beside.files(path)).some((file) => isKeyFile(nameRoots(file, roots)))
+    for (const dependency of dependencies) {
+      const { cid } = dependency
+      if (!(await holdsKeys(dependency)) && !(await holdsValue(dependency))) continue
+      await this.#mark('block', hexOf(cid))
+      await this.#markKey(hexOf(key))
+      return true
+    }
+    return false
+  }
+
   /** To be called before a result is kept: settles whether it is private, by what it was made from. */
   async keeping(result: Result, { reads }: ReadSet, isPrivate: boolean, roots: readonly Root[]): Promise<void> {
     const key = hexOf(result.action)
     const isWithin = this.#needs.paths.glance()
-    const looked = reads.some(([, name]) => name !== '' && isWithin(placeRoots(name, roots)))
+    const looked = reads.some(
+      ([kind, name]) => (kind === 'file' && isKeyFile(name)) || (name !== '' && isWithin(placeRoots(name, roots))),
+    )
     const blocks = [...result.outputs.map(({ cid }) => cid), cidOf(encodeResult(result).bytes, dagCborCodec)].map(hexOf)
     if (isPrivate || looked) {
       for (const block of blocks) await this.#mark('block', block)
@@ -228,7 +272,7 @@ export class PrivateUnits {
     return true
   }
 
-  /** A private unit is complete whose result is not kept: who uses it is known by its files. */
+  /** A unit is complete that is private, or was told a secret, and whose result is not kept: who uses it is known by its files. */
   async made(planned: Planned, { cwd }: Pick<Invocation, 'cwd'>, digests: Pick<StatDigests, 'digest'>): Promise<void> {
     const path = dependencyPath(resolve(cwd, planned.args.outDir), planned.args)
     for (const file of path === undefined ? [] : [path, path.replace(/\.rmeta$/, '.rlib')]) {
@@ -252,11 +296,14 @@ export class PrivateUnits {
   /** Whether a build script has written down a secret that it was told: what includes it holds it too. */
   async #tellsSecret({ dir, tree, cid }: DigestedTree, env: ReadonlyMap<string, string>): Promise<boolean> {
     const values = secretValues(env)
-    if (values.length === 0) return false
+    return values.length > 0 && (await this.#isFoundIn(cid, values, () => holdsAny(dir, tree, values)))
+  }
+
+  async #isFoundIn(cid: CID, values: readonly string[], search: () => Promise<boolean>): Promise<boolean> {
     const name = `${hexOf(cid)} ${hexOf(cidOf(Buffer.from(values.join('\0'))))}`
     let found = this.#searched.get(name)
     if (found === undefined) {
-      found = await holdsAny(dir, tree, values)
+      found = await search()
       if (this.#searched.size >= maxSearched) this.#searched.clear()
       this.#searched.set(name, found)
     }
@@ -308,5 +355,22 @@ async function holdsAny(dir: string, { files }: DigestedTree['tree'], values: re
   }
   return false
 }
+
+/** Of a library of any size, which may be gone by now. */
+async function fileHolds(path: string, values: readonly string[]): Promise<boolean> {
+  const search = new NeedleSearch(values.map((value) => Buffer.from(value)))
+  try {
+    for await (const piece of createReadStream(path, { highWaterMark: pieceBytes })) {
+      search.push(piece as Uint8Array)
+      if (search.found !== undefined) return true
+    }
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+  return false
+}
+
+/** Of what is linked the metadata lies beside it. */
+const metadataOf = (path: string): string => path.replace(/\.rlib$/, '.rmeta')
 
 const keyOf = (kind: Kind, name: string): Key => new Key(`${prefix}${kind}/${name}`)

@@ -2,7 +2,7 @@ import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { decodeAction } from '../plan/action.ts'
-import { sourcesOf } from '../recall/read-set.ts'
+import { namesIn } from '../recall/read-set.ts'
 import { outputsDigest } from '../recall/signed-claim.ts'
 import { gather, type LendNeeds } from './lend.ts'
 import { lentReads } from './lent-reads.ts'
@@ -33,7 +33,7 @@ export async function rerun(
     const reads = observed && (await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron }))
     const known = typeof reads === 'string' ? undefined : reads
     const metadata = result.outputs.find(({ kind }) => kind === 'metadata')?.cid
-    return { outputs: outputsDigest(result), reads: known, sources: sourcesOf(depInfo, { action }), metadata }
+    return { outputs: outputsDigest(result), reads: known, told: namesIn(depInfo, { action }), metadata }
   } catch (error) {
     signal.throwIfAborted()
     if (codeOf(error) === undefined) throw error

@@ -22,8 +22,12 @@ export class SourcesBeside {
    * @returns undefined when that cannot be told
    */
   async of(library: string, workspace: string | undefined): Promise<string[] | undefined> {
-    const stem = basename(library, extname(library)).replace(/^lib/, '')
-    return await this.#read(join(dirname(library), `${stem}.d`), workspace)
+    return await this.#read(depInfoOf(library), workspace)
+  }
+
+  /** The sources themselves, as they are written; none when that cannot be told. */
+  async files(library: string): Promise<readonly string[]> {
+    return (await this.#files(depInfoOf(library))) ?? []
   }
 
   /** The same for each that lies in a directory. */
@@ -58,6 +62,9 @@ export class SourcesBeside {
     }
   }
 }
+
+const depInfoOf = (library: string): string =>
+  join(dirname(library), `${basename(library, extname(library)).replace(/^lib/, '')}.d`)
 
 async function namesIn(dir: string): Promise<string[]> {
   try {

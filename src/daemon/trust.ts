@@ -9,6 +9,7 @@ import type { PlannedAction } from '../plan/plan.ts'
 import { ClaimStore } from '../recall/claim-store.ts'
 import { isBound, readTrace } from '../recall/evidence.ts'
 import { contradict, Judge, packageOf } from '../recall/judge.ts'
+import { type DepInfoNames, namesIn } from '../recall/read-set.ts'
 import type { Disputed } from '../recall/recall.ts'
 import { isAbout, type SignedClaim, subjectOf, unwatched } from '../recall/signed-claim.ts'
 import { hexOf } from '../wire/cid.ts'
@@ -33,6 +34,8 @@ interface Doubtful {
   own: Case['own']
   /** Undefined: each claim is about what was put there. */
   gift: Gift | undefined
+  /** What cargo was told that it was made from. */
+  told?: DepInfoNames
 }
 
 export interface TrustInit {
@@ -140,9 +143,10 @@ export class Trust {
     const doubts = standing.unexplained + standing.lies.length
     if (!isToBeAudited({ agreed: standing.agreed, doubts }, this.#sampling, this.#needs.random)) return
     const gift = { key: hexOf(planned.key), result: encodeResult(result).cid }
+    const told = namesIn(result.depInfo, planned)
     if (claim.body.action.equals(planned.key) && linkedOutputs(planned.args).size > 0) {
-      if (makeAgain !== undefined) this.#tryLinked(planned, { claim, looked, gift }, makeAgain)
-    } else await this.#audit(planned, lent, { claims: new Map([[claim, looked]]), own: undefined, gift })
+      if (makeAgain !== undefined) this.#tryLinked(planned, { claim, looked, told, gift }, makeAgain)
+    } else await this.#audit(planned, lent, { claims: new Map([[claim, looked]]), own: undefined, gift, told })
   }
 
   /**
@@ -273,7 +277,7 @@ export class Trust {
   async #audit(
     whole: PlannedAction,
     about: Lent | undefined | LooksUpLent,
-    { claims, own, gift }: Doubtful,
+    { claims, own, gift, told }: Doubtful,
   ): Promise<void> {
     const lent = typeof about === 'function' ? await about() : about
     // What no lender could compile cannot be run in the sandbox here either; nor a whole of which lenders do a part. A library is no such
@@ -292,7 +296,11 @@ export class Trust {
       case: async () => {
         const counting = [...claims].filter(([claim]) => own !== undefined || this.judge.isWorthTrying(claim))
         if (counting.length === 0 && own === undefined) return undefined
-        const known = counting.map(async ([claim, reads]) => ({ claim, reads: reads ?? (await this.#readsOf(claim)) }))
+        const known = counting.map(async ([claim, reads]) => ({
+          claim,
+          reads: reads ?? (await this.#readsOf(claim)),
+          told,
+        }))
         return { claims: await Promise.all(known), own, usesMacros }
       },
       rerun: (signal) => this.#needs.rerun(actionBytes, inputs.inputs.cid, signal),
@@ -305,7 +313,7 @@ export class Trust {
 
   #tryLinked(
     planned: PlannedAction,
-    { claim, looked, gift }: { claim: SignedClaim; looked: ReadSet; gift: Gift },
+    { claim, looked, told, gift }: { claim: SignedClaim; looked: ReadSet; told: DepInfoNames; gift: Gift },
     makeAgain: MakeAgain,
   ): void {
     const peer = peerIdOf(claim.body.signer)
@@ -318,7 +326,7 @@ export class Trust {
       if (await this.unexplained.note(peer, linkedElsewhere)) await this.standings.unexplained(peer)
     }
     const isWorthTrying = (one: SignedClaim): boolean => this.judge.isWorthTrying(one)
-    const word = { key: hexOf(planned.key), crate: planned.crate, claim, reads: looked }
+    const word = { key: hexOf(planned.key), crate: planned.crate, claim, reads: looked, told }
     this.audits.add(linkedAudit(word, { makeAgain, isWorthTrying, settle }))
   }
 

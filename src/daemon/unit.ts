@@ -372,7 +372,7 @@ export class Unit {
   /** The unit is there, whoever made it. */
   async #done(result: Result | undefined): Promise<void> {
     if (this.#planned.incremental !== undefined) this.#needs.withoutIncremental(this.#planned, this.#shim.invocation)
-    await this.#needs.learn(this.#planned, result)
+    await this.#needs.learn(this.#planned, result, this.#reason)
   }
 
   /** After a way that failed: if cargo has seen metadata already, the shim's safe rule applies. */

@@ -1,7 +1,7 @@
 import type { CID } from 'multiformats/cid'
 import { sameBytes } from '../mesh/statement.ts'
 import type { Read, ReadSet } from '../plan/action.ts'
-import { namesFile } from '../recall/read-set.ts'
+import { type DepInfoNames, namesFile } from '../recall/read-set.ts'
 import type { SignedClaim } from '../recall/signed-claim.ts'
 
 /** What came out when an action was run once more here. */
@@ -10,16 +10,16 @@ export interface Rerun {
   outputs: Uint8Array
   /** What it looked at; undefined when not all of that is known. */
   reads: ReadSet | undefined
-  /** The files that rustc says it read, roots by name. Default: none. */
-  sources?: readonly string[]
+  /** What rustc says that it read. Default: nothing is known of that. */
+  told?: DepInfoNames
   /** The metadata among the outputs; absent where there is none. */
   metadata?: CID | undefined
 }
 
 /** Claims about one action, and what this node can hold against them. */
 export interface Case {
-  /** Who says what, with what each was made from where that is known. */
-  claims: readonly { claim: SignedClaim; reads: ReadSet | undefined }[]
+  /** Who says what, with what each was made from where that is known, and what cargo was told that it was made from. */
+  claims: readonly { claim: SignedClaim; reads: ReadSet | undefined; told?: DepInfoNames | undefined }[]
   /** What rustc made of it outside of the sandbox here, and what it looked at; undefined when it did not. */
   own: { outputs: Uint8Array; reads: ReadSet } | undefined
   /** Whether procedural macros took part: what they do need not follow from what they look at, such as the date. */
@@ -75,14 +75,25 @@ export async function tryCase(
  * Whether a claim names what a run here read: its sources, and what the macros of a sandbox looked at below the roots. Elsewhere, and
  * outside of a sandbox, one machine has more to look at than another.
  */
-function namesAll({ claim, reads }: Case['claims'][number], seen: Rerun, usesMacros: boolean): boolean {
+function namesAll({ claim, reads, told }: Case['claims'][number], seen: Rerun, usesMacros: boolean): boolean {
+  if (told !== undefined && seen.told !== undefined && !isTold(seen.told, told)) return false
   if (reads === undefined) return true
   const isNamed = namesFile(reads.reads)
-  if (!(seen.sources ?? []).every(isNamed)) return false
+  const { sources, unsaid } = seen.told ?? { sources: [], unsaid: [] }
+  if (!sources.every(isNamed)) return false
+  // What a macro asks for can follow from where it is. What rustc is asked for by a source cannot.
+  const asked = new Set(reads.env.map(([name]) => name))
+  if (!usesMacros && !unsaid.every((name) => asked.has(name))) return false
   if (seen.reads === undefined) return true
   const rooted = seen.reads.reads.filter(([, name]) => name.startsWith('\0'))
   if (usesMacros && claim.body.tier !== 'host') return isWithin({ reads: rooted, env: seen.reads.env }, reads)
   return rooted.every(([kind, name]) => kind !== 'file' || isNamed(name))
+}
+
+/** Whether cargo will notice when any of this changes: what it was not told of it takes for the same for ever. */
+function isTold(seen: DepInfoNames, told: DepInfoNames): boolean {
+  const [sources, variables] = [new Set(told.sources), new Set(told.variables)]
+  return seen.sources.every((path) => sources.has(path)) && seen.variables.every((name) => variables.has(name))
 }
 
 /** Whether everything that was seen is part of what somebody has said it was made from. */

@@ -12,6 +12,7 @@ import type { StatDigests } from '../plan/stat-digests.ts'
 import type { Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
 import { firstDifference, placeOf } from '../recall/evidence.ts'
+import { namesIn } from '../recall/read-set.ts'
 import { outputsDigest } from '../recall/signed-claim.ts'
 import { cidFromDigest, cidOf } from '../wire/cid.ts'
 import type { MakeAgain } from './linked-audit.ts'
@@ -42,7 +43,7 @@ export async function runWhole(
   const argv = withoutIncremental(withOutDir(invocation.argv, out))
   return await runBeside({ ...invocation, argv }, { scratch, bubblewrap, signal, dirs: [out] }, async () => {
     try {
-      const { outputs, found } = await collectHere({
+      const { outputs, depInfo, found } = await collectHere({
         dir: out,
         outputs: planned.action.outputs,
         search: [basename(scratch)],
@@ -51,7 +52,8 @@ export async function runWhole(
         blocks: hashing,
       })
       if (found.length > 0) return undefined
-      return { outputs: outputsDigest({ outputs: outputs.map(withoutIdentity) }), reads: undefined }
+      const told = namesIn(depInfo, planned)
+      return { outputs: outputsDigest({ outputs: outputs.map(withoutIdentity) }), reads: undefined, told }
     } catch (error) {
       if (codeOf(error) === undefined) throw error
       return undefined

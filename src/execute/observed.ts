@@ -24,6 +24,11 @@ export interface Observing {
 
 /** Most guests note no more than this. */
 const usualBytes = 512 << 10
+/**
+ * More than any compile notes, and twice what a trace could name. A guest can have its notes full of whatever it likes, and what is made of
+ * them here takes memory and time of the node, not of the guest.
+ */
+const maxRecords = 65_536
 
 /**
  * Makes the file for the notes of one guest in its output directory.
@@ -61,7 +66,7 @@ export function takeObservations(outDir: string): readonly Observation[] | undef
     const stat = fstatSync(fd)
     if (!stat.isFile() || stat.nlink !== 1 || stat.size > observationBytes) return undefined
     for (const size of [Math.min(usualBytes, stat.size), stat.size]) {
-      const { complete, events } = decodeObservations(readStart(fd, size))
+      const { complete, events } = decodeObservations(readStart(fd, size), maxRecords)
       if (complete) return events
     }
     return undefined

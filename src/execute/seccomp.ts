@@ -18,7 +18,7 @@ const give = (action: number): Instruction => [0x06, 0, 0, action]
 const kill = give(0x80000000)
 const allow = give(0x7fff0000)
 const errno = (value: number): Instruction => give(0x00050000 | value)
-const [notPermitted, notImplemented, notSupported] = [errno(1), errno(38), errno(95)]
+const [notPermitted, notATerminal, notImplemented, notSupported] = [errno(1), errno(25), errno(38), errno(95)]
 
 /** Offsets in `struct seccomp_data`; the low half of an argument on a little-endian machine. */
 const offset = { number: 0, arch: 4, argument: (index: number): number => 16 + 8 * index } as const
@@ -28,16 +28,22 @@ const thread = 0x00010000
 /** `CLONE_VFORK`: the parent waits for the child's exec or end. */
 const untilExec = 0x00004000
 const setIds = 0o6000
-/** TIOCSTI, TIOCLINUX: keystrokes for a terminal. */
-const terminalInjection = [0x5412, 0x541c] as const
+/**
+ * FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. Nothing else is answered by a pipe, by `/dev/null` or by a plain file, but by the file system that it
+ * lies in: btrfs makes subvolumes and snapshots for anybody, others have flags that keep a file from being removed.
+ */
+const requests = [0x541b, 0x5421, 0x5450, 0x5451] as const
 /** F_SETLEASE makes the owner wait who opens a file, F_SETPIPE_SZ takes from what pipes of this user may hold. */
 const fileControl = [1024, 1031] as const
-/** PR_SET_DUMPABLE: whoever has it off keeps to itself what it writes. */
-const undumpable = 4
+/**
+ * PR_SET_DUMPABLE: whoever has it off keeps to itself what it writes. PR_SET_SECCOMP: programs for the kernel. PR_SCHED_CORE keeps others off
+ * the other half of a processor.
+ */
+const processControl = [4, 22, 62] as const
 
 /**
  * The system call filter of a compile, as the bytes that bubblewrap's `--seccomp` reads: everything is allowed but the
- * lists of `syscalls.ts`, with EPERM, ENOSYS or EOPNOTSUPP; another architecture's calls end the process.
+ * lists of `syscalls.ts`, with EPERM, ENOSYS, EOPNOTSUPP or, of a request to a device, ENOTTY; another architecture's calls end the process.
  * @param startsPrograms whether rustc may start what it takes for a linker
  */
 export function seccompFilter(arch: SeccompArch, { startsPrograms = false } = {}): Uint8Array {
@@ -69,16 +75,19 @@ export function seccompFilter(arch: SeccompArch, { startsPrograms = false } = {}
   judge(judged.fchmod, withMode(1))
   judge(judged.fchmodat, withMode(2))
   judge(judged.fchmodat2, withMode(2))
-  const unless = (index: number, [one, other]: readonly [number, number]): Instruction[] => [
+  const among = (
+    index: number,
+    values: readonly number[],
+    answer: { one: Instruction; other: Instruction },
+  ): Instruction[] => [
     load(offset.argument(index)),
-    equal(one, 1, 0),
-    equal(other, 0, 1),
-    notPermitted,
-    allow,
+    ...values.map((value, at) => equal(value, values.length - at, 0)),
+    answer.other,
+    answer.one,
   ]
-  judge(judged.ioctl, unless(1, terminalInjection))
-  judge(judged.fcntl, unless(1, fileControl))
-  judge(judged.prctl, unless(0, [undumpable, undumpable]))
+  judge(judged.ioctl, among(1, requests, { one: allow, other: notATerminal }))
+  judge(judged.fcntl, among(1, fileControl, { one: notPermitted, other: allow }))
+  judge(judged.prctl, among(0, processControl, { one: notPermitted, other: allow }))
   program.push(...search(answers.sort(([a], [b]) => a - b)))
   return assemble(program)
 }

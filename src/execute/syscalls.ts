@@ -5,8 +5,9 @@ type Table = Readonly<Record<string, SyscallNumbers>>
 /**
  * What a compile has no business doing. Besides what widens the kernel's surface: processes (a library is compiled by
  * threads, and nothing else is there to be run), sockets, memory that the watchdog cannot see, links and device nodes, file
- * watches (of which the owner of this machine has a few for everything), and a session of its own, which the scheduler would
- * give a share of the processor like that of each of the owner's.
+ * watches and requests to disks that are not waited for (of which the owner of this machine has a few for everything), having all
+ * disks write at once, a better place in their queues, and a session of its own, which the scheduler would give a share of the
+ * processor like that of each of the owner's.
  */
 export const forbidden: Table = {
   _sysctl: [156, null],
@@ -25,17 +26,25 @@ export const forbidden: Table = {
   delete_module: [176, 106],
   fanotify_init: [300, 262],
   fanotify_mark: [301, 263],
+  file_setattr: [469, 469],
   finit_module: [313, 273],
   fork: [57, null],
   fremovexattr: [199, 16],
   fsetxattr: [190, 7],
   get_mempolicy: [239, 236],
   init_module: [175, 105],
+  io_cancel: [210, 3],
+  io_destroy: [207, 1],
+  io_getevents: [208, 4],
+  io_pgetevents: [333, 292],
+  io_setup: [206, 0],
+  io_submit: [209, 2],
   inotify_add_watch: [254, 27],
   inotify_init1: [294, 26],
   inotify_init: [253, null],
   ioperm: [173, null],
   iopl: [172, null],
+  ioprio_set: [251, 30],
   kcmp: [312, 272],
   kexec_file_load: [320, 294],
   kexec_load: [246, 104],
@@ -83,6 +92,7 @@ export const forbidden: Table = {
   removexattr: [197, 14],
   removexattrat: [466, 466],
   request_key: [249, 218],
+  seccomp: [317, 277],
   semctl: [66, 191],
   semget: [64, 190],
   semop: [65, 193],
@@ -106,6 +116,8 @@ export const forbidden: Table = {
   swapon: [167, 224],
   symlink: [88, null],
   symlinkat: [266, 36],
+  sync: [162, 81],
+  syncfs: [306, 267],
   syslog: [103, 116],
   umount2: [166, 39],
   unshare: [272, 97],

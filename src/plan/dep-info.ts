@@ -11,27 +11,27 @@ export interface DepInfo {
 const variableMark = '# env-dep:'
 
 /**
- * Reads rustc's dep-info.
- * @throws ShoalError ERR_DECODE when it has no rule
+ * Reads rustc's dep-info. Its rules say the same of each output; of several that do not, cargo would go by the first.
+ * @throws ShoalError ERR_DECODE when it has no rule, or rules that differ
  */
 export function parseDepInfo(text: string): DepInfo {
-  const files = new Set<string>()
   const env = new Map<string, string | null>()
-  let rules = 0
+  let rule: string | undefined
   for (const line of text.split('\n')) {
     if (line.startsWith(variableMark)) {
       const [name, value] = readEnvDep(line.slice(variableMark.length))
       env.set(name, value)
       continue
     }
-    if (line === '' || line.startsWith('#')) continue
+    // To cargo this is a rule whatever it begins with.
     const colon = line.indexOf(': ')
     if (colon < 0) continue
-    rules++
-    for (const file of splitPaths(line.slice(colon + 2))) files.add(file)
+    const named = line.slice(colon + 2)
+    if (rule !== undefined && named !== rule) throw new ShoalError('ERR_DECODE', 'dep-info with rules that differ')
+    rule = named
   }
-  if (rules === 0) throw new ShoalError('ERR_DECODE', 'dep-info without a rule')
-  return { files: [...files], env: [...env].sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
+  if (rule === undefined) throw new ShoalError('ERR_DECODE', 'dep-info without a rule')
+  return { files: [...new Set(splitPaths(rule))], env: [...env].sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
 }
 
 /**

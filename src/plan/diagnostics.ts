@@ -73,6 +73,34 @@ function withNamedHeaders(rendered: string, names: ReadonlyMap<string, string>):
   return lines.join('\n')
 }
 
+/** The key of a notification, as it is or with a letter of it escaped. */
+const mayNotify = /artifact|\\u00[67]/i
+
+/**
+ * Leaves out the lines that cargo would take for rustc's word that an output is there. It goes by the key `artifact` alone, and ends
+ * in a panic when it is told of metadata twice, or of some that it does not wait for.
+ */
+export function withoutNotifications(text: string): string {
+  if (!mayNotify.test(text)) return text
+  return text
+    .split('\n')
+    .filter((line) => !isNotification(line))
+    .join('\n')
+}
+
+function isNotification(line: string): boolean {
+  if (!line.startsWith('{') || !mayNotify.test(line)) return false
+  if (line.length > maxLine) return true
+  try {
+    const told: unknown = JSON.parse(line)
+    return typeof told === 'object' && told !== null && 'artifact' in told && typeof told.artifact === 'string'
+  } catch (error) {
+    // cargo understands it no better.
+    if (error instanceof SyntaxError || error instanceof RangeError) return false
+    throw error
+  }
+}
+
 function fileNames(value: unknown, found = new Set<string>()): Set<string> {
   if (typeof value !== 'object' || value === null) return found
   for (const [key, item] of Object.entries(value)) {

@@ -1,13 +1,19 @@
 import { readFile } from 'node:fs/promises'
 
-/** Names that look like a secret; cargo's own package metadata is exempt. */
+/** Names that look like a secret; those in which cargo puts what a package or a program of it is called are exempt. */
 const secretName =
-  /(TOKEN|SECRET|PASS(W|WD|PHRASE)|_PWD$|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|_KEY$|AUTH(?!OR)|COOKIE|WEBHOOK|CONNECTION_STRING|NETRC|_DSN|_PAT$|DATABASE_URL|^AWS_|^AZURE_|^GOOGLE_|^GITHUB_|^GH_|^NPM_|^KUBE|^CARGO_REGISTR)/i
+  /(TOKEN|SECRET|PASS(W|WD|PHRASE|CODE|KEY)|(^|_)PASS(_|\d|$)|_PWD$|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|(^|_|SSH|SIGNING|MASTER|ENCRYPTION|LICENSE)KEYS?$|_KEY_?(PEM|DATA|B(ASE)?64|HEX|V?\d+)$|(^|_)(JWT|PEM)$|AUTH(?!OR)|COOKIE|SESSION_ID|WEBHOOK|CONNECTION_STRING|NETRC|_DSN|_PAT$|DATABASE_URL|^AWS_|^AZURE_|^GOOGLE_|^GITHUB_|^GH_|^NPM_|^KUBE|^CARGO_REGISTR)/i
 /** Names of secrets themselves, and not only of things around them, so that their values are secrets wherever they turn up. */
 const secretItself =
-  /(TOKEN|SECRET|PASSW(OR)?D|PASSPHRASE|_PWD$|CREDENTIAL|PRIVATE_?KEY|API_?KEY|ACCESS_?KEY|CONNECTION_STRING|_DSN|_PAT$|DATABASE_URL)/i
-/** `scheme://user:password@host` */
-const withPassword = /[a-z][\w+.-]*:\/\/[^\s/:@]*:[^\s/@]+@/i
+  /(TOKEN|SECRET|PASSW(OR)?D|PASSPHRASE|PASSCODE|(^|_)PASS\d*$|_PWD$|CREDENTIAL|PRIVATE_?KEY|API_?KEY|ACCESS_?KEY|CONNECTION_STRING|_DSN|_PAT$|DATABASE_URL)/i
+/** The same, unless the value is where one lies. */
+const keyItself = /(^|_)KEY$/i
+const isPath = (value: string): boolean => /^[~./]/.test(value)
+/** `scheme://user:password@host`, and what is too long to be somebody's name. */
+const withPassword = /[a-z][\w+.-]*:\/\/(?:[^\s/:@]*:[^\s/@]+|[^\s/:@]{24,})@/i
+/** What is a key whatever it is called: those of GitHub, GitLab, AWS, Slack, Stripe, OpenAI, Google, npm, PyPI and crates.io, a JWT with its signature, a private key. */
+const wellKnown =
+  /\b(gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|A[KS]IA[A-Z0-9]{16}\b|xox[abeprs]-[\w-]{20,}|[rs]k_live_\w{16,}|sk-[\w-]{32,}|AIza[\w-]{35}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}|cio[A-Za-z0-9]{32}\b|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,})|-----BEGIN [A-Z ]*PRIVATE KEY/
 /** `--cfg` with a value. */
 const cfgName = /^(\w+)\s*=/
 /** What cargo sets for its own mechanics: differs between machines or runs and is no input of a compile. */
@@ -37,21 +43,26 @@ const always = /^(CARGO_PKG_\w+|CARGO_CRATE_NAME|CARGO_BIN_NAME|CARGO_MANIFEST_D
 /** Part of every action, whoever set them. */
 const ambient = ['RUSTC_BOOTSTRAP', 'MACOSX_DEPLOYMENT_TARGET', 'SDKROOT']
 
-export const looksSecret = (name: string): boolean => !name.startsWith('CARGO_PKG_') && secretName.test(name)
+const named = /^CARGO_(PKG|BIN_EXE)_/
 
 /** Whether a variable of this name is a secret itself, and not only something around one. */
-export const isSecretItself = (name: string): boolean => !name.startsWith('CARGO_PKG_') && secretItself.test(name)
+export const isSecretItself = (name: string): boolean =>
+  !named.test(name) && (secretItself.test(name) || keyItself.test(name))
 
-/** Whether a text holds what looks like a password whatever it is called. */
-export const holdsPassword = (text: string): boolean => withPassword.test(text)
+export const looksSecret = (name: string): boolean => !named.test(name) && secretName.test(name)
 
-/** Values that nobody would use for anything else, of variables that are called like secrets. */
+/** Whether a text holds what looks like a password or a key whatever it is called. */
+export const holdsPassword = (text: string): boolean => withPassword.test(text) || wellKnown.test(text)
+
+/** Values that nobody would use for anything else, of variables that are called like secrets, and those that hold one by their form. */
 export function secretValues(env: ReadonlyMap<string, string>): string[] {
   const isLong = (value: string): boolean =>
     value.length >= 12 || (value.length >= 8 && /\d/.test(value) && /[A-Za-z]/.test(value))
-  return [...env].flatMap(([name, value]) =>
-    !name.startsWith('CARGO_PKG_') && secretItself.test(name) && isLong(value) ? [value] : [],
-  )
+  return [...env].flatMap(([name, value]) => {
+    if (named.test(name)) return []
+    const isItself = secretItself.test(name) || (keyItself.test(name) && !isPath(value))
+    return (isItself && isLong(value)) || holdsPassword(value) ? [value] : []
+  })
 }
 
 /**

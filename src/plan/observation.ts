@@ -46,8 +46,9 @@ const maxArea = 64 << 20
 /**
  * Reads what the observer wrote. Bytes after the last record need not be there. Never throws: bytes that the observer would not
  * write make the observations incomplete, and what precedes them is returned.
+ * @param maxRecords with more of them it is incomplete, too. Default: as many as there are
  */
-export function decodeObservations(bytes: Uint8Array): Observations {
+export function decodeObservations(bytes: Uint8Array, maxRecords: number = Number.POSITIVE_INFINITY): Observations {
   const none = { attached: false, complete: false, events: [] }
   if (bytes.length < header.bytes) return none
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -62,7 +63,7 @@ export function decodeObservations(bytes: Uint8Array): Observations {
   // One program was started by whoever made the file, the others by programs that were observed.
   const everybody = attached > started
   const whole = view.getBigUint64(header.flags, true) === 0n && end <= bytes.length && everybody
-  const records = decodeRecords(view, areaStart, Math.min(end, bytes.length))
+  const records = decodeRecords(view, { areaStart, end: Math.min(end, bytes.length), maxRecords })
   return { attached: true, complete: whole && records.complete, events: records.events }
 }
 
@@ -91,11 +92,14 @@ function areaAfter(view: DataView): number {
   return header.bytes + 8 * (wanted === 0 ? usualSlots : wanted)
 }
 
-function decodeRecords(view: DataView, areaStart: number, end: number): { complete: boolean; events: Observation[] } {
+function decodeRecords(
+  view: DataView,
+  { areaStart, end, maxRecords }: { areaStart: number; end: number; maxRecords: number },
+): { complete: boolean; events: Observation[] } {
   const events = new Map<string, Observation>()
   let readable = true
   let at = areaStart
-  while (at + recordHeader <= end) {
+  for (let count = 0; at + recordHeader <= end && count < maxRecords; count++) {
     const total = view.getUint32(at, true)
     const length = view.getUint16(at + 4, true)
     const possible = total % 8 === 0 && length <= maxPath && recordHeader + length <= total && at + total <= end

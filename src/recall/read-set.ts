@@ -4,7 +4,7 @@ import { codeOf } from '../base/errors.ts'
 import type { Read, ReadSet, Tree } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { type DepInfo, parseDepInfo } from '../plan/dep-info.ts'
-import { holdsPassword, looksSecret } from '../plan/environment.ts'
+import { holdsPassword, looksSecret, secretValues } from '../plan/environment.ts'
 import { workingDirectory } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import type { Look, SelectedReads } from '../plan/read-set.ts'
@@ -62,7 +62,8 @@ export async function readSetOf(observed: ObservedCompile, place: Place): Promis
   if (!seesAll(depInfo, reads, observed.build, place)) return 'unobserved'
   if (observed.readsEnvironment) reads.push(['environ', '', environmentDigest(place)])
   const variables = new Map([...observedVariables(selected, place), ...depInfo.env])
-  return finish(reads, variables, depInfo, place, knowsItsPlace(selected, place))
+  const knows = { place: knowsItsPlace(selected, place), secrets: secretValues(place.env) }
+  return finish(reads, variables, depInfo, place, knows)
 }
 
 /** What was looked at, as it is here; undefined when some of it changed after `since`. */
@@ -172,18 +173,19 @@ function finish(
   variables: Map<string, string | null>,
   depInfo: DepInfo,
   place: Pick<Place, 'action' | 'roots'>,
-  knowsPlace = false,
+  knows: { place: boolean; secrets: readonly string[] } = { place: false, secrets: [] },
 ): ReadSet | Unshareable {
   // A directory that was read as text can be computed with and leave no trace in the outputs. OUT_DIR in `env!` is exempt:
   // nearly always it only names the files that are included from there, and `computesWithOutDir` tells.
   const asText = depInfo.env.some(([name, value]) => name !== 'OUT_DIR' && value?.includes('\0'))
-  const bound = asText || knowsPlace
+  const bound = asText || knows.place
   if (bound) reads.push(['bound', '', rootsDigest(place)])
   const given = new Map(place.action.env)
   const env: ReadSet['env'] = []
   for (const [name, value] of variables) {
     if (given.has(name) && given.get(name) === value) continue
     if (value !== null && (looksSecret(name) || holdsPassword(value))) return 'secret-in-environment'
+    if (value !== null && knows.secrets.some((secret) => value.includes(secret))) return 'secret-in-environment'
     env.push([name, value])
   }
   if (reads.some(([, name]) => holdsPassword(name))) return 'secret-in-environment'
@@ -272,17 +274,35 @@ export function tellsOfSources(
   return seesAll(depInfo, reads, build, place)
 }
 
-/** The files that a dep-info names, roots by name, but for what OUT_DIR holds. @throws ShoalError ERR_DECODE when it has no rule */
-export function sourcesOf(depInfoText: string, place: Pick<Place, 'action'>): string[] {
-  const files = parseDepInfo(depInfoText).files.map((file) => fullPath(file, place))
-  return files.filter((path) => !path.startsWith(`${rootToken('build')}/`))
+/** What a dep-info names, roots by name. */
+export interface DepInfoNames {
+  /** Files, but for what OUT_DIR holds. */
+  sources: string[]
+  variables: string[]
+  /** Those of the variables whose value the action does not say. */
+  unsaid: string[]
 }
 
-/** Whether a read set names a file: itself, or as part of a directory. @param path as `sourcesOf` gives it */
+/** Nothing when it has no rule, or several that differ. */
+export function namesIn(depInfoText: string, { action }: Pick<Place, 'action'>): DepInfoNames {
+  const { files, env } = readDepInfo(depInfoText) ?? { files: [], env: [] }
+  const paths = files.map((file) => fullPath(file, { action }))
+  const given = new Map(action.env)
+  return {
+    sources: paths.filter((path) => !path.startsWith(`${rootToken('build')}/`)),
+    variables: env.map(([name]) => name),
+    unsaid: env.filter(([name, value]) => given.get(name) !== value).map(([name]) => name),
+  }
+}
+
+/** Whether a read set names a file, in whatever way: itself, or as part of a directory. */
 export function namesFile(reads: readonly Read[]): (path: string) => boolean {
   const seen = new Set(reads.map(([, name]) => posix.normalize(name)))
   const trees = reads.flatMap(([kind, name]) => (kind === 'tree' ? [`${posix.normalize(name)}/`] : []))
-  return (path) => seen.has(path) || trees.some((dir) => path.startsWith(dir))
+  return (path) => {
+    const plain = posix.normalize(path)
+    return seen.has(plain) || trees.some((dir) => plain.startsWith(dir))
+  }
 }
 
 /** Whether the observer saw every file that rustc says it read. */

@@ -7,15 +7,20 @@ import type { ShimLink } from '../../src/daemon/shim-link.ts'
 import { content, planned, result } from '../recall/support.ts'
 
 /** A delivery, and what its cargo was told of so far. */
-function delivering(): { delivery: Delivery; told: string[]; disk: { isFull: boolean } } {
+function delivering() {
   const told: string[] = []
+  const written: string[] = []
   const disk = { isFull: false }
   const unexpected = (): never => assert.fail('not expected')
   const shim: ShimLink = {
     invocation: { driver: undefined, rustc: '', argv: [], cwd: '/', env: new Map(), remaps: [], cargoPid: 1 },
     signal: new AbortController().signal,
     yieldToken: unexpected,
-    stderr: (line) => told.push(JSON.parse(Buffer.from(line).toString()).emit),
+    stderr(bytes) {
+      for (const line of Buffer.from(bytes).toString().split('\n')) {
+        if (line !== '') told.push(line.startsWith('{') ? (JSON.parse(line).emit ?? JSON.parse(line).message) : line)
+      }
+    },
     placed: (path) => told.push(basename(path)),
     deliver: unexpected,
     run: unexpected,
@@ -28,9 +33,12 @@ function delivering(): { delivery: Delivery; told: string[]; disk: { isFull: boo
     fileOf: async () => undefined,
     prime: () => undefined,
     place: () => (disk.isFull ? Promise.reject(new Error('full')) : turn()),
-    placeBytes: () => turn(),
+    async placeBytes(bytes) {
+      written.push(Buffer.from(bytes).toString())
+      await turn()
+    },
   })
-  return { delivery, told, disk }
+  return { delivery, told, disk, written }
 }
 
 const [metadata] = result.outputs
@@ -63,4 +71,37 @@ test('metadata that could not be put in place was not told of, and can be once m
   assert.deepEqual([delivery.announcedMetadata, told.includes('metadata')], [undefined, false])
   disk.isFull = false
   assert.equal(await delivery.early('libx-1.rmeta: \n', name, cid), true)
+})
+
+test('the dep-info that lies there in the end is that of the result, whatever came ahead of it', async () => {
+  const { delivery, told, written } = delivering()
+  await delivery.early('libx-1.rmeta: src/lib.rs\n', name, cid)
+  await delivery.rest({ ...result, depInfo: 'libx-1.rmeta: src/lib.rs src/more.rs\n' })
+  assert.deepEqual(written, ['libx-1.rmeta: src/lib.rs\n', 'libx-1.rmeta: src/lib.rs src/more.rs\n'])
+  assert.equal(told.filter((what) => what === 'dep-info').length, 1)
+  await delivery.rest({ ...result, depInfo: 'libx-1.rmeta: src/lib.rs src/more.rs\n' })
+  assert.equal(written.length, 2, 'once')
+})
+
+test('nothing that comes with a result tells cargo of an output', async () => {
+  const { delivery, told } = delivering()
+  const stderr = [
+    '{"$message_type":"diagnostic","message":"unused"}',
+    '{"$message_type":"artifact","artifact":"/t/libother.rmeta","emit":"forged"}',
+    '{"artifact":"\0out\0/libother.rmeta","emit":"forged"}',
+    '{"emit":"forged","\\u0061rtifact":"/t/libx-1.rmeta"}',
+    `{"artifact":"/t/${'x'.repeat(1 << 20)}.rmeta","emit":"forged"}`,
+    'a macro says {"artifact":"/t/libother.rmeta"}',
+    '{"message":"of an artifact"}',
+    '{"message":"nested","children":[{"artifact":"/t/libother.rmeta"}]}',
+    '{"artifact":7,"message":"a number"}',
+  ].join('\n')
+  await delivery.rest({ ...result, stderr: Buffer.from(`${stderr}\n`) })
+  assert.deepEqual(told.slice(2), [
+    'unused',
+    'a macro says {"artifact":"/t/libother.rmeta"}',
+    'of an artifact',
+    'nested',
+    'a number',
+  ])
 })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { link, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
@@ -18,8 +18,8 @@ async function setUp(t: TestContext) {
   afterwards(t, close)
   const traces = createTraceStore({ datastore, log: silentLogger })
   const gone: string[] = []
-  const open = (): Promise<Given> =>
-    Given.open({ datastore, traces, log: silentLogger, onGone: (key) => gone.push(key) })
+  const open = (init: { maxKeys?: number } = {}): Promise<Given> =>
+    Given.open({ datastore, traces, log: silentLogger, onGone: (key) => gone.push(key) }, init)
   /** A result that has been kept and put into directories of cargo's. */
   const make = async (name: string, ...dirs: string[]) => {
     const key = cidOf(someBytes(32), dagCborCodec)
@@ -69,6 +69,30 @@ test('what a member gave is dropped wherever it was put, and nothing else, also 
   }
   assert.deepEqual(new Set(gone), new Set([hexOf(first.key), hexOf(lent.key)]))
   assert.deepEqual(await (await open()).purge('p'), { results: 0, files: 0 })
+})
+
+test('what people run is gone too, and what only has its name is not', async (t) => {
+  const { dir, open, make } = await setUp(t)
+  const given = await open()
+  const [program] = await make('app-1', 'debug/deps')
+  assert.ok(program)
+  await given.delivered(program, program.result, 'p')
+  await link(join(dir, 'debug/deps/app-1'), join(dir, 'debug/app'))
+  await writeFile(join(dir, 'debug/app-1'), 'another')
+  assert.deepEqual(await given.purge('p'), { results: 1, files: 1 })
+  assert.deepEqual((await readdir(join(dir, 'debug'))).sort(), ['app-1', 'deps'])
+})
+
+test('of more than can be noted the last ones are, and of those what is kept here longest', async (t) => {
+  const { traces, open, make } = await setUp(t)
+  const given = await open({ maxKeys: 2 })
+  for (const name of ['evicted', 'kept', 'last']) {
+    const [unit] = await make(`lib${name}.rlib`, name)
+    assert.ok(unit)
+    await given.delivered(unit, unit.result, 'p')
+    if (name === 'evicted') await traces.remove(hexOf(unit.key), undefined)
+  }
+  assert.deepEqual(await (await open()).purge('p'), { results: 2, files: 2 })
 })
 
 test('a build script that was given goes with its launcher', async (t) => {

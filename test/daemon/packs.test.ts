@@ -3,7 +3,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { CID } from 'multiformats/cid'
-import { ShoalError } from '../../src/base/errors.ts'
+import { codeOf, ShoalError } from '../../src/base/errors.ts'
 import { gather } from '../../src/daemon/lend.ts'
 import { Packs } from '../../src/daemon/packs.ts'
 import { encodeInputs, encodeTree } from '../../src/plan/action.ts'
@@ -120,4 +120,37 @@ test('what packages hold is asked for at once, however long each answer takes, a
     laid.trees.map(({ files }) => files.map(({ path }) => path)),
     [['a'], ['b'], ['c']],
   )
+})
+
+test('of more than a guest may read nothing is decoded, and no file fetched', async () => {
+  const cid = cidOf(Buffer.from('x'))
+  const gathered = async (
+    count: number,
+    size: number,
+    times: number,
+  ): Promise<{ asked: number; code: string | undefined }> => {
+    const held = Array.from({ length: count }, (_, n) => ({ path: `f${n}`, cid, size }))
+    const tree = encodeTree({ v: 1, files: held })
+    const trees = Array.from({ length: times }, (_, n) => ({
+      root: 'workspace' as const,
+      path: `p${n}`,
+      tree: tree.cid,
+    }))
+    const inputs = encodeInputs({ v: 1, trees, files: [] })
+    let asked = 0
+    const needs = {
+      trees: new KnownTrees(),
+      bytes: async (wanted: CID) => (wanted.equals(inputs.cid) ? inputs.bytes : tree.bytes),
+      ensure: async () => {
+        asked += 1
+        return 0
+      },
+    }
+    const done = gather(inputs.cid, ['ana'], new AbortController().signal, needs)
+    return { code: await done.then(() => undefined, codeOf), asked }
+  }
+  assert.deepEqual(await gathered(2, 1, 3), { code: undefined, asked: 6 })
+  // One small block is enough to name them.
+  assert.deepEqual(await gathered(1000, 1, 1024), { code: 'ERR_LIMIT', asked: 0 })
+  assert.deepEqual(await gathered(2, 2 ** 31, 3), { code: 'ERR_LIMIT', asked: 0 })
 })

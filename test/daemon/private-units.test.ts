@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Key } from 'interface-datastore'
 import { silentLogger } from '../../src/base/log.ts'
@@ -13,36 +13,7 @@ import { encodeCbor } from '../../src/wire/cbor.ts'
 import { cidOf, dagCborCodec, hexOf } from '../../src/wire/cid.ts'
 import { afterwards, ManualClock, temporaryDirectory } from '../mesh/fixture.ts'
 import { content, planned, result } from '../recall/support.ts'
-
-/** A node that has just started, and a workspace with a private package that cargo says is fresh. */
-async function setUp(t: TestContext) {
-  const dir = await temporaryDirectory(t)
-  const deps = join(dir, 'target/debug/deps')
-  const write = async (path: string, text: string): Promise<void> => {
-    await mkdir(dirname(join(dir, path)), { recursive: true })
-    await writeFile(join(dir, path), text)
-  }
-  const depInfo = (name: string, ...files: string[]): Promise<void> =>
-    write(`target/debug/deps/${name}.d`, `${deps}/lib${name}.rmeta: ${files.join(' ')}\n`)
-  await write('p/Cargo.toml', '[package]\nname = "p"\n[package.metadata.shoal]\nprivate = true\n')
-  for (const name of ['o', 'd']) await write(`${name}/Cargo.toml`, `[package]\nname = "${name}"\n`)
-  const { datastore, close } = await openIndexDb({ dir: join(dir, 'index'), log: silentLogger })
-  afterwards(t, close)
-  const paths = new PrivatePaths({ workspaces: [], packages: [] })
-  const units = await PrivateUnits.open({ datastore, clock: new ManualClock(), paths, onChange: () => undefined })
-  const library = (name: string, at = deps) => ({ name, path: join(at, name), cid: content(name), size: 1 })
-  const judge = (
-    dependencies: PlannedAction['dependencies'],
-    change: Partial<PlannedAction> = {},
-    remaps = [{ from: dir, to: '.' }],
-  ): Promise<boolean> =>
-    units.judge(
-      { ...planned, dependencies, reaches: dependencies, dependencyDirs: [deps], ...change },
-      { env: new Map([['CARGO_MANIFEST_DIR', join(dir, 'd')]]), cwd: dir, remaps },
-      () => undefined,
-    )
-  return { dir, units, depInfo, library, judge }
-}
+import { setUp } from './private-desk.ts'
 
 test('what a node has not seen being made tells by its dep-info whether it is private', async (t) => {
   const { dir, units, depInfo, library, judge } = await setUp(t)

@@ -36,6 +36,21 @@ test('lies about two packages make a liar, of whom all is dropped; each lie is d
   assert.deepEqual(desk.trust.judge.admit(unit('three').planned, [other.bytes]), [])
 })
 
+test('what cargo would not make again when a source changes is dropped, though the outputs are right', async (t) => {
+  const desk = await Desk.open(t)
+  const { ann } = desk.court.mesh
+  const of = unit('one')
+  const told = { sources: [], variables: [], unsaid: [] }
+  desk.rerun = () => ({ ...comesOut('right'), told: { ...told, variables: ['VERSION'] } })
+  const { cid } = await use(desk, ann, of, 'right', 'confined')
+  await desk.rest()
+  assert.deepEqual([desk.dropped, desk.trust.view(peerOf(ann))?.isLiar], [[cid], false])
+  desk.rerun = () => ({ ...comesOut('right'), told })
+  await use(desk, ann, unit('two'), 'right', 'confined')
+  await desk.rest()
+  assert.equal(desk.trust.view(peerOf(ann))?.agreed, 1)
+})
+
 test('what was computed at home is dropped at once, and called a lie when rustc here has made something else of it', async (t) => {
   const desk = await Desk.open(t)
   desk.rerun = () => comesOut('right')

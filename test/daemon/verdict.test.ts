@@ -36,6 +36,16 @@ describe('a claim that is tried', () => {
     assert.deepEqual(await verdict({}, ran('right')), { kind: 'agreed', runs: 1 })
   })
 
+  test('is right whatever the way to a file that it names', async () => {
+    // As `include_str!("../README.md")` asks for it.
+    const up: ReadSet = { ...saw, reads: [...saw.reads, ['file', '\0workspace\0/src/../README.md', content('readme')]] }
+    const told = { sources: ['\0workspace\0/src/lib.rs', '\0workspace\0/README.md'], variables: [], unsaid: [] }
+    for (const tier of ['confined', 'host'] as const) {
+      const claims = [{ ...said('right', up, tier), told }]
+      assert.deepEqual(await verdict({ claims }, { ...ran('right', up), told }), { kind: 'agreed', runs: 1 }, tier)
+    }
+  })
+
   test('is a lie when two runs agree with each other, and saw nothing that it does not name', async () => {
     assert.deepEqual(names(await verdict({}, ran('other'), ran('other'))), { liars: 1, unexplained: 0 })
     const more: ReadSet = { reads: [...saw.reads, ['absent', '/etc/x', null]], env: [...saw.env, ['MORE', null]] }
@@ -54,16 +64,37 @@ describe('a claim that is tried', () => {
     assert.deepEqual(names(await verdict({}, ran('right', more))), unexplained)
     assert.deepEqual(names(await verdict({ claims: [said('right', saw, 'host')] }, ran('right', more))), unexplained)
     const sources = ['\0workspace\0/src/lib.rs', '\0workspace\0/src/more.rs']
-    const blind = { outputs: digest('right'), reads: undefined, sources }
+    const told = { sources, variables: [], unsaid: [] }
+    const blind = { outputs: digest('right'), reads: undefined, told }
     assert.deepEqual(names(await verdict({}, blind)), unexplained, 'as rustc says')
-    assert.deepEqual(
-      names(await verdict({ claims: [said('right', more)] }, { ...ran('right', more), sources })),
-      'agreed',
-    )
+    assert.deepEqual(names(await verdict({ claims: [said('right', more)] }, { ...ran('right', more), told })), 'agreed')
     const list: ReadSet = { ...saw, reads: [...saw.reads, ['list', '\0workspace\0/sql', content('list')]] }
     assert.deepEqual(names(await verdict({ usesMacros: true }, ran('right', list))), unexplained, 'a macro')
     const beside: ReadSet = { ...saw, reads: [...saw.reads, ['absent', '/etc/x', null]] }
     assert.deepEqual(names(await verdict({ usesMacros: true }, ran('right', beside))), 'agreed', 'another machine')
+  })
+
+  test('is not agreed with when cargo was told of less than it was made from', async () => {
+    const [library, more] = ['\0workspace\0/src/lib.rs', '\0workspace\0/src/more.rs']
+    const told = { sources: [library, more], variables: ['SET', 'GIVEN'], unsaid: ['SET'] }
+    const full: ReadSet = { ...saw, reads: [...saw.reads, ['file', more, content('more')]] }
+    const run = { ...ran('right', full), told }
+    const tell = async (claimed: typeof told): Promise<unknown> =>
+      names(await verdict({ claims: [{ ...said('right', full), told: claimed }] }, run))
+    assert.equal(await tell(told), 'agreed')
+    assert.equal(await tell({ ...told, sources: [...told.sources, '\0workspace\0/build.rs'] }), 'agreed', 'more')
+    const unexplained = { liars: 0, unexplained: 1 }
+    assert.deepEqual(await tell({ ...told, sources: [library] }), unexplained, 'a file')
+    assert.deepEqual(await tell({ ...told, variables: ['GIVEN'] }), unexplained, 'a variable')
+  })
+
+  test('is not agreed with when it leaves out a variable that the source asks for', async () => {
+    const told = { sources: [], variables: ['SET', 'OTHER'], unsaid: ['SET', 'OTHER'] }
+    const run = { ...ran('right'), told }
+    assert.deepEqual(names(await verdict({}, run)), { liars: 0, unexplained: 1 })
+    const other: ReadSet = { ...saw, env: [...saw.env, ['OTHER', 'elsewhere']] }
+    assert.equal(names(await verdict({ claims: [said('right', other)] }, run)), 'agreed', 'whatever it was there')
+    assert.equal(names(await verdict({ usesMacros: true }, run)), 'agreed', 'a macro may ask for it here alone')
   })
 
   test('is nobody’s fault when two runs here differ', async () => {

@@ -135,7 +135,7 @@ describe('what must stay here', () => {
     const told = names.map((name) => `option_env!("${name}")`).join(', ')
     const open = Array.from({ length: 8 }, (_, n) => `open${n}`)
     await write(dir, {
-      'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["reads", "given", "flagged", "written", "app", ${open.map((name) => `"${name}"`)}]\n`,
+      'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["reads", "after", "given", "flagged", "written", "app", ${open.map((name) => `"${name}"`)}]\n`,
       ...Object.fromEntries(
         open.flatMap((name) => [
           [`${name}/Cargo.toml`, manifest(name)],
@@ -144,6 +144,9 @@ describe('what must stay here', () => {
       ),
       'reads/Cargo.toml': manifest('reads'),
       'reads/src/lib.rs': `pub const ALL: &[Option<&str>] = &[${told}];\n`,
+      // What it was told is in the library, and a lender would be given that.
+      'after/Cargo.toml': manifest('after', uses('reads')),
+      'after/src/lib.rs': 'pub fn count() -> usize { reads::ALL.len() }\n',
       'given/Cargo.toml': manifest('given'),
       // What is called harmlessly and holds what another one holds.
       'given/build.rs':
@@ -161,17 +164,18 @@ describe('what must stay here', () => {
         println!("cargo::rustc-link-search=native=/nowhere/https://me:{}@host/", std::env::var("PLAIN").unwrap());
       }\n`,
       'flagged/src/lib.rs': '#![allow(unexpected_cfgs)] pub fn f() {}\n',
-      'app/Cargo.toml': manifest('app', uses('reads', 'given', 'flagged', 'written', ...open)),
-      'app/src/main.rs': 'fn main() { println!("{:?} {}", reads::ALL, given::INFO); }\n',
+      'app/Cargo.toml': manifest('app', uses('reads', 'after', 'given', 'flagged', 'written', ...open)),
+      'app/src/main.rs': 'fn main() { println!("{:?} {} {}", reads::ALL, after::count(), given::INFO); }\n',
     })
     const units = await cargo(dir, secrets(true))
-    const kept = ['reads', 'given', 'flagged', 'written'].map((name) => [
+    const kept = ['reads', 'after', 'given', 'flagged', 'written'].map((name) => [
       name,
       units.get(name)?.outcome,
       units.get(name)?.reason,
     ])
     assert.deepEqual(kept, [
       ['reads', 'compiled-here', 'secret-in-environment'],
+      ['after', 'compiled-here', 'private'],
       ['given', 'passed-through', 'secret-in-environment'],
       ['flagged', 'passed-through', 'secret-in-environment'],
       ['written', 'compiled-here', 'private'],

@@ -170,6 +170,11 @@ const macros = skip
             let mut pair = [0i32; 2];
             denied("socketpair", syscall(${number(53, 199)}, 1 as c_long, 1 as c_long, 0 as c_long, pair.as_mut_ptr()));
             for fd in 0..3 { for request in [0x5412, 0x541c] { denied("ioctl", ioctl(fd, request, b"x\\0".as_ptr()) as c_long); } }
+            let dir = std::fs::File::open(out()).unwrap();
+            let dir_fd = std::os::fd::AsRawFd::as_raw_fd(&dir);
+            let mut flags = 0 as c_long;
+            // FS_IOC_GETFLAGS and FS_IOC_SETFLAGS: what any file system of Linux answers.
+            for request in [0x80086601u64 as c_long, 0x40086602] { denied("flags", ioctl(dir_fd, request, &mut flags) as c_long); }
             denied("dumpable", prctl(4, 0 as c_long) as c_long);
             for fd in 0..64 { denied("pipe size", fcntl(fd, 1031, 1 << 20) as c_long); denied("lease", fcntl(fd, 1024, 0) as c_long); }
             denied("setuid", syscall(${number(105, 146)}, 0 as c_long));
@@ -179,7 +184,7 @@ const macros = skip
             denied("securebits", prctl(28, 1 as c_long) as c_long);
             denied("nice", syscall(${number(141, 140)}, 0 as c_long, 0 as c_long, -5 as c_long));
             denied("realtime", syscall(${number(144, 119)}, 0 as c_long, 1 as c_long, [1i32].as_ptr()));
-            denied("io realtime", syscall(${number(251, 30)}, 1 as c_long, 0 as c_long, 1 << 13 as c_long));
+            for class in [1, 2] { denied("io first", syscall(${number(251, 30)}, 1 as c_long, 0 as c_long, (class << 13) as c_long)); }
             // Up to what a hard limit says, and no further.
             for resource in [1, 2, 4, 7] { denied("more", syscall(${number(302, 261)}, 0 as c_long, resource as c_long, [u64::MAX, u64::MAX].as_ptr(), n)); }
             denied("init", kill(-2, 9) as c_long);

@@ -184,6 +184,32 @@ describe('a compile in the sandbox, observed', { skip }, () => {
     )
   })
 
+  test('that has its notes full of made-up looks is not believed, and costs the node no more than others', async () => {
+    const flood = `
+      use std::os::unix::fs::FileExt;
+      #[proc_macro] pub fn flood(count: proc_macro::TokenStream) -> proc_macro::TokenStream {
+          let notes = std::fs::OpenOptions::new().read(true).write(true).open(std::env::var("SHOAL_OBSERVE").unwrap()).unwrap();
+          let mut word = [0u8; 8];
+          notes.read_exact_at(&mut word, 8).unwrap();
+          let used = u64::from_le_bytes(word);
+          let mut all: Vec<u8> = vec![];
+          for n in 0..count.to_string().parse::<u32>().unwrap() {
+              for part in [&24u32.to_le_bytes()[..], &[12, 0, 2, 0, 2, 0, 0, 0], format!("/made{n:07}").as_bytes()] { all.extend(part) }
+          }
+          notes.write_all_at(&all, 65600 + used).unwrap();
+          notes.write_all_at(&(used + all.len() as u64).to_le_bytes(), 8).unwrap();
+          proc_macro::TokenStream::new()
+      }`
+    const deps = lender.procMacro('floods', `extern crate proc_macro; ${flood}`)
+    const flooded = async (count: number): Promise<Ran> => {
+      const files = { 'src/lib.rs': `floods::flood!(${count}); pub fn f() {}` }
+      return await run(await lender.prepare({ crate: `flooded${count}`, files, deps }))
+    }
+    assert.ok(seen((await flooded(100)).outcome.observed).has('stat 2 /made0000099'))
+    const { outcome, early } = await flooded(200_000)
+    assert.deepEqual([outcome.observed, early?.observed], [undefined, undefined])
+  })
+
   test('goes on unobserved when the library is not there', async () => {
     const blind = await executor(join(lender.dir, 'nowhere/libshoal-observer.so'))
     const { outcome } = await run(await lender.prepare({ crate: 'blind', files: plain }), blind)

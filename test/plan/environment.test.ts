@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { actionEnvironment, looksSecret, readEnvironment, tellsSecret } from '../../src/plan/environment.ts'
+import {
+  actionEnvironment,
+  holdsPassword,
+  looksSecret,
+  readEnvironment,
+  secretValues,
+  tellsSecret,
+} from '../../src/plan/environment.ts'
 
 const cargo = new Map([
   ['PATH', '/bin'],
@@ -50,7 +57,29 @@ test('something like a secret is named, cargo metadata is not', () => {
   for (const name of ['GH_TOKEN', 'DB_PASSWORD', 'API_KEY', 'APIKEY', 'AWS_REGION', 'SESSION_COOKIE', 'AUTH_HEADER']) {
     assert.ok(looksSecret(name), name)
   }
-  for (const name of ['CARGO_PKG_AUTHORS', 'AUTHOR', 'PASSENGERS', 'OUT_DIR']) assert.ok(!looksSecret(name), name)
+  for (const name of [
+    'DB_PASS',
+    'PASS',
+    'SMTP_PASS_2',
+    'APP_PASSCODE',
+    'SSHKEY',
+    'ENCRYPTION_KEYS',
+    'SIGNING_KEY_PEM',
+    'JWT',
+  ])
+    assert.ok(looksSecret(name), name)
+  for (const name of [
+    'CARGO_PKG_AUTHORS',
+    'AUTHOR',
+    'PASSENGERS',
+    'OUT_DIR',
+    'BYPASS_CACHE',
+    'COMPASS',
+    'KEYBOARD',
+    'MONKEY',
+  ])
+    assert.ok(!looksSecret(name), name)
+  for (const program of ['api_key', 'token', 'pass']) assert.ok(!looksSecret(`CARGO_BIN_EXE_${program}`), program)
 })
 
 test('the first of two equal names counts, as getenv() sees it', () => {
@@ -67,6 +96,9 @@ test('a secret is one wherever it turns up', () => {
   const variables = new Map([
     ['GITHUB_TOKEN', 'ghp_0123456789'],
     ['PGPASSWORD', 'postgres'],
+    ['SIGNING_KEY', 'c2lnbmluZw0123456789'],
+    ['SSH_KEY', '/home/me/.ssh/work'],
+    ['HTTPS_PROXY', 'http://me:pass@proxy:3128/'],
     ['GITHUB_REPOSITORY', 'me/my-project'],
     ['SSH_AUTH_SOCK', '/tmp/ssh-agent.sock'],
     ['CARGO_PKG_DESCRIPTION', 'tokens and secrets'],
@@ -81,6 +113,9 @@ test('a secret is one wherever it turns up', () => {
     assert.ok(tells(argv), argv.join(' '))
   }
   assert.ok(tells([], [['INFO', 'built with ghp_0123456789']]))
+  assert.ok(tells([], [['INFO', 'signed with c2lnbmluZw0123456789']]))
+  assert.deepEqual(secretValues(variables), ['ghp_0123456789', 'c2lnbmluZw0123456789', 'http://me:pass@proxy:3128/'])
+  assert.ok(!tells(['-L', 'native=/home/me/.ssh/work']))
   assert.ok(tells([], [['CARGO_PKG_REPOSITORY', 'https://me:pass@host/repository']]))
   const harmless = [
     '--cfg',
@@ -98,4 +133,30 @@ test('a secret is one wherever it turns up', () => {
       ['OUT_DIR', '\0build\0'],
     ]),
   )
+})
+
+test('a key of a well-known form is one whatever it is called', () => {
+  const digits = '0123456789abcdefghijABCDEFGHIJ0123456789'
+  for (const text of [
+    `built with ghp_${digits}`,
+    `github_pat_${digits}`,
+    `{"key":"AKIA${digits.slice(0, 10).toUpperCase()}ABCDEF"}`,
+    `xoxb-${digits}`,
+    `sk_live_${digits}`,
+    `cio${digits.slice(0, 32)}`,
+    `eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.${digits}`,
+    '-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl',
+    `https://${digits}@dev.company.com/crates`,
+  ])
+    assert.ok(holdsPassword(text), text)
+  for (const text of [
+    'ssh://git@github.com/me/project',
+    'https://github.com/me/project',
+    'https://crates.io/~user/@scope',
+    '\0registry\0/index.crates.io-1949cf8c6b5b557f/serde-1.0.228',
+    digits,
+    '-----BEGIN CERTIFICATE-----',
+    'sk-learn',
+  ])
+    assert.ok(!holdsPassword(text), text)
 })

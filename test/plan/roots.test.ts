@@ -67,8 +67,13 @@ test('dep-info moves to another machine and back', () => {
   assert.deepEqual(parseDepInfo(placeDepInfo(named, there)).files, ['src/lib.rs', '/srv/b/t/build/x-1/out/g.rs'])
 })
 
-test('dep-info without a rule is not believed', () => {
-  assert.throws(() => parseDepInfo('nothing here\n'), { code: 'ERR_DECODE' })
+test('dep-info without a rule is not believed, nor one that cargo would read otherwise', () => {
+  for (const text of [
+    'nothing here\n',
+    '/t/x.rmeta: src/lib.rs\n/t/x.d: src/lib.rs src/more.rs\n',
+    '# see: src/lib.rs\n/t/x.d: src/lib.rs src/more.rs\n',
+  ])
+    assert.throws(() => parseDepInfo(text), { code: 'ERR_DECODE' }, text)
 })
 
 test('sources that lie outside the roots are told from those that lie in one', () => {
