@@ -7,7 +7,7 @@ import { type Io, note, print, printJson } from './io.ts'
 import { printMembership } from './membership-text.ts'
 import { restOf } from './piped.ts'
 import { counted } from './render.ts'
-import { type Membership, membershipShape, shaped } from './shapes.ts'
+import { forgottenRootShape, type Membership, membershipShape, shaped } from './shapes.ts'
 
 export interface RecoverOptions {
   name?: string
@@ -26,17 +26,7 @@ const phraseWords = 24
  * @throws ShoalError ERR_USAGE without a phrase, ERR_DAEMON_RUNNING, or as the daemon program reports it
  */
 export async function recover(io: Io, options: RecoverOptions): Promise<void> {
-  if (await answers(io.paths.socket, { signal: io.signal })) {
-    throw new ShoalError('ERR_DAEMON_RUNNING', 'the node of this machine is running', {
-      hint: 'Run `shoal down`, recover, then `shoal up`.',
-    })
-  }
-  const phrase = isPerson(io) ? await typedPhrase(io) : await restOf(io.stdin, maxPhraseBytes)
-  if (phrase.trim() === '') {
-    throw new ShoalError('ERR_USAGE', 'no recovery phrase on standard input', {
-      hint: 'It is the 24 words that `shoal init` printed when the mesh was founded.',
-    })
-  }
+  const phrase = await phraseOf(io, 'recover')
   const { name, member: members } = options
   const given = Object.fromEntries(Object.entries({ name, members }).filter(([, value]) => value !== undefined))
   const answer = await daemonOnce(io, { action: 'recover', phrase, ...given })
@@ -44,6 +34,46 @@ export async function recover(io: Io, options: RecoverOptions): Promise<void> {
   if (options.up) await startDaemon(io)
   if (options.json) return printJson(io, membership)
   printRecovered(io, membership, options.up)
+}
+
+/**
+ * Takes the root key of the mesh off the disk of this machine, for who has the recovery phrase, which is read as in `recover`.
+ * @throws as `recover`
+ */
+export async function forgetRoot(io: Io, { up, json }: Pick<RecoverOptions, 'up' | 'json'>): Promise<void> {
+  const phrase = await phraseOf(io, 'repeat this')
+  const forgotten = shaped(
+    forgottenRootShape,
+    await daemonOnce(io, { action: 'forget-root', phrase }),
+    'init --forget-root',
+  )
+  if (up) await startDaemon(io)
+  if (json) return printJson(io, forgotten)
+  const { mesh, removed, admins } = forgotten
+  print(
+    io,
+    `The root key of ${foreignText(mesh.name)} is not on this machine any more: the recovery phrase is all that is left of it.`,
+  )
+  if (removed !== null) print(io, `  removed ${removed}`)
+  print(
+    io,
+    `Other administrators: ${admins.map((admin) => foreignText(admin)).join(', ')}. Each of them can shut this machine out for good.`,
+  )
+  print(io, 'Within a year the mesh needs the phrase once: shoal init --recover')
+}
+
+/** @param then what to do once no node runs */
+async function phraseOf(io: Io, then: string): Promise<string> {
+  if (await answers(io.paths.socket, { signal: io.signal })) {
+    throw new ShoalError('ERR_DAEMON_RUNNING', 'the node of this machine is running', {
+      hint: `Run \`shoal down\`, ${then}, then \`shoal up\`.`,
+    })
+  }
+  const phrase = isPerson(io) ? await typedPhrase(io) : await restOf(io.stdin, maxPhraseBytes)
+  if (phrase.trim() !== '') return phrase
+  throw new ShoalError('ERR_USAGE', 'no recovery phrase on standard input', {
+    hint: 'It is the 24 words that `shoal init` printed when the mesh was founded.',
+  })
 }
 
 /** As it was printed: in one line or several, until all words are there or nothing more is said. */

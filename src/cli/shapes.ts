@@ -181,6 +181,12 @@ export const kickedShape = memberShape.extend({
 export const renamedShape = z.looseObject({ name: z.string() })
 export const leftShape = z.looseObject({ touched: z.array(z.string()), rootKey: z.string().nullish() })
 
+export const forgottenRootShape = z.looseObject({
+  mesh: z.looseObject({ name: z.string() }),
+  removed: z.string().nullable(),
+  admins: z.array(z.string()),
+})
+
 /** What the daemon program answers to `init` and `join` in its one-shot mode. */
 export const membershipShape = z.looseObject({
   touched: z.array(z.string()),

@@ -60,6 +60,13 @@ export async function orWithNewKey<T>(
   }
 }
 
+/** For the recovery phrase of a mesh that this machine does not belong to. */
+export function anotherMesh({ name }: Membership): ShoalError {
+  return new ShoalError('ERR_OTHER_MESH', `this machine belongs to ${name}, and these are the words of another mesh`, {
+    hint: 'Leave it first: `shoal leave`.',
+  })
+}
+
 /**
  * This machine's key; another one if it is known to be in use by two machines: who of them joins anew becomes somebody of its own, or the link
  * would be used up for a key that is still in use twice.

@@ -44,7 +44,8 @@ export interface MembershipCommands {
   /** A link that lets one machine join. */
   invite(grant: Grant): Promise<string>
   kick(request: { member: string; issued: boolean }): Promise<Kicked>
-  promote(request: { member: string; role: Grant }): Promise<{ name: string; peerId: string }>
+  /** `hasRoot`: the root key of the mesh lies on this machine's disk. */
+  promote(request: { member: string; role: Grant }): Promise<{ name: string; peerId: string; hasRoot: boolean }>
   rename(name: string): Promise<{ name: string }>
   /** Newcomers on the local network that wait for somebody to say yes. */
   pending(): Promise<{ pending: PendingView[] }>
@@ -136,7 +137,7 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
     async promote({ member, role }) {
       const view = memberCalled(members, member)
       await promote(members, view, role)
-      return { name: view.name, peerId: view.peerId }
+      return { name: view.name, peerId: view.peerId, hasRoot: members.signsForItself }
     },
     async rename(name) {
       // Nobody would sign it, and it would be gone with the key.

@@ -12,7 +12,7 @@ import { saveRootKey } from '../mesh/root-key.ts'
 import type { Roster } from '../mesh/roster.ts'
 import { loadRoster } from '../mesh/roster-file.ts'
 import { sameBytes } from '../mesh/statement.ts'
-import { adopt, knownMesh, orWithNewKey } from './adopt.ts'
+import { adopt, anotherMesh, knownMesh, orWithNewKey } from './adopt.ts'
 
 export interface Recovered {
   /** Members that have said what the mesh is; 0 when this machine still knew it. */
@@ -75,12 +75,6 @@ function stillHere(known: Membership, roster: Roster, root: SigningKey, as: Iden
   return { membership: known, roster, heard: 0, self }
 }
 
-function anotherMesh({ name }: Membership): ShoalError {
-  return new ShoalError('ERR_OTHER_MESH', `this machine belongs to ${name}, and these are the words of another mesh`, {
-    hint: 'Leave it first: `shoal leave`.',
-  })
-}
-
 /** A list that is damaged or lost can be had from the members. */
 async function readableRoster(stateDir: string): Promise<Roster | undefined> {
   try {
@@ -91,7 +85,8 @@ async function readableRoster(stateDir: string): Promise<Roster | undefined> {
   }
 }
 
-function otherAdmins(roster: Roster, self: Uint8Array): string[] {
+/** What administrators besides one key are called. */
+export function otherAdmins(roster: Roster, self: Uint8Array): string[] {
   const all = roster.members(systemClock.wall()).filter(({ key }) => !sameBytes(key, self))
   return all.flatMap(({ roles, name }) => (roles.includes('admin') ? [name] : []))
 }

@@ -19,6 +19,7 @@ import { removeDurably, writeDurably } from '../store/durable.ts'
 import { type Lock, takeLock } from '../store/lock.ts'
 import { adopt, knownMesh, orWithNewKey, ownKey } from './adopt.ts'
 import { type Examined, examine } from './examine.ts'
+import { type ForgottenRoot, forgetRoot } from './forget-root.ts'
 import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
 import { agreeToLeave } from './leave-behind.ts'
 import { type Recovered, recoverMesh } from './recover-mesh.ts'
@@ -47,6 +48,7 @@ const requestSchema = z.discriminatedUnion('action', [
     members: z.array(z.string().max(256)).max(8).default([]),
     name: nodeName.optional(),
   }),
+  z.object({ action: z.literal('forget-root'), phrase: z.string().max(1024) }),
   z.object({ action: z.literal('look') }),
   z.object({ action: z.literal('examine'), fix: z.boolean().default(false) }),
 ])
@@ -77,18 +79,19 @@ interface Left {
 
 /**
  * Sets this machine up, or makes it a member of another mesh. Safe to repeat: what is there already stays.
- * @throws ShoalError ERR_USAGE, ERR_INVITE, ERR_SHIM_BUILD, ERR_CONFIG; as `joinMesh` and `joinNearMesh`
+ * @throws ShoalError ERR_USAGE, ERR_INVITE, ERR_SHIM_BUILD, ERR_CONFIG; as `joinMesh`, `joinNearMesh` and `forgetRoot`
  */
 export async function setUp(
   request: unknown,
   paths: ShoalPaths,
   env: Environment,
   person: Person,
-): Promise<SetupAnswer | Left | Surroundings | Examined> {
+): Promise<SetupAnswer | Left | ForgottenRoot | Surroundings | Examined> {
   const parsed = requestSchema.safeParse(request)
   if (!parsed.success) throw new ShoalError('ERR_USAGE', parsed.error.issues[0]?.message ?? 'unknown request')
   const { data } = parsed
   if (data.action === 'leave') return await alone(paths, () => forgetMesh(paths))
+  if (data.action === 'forget-root') return await alone(paths, () => forgetRoot(paths.state, data.phrase))
   if (data.action === 'look') return await look(paths)
   if (data.action === 'examine') return await examine(paths, env, data.fix)
   const touched: string[] = []

@@ -29,6 +29,7 @@ export async function loadRootKey(stateDir: string): Promise<SigningKey | undefi
   throw new ShoalError('ERR_CONFIG', `${file} holds no key`, { hint: 'Restore it from the recovery phrase.' })
 }
 
-function rootFile(stateDir: string): string {
+/** Where it lies. */
+export function rootFile(stateDir: string): string {
   return join(stateDir, 'root.key')
 }

@@ -9,7 +9,8 @@ const who = { name: 'bert', peerId: '12D3KooWBERT' }
 
 test('kick, promote and rename say what they did, and hand on what they were given', async (t) => {
   const { home, paths } = await temporaryHome(t)
-  const daemon = await fakeDaemon(paths.socket, { kick: { ...who, told: 3 }, promote: who, rename: { name: 'berta' } })
+  const promote = { ...who, hasRoot: true }
+  const daemon = await fakeDaemon(paths.socket, { kick: { ...who, told: 3 }, promote, rename: { name: 'berta' } })
   t.after(() => daemon.close())
   const ran = [
     await shoal(['kick', 'bert', '--issued'], { home }),
@@ -21,7 +22,11 @@ test('kick, promote and rename say what they did, and hand on what they were giv
     ran.map(({ code, stdout, stderr }) => [code, stdout, stderr]),
     [
       [0, 'bert is shut out. 3 connected members know it already.\n', ''],
-      [0, 'bert is admin now.\n', ''],
+      [
+        0,
+        'bert is admin now.\nWith the recovery phrase on paper, the root key need not stay on this disk: shoal init --forget-root\n',
+        '',
+      ],
       [0, 'bert is inviter now.\n', ''],
       [0, 'This machine is called berta now.\n', ''],
     ],

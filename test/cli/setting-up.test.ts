@@ -112,5 +112,6 @@ test('init --recover hands over the phrase that it is told, in one line or sever
   assert.equal(JSON.parse(typed.stdout).request.phrase, words.join(' '))
   assert.ok(!typed.stderr.includes('word3'))
   assert.equal((await shoal(['init', '--recover'], { home })).code, 2)
+  assert.equal((await shoal(['init', '--recover', '--forget-root'], { home, stdin: words.join(' ') })).code, 2)
   assert.equal((await shoal(['init', '--member', '/ip4/10.0.0.1/tcp/1'], { home })).code, 2)
 })

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -92,5 +93,33 @@ describe('a mesh whose only administrator is lost', { timeout: 600_000 }, () => 
     await bert.start()
     await bert.waitForPeers(1)
     assert.equal((await bert.json<Status>('status')).mesh.isAdmin, true)
+  })
+
+  test('who has the words takes the root key off a disk, and is shut out for good by a kick then', async () => {
+    const forget = async (words: string, ...more: string[]): Promise<Ran> =>
+      await capture(process.execPath, [cli, 'init', '--forget-root', ...more], { env: bert.env, input: words })
+    const file = join(bert.home, 'state/root.key')
+    assert.match((await forget(phrase)).stderr, /^error\[ERR_DAEMON_RUNNING\]/)
+    await bert.stop()
+    assert.match((await forget(someWords)).stderr, /^error\[ERR_OTHER_MESH\]/)
+    assert.ok(existsSync(file))
+    const ran = await forget(phrase)
+    assert.equal(ran.code, 0, ran.stderr)
+    assert.ok(ran.stdout.includes(`removed ${file}\n`) && ran.stdout.includes('Other administrators: eva.'))
+    assert.ok(!existsSync(file))
+    const again = JSON.parse((await forget(phrase, '--json')).stdout) as { removed: string | null }
+    assert.equal(again.removed, null)
+
+    await bert.start()
+    await bert.waitForPeers(1)
+    assert.equal((await bert.json<Status>('status')).mesh.isAdmin, true)
+    assert.equal((await bert.shoal('invite')).code, 0)
+    const kicked = await eva.shoal('kick', 'bert')
+    assert.equal(kicked.code, 0, kicked.stderr)
+    assert.notEqual((await bert.shoal('rekey')).code, 0)
+    await eva.stop()
+    const refused = await capture(process.execPath, [cli, 'init', '--forget-root'], { env: eva.env, input: phrase })
+    assert.match(refused.stderr, /^error\[ERR_ROLE\]: this machine is the only administrator/)
+    assert.ok(existsSync(join(eva.home, 'state/root.key')))
   })
 })

@@ -7,7 +7,7 @@ import { exitCodes } from '../failure.ts'
 import { type Io, note, print, printJson } from '../io.ts'
 import { join } from '../joining.ts'
 import { printMembership } from '../membership-text.ts'
-import { recover } from '../recovering.ts'
+import { forgetRoot, recover } from '../recovering.ts'
 import { type Membership, membershipShape, type Surroundings, shaped, surroundingsShape } from '../shapes.ts'
 
 interface InitOptions {
@@ -18,6 +18,7 @@ interface InitOptions {
   check?: true
   recover?: true
   member?: string[]
+  forgetRoot?: true
   yes?: true
   json?: true
 }
@@ -36,6 +37,10 @@ export function addInit(program: Command, io: Io, done: (exitCode: number) => vo
     )
     .option('--recover', 'make this machine an administrator of the mesh whose recovery phrase standard input says')
     .option('--member <address...>', 'with --recover: where members are, when none is on the local network')
+    .option(
+      '--forget-root',
+      'take the root key of the mesh off this disk: whose recovery phrase standard input says, and which has another administrator',
+    )
     .option('--yes', 'ask nothing (for scripts)')
     .option('--json', 'the answer as JSON')
     .action(async (options: InitOptions) => {
@@ -46,7 +51,10 @@ export function addInit(program: Command, io: Io, done: (exitCode: number) => vo
         if (around.mesh === null) done(exitCodes.degraded)
         return
       }
+      if (options.recover && options.forgetRoot)
+        throw new ShoalError('ERR_USAGE', '--recover brings the root key here, --forget-root takes it away')
       if (options.recover) return await recover(io, options)
+      if (options.forgetRoot) return await forgetRoot(io, options)
       if (options.member !== undefined) {
         throw new ShoalError('ERR_USAGE', '--member is for --recover', { hint: 'To join a mesh: `shoal join`.' })
       }

@@ -48,7 +48,7 @@ export function addKick(program: Command, io: Io): void {
       if (kicked.keptRoot) {
         print(
           io,
-          'It has the root key of the mesh on its disk: who can read that can come back under a new key, and shut out others.',
+          'It has the root key of the mesh on its disk, unless that was taken away (shoal init --forget-root): who can read it can come back under a new key, and shut out others.',
         )
         print(
           io,

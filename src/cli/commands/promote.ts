@@ -16,5 +16,7 @@ export function addPromote(program: Command, io: Io): void {
       const promoted = shaped(memberShape, await askNode(io, 'promote', { member, role: options.role }), 'promote')
       if (options.json) return printJson(io, promoted)
       print(io, `${foreignText(promoted.name)} is ${options.role} now.`)
+      if (promoted.hasRoot !== true || options.role !== 'admin') return
+      print(io, 'With the recovery phrase on paper, the root key need not stay on this disk: shoal init --forget-root')
     })
 }
