@@ -143,24 +143,33 @@ describe('a member that lies, among four that compile for others', () => {
     return { number, dir, lies: units.filter(({ where }) => where === 'lou').map(({ crate }) => crate) }
   }
 
+  async function areAllTried(): Promise<boolean> {
+    const { trust } = await ada.ask<{ trust: { audits: { waiting: number } } }>('status')
+    return trust.audits.waiting === 0
+  }
+
   /** Of what the first tests found. */
   let lastLies: Round | undefined
 
   test('is found out by the first two audits, not used any more, and what it gave is made again', async (t) => {
-    // Who takes how much is up to the market; of one package alone nobody is called a liar.
-    const rounds = [await build(0)]
-    while (new Set(rounds.flatMap(({ lies }) => lies)).size < 2) rounds.push(await build(rounds.length))
-    for (const { dir, lies } of rounds) {
-      if (lies.length > 0) assert.match(await says(ada, dir), new RegExp(poison))
-    }
+    // Who takes how much is up to the market; of one package alone nobody is called a liar. Of other sources of the same library the latest
+    // counts, so each round is tried before the next.
+    const rounds: Round[] = []
+    const given = (): string[] => rounds.flatMap(({ lies }) => lies)
+    do {
+      const round = await build(rounds.length)
+      rounds.push(round)
+      const words = await says(ada, round.dir)
+      assert.equal(words.includes(poison), round.lies.length > 0)
+      await until('all tried', areAllTried)
+    } while (given().length < 20 && (await trustOf(ada, 'lou'))?.isLiar !== true)
     lastLies = rounds.findLast(({ lies }) => lies.length > 0)
-
-    await until('caught', async () => (await trustOf(ada, 'lou'))?.isLiar === true)
     const trust = await trustOf(ada, 'lou')
-    t.diagnostic(JSON.stringify({ rounds: rounds.map(({ lies }) => lies), trust }))
-    // All of the first results are compared, and lies about two packages make a liar.
-    assert.deepEqual([trust?.audited, trust?.agreed, trust?.lies.length], [2, 0, 2])
-    assert.equal(trust?.accepted, rounds.flatMap(({ lies }) => lies).length)
+    const { trust: audits } = await ada.ask<{ trust: unknown }>('status')
+    t.diagnostic(JSON.stringify({ rounds: rounds.map(({ lies }) => lies), trust, audits }))
+    // All of the first twenty results are compared, and lies about two packages make a liar.
+    assert.deepEqual([trust?.isLiar, trust?.agreed, trust?.lies.length], [true, 0, 2])
+    assert.equal(trust?.accepted, given().length)
     assert.match((await ada.shoal('peers')).stdout, /^lou +liar .*\n(.*\n)*\nlou: nothing of it is used/m)
 
     for (const { number, dir, lies } of rounds) {
@@ -181,10 +190,7 @@ describe('a member that lies, among four that compile for others', () => {
         assert.ok(built.get(file)?.equals(bytes), file)
     }
 
-    await until('all tried', async () => {
-      const { trust } = await ada.ask<{ trust: { audits: { waiting: number } } }>('status')
-      return trust.audits.waiting === 0
-    })
+    await until('all tried', areAllTried)
     for (const name of ['ben', 'cy', 'dee']) {
       const { audited = 0, agreed = 0, unexplained = 0, isLiar = false } = (await trustOf(ada, name)) ?? {}
       assert.deepEqual([agreed, unexplained, isLiar], [audited, 0, false], name)
@@ -201,9 +207,13 @@ describe('a member that lies, among four that compile for others', () => {
       for (const crate of lastLies.lies) {
         const unit = units.find((each) => each.crate === crate)
         assert.notEqual(unit?.where, 'lou', crate)
-        // By its owner's policy, because others say something else, or because two others agree.
+        // By its owner's policy, because others say something else, because two others agree, or because it compiled that for Ada when Lou took long.
         const found = [unit?.outcome, unit?.reason].join(' ')
-        const fine = ['compiled-here policy', ...(name === 'cy' ? ['compiled-here conflict', 'recalled-mesh '] : [])]
+        const fine = [
+          'compiled-here policy',
+          'recalled-here ',
+          ...(name === 'cy' ? ['compiled-here conflict', 'recalled-mesh '] : []),
+        ]
         assert.ok(
           fine.some((each) => found.startsWith(each)),
           `${name} ${crate} ${found}`,
