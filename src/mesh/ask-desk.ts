@@ -39,7 +39,7 @@ export interface AskDeskNeeds {
 }
 
 /** libp2p cuts every connection off after as long. */
-const deadlineMs = 3000
+const deadlineMs = 2900
 const farewellMs = 500
 /** So long a newcomer that asks whether it was approved is kept waiting for the answer. */
 const pollMs = 2000

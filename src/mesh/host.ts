@@ -89,7 +89,8 @@ export async function createHost(init: HostInit): Promise<Host> {
       // The lobby sees to it: these limits would turn away members together with whoever floods this node.
       inboundConnectionThreshold: Number.MAX_SAFE_INTEGER,
       maxIncomingPendingConnections: Number.MAX_SAFE_INTEGER,
-      inboundUpgradeTimeout: 3000,
+      // Strangers are gone within three seconds, whatever else there is to do.
+      inboundUpgradeTimeout: 2900,
       dialTimeout: 3000,
       addressDialTimeout: 1000,
       maxPeerAddrsToDial: 8,

@@ -34,7 +34,7 @@ interface Way {
 }
 
 /** libp2p cuts every connection off after as long. */
-const deadlineMs = 3000
+const deadlineMs = 2900
 const farewellMs = 1000
 
 /** Lets newcomers in that have an invitation. Such a connection never becomes more than that. */

@@ -34,7 +34,7 @@ export interface MemberEncrypterNeeds {
   onGreeted?(greeted: Greeted): void
 }
 
-const deadlineMs = 3000
+const deadlineMs = 2900
 const keyBytes = 32
 /** How long the one who was refused may take to hear it. */
 const farewellMs = 500

@@ -20,7 +20,7 @@ export interface RestoreDeskNeeds {
 }
 
 /** libp2p cuts every connection off after as long. */
-const deadlineMs = 3000
+const deadlineMs = 2900
 const farewellMs = 1000
 
 /**
