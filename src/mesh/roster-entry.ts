@@ -117,6 +117,11 @@ export function isGoodBye({ kind, statement }: Entry): boolean {
   return kind === 'revocation' && isLeave(statement.body)
 }
 
+/** Whether it is a revocation, and not one of those that come of members' new keys. */
+export function isOrder({ kind, statement }: Entry): boolean {
+  return kind === 'revocation' && statement.body.reason !== 'rekeyed'
+}
+
 /**
  * Since when a revocation keeps out nothing but a key that somebody lets in anew; undefined for everything else, for good-byes, and for
  * the root's, which can be what keeps those of another from counting.

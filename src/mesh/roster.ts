@@ -16,6 +16,7 @@ import {
   type Entry,
   endOf,
   groupOf,
+  isOrder,
   settledSince,
   startOf,
 } from './roster-entry.ts'
@@ -257,10 +258,14 @@ export class Roster {
     return ids.filter((id) => !this.#entries.has(hex(id)))
   }
 
-  /** The statements with these ids; one that is not here is left out. @throws ShoalError ERR_LIMIT for more than a roster holds */
+  /**
+   * The statements with these ids; one that is not here is left out. What makes others void comes first: who hears of those before could
+   * keep them in the place of what counts. @throws ShoalError ERR_LIMIT for more than a roster holds
+   */
   bytesOf(ids: readonly Uint8Array[]): Uint8Array[] {
     if (ids.length > maxStatements) throw new ShoalError('ERR_LIMIT', `${ids.length} ids, at most ${maxStatements}`)
-    return ids.flatMap((id) => this.#entries.get(hex(id))?.statement.bytes ?? [])
+    const entries = ids.flatMap((id) => this.#entries.get(hex(id)) ?? [])
+    return entries.toSorted((a, b) => Number(isOrder(b)) - Number(isOrder(a))).map(({ statement }) => statement.bytes)
   }
 
   #read(bytes: Uint8Array, now: number): Entry {
