@@ -73,7 +73,7 @@ export function anotherMesh({ name }: Membership): ShoalError {
  */
 export async function ownKey(stateDir: string, identity: Identity, onNewKey: () => void): Promise<Identity> {
   const now = systemClock.wall()
-  const roster = await readable(stateDir, now)
+  const roster = await readableRoster(stateDir, now)
   const { publicKey } = signingKeyOf(identity)
   if (roster?.clones(now).some(({ body }) => sameBytes(body.subject, publicKey)) !== true) return identity
   await putKeyAside(stateDir, `copied-${now}`)
@@ -81,8 +81,8 @@ export async function ownKey(stateDir: string, identity: Identity, onNewKey: () 
   return await loadIdentity(stateDir)
 }
 
-/** A list that is damaged or lost is why people join again. */
-async function readable(stateDir: string, now: number): Promise<Roster | undefined> {
+/** The list of members that is kept here; undefined for one that is damaged or lost: that is why people join again, and members have it. */
+export async function readableRoster(stateDir: string, now = systemClock.wall()): Promise<Roster | undefined> {
   try {
     return await loadRoster(stateDir, now)
   } catch (error) {
@@ -94,7 +94,7 @@ async function readable(stateDir: string, now: number): Promise<Roster | undefin
 /** Who joins a mesh again may know of somebody who was shut out and of whom the others have not heard. */
 async function mergeRoster(stateDir: string, roster: Roster): Promise<void> {
   const now = systemClock.wall()
-  const before = await readable(stateDir, now)
+  const before = await readableRoster(stateDir, now)
   if (before === undefined) return
   try {
     for (const bytes of before.bytesOf(before.ids(now))) roster.add(bytes, now)

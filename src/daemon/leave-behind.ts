@@ -3,10 +3,8 @@ import { ShoalError } from '../base/errors.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
 import { loadIdentity } from '../mesh/identity.ts'
 import { signingKeyOf } from '../mesh/members.ts'
-import type { Roster } from '../mesh/roster.ts'
-import { loadRoster } from '../mesh/roster-file.ts'
 import { sameBytes } from '../mesh/statement.ts'
-import { knownMesh } from './adopt.ts'
+import { knownMesh, readableRoster } from './adopt.ts'
 import type { Person } from './join-network.ts'
 
 /**
@@ -16,7 +14,7 @@ import type { Person } from './join-network.ts'
  */
 export async function agreeToLeave(stateDir: string, target: Uint8Array | undefined, person: Person): Promise<void> {
   const known = await knownMesh(stateDir)
-  const roster = known === undefined ? undefined : await readable(stateDir)
+  const roster = known === undefined ? undefined : await readableRoster(stateDir)
   if (known === undefined || roster === undefined) return
   if (target !== undefined && sameBytes(target, meshKeyOf(roster.genesis))) return
   const self = signingKeyOf(await loadIdentity(stateDir)).publicKey
@@ -28,14 +26,4 @@ export async function agreeToLeave(stateDir: string, target: Uint8Array | undefi
   throw new ShoalError('ERR_USAGE', `this machine still belongs to ${known.name}`, {
     hint: 'Let somebody else administer that first: `shoal up`, `shoal promote NAME`, `shoal leave`.',
   })
-}
-
-/** A list that is damaged or lost is why people join. */
-async function readable(stateDir: string): Promise<Roster | undefined> {
-  try {
-    return await loadRoster(stateDir, systemClock.wall())
-  } catch (error) {
-    if (error instanceof ShoalError) return undefined
-    throw error
-  }
 }

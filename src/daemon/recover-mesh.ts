@@ -10,9 +10,8 @@ import { rootFromPhrase } from '../mesh/recovery.ts'
 import { makeAdministrator, restoreMesh } from '../mesh/restore.ts'
 import { saveRootKey } from '../mesh/root-key.ts'
 import type { Roster } from '../mesh/roster.ts'
-import { loadRoster } from '../mesh/roster-file.ts'
 import { sameBytes } from '../mesh/statement.ts'
-import { adopt, anotherMesh, knownMesh, orWithNewKey } from './adopt.ts'
+import { adopt, anotherMesh, knownMesh, orWithNewKey, readableRoster } from './adopt.ts'
 
 export interface Recovered {
   /** Members that have said what the mesh is; 0 when this machine still knew it. */
@@ -73,16 +72,6 @@ function stillHere(known: Membership, roster: Roster, root: SigningKey, as: Iden
   const self = signingKeyOf(as).publicKey
   makeAdministrator(roster, root, self, name, systemClock.wall())
   return { membership: known, roster, heard: 0, self }
-}
-
-/** A list that is damaged or lost can be had from the members. */
-async function readableRoster(stateDir: string): Promise<Roster | undefined> {
-  try {
-    return await loadRoster(stateDir, systemClock.wall())
-  } catch (error) {
-    if (error instanceof ShoalError) return undefined
-    throw error
-  }
 }
 
 /** What administrators besides one key are called. */
