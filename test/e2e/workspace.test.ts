@@ -7,7 +7,7 @@ import { Cluster, cratesIoReachable } from '../support/cluster.ts'
 const example = fileURLToPath(new URL('../../examples/workspace', import.meta.url))
 
 /** The one of its packages that needs the most others: macros, build scripts and libraries, many of them small. */
-const options = ['-p', 'url']
+const options = ['-p', 'shelf-model']
 
 // `npm run oracle` does the same with all of it.
 test('a part of examples/workspace: shared, recalled elsewhere, every rlib and rmeta as from plain rustc', async (t) => {
@@ -19,8 +19,7 @@ test('a part of examples/workspace: shared, recalled elsewhere, every rlib and r
     assert.ok(compared >= 50, `${compared} files compared`)
     const away = cold.filter(({ outcome }) => outcome === 'compiled-mesh')
     assert.ok(cold.length >= 25, `${cold.length} lib units`)
-    // Of so few units, one after the other, it is up to the machine how many are worth sending: `npm run oracle` asks 30 % of the whole.
-    assert.ok(away.length >= 3, `${away.length} of ${cold.length} compiled by the others`)
+    assert.ok(away.length / cold.length >= 0.3, `${away.length} of ${cold.length} compiled by the others`)
     const hits = warm.filter(({ outcome }) => outcome.startsWith('recalled'))
     assert.ok(hits.length / warm.length >= 0.9, `${hits.length} of ${warm.length} recalled`)
   } finally {
