@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { line, names } from './kernel-files.ts'
@@ -143,17 +143,18 @@ class IdleTime implements OwnerInput {
   #had = false
 
   had(): boolean {
-    if (this.#calls++ % askEvery === 0) this.#had = idleMs() < askedMs
+    // The answer of the last time: nothing waits for a program to start.
+    if (this.#calls++ % askEvery === 0) {
+      execFile('ioreg', ['-r', '-d', '1', '-c', 'IOHIDSystem'], { timeout: 1000 }, (_error, said) => {
+        this.#had = idleMs(said) < askedMs
+      })
+    }
     return this.#had
   }
 }
 
-function idleMs(): number {
-  try {
-    const said = execFileSync('ioreg', ['-r', '-d', '1', '-c', 'IOHIDSystem'], { encoding: 'utf8', timeout: 1000 })
-    const nanoseconds = /"HIDIdleTime" = (\d+)/.exec(said)?.[1]
-    return nanoseconds === undefined ? Number.POSITIVE_INFINITY : Number(nanoseconds) / 1e6
-  } catch {
-    return Number.POSITIVE_INFINITY
-  }
+/** @param said by `ioreg`; nothing when it could not be asked */
+function idleMs(said: string): number {
+  const nanoseconds = /"HIDIdleTime" = (\d+)/.exec(said)?.[1]
+  return nanoseconds === undefined ? Number.POSITIVE_INFINITY : Number(nanoseconds) / 1e6
 }
