@@ -20,7 +20,7 @@ const schema = z.strictObject({
     .strictObject({
       /** Compiles for other members that may run here at once; 0 lends nothing. Default: as many as `slots`. */
       slots: z.int().min(0).max(1024).optional(),
-      /** Address-space-independent memory limit of one guest compile. */
+      /** What one guest's compile may use of the memory, all its processes together. */
       'memory-mib': z.int().min(256).default(4096),
       /** Processors that are lent at most while somebody types or points at this machine. Default: half of them, at least one. */
       'slots-in-use': z.int().min(0).max(1024).optional(),

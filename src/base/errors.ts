@@ -153,8 +153,11 @@ export function toShoalError(error: unknown, fallback: ErrorCode = 'ERR_INTERNAL
 /** Controls, and what has no width or turns the text around it. */
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
 
-/** Text from a peer, made harmless for a terminal or a log: no control characters, nothing that hides or turns text, bounded length. */
+/** One line of text that other machines may have chosen parts of, such that nothing in it steers a terminal or hides what is there. */
+export const printable = (text: string): string => text.replace(unprintable, ' ')
+
+/** Text from a peer, made harmless for a terminal or a log: `printable`, and of bounded length. */
 export function foreignText(text: string): string {
-  const clean = text.replace(unprintable, ' ')
+  const clean = printable(text)
   return clean.length > maxForeignText ? `${clean.slice(0, maxForeignText)}…` : clean
 }

@@ -114,7 +114,7 @@ const maxAnswerBytes = 1 << 20
 export type OnWord = (word: unknown) => Promise<boolean> | undefined
 
 /**
- * Lets the daemon program do one thing to the files of this node (`init`, `join`, `leave`) without a daemon. The request goes
+ * Lets the daemon program do one thing to the files of this node (`setUp` in `daemon/setup.ts` lists them) without a daemon. The request goes
  * through standard input: a link is a secret, and arguments are visible to every user of the machine.
  * @throws ShoalError as the program reported it
  */

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
+import { printable } from '../base/errors.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 
 /** What a command has of the world; handed in, so that a test can be the world. */
@@ -20,9 +21,7 @@ export interface Io {
 
 /** A line for people. It may hold names that other machines chose, so nothing in it can steer the terminal. */
 export function print(io: Io, line: string): void {
-  io.stdout.write(
-    `${line.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, ' ')}\n`,
-  )
+  io.stdout.write(`${printable(line)}\n`)
 }
 
 export function note(io: Io, text: string): void {

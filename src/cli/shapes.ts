@@ -75,7 +75,7 @@ export const peersShape = z.looseObject({
       roles: z.array(z.string()).default([]),
       rttMs: z.number().nullish(),
       slots: z.number().nullish(),
-      tier: z.union([z.string(), z.number()]).nullish(),
+      tier: z.string().nullish(),
       toolchains: z.array(z.unknown()),
       lentMs: z.number(),
       borrowedMs: z.number(),

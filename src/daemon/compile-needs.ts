@@ -48,7 +48,6 @@ export interface Work {
   lent: PlannedAction
 }
 
-/** What a unit has to do with whose word counts. */
 /** What was made of others' word. */
 export interface Accepted {
   result: Result
@@ -70,6 +69,7 @@ export interface BrokenWord {
   isProven: boolean
 }
 
+/** What a unit has to do with whose word counts. */
 export interface UnitTrust {
   /** Why nothing that others have computed, or say that they have, is used for it. */
   objection(planned: PlannedAction): Reason | undefined

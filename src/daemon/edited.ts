@@ -16,6 +16,8 @@ const run = promisify(execFile)
 const settledMs = 2000
 const deadlineMs = 1000
 const maxLibraries = 8192
+/** Checkouts whose changes are remembered. */
+const maxKnown = 64
 
 const withoutExtension = (path: string): string => path.slice(0, path.length - extname(path).length)
 
@@ -82,7 +84,7 @@ export class EditedUnits {
     const known = this.#changed.get(checkout)
     if (known !== undefined && now - known.since < settledMs) return await known.files
     const files = changedFiles(checkout)
-    if (this.#changed.size > 64) this.#changed.clear()
+    if (this.#changed.size > maxKnown) this.#changed.clear()
     this.#changed.set(checkout, { since: now, files })
     return await files
   }

@@ -12,7 +12,7 @@ import { linkedOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { tellsPlacePaths, toldBeside } from '../plan/program-paths.ts'
 import { bindTo, type Place } from '../recall/evidence.ts'
-import type { Unshareable } from '../recall/read-set.ts'
+import { sortedReads, type Unshareable } from '../recall/read-set.ts'
 import type { Recalled } from '../recall/recall.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 import type { ShimLink } from './shim-link.ts'
@@ -185,6 +185,5 @@ function merge(first: ReadSet, second: ReadSet): ReadSet | Unshareable {
     if (env.has(name) && env.get(name) !== value) return 'source-changed'
     env.set(name, value)
   }
-  const byPath = (a: Read, b: Read): number => (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : a[0] < b[0] ? -1 : 1)
-  return { reads: [...reads.values()].sort(byPath), env: [...env].sort(([a], [b]) => (a < b ? -1 : 1)) }
+  return { reads: sortedReads([...reads.values()]), env: [...env].sort(([a], [b]) => (a < b ? -1 : 1)) }
 }

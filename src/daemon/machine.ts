@@ -8,7 +8,10 @@ import { ownerInput } from './owner-input.ts'
 export interface Machine {
   /** Processors. */
   cores: number
-  /** How many of them were busy on average since the last call; 0 at the first. Work of low priority does not count. */
+  /**
+   * How many of them were busy on average since the last call; 0 at the first. Work of low priority does not count. Several ask the same
+   * machine: who does so within a quarter of a second after another one is told the same.
+   */
   busyCores(): number
   /** Memory that a program could have now, bytes. */
   freeMemoryBytes(): number
@@ -18,18 +21,25 @@ export interface Machine {
   hadInput(): boolean
 }
 
+/** The system counts in steps of 10 ms: of a shorter time it tells next to nothing. */
+const leastWindowMs = 250
+
 /** @param powerDir where Linux shows batteries and mains adapters */
 export function systemMachine(platform: NodeJS.Platform, powerDir = '/sys/class/power_supply'): Machine {
   let last: Times | undefined
+  let busy = 0
   const input = ownerInput(platform)
   return {
     cores: cpus().length,
     busyCores() {
       const times = processorTimes()
       const since = last ?? times
-      last = times
       const total = times.total - since.total
-      return total <= 0 ? 0 : ((times.busy - since.busy) / total) * times.cores
+      // Less than zero: a processor was switched off, and its times with it.
+      if (last !== undefined && total >= 0 && total < leastWindowMs * times.cores) return busy
+      last = times
+      busy = total <= 0 ? 0 : ((times.busy - since.busy) / total) * times.cores
+      return busy
     },
     freeMemoryBytes: () => process.availableMemory(),
     onBattery: () => (platform === 'darwin' ? batteryByPmset() : batteryBySysfs(powerDir)),

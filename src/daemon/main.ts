@@ -9,7 +9,7 @@ import { startNode } from './node.ts'
 import { setUp } from './setup.ts'
 
 /**
- * The daemon's program. Without arguments it is the node, until a signal or a stop request. With `--once init|join|recover|leave|look|examine` it
+ * The daemon's program. Without arguments it is the node, until a signal or a stop request. With `--once` it
  * reads one request, a line, from standard input, changes this node's files and answers with the last line on standard output.
  * Lines before that are for the person (`{"word": …}`); where one is a question, the next line of standard input answers it.
  */

@@ -21,7 +21,7 @@ export interface StatusNeeds {
   blocks: BlockStore
   traces: TraceStore
   health: Health
-  /** Why this node lends nothing; undefined when it lends. */
+  /** `reason`: why this node lends nothing; `owner`: why its owner leaves less to others. '' where that is not so. */
   lending(): { tier: Tier; reason: string; owner: string; toolchains: number }
   /** Units whose incremental directory is being made, or will be. */
   warmer: { readonly pending: number }

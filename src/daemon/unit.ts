@@ -192,7 +192,8 @@ export class Unit {
     try {
       return await this.#needs.prepare(this.#planned)
     } catch (error) {
-      this.#needs.log.warn('unit not offered', { code: toShoalError(error).code, message: toShoalError(error).message })
+      const { code, message } = toShoalError(error)
+      this.#needs.log.warn('unit not offered', { code, message })
       return false
     }
   }

@@ -93,14 +93,19 @@ const errorText = (error: unknown): string => (error instanceof Error ? error.me
 
 /** What can be said about a unit whose story ended early. */
 function unknownUnit({ invocation }: ShimLink): { crate: string; kind: string } {
-  const at = invocation.argv.indexOf('--crate-name')
-  return { crate: invocation.argv[at + 1] ?? '', kind: 'other' }
+  return { crate: crateNameIn(invocation.argv), kind: 'other' }
+}
+
+/** '' where none is named. */
+function crateNameIn(argv: readonly string[]): string {
+  const at = argv.indexOf('--crate-name')
+  return at < 0 ? '' : (argv[at + 1] ?? '')
 }
 
 /** Its package and source, and what cargo wants its files to be called. */
 function namesOf({ argv, env }: Invocation): { package?: string; stem?: string; source?: string } {
   const [name, version] = [env.get('CARGO_PKG_NAME'), env.get('CARGO_PKG_VERSION')]
-  const crate = argv[argv.indexOf('--crate-name') + 1] ?? ''
+  const crate = crateNameIn(argv)
   const extra = argv.find((argument) => argument.startsWith('extra-filename='))?.slice('extra-filename='.length)
   const source = argv.findLast((argument) => argument.endsWith('.rs') && !argument.startsWith('-'))
   return {

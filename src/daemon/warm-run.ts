@@ -125,7 +125,8 @@ async function commandOf(unit: WarmRun, init: WarmRunInit, out: string): Promise
   return [init.bubblewrap, ...asItIs, ...mounts, '--chdir', cwd, '--', ...program, ...argv, ...linker]
 }
 
-function withOutDir(argv: readonly string[], dir: string): string[] {
+/** The same compile with another out-dir. */
+export function withOutDir(argv: readonly string[], dir: string): string[] {
   return argv.map((argument, at) => {
     if (argv[at - 1] === '--out-dir') return dir
     return argument.startsWith('--out-dir=') ? `--out-dir=${dir}` : argument

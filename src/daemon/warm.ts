@@ -10,7 +10,7 @@ import { links } from '../plan/classify.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { declaredOutputs } from '../plan/normalise.ts'
 import type { PlannedAction } from '../plan/plan.ts'
-import type { RestNeeds } from './rest.ts'
+import { Rest, type RestNeeds } from './rest.ts'
 import { findBubblewrap, runWarm } from './warm-run.ts'
 import { finishedSessions, type SourceState, sameSources, sourceState } from './warm-sources.ts'
 
@@ -70,6 +70,7 @@ const watchMs = 500
 /** How soon to look again when what is missing is mains power, memory or room on the disk. */
 const scarceMs = 30_000
 const deadlineMs = 15 * 60_000
+/** Of a disk that is written to. */
 const leastFreeBytes = 1 << 30
 
 /**
@@ -80,13 +81,13 @@ const leastFreeBytes = 1 << 30
 export class Warmer {
   readonly #needs: WarmerNeeds
   readonly #init: Required<WarmerInit>
+  readonly #rest: Rest
   readonly #waiting = new Map<string, ColdUnit>()
   /** For which sources a unit's directory was made, and the sessions that were found then. */
   readonly #warmed = new Map<string, { sources: SourceState; sessions: readonly string[] }>()
   #bubblewrap: Promise<string | undefined> | undefined
   /** The best first; undefined when somebody has come since it was made. */
   #order: ColdUnit[] | undefined
-  #quietSince = 0
   #cancelLook: (() => void) | undefined
   #running: { ended: Promise<void>; abort: AbortController } | undefined
   #atWork = 0
@@ -95,6 +96,7 @@ export class Warmer {
   private constructor(needs: WarmerNeeds, init: WarmerInit) {
     this.#needs = needs
     this.#init = { quietMs: 10_000, ...init }
+    this.#rest = new Rest(needs, this.#init)
   }
 
   static async open(needs: WarmerNeeds, init: WarmerInit): Promise<Warmer> {
@@ -140,7 +142,7 @@ export class Warmer {
 
   /** A build has begun, or goes on. */
   giveWay(): void {
-    this.#quietSince = this.#needs.clock.now()
+    this.#rest.broken()
     this.#running?.abort.abort('given-way')
   }
 
@@ -162,12 +164,9 @@ export class Warmer {
 
   #look(): void {
     if (this.#stopped || this.#running !== undefined) return
-    const { clock, isQuiet, machine } = this.#needs
-    const busyCores = machine.busyCores()
-    if (!isQuiet() || busyCores >= machine.cores / 2) this.#quietSince = clock.now()
-    const isAtRest = clock.now() - this.#quietSince >= this.#init.quietMs
-    if (!isAtRest || machine.onBattery() || machine.freeMemoryBytes() < leastFreeBytes) {
-      this.#lookAfter(isAtRest ? scarceMs : lookMs)
+    const state = this.#rest.look()
+    if (state !== 'at-rest') {
+      this.#lookAfter(state === 'scarce' ? scarceMs : lookMs)
       return
     }
     const abort = new AbortController()

@@ -18,7 +18,7 @@ import { cidFromDigest, cidOf } from '../wire/cid.ts'
 import type { MakeAgain } from './linked-audit.ts'
 import type { SessionToolchains } from './session-toolchains.ts'
 import type { Rerun } from './verdict.ts'
-import { runBeside } from './warm-run.ts'
+import { runBeside, withOutDir } from './warm-run.ts'
 import { treeAt, unchanged } from './work.ts'
 
 export interface WholeRunInit {
@@ -77,13 +77,6 @@ const hashing: Parameters<typeof collectHere>[0]['blocks'] = {
     }
     return { cid: cidFromDigest(new Uint8Array(hash.digest())), size }
   },
-}
-
-function withOutDir(argv: readonly string[], dir: string): string[] {
-  return argv.map((argument, at) => {
-    if (argv[at - 1] === '--out-dir') return dir
-    return argument.startsWith('--out-dir=') ? `--out-dir=${dir}` : argument
-  })
 }
 
 function withoutIncremental(argv: readonly string[]): string[] {

@@ -27,8 +27,6 @@ export interface GuestInit {
   groupLimits?: GuestLimits
   /** How many processors its threads may keep busy, for the limit on processor time. Default: 1. */
   processors?: number
-  /** How often it is looked at. Default: 200. */
-  watchMs?: number
   clock: Clock
   signal: AbortSignal
   /** What may let it stand still. */
@@ -48,7 +46,8 @@ export interface GuestEnd {
   wallMs: number
 }
 
-const defaultWatchMs = 200
+/** How often a guest is looked at. */
+const watchMs = 200
 /** Those that wait for the next guests are started when this one is at work: until then it needs the processors itself. */
 const refillMs = 5
 /** How long bubblewrap may take to name its child before it is killed without. */
@@ -237,7 +236,7 @@ class Guest {
   }
 
   #watch(): void {
-    this.#after(this.#init.watchMs ?? defaultWatchMs, async () => {
+    this.#after(watchMs, async () => {
       if (this.#firstPid !== undefined) {
         this.#looking = this.#look(this.#firstPid)
         await this.#looking

@@ -38,7 +38,7 @@ export type Probed =
 
 export interface ProbeInit {
   workDir: string
-  /** `PATH` says where bubblewrap and prlimit are looked for. */
+  /** `PATH` says where bubblewrap, prlimit, chrt and unshare are looked for. */
   env: Environment
   platform: string
   /** Undefined: there is no system call filter for this processor. */

@@ -122,13 +122,14 @@ function lowest(indexes: readonly number[], of: (index: number) => number): numb
   return chosen
 }
 
+/** FNV-1a, 32 bits. */
 function seedOf(peerId: string): number {
   let seed = 0x811c9dc5
   for (let at = 0; at < peerId.length; at++) seed = Math.imul(seed ^ peerId.charCodeAt(at), 0x01000193)
   return seed >>> 0
 }
 
-/** The member with the highest number for a chunk is the one to fetch it first: every member computes the same. */
+/** The member with the highest number for a chunk is the one to fetch it first: every member computes the same, with the finish of MurmurHash3. */
 function mixed(seed: number, index: number): number {
   let value = seed ^ Math.imul(index + 1, 0x9e3779b1)
   value = Math.imul(value ^ (value >>> 15), 0x85ebca6b)

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
+import { abortable } from './abortable.ts'
 import { Patience, waitBoundMs } from './patience.ts'
+import { hex } from './statement.ts'
 
 /** A peer that is at the same work and may be worth waiting for. */
 export interface Pending {
@@ -182,14 +184,7 @@ export class Claims {
     const idle = work.waiting === undefined && work.pending.size === 0
     if (idle || own.working || !work.claims.has(own)) return 'gone'
     const waiting = work.waiting ?? this.#startWaiting(work)
-    const aborted = Promise.withResolvers<never>()
-    const abort = (): void => aborted.reject(signal?.reason)
-    signal?.addEventListener('abort', abort, { once: true })
-    try {
-      return await Promise.race([waiting.ended.promise, aborted.promise])
-    } finally {
-      signal?.removeEventListener('abort', abort)
-    }
+    return await abortable(waiting.ended.promise, signal)
   }
 
   #startWaiting(work: Work): Waiting {
@@ -281,4 +276,3 @@ function endWaiting(work: Work, end: 'held' | 'gone'): void {
 }
 
 const leastExpected = (work: Work): number => Math.min(...[...work.claims].map(({ expectedMs }) => expectedMs))
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

@@ -3,6 +3,7 @@ import type { CID } from 'multiformats/cid'
 import type { Clock, Random } from '../base/clock.ts'
 import { type ErrorCode, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { Gate } from '../store/gate.ts'
 import { hexOf } from '../wire/cid.ts'
 import { abortable } from './abortable.ts'
 import { BlockAssembly } from './block-assembly.ts'
@@ -10,8 +11,7 @@ import type { IncomingBlock } from './block-server.ts'
 import { ChunkBuffers } from './chunk-buffers.ts'
 import type { LargeFile } from './chunk-proof.ts'
 import { Lanes } from './lanes.ts'
-import { LargeFetch } from './large-fetch.ts'
-import { Slots } from './slots.ts'
+import { LargeFetch, transient } from './large-fetch.ts'
 import { spend } from './spent.ts'
 
 export interface ExchangeNeeds {
@@ -89,8 +89,8 @@ export class BlockExchange {
   readonly #needs: ExchangeNeeds
   readonly #lanes: Lanes
   readonly #flights = new Map<string, Flight>()
-  readonly #small = new Slots(maxFlights)
-  readonly #large = new Slots(maxLarge)
+  readonly #small = new Gate(maxFlights)
+  readonly #large = new Gate(maxLarge)
   readonly #buffers = new ChunkBuffers(maxChunkBuffers)
   /** By hex: large blocks on their way, which others can have the finished chunks of. */
   readonly #incoming = new Map<string, LargeFetch>()
@@ -349,7 +349,6 @@ export class BlockExchange {
   }
 }
 
-const transient: ReadonlySet<string> = new Set(['ERR_DEADLINE', 'ERR_PEER_LOST'])
 const outrun = new ShoalError('ERR_PEER_LOST', 'another source was faster')
 
 function outcome(

@@ -12,6 +12,7 @@ import type {
 } from '../wire/generated/holdings_pb.ts'
 import type { Claims } from './claims.ts'
 import type { ControlMessage } from './control.ts'
+import { hex } from './statement.ts'
 import type { Summaries } from './summaries.ts'
 
 /** What a member holds under an action key: traces as canonical dag-cbor. */
@@ -327,8 +328,4 @@ function fit(holdings: readonly Holding[]): MessageInitShape<typeof HoldingSchem
     }
   }
   return answer.filter(({ traces }) => traces.length > 0)
-}
-
-function hex(key: Uint8Array): string {
-  return Buffer.from(key).toString('hex')
 }

@@ -360,5 +360,6 @@ export class LargeFetch implements IncomingBlock {
   }
 }
 
-const transient: ReadonlySet<string> = new Set(['ERR_DEADLINE', 'ERR_PEER_LOST'])
+/** What says nothing against a source: it may be asked again. */
+export const transient: ReadonlySet<string> = new Set(['ERR_DEADLINE', 'ERR_PEER_LOST'])
 const ended = new ShoalError('ERR_PEER_LOST', 'the chunk is no longer needed')

@@ -34,7 +34,7 @@ export const relativePath = z
   )
 const size = z.int().min(0)
 
-export const outputKinds = ['dep-info', 'metadata', 'link'] as const
+const outputKinds = ['dep-info', 'metadata', 'link'] as const
 export type OutputKind = (typeof outputKinds)[number]
 
 const actionSchema = z.strictObject({

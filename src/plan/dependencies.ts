@@ -1,4 +1,3 @@
-import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
@@ -6,6 +5,7 @@ import { hexOf } from '../wire/cid.ts'
 import type { RootName } from './action.ts'
 import type { RustcArgs } from './rustc-args.ts'
 import type { StatDigests } from './stat-digests.ts'
+import { realOf } from './unit-roots.ts'
 
 /** A crate that a compile can load: metadata or a procedural macro. */
 export interface Dependency {
@@ -43,15 +43,7 @@ const isMacro = (name: string): boolean => /\.(so|dylib|dll)$/.test(name)
 
 /** Each directory also under the name that rustc may make of it: a target directory can be a link. */
 function withReal(directories: readonly string[]): string[] {
-  const real = directories.map((directory) => {
-    try {
-      return realpathSync(directory)
-    } catch (error) {
-      if (codeOf(error) === undefined) throw error
-      return directory
-    }
-  })
-  return [...new Set([...directories, ...real])]
+  return [...new Set([...directories, ...directories.map(realOf)])]
 }
 
 export interface FoundDependencies {

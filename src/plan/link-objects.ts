@@ -46,7 +46,7 @@ export function readLinkObjects(path: string): LinkObjects {
 }
 
 /**
- * Copies one of the files, which has to be an object file of `machine`.
+ * Copies one of the files, which has to be an object file of the machine that `target` names.
  * @throws ShoalError ERR_OUTPUT when it is something that a linker would read otherwise
  */
 export function copyObject(from: string, file: LinkObjects['files'][number], to: string, target: string): void {

@@ -109,18 +109,20 @@ export function declaredOutputs(args: RustcArgs): [string, OutputKind][] {
   if (args.emit.includes('dep-info')) outputs.push([`${stem}.d`, 'dep-info'])
   if (args.emit.includes('metadata')) outputs.push([`lib${stem}.rmeta`, 'metadata'])
   if (!args.emit.includes('link')) return outputs
-  const types = args.test || args.crateTypes.length === 0 ? ['bin'] : args.crateTypes
-  const names = new Set(types.map((type) => linkedOutputName(type, stem, args.target ?? '')))
+  const names = new Set(typesMade(args).map((type) => linkedOutputName(type, stem, args.target ?? '')))
   return [...outputs, ...[...names].map((name): [string, OutputKind] => [name, 'link'])]
 }
+
+/** Crate types as rustc takes them: a test is a program whatever it is said to be. */
+const typesMade = ({ test, crateTypes }: RustcArgs): readonly string[] =>
+  test || crateTypes.length === 0 ? ['bin'] : crateTypes
 
 const outputStem = (args: RustcArgs): string => `${args.crateName}${args.codegen.get('extra-filename') ?? ''}`
 
 /** Those of the declared outputs that a linker makes. */
 export function linkedOutputs(args: RustcArgs): ReadonlySet<string> {
   if (!args.emit.includes('link')) return new Set()
-  const types = args.test || args.crateTypes.length === 0 ? ['bin'] : args.crateTypes
-  const linked = types.filter((type) => !madeByCompiler.has(type))
+  const linked = typesMade(args).filter((type) => !madeByCompiler.has(type))
   return new Set(linked.map((type) => linkedOutputName(type, outputStem(args), args.target ?? '')))
 }
 

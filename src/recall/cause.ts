@@ -1,5 +1,5 @@
 import type { CID } from 'multiformats/cid'
-import { looksSecret } from '../plan/environment.ts'
+import { holdsPassword, looksSecret } from '../plan/environment.ts'
 import { hexOf } from '../wire/cid.ts'
 
 /** What kind of thing differs. Permanent names: `why --json` carries them. */
@@ -51,8 +51,8 @@ const context = 40
 const hidden = '(hidden)'
 /** Kinds whose name says what a value is for. */
 const named: ReadonlySet<CauseKind> = new Set(['variable', 'environment', 'cfg', 'codegen', 'option'])
-/** Values that are secrets whatever their name is: private keys, well-known tokens, a password inside a URL. */
-const secretValue =
+/** Wider than `holdsPassword`: what begins like a key and is too short for one need not be shown either. */
+const beginsLikeKey =
   /-----BEGIN|\bgh[oprsu]_\w{16}|\bgithub_pat_|\bglpat-|\bAKIA[0-9A-Z]{16}|\bxox[abprs]-|\bsk-\w{16}|:\/\/[^/\s:@]*:[^/\s@]+@/
 
 /** A cause whose values can be shown: nothing that looks like a secret, nothing endless, roots by readable names. */
@@ -61,7 +61,7 @@ export function cause(what: CauseKind, name: string, recorded: string | null, he
   const from = partingPoint(recorded, here)
   const value = (text: string | null): string | null => {
     if (text === null) return null
-    return secret || secretValue.test(text) ? hidden : cut(readable(text), from)
+    return secret || holdsPassword(text) || beginsLikeKey.test(text) ? hidden : cut(readable(text), from)
   }
   return { what, name: cut(readable(name), 0, maxName), recorded: value(recorded), here: value(here) }
 }

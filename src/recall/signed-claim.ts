@@ -12,7 +12,7 @@ import { cidSchema, decodeCbor } from '../wire/cbor.ts'
 /** `protocols/claims.md` specifies all of this. */
 
 /** Where a compile ran: as its owner's rustc, or in a sandbox. */
-export const claimTiers = ['host', 'watched', 'confined'] as const
+const claimTiers = ['host', 'watched', 'confined'] as const
 export type ClaimTier = (typeof claimTiers)[number]
 
 const digestBytes = 32

@@ -26,7 +26,7 @@ Compares schedulers on the same machines, builds and moments.
   --schedulers A,…     ${schedulers.join(', ')}
   --workload W         recorded, synthetic, or a package that was recorded (recorded)
   --units N            of a synthetic build (300)
-  --knowledge K        what is known of units: nothing, durations, graph (nothing, as the daemon now)
+  --knowledge K        what is known of units: nothing, durations, graph (nothing, as of a build never seen before)
   --error S            log-normal error of expected durations (0.3)
   --wifi SHARE         machines on Wi-Fi (0)
   --speed-sigma S      log-normal spread of speeds (0.3)

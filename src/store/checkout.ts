@@ -13,8 +13,6 @@ import { copyFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
-import { digestOf } from '../wire/cid.ts'
-import { openFlags, readChecked } from './files.ts'
 import { isPlainName } from './plain-name.ts'
 
 /** A file to be delivered. */
@@ -37,13 +35,6 @@ export interface PlaceOptions {
   /** Must exist. */
   outDir: string
   blocks: PlaceableBlocks
-  /**
-   * Names that were announced to cargo before: the file that is there must have these very bytes and is not touched,
-   * because dependents may have read it already.
-   */
-  keepEqual?: ReadonlySet<string>
-  /** Called as soon as one file is in its place, before the next is begun. */
-  onPlaced?: (output: Placement) => void
 }
 
 /**
@@ -52,24 +43,18 @@ export interface PlaceOptions {
  */
 const atOnceBytes = 1 << 20
 
-const isMetadata = (output: Placement): boolean => output.name.endsWith('.rmeta')
-
 /**
- * Delivers blocks as files: metadata first, each written beside its final name and renamed onto it, so that nobody sees
+ * Delivers blocks as files, in order, each written beside its final name and renamed onto it, so that nobody sees
  * half a file and a symbolic link there is replaced, not followed. Copies share extents with the store where the file
  * system can, never the inode. The modification time is now.
- * @throws ShoalError ERR_OUTPUT for a name that is not a plain file name (before anything is written) or an announced
- *   file with other bytes, ERR_BLOCK_MISSING, ERR_DISK_FULL, ERR_STORE
+ * @throws ShoalError ERR_OUTPUT for a name that is not a plain file name (before anything is written), ERR_BLOCK_MISSING,
+ *   ERR_DISK_FULL, ERR_STORE
  */
 export async function place(outputs: readonly Placement[], options: PlaceOptions): Promise<void> {
   for (const { name } of outputs) checkName(name)
   const releases = outputs.map(({ cid }) => options.blocks.hold(cid))
   try {
-    for (const output of [...outputs.filter(isMetadata), ...outputs.filter((output) => !isMetadata(output))]) {
-      if (options.keepEqual?.has(output.name)) await checkEqual(output, options.outDir)
-      else await placeOne(output, options)
-      options.onPlaced?.(output)
-    }
+    for (const output of outputs) await placeOne(output, options)
   } finally {
     for (const release of releases) release()
   }
@@ -90,12 +75,6 @@ export async function placeBytes(
 
 function checkName(name: string): void {
   if (!isPlainName(name)) throw new ShoalError('ERR_OUTPUT', `not a file name: ${JSON.stringify(name.slice(0, 100))}`)
-}
-
-async function checkEqual(output: Placement, outDir: string): Promise<void> {
-  const options = { flags: openFlags, expectedBytes: 0, maxBytes: Number.MAX_SAFE_INTEGER, keep: false }
-  const checked = await readChecked(join(outDir, output.name), digestOf(output.cid), options)
-  if (checked.kind !== 'right') throw new ShoalError('ERR_OUTPUT', `${output.name} is not the file that was announced`)
 }
 
 async function placeOne(output: Placement, { outDir, blocks }: PlaceOptions): Promise<void> {

@@ -15,9 +15,10 @@ export interface HistoryInit {
   file: string
   /** The file is rewritten from memory when it grows beyond this. Default 16 MiB. */
   maxBytes?: number
-  /** Records wait this long for company before they are written. Default 200 ms. */
-  flushMs?: number
 }
+
+/** Records wait for so long for company before they are written. */
+const flushMs = 200
 
 /**
  * The session history on disk: one JSON record per line, only ever appended to, so that a crash costs at most the last
@@ -27,7 +28,6 @@ export class History {
   readonly #needs: HistoryNeeds
   readonly #file: string
   readonly #maxBytes: number
-  readonly #flushMs: number
   #waiting: string[] = []
   #cancelTimer: (() => void) | undefined
   #writing: Promise<void> = Promise.resolve()
@@ -37,7 +37,6 @@ export class History {
     this.#needs = needs
     this.#file = init.file
     this.#maxBytes = init.maxBytes ?? 16 * 2 ** 20
-    this.#flushMs = init.flushMs ?? 200
   }
 
   /** Every readable record, oldest first. */
@@ -66,7 +65,7 @@ export class History {
   /** Hands over a record; it is on disk after the next `flush` or `flushMs`. */
   append(record: SessionRecord): void {
     this.#waiting.push(encodeRecord(record))
-    this.#cancelTimer ??= this.#needs.clock.after(this.#flushMs, () => void this.flush())
+    this.#cancelTimer ??= this.#needs.clock.after(flushMs, () => void this.flush())
   }
 
   /** True when the file should be replaced by what the caller still wants to know. */

@@ -39,8 +39,6 @@ export interface SessionsNeeds {
   processes: ProcessTable
   history: History
   traffic: Pick<Traffic, 'counts' | 'since'>
-  /** Called with every finished unit, for live views and metrics. */
-  onUnit?: (unit: UnitEvent) => void
   /** Called once for each session whose cargo has ended. */
   onEnd?: (session: Session) => void
 }
@@ -188,7 +186,6 @@ export class Sessions {
     if (unit.stem !== undefined) kept.stem = clip(unit.stem)
     open.session.units.push(kept)
     this.#needs.history.append({ type: 'unit', unit: kept })
-    this.#needs.onUnit?.(kept)
   }
 
   #idle(open: OpenSession): void {

@@ -3,21 +3,17 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { startAudited } from '../support/audited.ts'
 import { writeFiles } from '../support/busy.ts'
 import { lastReport, type TestNode } from '../support/cluster.ts'
+import { argument, say } from './figures.ts'
 
 /**
  * Whether audits accuse anybody who is honest: `npm run bench -- audits [--audits N]`. One node builds libraries, some of them with
  * macros, and ten that come out differently each time; another one takes all of them and tries each. Then both change those ten:
  * what is known to come out differently is taken from nobody.
  */
-const argument = (name: string, otherwise: number): number => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
 const wanted = argument('audits', 1000)
 /** Fewer than wait at most. */
 const perRound = Math.min(200, wanted)
 
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const manifest = (name: string, rest = ''): string =>
   `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
 

@@ -9,6 +9,7 @@ import { daemonFlags } from '../../src/cli/daemon-program.ts'
 import type { Membership } from '../../src/mesh/membership.ts'
 import { createMembership } from '../mesh/hiring.ts'
 import type { Answer, Order } from './blocks-node.ts'
+import { argument, median, say } from './figures.ts'
 import { Network } from './network.ts'
 
 /**
@@ -18,20 +19,9 @@ import { Network } from './network.ts'
  */
 const program = fileURLToPath(new URL('blocks-node.ts', import.meta.url))
 const flag = (name: string): boolean => process.argv.includes(`--${name}`)
-const argument = (name: string, otherwise: number): number => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
-const text = (name: string, otherwise: string): string => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : (process.argv[at + 1] ?? otherwise)
-}
 const runs = argument('runs', 5)
 const MB = 1_000_000
 const KiB = 1024
-
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
 interface Figures {
   ms: number
@@ -240,7 +230,7 @@ async function toolchainToSeven(dir: string): Promise<void> {
 }
 
 async function measure(): Promise<void> {
-  const dir = await mkdtemp(join(text('dir', existsSync('/dev/shm') ? '/dev/shm' : tmpdir()), 'shoal-blocks-'))
+  const dir = await mkdtemp(join(argument('dir', existsSync('/dev/shm') ? '/dev/shm' : tmpdir()), 'shoal-blocks-'))
   try {
     if (!flag('no-loopback')) {
       say(`blocks over loopback, medians of ${runs}`)

@@ -4,6 +4,7 @@ import { chains } from '../support/chains.ts'
 import { CompileWatch } from '../support/compile-watch.ts'
 import { writeFiles } from '../support/fixture.ts'
 import { atRest } from '../support/troubles.ts'
+import { argument, say } from './figures.ts'
 import { type BenchMachine, Machines } from './machines.ts'
 import { stepsFor } from './steps.ts'
 
@@ -13,10 +14,6 @@ import { stepsFor } from './steps.ts'
  * stands what equal shares allow: what plain cargo takes on such a machine, while the others do the same, times builders, over
  * machines. Ends with 1 beyond a budget.
  */
-const argument = (name: string, otherwise: number): number => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
 const nodes = argument('nodes', 4)
 const builders = argument('builders', 3)
 const crates = argument('crates', 30)
@@ -27,7 +24,6 @@ const runs = argument('runs', 1)
 /** Over what equal shares allow; and until the first unit of a builder is away while others' are. */
 const [budget, waitBudgetMs] = [1.15, 30_000]
 
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const seconds = (ms: number): string => (ms / 1000).toFixed(1)
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
 

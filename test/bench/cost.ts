@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Cluster, capture, cratesIoReachable, lastReport, type TestNode } from '../support/cluster.ts'
+import { argument, median, say } from './figures.ts'
 
 /**
  * What a node costs a build in which everything is compiled, in processor time, which other work on the machine hardly changes:
@@ -11,10 +12,6 @@ import { Cluster, capture, cratesIoReachable, lastReport, type TestNode } from '
  * `npm run bench -- cost [--runs N] [--example NAME] [--profile DIR] [--peer SHARE]`. A profile is one of V8's. With a peer there is one
  * other member, which has so much of a processor (Linux, control groups of version 1, root). Nodes are at rest before a build begins.
  */
-const argument = (name: string, otherwise: string): string => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : (process.argv[at + 1] ?? otherwise)
-}
 const runs = Number(argument('runs', '3'))
 const profile = argument('profile', '')
 const share = Number(argument('peer', '0'))
@@ -22,10 +19,6 @@ const wanted = argument('example', 'workspace')
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const example =
   wanted === 'workspace' && !(await cratesIoReachable(here('../../examples/workspace'))) ? 'offline' : wanted
-
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
 /** As Linux counts for `ps`, whatever the machine's clock. */
 const ticksPerSecond = 100

@@ -5,6 +5,7 @@ import { lastReport } from '../support/cluster.ts'
 import { type Compile, CompileWatch } from '../support/compile-watch.ts'
 import { writeFiles } from '../support/fixture.ts'
 import { atRest, type Trouble, together, troubles } from '../support/troubles.ts'
+import { argument, median, say } from './figures.ts'
 import { Machines } from './machines.ts'
 import { stepsFor } from './steps.ts'
 
@@ -13,10 +14,6 @@ import { stepsFor } from './steps.ts'
  * crates on three machines, so that a machine is to spare and only the loss itself can make the build longer. `npm run bench -- faults
  * [--trials N] [--share 0.4] [--unit MS] [--only WORD] [--verbose]`. Ends with 1 beyond a budget.
  */
-const argument = (name: string, otherwise: string): string => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : (process.argv[at + 1] ?? otherwise)
-}
 const trials = Number(argument('trials', '3'))
 const share = Number(argument('share', '0.4'))
 /** How long a unit takes on such a machine. */
@@ -28,9 +25,7 @@ const verbose = process.argv.includes('--verbose')
 /** From the fault until its unit runs elsewhere; the same after GOODBYE. */
 const [budgetMs, goodbyeMs] = [2500, 100]
 
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const seconds = (ms: number): string => (ms / 1000).toFixed(2)
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 
 interface Build {
   ms: number

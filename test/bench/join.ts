@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cratesIoReachable } from '../support/cluster.ts'
 import { Office, type OfficeHost } from '../support/hosts.ts'
+import { say } from './figures.ts'
 
 /**
  * From nothing to a build across three machines, by each of the three ways in, timed: `npm run bench -- join [--example NAME]`.
@@ -10,7 +11,6 @@ import { Office, type OfficeHost } from '../support/hosts.ts'
  */
 const examples = fileURLToPath(new URL('../../examples/', import.meta.url))
 const at = process.argv.indexOf('--example')
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 
 type Step = (office: { ada: OfficeHost; newcomers: OfficeHost[] }) => Promise<void>
 

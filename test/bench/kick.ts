@@ -13,15 +13,12 @@ import { createMesh, type Mesh } from '../../src/mesh/mesh.ts'
 import { saveRoster } from '../../src/mesh/roster-file.ts'
 import type { Joined } from '../../src/mesh/welcome.ts'
 import { Cluster, type TestNode } from '../support/cluster.ts'
+import { argument, say } from './figures.ts'
 
 /**
  * How fast `shoal kick` shuts somebody out, with real nodes: from the request to the moment when the one who was kicked has lost its
  * connection to each of them. `npm run bench -- kick [--trials N] [--nodes N] [--away N]`. Ends with 1 beyond the budget.
  */
-const argument = (name: string, otherwise: number): number => {
-  const place = process.argv.indexOf(`--${name}`)
-  return place < 0 ? otherwise : Number(process.argv[place + 1])
-}
 const trials = argument('trials', 200)
 const count = argument('nodes', 10)
 /** Trials in which one node is away when it happens. */
@@ -29,7 +26,6 @@ const awayTrials = argument('away', 10)
 const budgetMs = 1000
 const patienceMs = 30_000
 
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const at = (values: readonly number[], part: number): number =>
   values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * part) - 1)] ?? Number.NaN
 const share = (values: readonly number[], part: number): string => `${at(values, part).toFixed(1)} ms`

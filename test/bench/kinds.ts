@@ -8,6 +8,7 @@ import { whileBusy, writeFiles } from '../support/busy.ts'
 import { Cluster, capture, lastReport, type UnitRow } from '../support/cluster.ts'
 import { madeIn } from '../support/made.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
+import { argument, say } from './figures.ts'
 
 /**
  * How much of the processor time of a build from nothing others can take over, by kind of unit: what their arguments allow, and
@@ -15,17 +16,12 @@ import { writeRemapWrapper } from '../support/plain.ts'
  * `npm run bench -- kinds [--only WORD] [--tests N] [--compare]`, where WORD is in the title of what is built. The time is that of
  * plain cargo. With `--compare` every byte is held against what rustc makes by itself.
  */
-const argument = (name: string, otherwise: number): number => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
 const only = process.argv[process.argv.indexOf('--only') + 1 || process.argv.length] ?? ''
 const compares = process.argv.includes('--compare')
 /** After so long what nobody else takes is made here. */
 const busyMs = 900_000
 const example = fileURLToPath(new URL('../../examples/workspace', import.meta.url))
 const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 
 /** Writes down arguments and processor time of each rustc and of the linker that it calls. */
 const stopwatch = `#!/bin/bash

@@ -1,20 +1,13 @@
 import { spawnSync } from 'node:child_process'
 import { Lender, okResult } from '../execute/support.ts'
+import { argument, median, quantile, say } from './figures.ts'
 import { owner } from './owner.ts'
 
 /**
  * What lending costs: the sandbox for each action, and the owner whose machine is full of guests. `npm run bench -- lend
  * [--trials N] [--runs N] [--turns N] [--ticks N] [--stops]`. With and without take turns, so that a machine that drifts drifts for both.
  */
-const argument = (name: string, otherwise: number): number => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
 const trials = argument('trials', 60)
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const at = (values: number[], share: number): number =>
-  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0
-const median = (values: number[]): number => at(values, 0.5)
 
 async function overhead(lender: Lender): Promise<void> {
   const inside: number[] = []
@@ -39,7 +32,9 @@ async function overhead(lender: Lender): Promise<void> {
   }
   const difference = (values: number[]): number[] => values.map((ms, trial) => ms - (outside[trial] ?? 0))
   const row = (name: string, ms: number[]): boolean =>
-    say(`  ${name}: p50 ${median(difference(ms)).toFixed(1)} ms, p90 ${at(difference(ms), 0.9).toFixed(1)} ms more`)
+    say(
+      `  ${name}: p50 ${median(difference(ms)).toFixed(1)} ms, p90 ${quantile(difference(ms), 0.9).toFixed(1)} ms more`,
+    )
   say(`one small library, ${trials} times, tier ${lender.executor.tier}: rustc alone ${median(outside).toFixed(1)} ms`)
   row('in the sandbox', inside)
   row('with its inputs laid out and its outputs collected', whole)

@@ -4,21 +4,17 @@ import { whileBusy, writeFiles } from '../support/busy.ts'
 import { Cluster, type TestNode } from '../support/cluster.ts'
 import { idleDaemon } from '../support/idle.ts'
 import { honest, lyingPath } from '../support/liar.ts'
+import { argument, say } from './figures.ts'
 
 /**
  * After how many of its results a liar is found out, where only a share of them is tried: `npm run bench -- liar [--share S] [--trials N]
  * [--libraries N]`. Four members compile for a fifth, one of them puts something else into each library. So many libraries are
  * built at a time; what was sampled of them is tried before the next.
  */
-const argument = (name: string, otherwise: number): number => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
 const [share, trials, count] = [argument('share', 0.03), argument('trials', 3), argument('libraries', 60)]
 /** The first that is tried raises a doubt in 99 of 100 cases within so many; from then on each is tried. */
 const predicted = Math.ceil(Math.log(0.01) / Math.log(1 - share))
 const lenders = ['lou', 'ben', 'cy', 'dee']
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 
 function libraries(round: number): Record<string, string> {
   const names = Array.from({ length: count }, (_, at) => `lib${round}x${at}`)

@@ -3,20 +3,14 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, capture, type TestNode } from '../support/cluster.ts'
 import { idleDaemon } from '../support/idle.ts'
+import { argument, median, say } from './figures.ts'
 
 /**
  * Edit and rebuild, side by side with plain cargo. `npm run bench -- loop [--runs N] [--edits N] [--assume-rest]`.
  * A member of some 20,000 lines and a program that uses it; the edit is a function body of that member.
  */
-const argument = (name: string, otherwise: number): number => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
 const runs = argument('runs', 3)
 const edits = argument('edits', 10)
-
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
 const modules = 120
 const manifest = (name: string, rest = ''): string =>

@@ -2,16 +2,13 @@ import { cp, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Cluster, capture, cratesIoReachable, lastReport, type TestNode } from '../support/cluster.ts'
+import { argument, median, quantile, say } from './figures.ts'
 
 /**
  * Figures side by side with plain cargo, as ratios of medians in one run. `npm run bench -- [--runs N] [--example NAME]
  * [--sccache PATH]`. Baselines and subjects take turns at being first, so that a machine that drifts drifts for all; an even
  * number of runs is best.
  */
-const argument = (name: string, otherwise: string): string => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : (process.argv[at + 1] ?? otherwise)
-}
 const runs = Number(argument('runs', '4'))
 const wanted = argument('example', 'workspace')
 const sccache = argument('sccache', 'sccache')
@@ -19,10 +16,6 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 const reachable = await cratesIoReachable(here('../../examples/workspace'))
 const example = wanted === 'workspace' && !reachable ? 'offline' : wanted
 
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const at = (values: number[], share: number): number =>
-  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0
-const median = (values: number[]): number => at(values, 0.5)
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
 
 async function must(program: string, args: string[], options: Parameters<typeof capture>[2]): Promise<void> {
@@ -164,7 +157,7 @@ async function measure(): Promise<void> {
     row('from nothing, all recalled here', warm, 'budget 2 x the floor', median(copied ?? []))
     row('sccache, warm', cached, 'x ours; wanted 10 or more', median(warm ?? []))
     say(`  units recalled in a warm build      ${(100 * median(recalledShare)).toFixed(0)} %`)
-    const both = (values: number[]): string => `${median(values).toFixed(1)} / ${at(values, 0.99).toFixed(1)}`
+    const both = (values: number[]): string => `${median(values).toFixed(1)} / ${quantile(values, 0.99).toFixed(1)}`
     say('  one hit, shim start to shim exit, p50 / p99 in ms (budget 3 / 15 besides copying)')
     for (const { jobs, whole, empty, besideCopying } of hits) {
       say(

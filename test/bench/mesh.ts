@@ -6,6 +6,7 @@ import { graphOf, graphPathMs, graphWorkMs } from '../../src/sim/graph.ts'
 import type { Recording } from '../../src/sim/recording.ts'
 import { recordBuild } from '../sim/recorder.ts'
 import { capture } from '../support/cluster.ts'
+import { argument, say } from './figures.ts'
 import { type Measured, meshBuild, type Plain, plainBuild, type Setting } from './mesh-run.ts'
 import { costOf, mobile, predictedMs, slowed, slowerIn } from './mesh-terms.ts'
 
@@ -16,10 +17,6 @@ import { costOf, mobile, predictedMs, slowed, slowerIn } from './mesh-terms.ts'
  * could do if compiles took what they take there in plain cargo; and what the simulator expects of the market with the same units and
  * with what nodes and compiles took in this very run. With `--keep` what is measured is written there, and not measured again.
  */
-const argument = (name: string, otherwise: string): string => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : (process.argv[at + 1] ?? otherwise)
-}
 const counts = argument('nodes', '1,2,4,6').split(',').map(Number)
 const runs = Number(argument('runs', '1'))
 const mbit = argument('mbit', '') === '' ? undefined : Number(argument('mbit', ''))
@@ -30,7 +27,6 @@ const setting: Setting = {
   warm: Number(argument('warm', '3')),
   network: { mbit, periodMs: Number(argument('period-ms', '10')) },
 }
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 const seconds = (ms: number): string => (ms / 1000).toFixed(1)
 
 interface Kept {

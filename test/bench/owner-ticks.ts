@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { codeOf } from '../../src/base/errors.ts'
 import { capture } from '../support/cluster.ts'
-
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
+import { say } from './figures.ts'
 
 /** What the machine has besides the task: nothing, guests at work, or guests that were stopped and only take room. */
 export type Beside = 'nothing' | 'guests' | 'stopped guests'

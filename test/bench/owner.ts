@@ -6,11 +6,10 @@ import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Cluster, capture } from '../support/cluster.ts'
+import { median, say } from './figures.ts'
 import { type Beside, besideTicks } from './owner-ticks.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
 /** Compiles for some five seconds on one processor, with 220 MB of memory. */
 const heavy = (salt: number): string =>

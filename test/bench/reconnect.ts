@@ -1,22 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Travellers } from '../support/travellers.ts'
+import { argument, say } from './figures.ts'
 
 /**
  * How long members need to find each other again once it is possible, with real nodes in network namespaces.
  * `npm run bench -- reconnect [--trials N] [--only WORD]`. Ends with 1 when any took longer than five seconds.
  */
-const argument = (name: string, otherwise: string): string => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : (process.argv[at + 1] ?? otherwise)
-}
 const trials = Number(argument('trials', '5'))
 const only = argument('only', '')
 const budgetMs = 5000
 const asleepMs = 60_000
 /** Without a network for so long: every connection is dead, and neither side has given it up. */
 const awayMs = 6000
-
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 
 interface Scenario {
   title: string

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, capture, type TestNode, type UnitRow } from '../support/cluster.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 import { everything, runsOf, withLaunchers, writeAll } from '../support/scripts.ts'
+import { median, say } from './figures.ts'
 import { type Subject, subjects } from './script-packages.ts'
 
 /**
@@ -23,8 +24,6 @@ const runs = Number(argument('runs') ?? '1')
 const sccache = argument('sccache')
 const profile = isRelease ? 'release' : 'debug'
 const flags = isRelease ? ['--release'] : []
-
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 
 async function must(dir: string, env: NodeJS.ProcessEnv, args: string[]): Promise<number> {
   const from = performance.now()
@@ -241,9 +240,6 @@ function comparison(pairs: readonly [plain: Times, observed: Times][]): string {
   }
   return `wall ${of(0)}, processor ${of(1)}`
 }
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 
 /** Each node from nothing in a directory and for a home of its own, and what plain cargo makes where the last one does. */
 async function between(name: string, subject: Subject, cluster: Cluster, wrapper: string): Promise<void> {

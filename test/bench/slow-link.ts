@@ -11,6 +11,7 @@ import { createBlockStore } from '../../src/store/blocks.ts'
 import { createMembership } from '../mesh/hiring.ts'
 import { capture } from '../support/cluster.ts'
 import type { Answer, Order } from './blocks-node.ts'
+import { say } from './figures.ts'
 import { Network } from './network.ts'
 
 /**
@@ -24,8 +25,6 @@ const MB = 1_000_000
 const wantedBytes = 24 * MB
 const leastFile = 64 * 1024
 const mostFile = 8 * MB
-
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
 
 interface Block {
   cid: string

@@ -8,6 +8,7 @@ import { createBlockStore } from '../../src/store/blocks.ts'
 import { sha256 } from '../../src/store/files.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { cidOf, hexOf } from '../../src/wire/cid.ts'
+import { argument, median, say } from './figures.ts'
 
 /**
  * `npm run bench -- store [--runs N]`: 2,000 small blocks as files of the store, against the same inline in the database of
@@ -15,8 +16,7 @@ import { cidOf, hexOf } from '../../src/wire/cid.ts'
  */
 const count = 2000
 const atOnce = 32
-const at = process.argv.indexOf('--runs')
-const runs = at < 0 ? 5 : Number(process.argv[at + 1])
+const runs = argument('runs', 5)
 
 interface Small {
   put(bytes: Uint8Array, hex: string): Promise<unknown>
@@ -78,16 +78,13 @@ try {
     rows[0]?.push(await measured(asFiles, join(dir, `files-${run}`)))
     rows[1]?.push(await measured(inline, join(dir, `inline-${run}`)))
   }
-  const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
-  process.stdout.write(`${count} blocks of 1 to 8 KiB, medians of ${runs}, microseconds a block\n`)
+  say(`${count} blocks of 1 to 8 KiB, medians of ${runs}, microseconds a block`)
   for (const [name, figures] of [
     ['a file each', rows[0] ?? []],
     ['inline in the index', rows[1] ?? []],
   ] as const) {
     const each = (what: 'put' | 'get'): string => ((median(figures.map((row) => row[what])) * 1000) / count).toFixed(0)
-    process.stdout.write(
-      `  ${name.padEnd(22)} put ${each('put').padStart(5)}, warm look-up ${each('get').padStart(5)}\n`,
-    )
+    say(`  ${name.padEnd(22)} put ${each('put').padStart(5)}, warm look-up ${each('get').padStart(5)}`)
   }
 } finally {
   await rm(dir, { recursive: true, force: true })

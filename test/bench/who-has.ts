@@ -11,20 +11,13 @@ import { Summaries } from '../../src/mesh/summaries.ts'
 import { ManualClock, makeHost, someBytes } from '../mesh/fixture.ts'
 import { createMembership } from '../mesh/hiring.ts'
 import { Cluster, lastReport, type TestNode } from '../support/cluster.ts'
+import { argument, quantile, say } from './figures.ts'
 
 /** What it costs to know who has what. `npm run bench -- who-has [--nodes N] [--results N] [--rounds N]`. */
-const argument = (name: string, otherwise: number): number => {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? otherwise : Number(process.argv[at + 1])
-}
 const nodes = argument('nodes', 30)
 const results = argument('results', 1000)
 const rounds = argument('rounds', 3)
 const settleMs = 4000
-
-const say = (text: string): boolean => process.stdout.write(`${text}\n`)
-const at = (values: number[], share: number): number =>
-  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0
 
 interface Units {
   units: { outcome: string; ms: number }[]
@@ -83,7 +76,7 @@ async function stopped(): Promise<number> {
     }
     const tell = (what: string, ms: number[]): boolean =>
       say(
-        `  ${what.padEnd(44)} ${ms.length} units, p50 ${at(ms, 0.5)} ms, p90 ${at(ms, 0.9)} ms, longest ${at(ms, 1)} ms`,
+        `  ${what.padEnd(44)} ${ms.length} units, p50 ${quantile(ms, 0.5)} ms, p90 ${quantile(ms, 0.9)} ms, longest ${quantile(ms, 1)} ms`,
       )
     tell('recalled from two members', units.all)
     tell('while one of them is switched off', units.gone)

@@ -42,5 +42,6 @@ test('work shows as busy processors from one look to the next', () => {
   while (performance.now() < until) Math.sqrt(until)
   const busy = machine.busyCores()
   assert.ok(busy > 0.3 && busy <= machine.cores, `${busy} of ${machine.cores}`)
+  assert.equal(machine.busyCores(), busy, 'who asks a moment later is told the same')
   assert.ok(machine.freeMemoryBytes() > 1 << 20)
 })

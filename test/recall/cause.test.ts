@@ -74,6 +74,7 @@ test('what looks like a secret is hidden, by its name or by itself; a digest nev
     'http://host/',
   ])
   assert.deepEqual(values(cause('variable', 'X', `ghp_${'x'.repeat(36)}`, '-----BEGIN KEY')), hidden)
+  assert.deepEqual(values(cause('variable', 'X', `npm_${'x'.repeat(36)}`, `AIza${'x'.repeat(35)}`)), hidden)
   assert.deepEqual(values(cause('variable', 'CARGO_PKG_AUTHORS', 'Anna', 'Bert')), ['Anna', 'Bert'])
   assert.deepEqual(values(cause('file', '<workspace>/src/auth/token.rs', 'abc', 'def')), ['abc', 'def'])
 })

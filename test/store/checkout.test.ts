@@ -1,16 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import {
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
+import { linkSync, lstatSync, mkdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -33,7 +23,7 @@ async function scene(t: TestContext): Promise<Scene> {
   return { dir, outDir, blocks: await openStore(t, { dir: join(dir, 'store') }) }
 }
 
-test('place() delivers metadata first and says so before it goes on', async (t) => {
+test('place() delivers each block under its name, and a program as one', async (t) => {
   const { outDir, blocks } = await scene(t)
   const outputs = await Promise.all(
     ['libfoo.rlib', 'foo', 'libfoo.rmeta', 'foo.d'].map(async (name) => ({
@@ -42,17 +32,7 @@ test('place() delivers metadata first and says so before it goes on', async (t) 
       executable: name === 'foo',
     })),
   )
-  const placed: string[] = []
-  await place(outputs, {
-    outDir,
-    blocks,
-    onPlaced: ({ name }) => {
-      placed.push(name)
-      assert.equal(lstatSync(join(outDir, name)).isFile(), true)
-      if (name === 'libfoo.rmeta') assert.equal(lstatSync(join(outDir, 'foo'), { throwIfNoEntry: false }), undefined)
-    },
-  })
-  assert.deepEqual(placed, ['libfoo.rmeta', 'libfoo.rlib', 'foo', 'foo.d'])
+  await place(outputs, { outDir, blocks })
   for (const { name, executable } of outputs) {
     assert.equal(readFileSync(join(outDir, name), 'utf8'), `bytes of ${name}`)
     assert.equal((lstatSync(join(outDir, name)).mode & 0o100) !== 0, executable)
@@ -117,56 +97,6 @@ test('place() and placeBytes() refuse names that are more than a file name, befo
     ],
     { outDir, blocks },
   )
-})
-
-test('an announced file with the same bytes is not touched', async (t) => {
-  const { outDir, blocks } = await scene(t)
-  const rmeta = await blocks.put(randomBytes(400_000))
-  const rlib = await blocks.put(randomBytes(1000))
-  const outputs = [
-    { name: 'libfoo.rlib', cid: rlib },
-    { name: 'libfoo.rmeta', cid: rmeta },
-  ]
-  await place(outputs.slice(1), { outDir, blocks })
-  const path = join(outDir, 'libfoo.rmeta')
-  utimesSync(path, 1000, 1000)
-  const before = statSync(path, { bigint: true })
-  await place(outputs, { outDir, blocks, keepEqual: new Set(['libfoo.rmeta']) })
-  const after = statSync(path, { bigint: true })
-  assert.deepEqual([after.ino, after.mtimeNs, after.ctimeNs], [before.ino, before.mtimeNs, before.ctimeNs])
-  assert.equal(statSync(join(outDir, 'libfoo.rlib')).size, 1000)
-  await place(outputs, { outDir, blocks })
-  assert.notEqual(statSync(path, { bigint: true }).mtimeNs, before.mtimeNs)
-})
-
-test('an announced file with other bytes stops the delivery before the rest', async (t) => {
-  const { outDir, blocks } = await scene(t)
-  const [rmeta, rlib] = [await blocks.put(Buffer.from('rmeta')), await blocks.put(Buffer.from('rlib'))]
-  const outputs = [
-    { name: 'libfoo.rlib', cid: rlib },
-    { name: 'libfoo.rmeta', cid: rmeta },
-  ]
-  const path = join(outDir, 'libfoo.rmeta')
-  const keepEqual = new Set(['libfoo.rmeta'])
-  const spoil: (() => void)[] = [
-    () => undefined,
-    () => writeFileSync(path, 'other'),
-    () => writeFileSync(path, 'rmetax'),
-    () => {
-      rmSync(path)
-      symlinkSync(join(outDir, '..', 'elsewhere'), path)
-      writeFileSync(join(outDir, '..', 'elsewhere'), 'rmeta')
-    },
-    () => {
-      rmSync(path)
-      mkdirSync(path)
-    },
-  ]
-  for (const [n, each] of spoil.entries()) {
-    each()
-    await assert.rejects(place(outputs, { outDir, blocks, keepEqual }), withCode('ERR_OUTPUT'), `case ${n}`)
-    assert.equal((await namesIn(outDir)).includes('libfoo.rlib'), false)
-  }
 })
 
 test('a block that is absent or corrupt is ERR_BLOCK_MISSING and leaves nothing behind', async (t) => {

@@ -1,5 +1,6 @@
 import { styleText } from 'node:util'
 import type { Command } from 'commander'
+import { printable } from '../../base/errors.ts'
 import { examineAll } from '../doctor/examine.ts'
 import type { Finding, Level } from '../doctor/finding.ts'
 import { exitCodes } from '../failure.ts'
@@ -35,10 +36,6 @@ function linesOf(io: Io, { check, level, what, why, mend }: Finding): string[] {
   const plain = [check, [what, why].filter((text) => text !== '').join('; ')].join(': ')
   return [`${shown}  ${printable(plain)}`, ...mend.map((command) => `        ${printable(command)}`)]
 }
-
-/** As `print` does: parts of it other machines chose. */
-const printable = (text: string): string =>
-  text.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, ' ')
 
 function closing(checks: readonly Finding[]): string {
   const count = (level: Level): number => checks.filter((finding) => finding.level === level).length

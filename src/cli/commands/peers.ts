@@ -36,7 +36,7 @@ function peerLines({ peers }: Peers): string[] {
     roleOf(peer.roles),
     peer.rttMs === undefined || peer.rttMs === null ? '-' : `${peer.rttMs.toFixed(1)} ms`,
     peer.slots === undefined || peer.slots === null ? '-' : String(peer.slots),
-    peer.tier === undefined || peer.tier === null ? '-' : String(peer.tier),
+    peer.tier ?? '-',
     duration(peer.lentMs),
     duration(peer.borrowedMs),
     peer.peerId.slice(-8),
