@@ -147,7 +147,8 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       const view = keyCalled(members, member)
       const keptRoot = mayKeepRoot(members, [view, ...view.others])
       const lost = await kickMember(members, view, issued)
-      const told = mesh.peers().filter(({ connected }) => connected).length
+      // Who is kicked stays for another moment, to hear it.
+      const told = mesh.peers().filter(({ connected, peerId }) => connected && isMember(members, peerId)).length
       const line = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
       const stayed = issued ? guestsOf(members, view.key).map(({ peerId }) => peerId) : []
       // Whoever kicks the key that this machine had before keeps its own.
