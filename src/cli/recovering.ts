@@ -54,7 +54,7 @@ export async function forgetRoot(io: Io, { up, json }: Pick<RecoverOptions, 'up'
     io,
     `The root key of ${foreignText(mesh.name)} is not on this machine any more: the recovery phrase is all that is left of it.`,
   )
-  if (removed !== null) print(io, `  removed ${removed}`)
+  for (const file of removed) print(io, `  removed ${file}`)
   print(
     io,
     `Other administrators: ${admins.map((admin) => foreignText(admin)).join(', ')}. Each of them can shut this machine out for good.`,

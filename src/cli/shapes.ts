@@ -183,7 +183,7 @@ export const leftShape = z.looseObject({ touched: z.array(z.string()), rootKey: 
 
 export const forgottenRootShape = z.looseObject({
   mesh: z.looseObject({ name: z.string() }),
-  removed: z.string().nullable(),
+  removed: z.array(z.string()),
   admins: z.array(z.string()),
 })
 

@@ -2,13 +2,14 @@ import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { type Identity, loadIdentity, putKeyAside } from '../mesh/identity.ts'
+import { type Identity, joiningKeyFile, makeJoiningIdentity, takeJoiningIdentity } from '../mesh/identity.ts'
+import type { MemberView } from '../mesh/member-view.ts'
 import { signingKeyOf } from '../mesh/members.ts'
 import { loadMembership, type Membership, putAside, saveMembership } from '../mesh/membership.ts'
 import type { Roster } from '../mesh/roster.ts'
 import { loadRoster, saveRoster } from '../mesh/roster-file.ts'
 import { sameBytes } from '../mesh/statement.ts'
-import { moveDurably } from '../store/durable.ts'
+import { moveDurably, removeDurably } from '../store/durable.ts'
 
 /** The mesh of this machine; undefined when there is none, or one from before members had certificates. */
 export async function knownMesh(stateDir: string): Promise<Membership | undefined> {
@@ -42,21 +43,51 @@ export async function adopt(stateDir: string, membership: Membership, roster: Ro
   }
 }
 
-/** Does something with this machine's key; with another one if that was shut out, because a key that was shut out stays out. */
-export async function orWithNewKey<T>(
-  stateDir: string,
-  identity: Identity,
-  act: (as: Identity) => Promise<T>,
-  onNewKey: () => void,
-): Promise<T> {
+/** How a machine becomes a member of a mesh. */
+interface Becoming<T> {
+  /** Has the mesh take it in, by a key. */
+  join(as: Identity): Promise<T>
+  /** Writes down what came of that. */
+  keep(joined: T): Promise<void>
+  onNewKey(): void
+  /** Why this machine's key is not even tried. */
+  label?: string | undefined
+}
+
+/**
+ * Makes this machine a member by its key; by a new one if the mesh says that the key was shut out, because a key that was shut out stays out. The
+ * new one takes over when all is written: whatever fails leaves this machine what it was. And it may not be the key that is out, but the link.
+ * @throws ShoalError as `join`
+ */
+export async function become<T>(stateDir: string, identity: Identity, how: Becoming<T>): Promise<T> {
+  const { join: joinAs, keep, onNewKey, label = 'revoked' } = how
+  if (how.label === undefined) {
+    const joined = await orShutOut(() => joinAs(identity))
+    if (joined !== undefined) {
+      await keep(joined.value)
+      return joined.value
+    }
+  }
+  const fresh = await makeJoiningIdentity(stateDir)
   try {
-    return await act(identity)
-  } catch (error) {
-    if (codeOf(error) !== 'ERR_REVOKED') throw error
-    await putKeyAside(stateDir, `revoked-${systemClock.wall()}`)
-    const fresh = await loadIdentity(stateDir)
+    const joined = await joinAs(fresh)
+    await keep(joined)
+    await takeJoiningIdentity(stateDir, `${label}-${systemClock.wall()}`)
     onNewKey()
-    return await act(fresh)
+    return joined
+  } catch (error) {
+    // Then this one is of no use, either.
+    if (codeOf(error) === 'ERR_REVOKED') await removeDurably(joiningKeyFile(stateDir))
+    throw error
+  }
+}
+
+async function orShutOut<T>(act: () => Promise<T>): Promise<{ value: T } | undefined> {
+  try {
+    return { value: await act() }
+  } catch (error) {
+    if (codeOf(error) === 'ERR_REVOKED') return undefined
+    throw error
   }
 }
 
@@ -68,17 +99,14 @@ export function anotherMesh({ name }: Membership): ShoalError {
 }
 
 /**
- * This machine's key; another one if it is known to be in use by two machines: who of them joins anew becomes somebody of its own, or the link
- * would be used up for a key that is still in use twice.
+ * Whether this machine's key is known to be in use by two: who of them joins anew becomes somebody of its own, or the link would be used up for a
+ * key that is still in use twice.
  */
-export async function ownKey(stateDir: string, identity: Identity, onNewKey: () => void): Promise<Identity> {
+export async function isUsedTwice(stateDir: string, identity: Identity): Promise<boolean> {
   const now = systemClock.wall()
   const roster = await readableRoster(stateDir, now)
   const { publicKey } = signingKeyOf(identity)
-  if (roster?.clones(now).some(({ body }) => sameBytes(body.subject, publicKey)) !== true) return identity
-  await putKeyAside(stateDir, `copied-${now}`)
-  onNewKey()
-  return await loadIdentity(stateDir)
+  return roster?.clones(now).some(({ body }) => sameBytes(body.subject, publicKey)) === true
 }
 
 /** The list of members that is kept here; undefined for one that is damaged or lost: that is why people join again, and members have it. */
@@ -89,6 +117,13 @@ export async function readableRoster(stateDir: string, now = systemClock.wall())
     if (error instanceof ShoalError) return undefined
     throw error
   }
+}
+
+/** The members besides one machine, whichever of its keys they are told. */
+export function others(roster: Roster, self: Uint8Array): MemberView[] {
+  const now = systemClock.wall()
+  const lines = roster.lines(now)
+  return roster.members(now).filter(({ key }) => !lines.isSame(key, self))
 }
 
 /** Who joins a mesh again may know of somebody who was shut out and of whom the others have not heard. */

@@ -3,7 +3,7 @@ import { ShoalError } from '../base/errors.ts'
 import { loadIdentity } from '../mesh/identity.ts'
 import { signingKeyOf } from '../mesh/members.ts'
 import { rootFromPhrase } from '../mesh/recovery.ts'
-import { loadRootKey, rootFile } from '../mesh/root-key.ts'
+import { rootKeyFiles } from '../mesh/root-key.ts'
 import { loadRoster } from '../mesh/roster-file.ts'
 import { sameBytes } from '../mesh/statement.ts'
 import { removeDurably } from '../store/durable.ts'
@@ -12,8 +12,8 @@ import { otherAdmins } from './recover-mesh.ts'
 
 export interface ForgottenRoot {
   mesh: { id: string; name: string; open: boolean }
-  /** What was removed; null when it was not here any more. */
-  removed: string | null
+  /** The files that were removed; none when it was not here any more. */
+  removed: string[]
   /** What other administrators are called. */
   admins: string[]
 }
@@ -22,7 +22,7 @@ export interface ForgottenRoot {
  * Takes the root key of this machine's mesh off its disk: whoever has the disk could otherwise come back after any kick. Only who shows
  * the recovery phrase may, because from then on there is nothing else, and only while there is another administrator.
  * @throws ShoalError ERR_RECOVERY_PHRASE; ERR_NO_MESH; ERR_OTHER_MESH for the words of another mesh; ERR_ROLE for the only administrator; as
- *   `loadRoster` and `loadRootKey`
+ *   `loadRoster`
  */
 export async function forgetRoot(stateDir: string, phrase: string): Promise<ForgottenRoot> {
   const { key } = rootFromPhrase(phrase)
@@ -37,8 +37,7 @@ export async function forgetRoot(stateDir: string, phrase: string): Promise<Forg
     })
   }
   const { id, name, open } = mesh
-  const file = rootFile(stateDir)
-  const isHere = (await loadRootKey(stateDir)) !== undefined
-  if (isHere) await removeDurably(file)
-  return { mesh: { id, name, open }, removed: isHere ? file : null, admins }
+  const removed = await rootKeyFiles(stateDir, key.publicKey)
+  for (const file of removed) await removeDurably(file)
+  return { mesh: { id, name, open }, removed, admins }
 }

@@ -4,7 +4,7 @@ import { meshKeyOf } from '../mesh/genesis.ts'
 import { loadIdentity } from '../mesh/identity.ts'
 import { signingKeyOf } from '../mesh/members.ts'
 import { sameBytes } from '../mesh/statement.ts'
-import { knownMesh, readableRoster } from './adopt.ts'
+import { knownMesh, others, readableRoster } from './adopt.ts'
 import type { Person } from './join-network.ts'
 
 /**
@@ -19,10 +19,10 @@ export async function agreeToLeave(stateDir: string, target: Uint8Array | undefi
   if (target !== undefined && sameBytes(target, meshKeyOf(roster.genesis))) return
   const self = signingKeyOf(await loadIdentity(stateDir)).publicKey
   const members = roster.members(systemClock.wall())
-  const others = members.filter(({ key }) => !sameBytes(key, self))
+  const behind = others(roster, self)
   const isAdmin = members.some(({ key, roles }) => sameBytes(key, self) && roles.includes('admin'))
-  if (!isAdmin || others.length === 0 || others.some(({ roles }) => roles.includes('admin'))) return
-  if (await person.agrees({ word: 'leaves', mesh: known.name, members: others.length })) return
+  if (!isAdmin || behind.length === 0 || behind.some(({ roles }) => roles.includes('admin'))) return
+  if (await person.agrees({ word: 'leaves', mesh: known.name, members: behind.length })) return
   throw new ShoalError('ERR_USAGE', `this machine still belongs to ${known.name}`, {
     hint: 'Let somebody else administer that first: `shoal up`, `shoal promote NAME`, `shoal leave`.',
   })

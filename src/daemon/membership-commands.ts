@@ -118,13 +118,37 @@ const farewellMs = 500
 /** @param stateDir where keys lie */
 export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: string }): MembershipCommands {
   const { members } = mesh
+  let rekeying: Promise<{ peerId: string }> | undefined
+  const rekey = async (): Promise<{ peerId: string }> => {
+    const waiting = await loadNextIdentity(stateDir)
+    // Certified before, as when that came late: all that is left is to start with it, also where the old key is over by now.
+    if (waiting !== undefined && isMember(members, waiting.peerId)) return await waitsFor(members, waiting.peerId)
+    // Who was shut out hears that now.
+    members.own()
+    const next = await makeNextIdentity(stateDir)
+    const key = signingKeyOf(next)
+    if (members.signsForItself) {
+      const follows = handOver(meshKeyOf(members.genesis), members.signer, key.publicKey)
+      await certifySuccessor(members, key.publicKey, follows)
+    } else if (!(await asked(mesh, key))) {
+      throw new ShoalError('ERR_PEER_LOST', 'nobody who could certify a new key is connected', {
+        hint: 'Nothing has changed. Try again when an administrator of the mesh is there.',
+      })
+    }
+    await until(members, () => isMember(members, next.peerId), {
+      what: 'nobody has certified the new key',
+      hint: 'Try again: `shoal status` says if it is certified after all. If another machine with this key was first, an administrator shuts that one out (`shoal kick`), and you try again; or this one gets a new link: `shoal join LINK`.',
+    })
+    return await waitsFor(members, next.peerId)
+  }
   return {
     invite: (grant) => invite(members, grant, mesh.addresses()),
     async kick({ member, issued }) {
       const view = keyCalled(members, member)
       const keptRoot = mayKeepRoot(members, [view, ...view.others])
       const lost = await kickMember(members, view, issued)
-      const told = mesh.peers().filter(({ connected }) => connected).length
+      // Who is kicked stays for another moment, to hear it.
+      const told = mesh.peers().filter(({ connected, peerId }) => connected && isMember(members, peerId)).length
       const line = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
       const stayed = issued ? guestsOf(members, view.key).map(({ peerId }) => peerId) : []
       // Whoever kicks the key that this machine had before keeps its own.
@@ -154,27 +178,12 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       })
       return { name }
     },
-    async rekey() {
-      const waiting = await loadNextIdentity(stateDir)
-      // Certified before, as when that came late: all that is left is to start with it, also where the old key is over by now.
-      if (waiting !== undefined && isMember(members, waiting.peerId)) return await waitsFor(members, waiting.peerId)
-      // Who was shut out hears that now.
-      members.own()
-      const next = await makeNextIdentity(stateDir)
-      const key = signingKeyOf(next)
-      if (members.signsForItself) {
-        const follows = handOver(meshKeyOf(members.genesis), members.signer, key.publicKey)
-        await certifySuccessor(members, key.publicKey, follows)
-      } else if (!(await asked(mesh, key))) {
-        throw new ShoalError('ERR_PEER_LOST', 'nobody who could certify a new key is connected', {
-          hint: 'Nothing has changed. Try again when an administrator of the mesh is there.',
-        })
-      }
-      await until(members, () => isMember(members, next.peerId), {
-        what: 'nobody has certified the new key',
-        hint: 'Try again: `shoal status` says if it is certified after all. If another machine with this key was first, an administrator shuts that one out (`shoal kick`), and you try again; or this one gets a new link: `shoal join LINK`.',
+    rekey() {
+      // Of two that begin at once each would make a key, and one of them be certified for nobody.
+      rekeying ??= rekey().finally(() => {
+        rekeying = undefined
       })
-      return await waitsFor(members, next.peerId)
+      return rekeying
     },
     async pending() {
       return { pending: await mesh.pendingJoins() }

@@ -25,7 +25,7 @@ import { cacheCare, refetch } from './cache-care.ts'
 import { cloneAlarm } from './clone-alarm.ts'
 import { runCommand } from './commands.ts'
 import { type Gifts, openGifts } from './gifts.ts'
-import { heirsAlarm, memberAlarm } from './heirs-alarm.ts'
+import { endAlarm, heirsAlarm, memberAlarm } from './heirs-alarm.ts'
 import { openLedger } from './ledger.ts'
 import { lend } from './lend.ts'
 import { noTerms } from './lender.ts'
@@ -279,6 +279,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
     nextKeyAlarm({ members: mesh.members, health, log, stateDir: paths.state }),
     heirsAlarm({ members: mesh.members, health }),
     memberAlarm(mesh.members, health),
+    endAlarm({ members: mesh.members, health }),
   ])
     closing.push(async () => stop())
   closing.push(() => toolchains.stop())

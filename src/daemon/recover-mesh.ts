@@ -11,7 +11,7 @@ import { makeAdministrator, restoreMesh } from '../mesh/restore.ts'
 import { saveRootKey } from '../mesh/root-key.ts'
 import type { Roster } from '../mesh/roster.ts'
 import { sameBytes } from '../mesh/statement.ts'
-import { adopt, anotherMesh, knownMesh, orWithNewKey, readableRoster } from './adopt.ts'
+import { adopt, anotherMesh, become, knownMesh, others, readableRoster } from './adopt.ts'
 
 export interface Recovered {
   /** Members that have said what the mesh is; 0 when this machine still knew it. */
@@ -60,10 +60,12 @@ export async function recoverMesh(
     const { genesis, secret, roster, seeds, heard } = await restoreMesh(needs, root, addresses, init.name)
     return { membership: membershipOf(genesis, secret, seeds), roster, heard, self: signingKeyOf(as).publicKey }
   }
-  const { membership, roster, heard, self } = await orWithNewKey(stateDir, identity, find, onNewKey)
-  if (known !== undefined && known.id !== membership.id) throw anotherMesh(known)
-  await adopt(stateDir, membership, roster)
-  await saveRootKey(stateDir, seed)
+  const keep = async ({ membership, roster }: Found): Promise<void> => {
+    if (known !== undefined && known.id !== membership.id) throw anotherMesh(known)
+    await adopt(stateDir, membership, roster)
+    await saveRootKey(stateDir, seed)
+  }
+  const { membership, roster, heard, self } = await become(stateDir, identity, { join: find, keep, onNewKey })
   return { membership, recovered: { heard, admins: otherAdmins(roster, self) } }
 }
 
@@ -74,8 +76,7 @@ function stillHere(known: Membership, roster: Roster, root: SigningKey, as: Iden
   return { membership: known, roster, heard: 0, self }
 }
 
-/** What administrators besides one key are called. */
+/** What administrators besides one machine are called. A next key of its own, which waits for its next start, is no other one. */
 export function otherAdmins(roster: Roster, self: Uint8Array): string[] {
-  const all = roster.members(systemClock.wall()).filter(({ key }) => !sameBytes(key, self))
-  return all.flatMap(({ roles, name }) => (roles.includes('admin') ? [name] : []))
+  return others(roster, self).flatMap(({ roles, name }) => (roles.includes('admin') ? [name] : []))
 }

@@ -9,7 +9,7 @@ import { codeOf, ShoalError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { foundMesh } from '../mesh/found.ts'
-import { type Identity, loadIdentity, nextKeyFile, putKeyAside } from '../mesh/identity.ts'
+import { type Identity, joiningKeyFile, loadIdentity, nextKeyFile, putKeyAside } from '../mesh/identity.ts'
 import { decodeInviteLink } from '../mesh/invite-link.ts'
 import { joinMesh } from '../mesh/join.ts'
 import { type Membership, membershipOf, putAside } from '../mesh/membership.ts'
@@ -17,7 +17,7 @@ import type { Joined } from '../mesh/welcome.ts'
 import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
 import { removeDurably, writeDurably } from '../store/durable.ts'
 import { type Lock, takeLock } from '../store/lock.ts'
-import { adopt, knownMesh, orWithNewKey, ownKey } from './adopt.ts'
+import { adopt, become, isUsedTwice, knownMesh } from './adopt.ts'
 import { type Examined, examine } from './examine.ts'
 import { type ForgottenRoot, forgetRoot } from './forget-root.ts'
 import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
@@ -168,7 +168,8 @@ async function forgetMesh(paths: ShoalPaths): Promise<Left> {
   const label = `left-${systemClock.wall()}`
   await putAside(paths.state, label)
   const rootKey = join(paths.state, `root.key.${label}`)
-  const keys = [join(paths.state, 'identity.key'), nextKeyFile(paths.state)].filter((key) => existsSync(key))
+  const all = [join(paths.state, 'identity.key'), nextKeyFile(paths.state), joiningKeyFile(paths.state)]
+  const keys = all.filter((key) => existsSync(key))
   for (const key of keys) await removeDurably(key)
   return { touched: keys, rootKey: existsSync(rootKey) ? rootKey : null }
 }
@@ -206,11 +207,12 @@ async function joined(
       ? joinNearMesh(who, { wanted: how.mesh, name: how.name }, person)
       : joinByLink(who, how.link, how.name)
   // Whoever is let in is wanted all the same, and a link was not used yet.
-  const own = await ownKey(paths.state, identity, onNewKey)
-  const { genesis, secret, roster, seeds } = await orWithNewKey(paths.state, own, joinAs, onNewKey)
-  const membership = membershipOf(genesis, secret, seeds)
-  await adopt(paths.state, membership, roster)
-  return membership
+  const label = (await isUsedTwice(paths.state, identity)) ? 'copied' : undefined
+  const membershipIn = ({ genesis, secret, seeds }: Joined & { seeds: string[] }): Membership =>
+    membershipOf(genesis, secret, seeds)
+  const keep = async (is: Joined & { seeds: string[] }): Promise<void> =>
+    await adopt(paths.state, membershipIn(is), is.roster)
+  return membershipIn(await become(paths.state, identity, { join: joinAs, keep, onNewKey, label }))
 }
 
 async function joinByLink(identity: Identity, text: string, name: string): Promise<Joined & { seeds: string[] }> {

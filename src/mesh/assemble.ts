@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Connection, Stream } from '@libp2p/interface'
-import { toShoalError } from '../base/errors.ts'
+import { codeOf, toShoalError } from '../base/errors.ts'
 import { AddressBook } from './address-book.ts'
 import { readMultiaddr } from './addresses.ts'
 import { AskDesk } from './ask-desk.ts'
@@ -55,11 +55,38 @@ const lonelyDelayMs = 10_000
 /** By then a node has met whom it can meet. */
 const newcomerMs = 10_000
 
+interface Own {
+  identity: Identity
+  members: Members
+}
+
 /** Makes all parts, connects them to a libp2p node and starts to listen and to dial. Errors as `Mesh.start()`. */
 export async function assemble(
   needs: Required<MeshNeeds>,
   init: MeshInit,
-  { identity, members }: { identity: Identity; members: Members },
+  own: Own,
+  events: MeshEvents,
+): Promise<RunningMesh> {
+  const { stateDir, port = 0, listen: wished = ['0.0.0.0'] } = init
+  if (port !== 0) return await assembleOn(wished, needs, init, own, events)
+  const listen = await withLastPorts({ stateDir }, wished)
+  let running: RunningMesh
+  try {
+    running = await assembleOn(listen, needs, init, own, events)
+  } catch (error) {
+    // Somebody was quicker to take what was free a moment ago, and nobody has asked for this very port.
+    if (codeOf(error) !== 'ERR_CONFIG' || listen.join() === wished.join()) throw error
+    running = await assembleOn(wished, needs, init, own, events)
+  }
+  await keepPorts({ stateDir, log: needs.log }, wished, running.host.getMultiaddrs())
+  return running
+}
+
+async function assembleOn(
+  listen: readonly string[],
+  needs: Required<MeshNeeds>,
+  init: MeshInit,
+  { identity, members }: Own,
   events: MeshEvents,
 ): Promise<RunningMesh> {
   const { clock, log, interfaces } = needs
@@ -69,8 +96,6 @@ export async function assemble(
   const onGreeted = (greeted: Greeted): void => parts.cloneWatch.greeted(greeted)
   const encrypters = [...doors({ clock, log, members, onGreeted }, init.membership), desk.encrypter()]
   const mayDial = (peerId: string): boolean => !members.isShutOut(peerId)
-  const { stateDir, port = 0, listen: wished = ['0.0.0.0'] } = init
-  const listen = port === 0 ? await withLastPorts({ stateDir }, wished) : wished
   const host = await createHost({ ...init, listen, identity, encrypters, mayDial, interfaces, log })
   const book = await AddressBook.load({ clock, log }, join(init.stateDir, 'members.json'))
   const maxPeers = init.maxPeers ?? defaultMaxPeers
@@ -113,7 +138,6 @@ export async function assemble(
     throw error
   }
   const startedAt = clock.now()
-  if (port === 0) await keepPorts({ stateDir, log }, wished, host.getMultiaddrs())
   const addresses = (): string[] => host.getMultiaddrs().map(String)
   const { root } = members.genesis.body
   const services = { [beaconService]: () => desk.isOpen, [restoreServiceOf(root)]: () => true }

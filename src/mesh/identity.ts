@@ -5,7 +5,7 @@ import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@
 import type { Ed25519PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { removeDurably, writeDurably } from '../store/durable.ts'
+import { moveDurably, removeDurably, writeDurably } from '../store/durable.ts'
 import { readPrivateFile } from './private-file.ts'
 
 /** Who this node is, for as long as its state directory lives. */
@@ -40,12 +40,17 @@ async function machineMark(file: string): Promise<string | undefined> {
 export async function loadIdentity(stateDir: string, machineIdFile = '/etc/machine-id'): Promise<Identity> {
   const file = keyFile(stateDir)
   const mark = await machineMark(machineIdFile)
+  return (await loadOwn(file, mark)) ?? (await makeKey(file, mark))
+}
+
+/** A key of this machine; undefined when there is none. @throws as `loadIdentity` */
+async function loadOwn(file: string, mark: string | undefined): Promise<Identity | undefined> {
   let text: string
   try {
     text = await readPrivateFile(file, maxKeyBytes)
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error
-    return await makeKey(file, mark)
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
   }
   const [key = '', ...rest] = text.split('\n')
   const madeOn = /^machine ([0-9a-f]{64})$/m.exec(rest.join('\n'))?.[1]
@@ -86,6 +91,31 @@ export async function takeNextIdentity(stateDir: string): Promise<void> {
 /** Gives the key another name, so that the next one who looks makes a new one. @param label told apart by this */
 export async function putKeyAside(stateDir: string, label: string): Promise<void> {
   await rename(keyFile(stateDir), `${keyFile(stateDir)}.${label}`)
+}
+
+/** Where a key lies by which this machine is about to become a member. */
+export const joiningKeyFile = (stateDir: string): string => `${keyFile(stateDir)}.joining`
+
+/**
+ * The key by which this machine is about to become a member, made on first use: the same at each attempt, because an invitation may be used up
+ * for it. One that came with a copy of another machine's disk is replaced. @throws as `loadIdentity`
+ */
+export async function makeJoiningIdentity(stateDir: string, machineIdFile = '/etc/machine-id'): Promise<Identity> {
+  const file = joiningKeyFile(stateDir)
+  const mark = await machineMark(machineIdFile)
+  try {
+    return (await loadOwn(file, mark)) ?? (await makeKey(file, mark))
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_CLONED') throw error
+    return await makeKey(file, mark)
+  }
+}
+
+/** From now on it is the key, in one step; the one before gets another name. @param label told apart by this */
+export async function takeJoiningIdentity(stateDir: string, label: string): Promise<void> {
+  const file = keyFile(stateDir)
+  await writeDurably(`${file}.${label}`, await readPrivateFile(file, maxKeyBytes))
+  await moveDurably(joiningKeyFile(stateDir), file)
 }
 
 const keyFile = (stateDir: string): string => join(stateDir, 'identity.key')

@@ -5,6 +5,7 @@ import type { RekeyRequest } from '../wire/generated/control_pb.ts'
 import { isEnding, mayGrant } from './certificate.ts'
 import type { ControlMessage } from './control.ts'
 import type { SigningKey } from './ed25519.ts'
+import { endOfMesh } from './ending.ts'
 import { meshKeyOf } from './genesis.ts'
 import { keyOf, type Members, peerIdOf } from './members.ts'
 import { checkSuccessor, proveSuccessor } from './rekey.ts'
@@ -28,8 +29,6 @@ const patienceMs = 60_000
 /** … and so many names in a day. */
 const maxNames = 10
 const dayMs = 24 * 3_600_000
-/** Administrators with certificates of the root have 400 days. So long before the last of those ends it is said. */
-const noticeMs = 30 * dayMs
 const maxRemembered = 256
 const complaintMs = 3_600_000
 
@@ -244,20 +243,13 @@ export class Renewal {
     return mayGrantAll && members.depthOf(peerId) < deepest && mayBeRenewedBy(members, peerId)
   }
 
-  /** Without an administrator that the root has signed for nobody can make inviters, and in the end nobody renews anybody. */
+  /** `status` says so, too. */
   #warn(): void {
     const { clock, log, members } = this.#needs
-    if (clock.now() - this.#warnedAt < dayMs) return
-    const lasts = members.roster
-      .certificates(members.now)
-      .some(
-        ({ body, chain }) =>
-          body.roles.includes('admin') && chain.length === 0 && body.notAfter > members.now + noticeMs,
-      )
-    if (lasts) return
+    if (clock.now() - this.#warnedAt < dayMs || endOfMesh(members) === undefined) return
     this.#warnedAt = clock.now()
     const message =
-      'no administrator has a certificate of the root key for another 30 days: start the machine that founded the mesh'
+      'no administrator has a certificate of the root key for another 30 days: start the machine that founded the mesh, or `shoal init --recover`'
     log.warn('the mesh will end', { code: 'ERR_CHAIN_LENGTH', message })
   }
 

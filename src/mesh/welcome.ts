@@ -39,10 +39,11 @@ export function sendWelcome(talk: Talk, members: Members, secret: Uint8Array, ce
 /** Says who belongs to the mesh. */
 export function sendRoster(talk: Talk, members: Members): void {
   const { roster } = members
-  const ids = roster.ids(members.now)
-  for (let at = 0; at < ids.length || at === 0; at += statementsPerMessage) {
-    const statements = roster.bytesOf(ids.slice(at, at + statementsPerMessage))
-    talk.send(encodeRosterPart({ statements, last: at + statementsPerMessage >= ids.length }))
+  // In the order of all: what makes others void is in the first parts.
+  const all = roster.bytesOf(roster.ids(members.now))
+  for (let at = 0; at < all.length || at === 0; at += statementsPerMessage) {
+    const end = at + statementsPerMessage
+    talk.send(encodeRosterPart({ statements: all.slice(at, end), last: end >= all.length }))
   }
 }
 

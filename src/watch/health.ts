@@ -15,7 +15,7 @@ export interface Problem {
 export interface RaiseOptions {
   /** What the person can do; the error table's hint when absent. */
   hint?: string
-  /** Stays until `clear`, such as a missing sandbox. Otherwise it fades when not raised again. */
+  /** Stays until `clear`, such as a missing sandbox, whatever passing one of the same code comes. Otherwise it fades when not raised again. */
   lasting?: boolean
 }
 
@@ -47,6 +47,7 @@ export class Health {
   /** The newest text of a code wins; the count goes on. */
   raise(code: ErrorCode, text: string, options: RaiseOptions = {}): void {
     this.#fade()
+    if (this.#entries.get(code)?.lasting === true && options.lasting !== true) return
     this.#entries.set(code, {
       text: foreignText(text),
       hint: options.hint ?? errorTable[code].hint,

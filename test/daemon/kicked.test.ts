@@ -8,9 +8,11 @@ import { apart, newKey } from '../mesh/apart.ts'
 import { temporaryDirectory } from '../mesh/fixture.ts'
 import { plain } from '../mesh/office.ts'
 
-/** The commands of a node that is connected with nobody. */
-async function commandsOf(t: TestContext, members: Members): Promise<MembershipCommands> {
-  const mesh: Pick<Mesh, 'members' | 'peerId' | 'peers'> = { members, peerId: peerIdOf(members.key), peers: () => [] }
+/** The commands of a node that is connected with these, and goes on being so. */
+async function commandsOf(t: TestContext, members: Members, ...others: Members[]): Promise<MembershipCommands> {
+  const up = { connected: true, suspect: false, unknownFrames: 0, addresses: [] }
+  const peers = () => others.map(({ key }) => ({ peerId: peerIdOf(key), name: 'x', ...up }))
+  const mesh: Pick<Mesh, 'members' | 'peerId' | 'peers'> = { members, peerId: peerIdOf(members.key), peers }
   return membershipCommands({ mesh: mesh as Mesh, stateDir: await temporaryDirectory(t) })
 }
 
@@ -31,4 +33,10 @@ test('who kicks is told whom it leaves in, and that a machine with the root key 
   assert.notEqual(ann.objectionTo(peerIdOf(guest.publicKey)), undefined)
   const other = await kick({ member: 'carl', issued: false })
   assert.deepEqual([other.guests, other.keptRoot], [[], false])
+})
+
+test('of those who know of a kick, who is kicked is none, though still there to hear it', async (t) => {
+  const { ann, bea, bob } = await apart(t)
+  const { kick } = await commandsOf(t, ann, bea, bob)
+  assert.equal((await kick({ member: 'bob', issued: false })).told, 1)
 })

@@ -6,6 +6,7 @@ import { issueCertificate, type Role } from '../../src/mesh/certificate.ts'
 import { meshKeyOf } from '../../src/mesh/genesis.ts'
 import { serial } from '../../src/mesh/members.ts'
 import { saveMembership } from '../../src/mesh/membership.ts'
+import { handOver } from '../../src/mesh/succession.ts'
 import { newKey } from '../mesh/apart.ts'
 import { temporaryDirectory } from '../mesh/fixture.ts'
 import { createMembership, membersOf, rootOf } from '../mesh/hiring.ts'
@@ -29,6 +30,13 @@ test('the only administrator of others is asked before it goes into another mesh
   await letIn(plain)
   await assert.rejects(agreeToLeave(dir, undefined, person), { code: 'ERR_USAGE' })
   await assert.rejects(agreeToLeave(dir, new Uint8Array(16), person), { code: 'ERR_USAGE' })
+  // Its own next key is nobody else.
+  const next = await newKey(t)
+  const follows = handOver(meshKeyOf(genesis), members.signer, next.publicKey)
+  const init = { subject: next.publicKey, name: 'x', roles: trusted, serial: serial(), follows }
+  await members.say([issueCertificate(members.issuer(), init, Date.now())])
+  await assert.rejects(agreeToLeave(dir, undefined, person), { code: 'ERR_USAGE' })
+  assert.deepEqual(asked.pop(), { word: 'leaves', mesh: 'office', members: 1 })
   assert.deepEqual(asked[0], { word: 'leaves', mesh: 'office', members: 1 })
   // A new link of its own mesh.
   await agreeToLeave(dir, meshKeyOf(genesis), person)

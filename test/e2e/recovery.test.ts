@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { readFile, rm } from 'node:fs/promises'
+import { copyFile, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { phraseOf } from '../../src/mesh/recovery.ts'
@@ -103,12 +103,17 @@ describe('a mesh whose only administrator is lost', { timeout: 600_000 }, () => 
     await bert.stop()
     assert.match((await forget(someWords)).stderr, /^error\[ERR_OTHER_MESH\]/)
     assert.ok(existsSync(file))
+    // Left behind by a mesh that this machine has left and come back to.
+    const aside = `${file}.left-1`
+    await copyFile(file, aside)
     const ran = await forget(phrase)
     assert.equal(ran.code, 0, ran.stderr)
-    assert.ok(ran.stdout.includes(`removed ${file}\n`) && ran.stdout.includes('Other administrators: eva.'))
-    assert.ok(!existsSync(file))
-    const again = JSON.parse((await forget(phrase, '--json')).stdout) as { removed: string | null }
-    assert.equal(again.removed, null)
+    assert.ok(
+      ran.stdout.includes(`removed ${file}\n  removed ${aside}\n`) && ran.stdout.includes('Other administrators: eva.'),
+    )
+    assert.ok(!existsSync(file) && !existsSync(aside))
+    const again = JSON.parse((await forget(phrase, '--json')).stdout) as { removed: string[] }
+    assert.deepEqual(again.removed, [])
 
     await bert.start()
     await bert.waitForPeers(1)

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { StreamMessageEvent } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
+import { type Logger, silentLogger } from '../../src/base/log.ts'
 import { controlProtocol } from '../../src/mesh/control.ts'
 import { encodeFrame, FrameReader } from '../../src/mesh/frames.ts'
 import { ControlFrameSchema } from '../../src/wire/generated/control_pb.ts'
@@ -20,6 +21,7 @@ import {
   orderedDirectories,
   peerEvent,
   type TestMesh,
+  temporaryDirectory,
 } from './fixture.ts'
 import { createMembership } from './hiring.ts'
 
@@ -71,6 +73,27 @@ test('two members that were both switched off meet again, though nothing but the
   for (const { mesh } of again) await mesh.start()
   assert.deepEqual(again.map(portOf), before)
   await up
+})
+
+test('a port that somebody takes between the look and the listening is no reason not to start', async (t) => {
+  const stateDir = await temporaryDirectory(t)
+  const membership = createMembership({ name: 'test' })
+  const first = await makeMesh(t, membership, { stateDir })
+  await first.mesh.start()
+  const before = portOf(first)
+  await first.mesh.stop()
+  const takers: Server[] = []
+  t.after(() => takers.forEach((taker) => void taker.close()))
+  const warn = (): void => {
+    if (takers.length === 0) takers.push(createServer().listen(before))
+  }
+  const log: Logger = { ...silentLogger, warn, child: () => log }
+  // What is said of this is said in between.
+  await writeFile(join(stateDir, 'members.json'), '?', { mode: 0o600 })
+  const again = await makeMesh(t, membership, { stateDir }, { log })
+  await again.mesh.start()
+  assert.ok(takers.length > 0)
+  assert.notEqual(portOf(again), before)
 })
 
 test('a member that comes back knowing nobody is met again by those who remember it', async (t) => {
