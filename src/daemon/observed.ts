@@ -10,7 +10,7 @@ import { type Observation, observationFile, readObservations } from '../plan/obs
 import type { PlannedAction } from '../plan/plan.ts'
 import { isWithin, selectReads } from '../plan/read-set.ts'
 import { nameRoots, rootToken } from '../plan/roots.ts'
-import type { Trees } from '../plan/trees.ts'
+import { isKeyFile, type Trees } from '../plan/trees.ts'
 import type { Place } from '../recall/evidence.ts'
 import {
   type DeclaredTree,
@@ -51,6 +51,13 @@ export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Prom
   }
   if (looksUnseen(planned)) return 'unobserved'
   return await declaredReads(planned, { depInfo, since }, place, trees)
+}
+
+/** Whether a compile whose result is not kept was seen to read a file of keys: what uses it may hold what is in there. */
+export function readsKeys({ roots }: Pick<PlannedAction, 'roots'>, privateDir: string): boolean {
+  const events = observations(privateDir)
+  if (events === 'incomplete' || events === undefined) return false
+  return events.some(({ kind, errno, path }) => kind === 'open' && errno === 0 && isKeyFile(nameRoots(path, roots)))
 }
 
 /** Whether it can look at what its dep-info does not tell: macros, linkers, native libraries, profiles, unnamed crates. */
