@@ -6,11 +6,12 @@ import type { ReadSet } from '../plan/action.ts'
 import { links } from '../plan/classify.ts'
 import { declaredInputs } from '../plan/declared-inputs.ts'
 import { readDynamic } from '../plan/elf.ts'
+import { isKeyFile } from '../plan/key-files.ts'
 import { type Observation, observationFile, readObservations } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { isWithin, selectReads } from '../plan/read-set.ts'
 import { nameRoots, rootToken } from '../plan/roots.ts'
-import { isKeyFile, type Trees } from '../plan/trees.ts'
+import type { Trees } from '../plan/trees.ts'
 import type { Place } from '../recall/evidence.ts'
 import {
   type DeclaredTree,
@@ -57,7 +58,9 @@ export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Prom
 export function readsKeys({ roots }: Pick<PlannedAction, 'roots'>, privateDir: string): boolean {
   const events = observations(privateDir)
   if (events === 'incomplete' || events === undefined) return false
-  return events.some(({ kind, errno, path }) => kind === 'open' && errno === 0 && isKeyFile(nameRoots(path, roots)))
+  return events.some(
+    ({ kind, errno, path }) => kind === 'open' && errno === 0 && isKeyFile(nameRoots(path, roots), path),
+  )
 }
 
 /** Whether it can look at what its dep-info does not tell: macros, linkers, native libraries, profiles, unnamed crates. */

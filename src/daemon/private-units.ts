@@ -9,12 +9,13 @@ import { encodeResult } from '../plan/action.ts'
 import type { UnitSource } from '../plan/dependencies.ts'
 import { secretValues } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
+import { isKeyFile } from '../plan/key-files.ts'
 import { dependencyPath } from '../plan/normalise.ts'
 import type { Planned, PlannedAction } from '../plan/plan.ts'
 import { placeRoots, type Root } from '../plan/roots.ts'
 import { ownPlace } from '../plan/script-place.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
-import { type DigestedTree, isKeyFile } from '../plan/trees.ts'
+import type { DigestedTree } from '../plan/trees.ts'
 import { takesAllVariables } from '../recall/script-evidence.ts'
 import { cidOf, dagCborCodec, hexOf } from '../wire/cid.ts'
 import { isOwn, Origins } from './origins.ts'
@@ -223,7 +224,9 @@ export class PrivateUnits {
     const key = hexOf(result.action)
     const isWithin = this.#needs.paths.glance()
     const looked = reads.some(
-      ([kind, name]) => (kind === 'file' && isKeyFile(name)) || (name !== '' && isWithin(placeRoots(name, roots))),
+      ([kind, name]) =>
+        (kind === 'file' && isKeyFile(name, placeRoots(name, roots))) ||
+        (name !== '' && isWithin(placeRoots(name, roots))),
     )
     const blocks = [...result.outputs.map(({ cid }) => cid), cidOf(encodeResult(result).bytes, dagCborCodec)].map(hexOf)
     if (isPrivate || looked) {
@@ -260,7 +263,8 @@ export class PrivateUnits {
     const isWithin = this.#needs.paths.glance()
     const isFetched = ownPlace(roots).length === 0
     const isKept = ([kind, name]: Read): boolean =>
-      (/[/\0]/.test(name) && isWithin(placeRoots(name, roots))) || (!isFetched && kind === 'file' && isKeyFile(name))
+      (/[/\0]/.test(name) && isWithin(placeRoots(name, roots))) ||
+      (!isFetched && kind === 'file' && isKeyFile(name, placeRoots(name, roots)))
     const looked = reads.some(isKept)
     // What a shell makes of a secret that it did not ask for can be in what it left in any form.
     const mayTell = takesAllVariables({ reads }) && secretValues(env).length > 0
@@ -303,7 +307,7 @@ export class PrivateUnits {
     if (!isOwn(source)) return false
     // An empty file is the same whoever made it.
     const isPrivate = build.tree.files.some(({ cid, size }) => size > 0 && this.#marks.left.has(hexOf(cid)))
-    return isPrivate || (await this.#secrets.hasKeys(build))
+    return isPrivate || (await this.#secrets.hasKeys(build, source.dir))
   }
 
   async #markKey(key: string): Promise<void> {

@@ -1,13 +1,14 @@
 import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import { NeedleSearch } from '../execute/needles.ts'
 import type { Dependency } from '../plan/dependencies.ts'
 import { secretValues } from '../plan/environment.ts'
+import { isKeyFile } from '../plan/key-files.ts'
 import { nameRoots, type Root } from '../plan/roots.ts'
 import { saidBy } from '../plan/script-said.ts'
-import { type DigestedTree, isKeyFile } from '../plan/trees.ts'
+import type { DigestedTree } from '../plan/trees.ts'
 import { cidOf, hexOf } from '../wire/cid.ts'
 import type { SourcesBeside } from './sources-beside.ts'
 
@@ -36,10 +37,12 @@ export class SecretSearch {
    * Whether a build script has made something of a file of keys: it has said that it is to run again when one changes, or has left one. For
    * packages of people's own; those of a registry come with whatever keys their tests need.
    * @param build OUT_DIR
+   * @param packageDir where the script runs
    */
-  async hasKeys({ dir, tree, cid }: DigestedTree): Promise<boolean> {
-    const said = await saidBy(dir)
-    if ([...tree.files.map(({ path }) => path), ...(said?.files ?? [])].some(isKeyFile)) return true
+  async hasKeys({ dir, tree, cid }: DigestedTree, packageDir: string): Promise<boolean> {
+    const files = (await saidBy(dir))?.files ?? []
+    if (files.some((file) => isKeyFile(file, resolve(packageDir, file)))) return true
+    if (tree.files.some(({ path }) => isKeyFile(path, join(dir, path)))) return true
     return await this.#once(`${hexOf(cid)} keys`, () =>
       anyFile(dir, tree, (bytes) => bytes.includes(keyLabel) && privateKey.test(bytes.toString('latin1'))),
     )
@@ -62,7 +65,11 @@ export class SecretSearch {
     if (known !== undefined) return known
     const told = await this.#beside.told(library)
     if (told === undefined) return false
-    return this.#note(name, told.asksForSecret || told.files.some((file) => isKeyFile(nameRoots(file, roots))))
+    const workspace = roots.find((root) => root.name === 'workspace')?.path
+    const pathOf = (file: string): string | undefined =>
+      isAbsolute(file) ? file : workspace && resolve(workspace, file)
+    const hasKeys = told.files.some((file) => isKeyFile(nameRoots(file, roots), pathOf(file)))
+    return this.#note(name, told.asksForSecret || hasKeys)
   }
 
   async #once(name: string, find: () => Promise<boolean>): Promise<boolean> {

@@ -32,14 +32,6 @@ const harmlessHidden =
   /^\.(git(ignore|attributes|modules|keep)|github|gitlab(-ci\.yml)?|editorconfig|cargo_vcs_info\.json|cargo-ok|cargo-checksum\.json|rustfmt\.toml|clippy\.toml|vscode|idea|travis\.yml|DS_Store)$/
 const privateName = /^(\.|id_(rsa|dsa|ecdsa|ed25519))|\.(pem|key|p12|pfx|jks|keystore|kdbx|asc)$/i
 
-/** Of these the content is a secret, and of what is made from one that is said to hold it. */
-const keyFile =
-  /(^|\/)(id_(rsa|dsa|ecdsa|ed25519)|\.env(\.(?!example|sample|template)[^/]*)?|\.(netrc|npmrc|pypirc|pgpass|git-credentials)|\.(ssh|aws|gnupg|kube|docker|azure)\/.*|[^/]+\.(pem|key|p12|pfx|jks|keystore|kdbx))$/i
-const everybodys = /^(\0(registry|toolchain)\0|\/usr\/|\/nix\/store\/|\/etc\/ssl\/(certs\/|cert\.pem$))/
-
-/** Whether a file is one that holds keys, by what it is called. @param path roots by name: what comes from a registry or with the system is everybody's */
-export const isKeyFile = (path: string): boolean => !everybodys.test(path) && keyFile.test(path)
-
 /**
  * Walks `dir` and digests every regular file in it (symbolic links to files count as what they point to). Build
  * directories (marked by CACHEDIR.TAG) and version control are not part of a package.

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { readsKeys } from '../../src/daemon/observed.ts'
 import type { Read } from '../../src/plan/action.ts'
+import { isKeyFile } from '../../src/plan/key-files.ts'
 import { observationFile } from '../../src/plan/observation.ts'
 import type { Planned } from '../../src/plan/plan.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
@@ -162,4 +163,22 @@ test('a compile that was seen to read a file of keys is known by it, kept or not
   assert.equal(readsKeys({ roots }, dir), false, 'where nothing was seen')
   assert.equal(await readsOf([`${dir}/ws/src/lib.rs`, 0], [`${dir}/ws/.env`, 0]), true)
   assert.equal(await readsOf([`${dir}/ws/src/lib.rs`, 0], [`${dir}/ws/.env`, 2]), false)
+})
+
+test('certificates alone are no keys', async (t) => {
+  const dir = await temporaryDirectory(t)
+  const isKey = async (name: string, text: string): Promise<boolean> => {
+    await writeFile(join(dir, name), text)
+    return isKeyFile(`\0workspace\0/${name}`, join(dir, name))
+  }
+  const part = (label: string): string => `-----BEGIN ${label}-----\nMIIE\n-----END ${label}-----\n`
+  assert.equal(await isKey('ca.pem', part('CERTIFICATE').repeat(100)), false)
+  assert.equal(await isKey('public.pem', `# of the server\n${part('PUBLIC KEY')}`), false)
+  for (const label of ['PRIVATE KEY', 'RSA PRIVATE KEY', 'ENCRYPTED PRIVATE KEY', 'PGP MESSAGE'])
+    assert.equal(await isKey('both.pem', part('CERTIFICATE') + part(label)), true, label)
+  assert.equal(await isKey('odd.pem', 'MIIE'), true)
+  assert.equal(await isKey('long.pem', part('CERTIFICATE').repeat(30_000)), true)
+  assert.equal(await isKey('ca.key', part('CERTIFICATE')), true)
+  assert.equal(isKeyFile('\0workspace\0/gone.pem', join(dir, 'gone.pem')), true)
+  assert.equal(isKeyFile('\0workspace\0/ca.pem', undefined), true)
 })
