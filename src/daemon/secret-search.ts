@@ -21,6 +21,8 @@ const pieceBytes = 1 << 20
 export class SecretSearch {
   readonly #beside: Pick<SourcesBeside, 'told'>
   readonly #known = new Map<string, boolean>()
+  /** The values of one unit are looked for in all libraries that go into it. */
+  readonly #names = new WeakMap<readonly string[], string>()
 
   constructor(beside: Pick<SourcesBeside, 'told'>) {
     this.#beside = beside
@@ -30,7 +32,7 @@ export class SecretSearch {
   async tells({ dir, tree, cid }: DigestedTree, env: ReadonlyMap<string, string>): Promise<boolean> {
     const values = secretValues(env)
     const find = (): Promise<boolean> => anyFile(dir, tree, (bytes) => values.some((value) => bytes.includes(value)))
-    return values.length > 0 && (await this.#once(`${hexOf(cid)} ${nameOf(values)}`, find))
+    return values.length > 0 && (await this.#once(`${hexOf(cid)} ${this.#nameOf(values)}`, find))
   }
 
   /**
@@ -56,7 +58,7 @@ export class SecretSearch {
   async isIn({ cid, path }: Dependency, values: readonly string[], roots: readonly Root[]): Promise<boolean> {
     const hex = hexOf(cid)
     if (await this.#isTold(`${hex} ${path}`, path, roots)) return true
-    return values.length > 0 && (await this.#once(`${hex} ${nameOf(values)}`, () => fileHolds(path, values)))
+    return values.length > 0 && (await this.#once(`${hex} ${this.#nameOf(values)}`, () => fileHolds(path, values)))
   }
 
   /** By the dep-info beside it, which is there before the library is. */
@@ -72,6 +74,12 @@ export class SecretSearch {
     return this.#note(name, told.asksForSecret || hasKeys)
   }
 
+  #nameOf(values: readonly string[]): string {
+    const name = this.#names.get(values) ?? hexOf(cidOf(Buffer.from(values.join('\0'))))
+    this.#names.set(values, name)
+    return name
+  }
+
   async #once(name: string, find: () => Promise<boolean>): Promise<boolean> {
     return this.#known.get(name) ?? this.#note(name, await find())
   }
@@ -82,8 +90,6 @@ export class SecretSearch {
     return found
   }
 }
-
-const nameOf = (values: readonly string[]): string => hexOf(cidOf(Buffer.from(values.join('\0'))))
 
 const keyLabel = 'PRIVATE KEY-----'
 /** With something of a key behind the label, as it is or in a string of a source: whoever reads such keys knows the label too. */
