@@ -72,6 +72,8 @@ test('what is made from a file of keys is for nobody else, nor what uses it, com
     '\0workspace\0/a/.env.production',
     '\0package\0/tls/server.KEY',
     '/home/ann/.aws/credentials',
+    '\0workspace\0/docker/local.env',
+    '\0workspace\0/credentials.json',
   ]
   for (const name of [...keys, '\0workspace\0/id_ed25519']) assert.equal(await kept(name), true, name)
   const others = [
@@ -79,6 +81,7 @@ test('what is made from a file of keys is for nobody else, nor what uses it, com
     '\0registry\0/x-1.0.0/tests/ca.pem',
     '/etc/ssl/certs/ca.pem',
     '\0workspace\0/src/key.rs',
+    '\0workspace\0/src/credentials.rs',
     '\0workspace\0/.sqlx/q.json',
   ]
   for (const name of others) assert.equal(await kept(name), false, name)
