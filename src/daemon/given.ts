@@ -228,7 +228,7 @@ async function removeGiven(dir: string, outputs: readonly GivenFile[]): Promise<
     for (const path of [join(dir, name), join(dir, launchedScript)]) {
       // Another compile may have put its own there since.
       if (!(await holds(path, cid))) continue
-      await removeLinksAbove(path)
+      await removeOtherLinks(path)
       await rm(path, { force: true })
       await rm(join(dir, name), { force: true })
       count += 1
@@ -237,14 +237,15 @@ async function removeGiven(dir: string, outputs: readonly GivenFile[]): Promise<
   return count
 }
 
-/** cargo links what it was asked for into the directory above, where people run it. */
-async function removeLinksAbove(path: string): Promise<void> {
+/** cargo links what it was asked for into the directory above, where people run it; examples and build scripts beside it. */
+async function removeOtherLinks(path: string): Promise<void> {
   const dir = dirname(path)
   const { dev, ino, nlink } = await lstat(path)
-  if (nlink < 2 || basename(dir) !== 'deps') return
-  for (const name of await readdir(dirname(dir))) {
-    const linked = join(dirname(dir), name)
-    const stat = await lstat(linked).catch(() => undefined)
+  if (nlink < 2) return
+  const at = basename(dir) === 'deps' ? dirname(dir) : dir
+  for (const name of await readdir(at)) {
+    const linked = join(at, name)
+    const stat = linked === path ? undefined : await lstat(linked).catch(() => undefined)
     if (stat?.isFile() && stat.dev === dev && stat.ino === ino) await rm(linked, { force: true })
   }
 }

@@ -6,6 +6,7 @@ import type { ReadSet } from '../plan/action.ts'
 import { links } from '../plan/classify.ts'
 import { declaredInputs } from '../plan/declared-inputs.ts'
 import { readDynamic } from '../plan/elf.ts'
+import { isKeyFile } from '../plan/key-files.ts'
 import { type Observation, observationFile, readObservations } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { isWithin, selectReads } from '../plan/read-set.ts'
@@ -51,6 +52,15 @@ export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Prom
   }
   if (looksUnseen(planned)) return 'unobserved'
   return await declaredReads(planned, { depInfo, since }, place, trees)
+}
+
+/** Whether a compile whose result is not kept was seen to read a file of keys: what uses it may hold what is in there. */
+export function readsKeys({ roots }: Pick<PlannedAction, 'roots'>, privateDir: string): boolean {
+  const events = observations(privateDir)
+  if (events === 'incomplete' || events === undefined) return false
+  return events.some(
+    ({ kind, errno, path }) => kind === 'open' && errno === 0 && isKeyFile(nameRoots(path, roots), path),
+  )
 }
 
 /** Whether it can look at what its dep-info does not tell: macros, linkers, native libraries, profiles, unnamed crates. */

@@ -38,7 +38,7 @@ import { Learnt } from './learnt.ts'
 import { Leftovers } from './leftovers.ts'
 import type { Lender } from './lender.ts'
 import { bootId, type Machine } from './machine.ts'
-import { declaredReads, readsOfCompile } from './observed.ts'
+import { declaredReads, readsKeys, readsOfCompile } from './observed.ts'
 import type { ObserverHere } from './observer-here.ts'
 import { Packs } from './packs.ts'
 import type { PrivateUnits } from './private-units.ts'
@@ -222,6 +222,7 @@ export async function openUnits(
       // Of this one unit; until it is known nothing leaves.
       let isPrivate: boolean | undefined
       let isLent = false
+      let hasReadKeys = false
       let roots: readonly Root[] = []
       const judge = (planned: Planned): Promise<boolean> =>
         privateUnits.judge(planned, shim.invocation, (path) => reach.sourceOf(path))
@@ -296,7 +297,11 @@ export async function openUnits(
           withoutIncremental: (planned, invocation) => warmer.add(planned, invocation),
           observer: () => observer.path(),
           stamp: () => fileClock.now(),
-          reads: (planned, place, compiled) => readsOfCompile({ planned, place, ...compiled }, trees),
+          reads: async (planned, place, compiled) => {
+            const reads = await readsOfCompile({ planned, place, ...compiled }, trees)
+            if (typeof reads === 'string') hasReadKeys = readsKeys(planned, compiled.privateDir)
+            return reads
+          },
           staysHere: {
             add: (key, reason) => staysHere.add(key, reason),
             reason: (key) => (isLent ? staysHere.reason(key) : 'private'),
@@ -318,14 +323,18 @@ export async function openUnits(
           },
           unchanged: async (planned) =>
             (await toolchains.isStill(planned, shim.invocation)) && (await unchanged(planned, trees, digests)),
-          collect: (planned, privateDir, ran) => collectResult(planned, privateDir, ran, blocks),
+          collect: async (planned, privateDir, ran) => {
+            const collected = await collectResult(planned, privateDir, ran, blocks)
+            if ('reason' in collected) hasReadKeys = readsKeys(planned, privateDir)
+            return collected
+          },
           linking,
           collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
           discard: (privateDir) => leftovers.discard(privateDir),
           learn: async (planned, result, reason) => {
             if (planned.shareable) causes.made(planned)
             isPrivate ??= await judge(planned)
-            if (isPrivate || reason === 'secret-in-environment')
+            if (isPrivate || hasReadKeys || reason === 'secret-in-environment')
               await privateUnits.made(planned, shim.invocation, digests)
             else if (result !== undefined) await privateUnits.given(planned, result)
             await reach.learn(planned, result, shim.invocation)

@@ -1,26 +1,26 @@
-import { createReadStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type Datastore, Key } from 'interface-datastore'
 import type { CID } from 'multiformats/cid'
 import type { Clock } from '../base/clock.ts'
 import { codeOf } from '../base/errors.ts'
-import { NeedleSearch } from '../execute/needles.ts'
 import type { BlockSource } from '../mesh/served-blocks.ts'
-import type { ReadSet, Result } from '../plan/action.ts'
+import type { Read, ReadSet, Result } from '../plan/action.ts'
 import { encodeResult } from '../plan/action.ts'
-import type { Dependency, UnitSource } from '../plan/dependencies.ts'
+import type { UnitSource } from '../plan/dependencies.ts'
 import { secretValues } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
+import { isKeyFile } from '../plan/key-files.ts'
 import { dependencyPath } from '../plan/normalise.ts'
 import type { Planned, PlannedAction } from '../plan/plan.ts'
-import { nameRoots, placeRoots, type Root } from '../plan/roots.ts'
+import { placeRoots, type Root } from '../plan/roots.ts'
+import { ownPlace } from '../plan/script-place.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
-import { type DigestedTree, isKeyFile } from '../plan/trees.ts'
+import type { DigestedTree } from '../plan/trees.ts'
 import { takesAllVariables } from '../recall/script-evidence.ts'
 import { cidOf, dagCborCodec, hexOf } from '../wire/cid.ts'
 import { isOwn, Origins } from './origins.ts'
 import type { PrivatePaths } from './private-paths.ts'
+import { SecretSearch } from './secret-search.ts'
 import { SourcesBeside } from './sources-beside.ts'
 
 export interface PrivateUnitsNeeds {
@@ -34,12 +34,12 @@ export interface PrivateUnitsNeeds {
 type SourceOf = Pick<UnitSource, 'dir' | 'root'>
 
 const prefix = '/private/'
-const kinds = ['key', 'block', 'package'] as const
+/** `left`: what a build script made of something private; a block as well. */
+const kinds = ['key', 'block', 'package', 'left'] as const
 type Kind = (typeof kinds)[number]
 /** Of each kind; what was marked first is forgotten first, and has left the store long before. */
 const maxMarks = 1 << 18
-const maxSearched = 4096
-const pieceBytes = 1 << 20
+const maxTelling = 4096
 
 /**
  * Which units are private, and with them their results: units of private packages and whatever is made from one. Nothing of
@@ -51,6 +51,7 @@ export class PrivateUnits {
     key: new Map(),
     block: new Map(),
     package: new Map(),
+    left: new Map(),
   }
 
   readonly #origins: Origins
@@ -58,8 +59,7 @@ export class PrivateUnits {
   readonly #ownUses = new WeakMap<Planned, Set<string>>()
   readonly #beside = new SourcesBeside()
 
-  /** Generated directories, libraries and secrets: whether there is one in it. */
-  readonly #searched = new Map<string, boolean>()
+  readonly #secrets = new SecretSearch(this.#beside)
   /** Where libraries come to lie whose compile is told a secret by cargo. */
   readonly #telling = new Set<string>()
 
@@ -143,7 +143,7 @@ export class PrivateUnits {
       if (uses) await this.#mark('package', name)
       else await this.#unmark('package', name)
     }
-    const told = planned.shareable && planned.build !== undefined && (await this.#tellsSecret(planned.build, env))
+    const told = planned.shareable && planned.build !== undefined && (await this.#isTold(planned, planned.build, env))
     const isPlaced = paths.has(dir)
     const dirs = planned.shareable ? [dir, planned.source.dir] : [dir]
     if (isPlaced) for await (const key of this.#takeBack(this.#knownWithin(dirs))) this.#needs.onChange(key)
@@ -198,7 +198,7 @@ export class PrivateUnits {
     if (path === undefined) return
     const isTold = !planned.shareable && planned.reason === 'secret-in-environment'
     if (!isTold) this.#telling.delete(metadataOf(path))
-    else if (this.#telling.size < maxSearched) this.#telling.add(metadataOf(path))
+    else if (this.#telling.size < maxTelling) this.#telling.add(metadataOf(path))
   }
 
   /**
@@ -210,14 +210,9 @@ export class PrivateUnits {
     env: ReadonlyMap<string, string>,
   ): Promise<boolean> {
     const values = secretValues(env)
-    const holdsValue = async ({ cid, path }: Dependency): Promise<boolean> =>
-      values.length > 0 && (await this.#isFoundIn(cid, values, () => fileHolds(path, values)))
-    const holdsKeys = async ({ path }: Dependency): Promise<boolean> =>
-      (await this.#beside.files(path)).some((file) => isKeyFile(nameRoots(file, roots)))
     for (const dependency of dependencies) {
-      const { cid } = dependency
-      if (!(await holdsKeys(dependency)) && !(await holdsValue(dependency))) continue
-      await this.#mark('block', hexOf(cid))
+      if (!(await this.#secrets.isIn(dependency, values, roots))) continue
+      await this.#mark('block', hexOf(dependency.cid))
       await this.#markKey(hexOf(key))
       return true
     }
@@ -229,7 +224,9 @@ export class PrivateUnits {
     const key = hexOf(result.action)
     const isWithin = this.#needs.paths.glance()
     const looked = reads.some(
-      ([kind, name]) => (kind === 'file' && isKeyFile(name)) || (name !== '' && isWithin(placeRoots(name, roots))),
+      ([kind, name]) =>
+        (kind === 'file' && isKeyFile(name, placeRoots(name, roots))) ||
+        (name !== '' && isWithin(placeRoots(name, roots))),
     )
     const blocks = [...result.outputs.map(({ cid }) => cid), cidOf(encodeResult(result).bytes, dagCborCodec)].map(hexOf)
     if (isPrivate || looked) {
@@ -253,8 +250,8 @@ export class PrivateUnits {
   }
 
   /**
-   * To be called before a run of a build script is kept: what a private package's leaves, or one that read something private or may tell a
-   * secret, is for nobody else.
+   * To be called before a run of a build script is kept: what a private package's leaves, or one that read something private or a file of keys,
+   * or may tell a secret, is for nobody else.
    * @param of dir: of the package; env: what the script was told
    * @returns whether it is
    */
@@ -264,11 +261,18 @@ export class PrivateUnits {
     { dir, roots, env }: { dir: string; roots: readonly Root[]; env: ReadonlyMap<string, string> },
   ): Promise<boolean> {
     const isWithin = this.#needs.paths.glance()
-    const looked = (): boolean => reads.some(([, name]) => /[/\0]/.test(name) && isWithin(placeRoots(name, roots)))
+    const isFetched = ownPlace(roots).length === 0
+    const isKept = ([kind, name]: Read): boolean =>
+      (/[/\0]/.test(name) && isWithin(placeRoots(name, roots))) ||
+      (!isFetched && kind === 'file' && isKeyFile(name, placeRoots(name, roots)))
+    const looked = reads.some(isKept)
     // What a shell makes of a secret that it did not ask for can be in what it left in any form.
     const mayTell = takesAllVariables({ reads }) && secretValues(env).length > 0
-    if (!mayTell && !this.isPrivatePackage(dir) && !looked()) return false
-    for (const block of blocks) await this.#mark('block', hexOf(block))
+    if (!mayTell && !this.isPrivatePackage(dir) && !looked) return false
+    for (const block of blocks) {
+      await this.#mark('block', hexOf(block))
+      if (looked) await this.#mark('left', hexOf(block))
+    }
     return true
   }
 
@@ -293,21 +297,17 @@ export class PrivateUnits {
     }
   }
 
-  /** Whether a build script has written down a secret that it was told: what includes it holds it too. */
-  async #tellsSecret({ dir, tree, cid }: DigestedTree, env: ReadonlyMap<string, string>): Promise<boolean> {
-    const values = secretValues(env)
-    return values.length > 0 && (await this.#isFoundIn(cid, values, () => holdsAny(dir, tree, values)))
-  }
-
-  async #isFoundIn(cid: CID, values: readonly string[], search: () => Promise<boolean>): Promise<boolean> {
-    const name = `${hexOf(cid)} ${hexOf(cidOf(Buffer.from(values.join('\0'))))}`
-    let found = this.#searched.get(name)
-    if (found === undefined) {
-      found = await search()
-      if (this.#searched.size >= maxSearched) this.#searched.clear()
-      this.#searched.set(name, found)
-    }
-    return found
+  /** Whether a build script has left a secret that it was told, or something private, or what it made of a file of keys. */
+  async #isTold(
+    { source }: Pick<PlannedAction, 'source'>,
+    build: DigestedTree,
+    env: ReadonlyMap<string, string>,
+  ): Promise<boolean> {
+    if (await this.#secrets.tells(build, env)) return true
+    if (!isOwn(source)) return false
+    // An empty file is the same whoever made it.
+    const isPrivate = build.tree.files.some(({ cid, size }) => size > 0 && this.#marks.left.has(hexOf(cid)))
+    return isPrivate || (await this.#secrets.hasKeys(build, source.dir))
   }
 
   async #markKey(key: string): Promise<void> {
@@ -339,36 +339,6 @@ function isEverybodys([first = '']: readonly string[], remaps: Invocation['remap
 
 /** What every machine calls the sources that cargo has fetched. */
 const shared: ReadonlySet<string> = new Set(['/cargo/registry/src', '/cargo/git/checkouts'])
-
-/** Larger files are no sources. */
-const maxSearchedBytes = 16 << 20
-
-async function holdsAny(dir: string, { files }: DigestedTree['tree'], values: readonly string[]): Promise<boolean> {
-  for (const { path, size } of files) {
-    if (size > maxSearchedBytes) continue
-    try {
-      const bytes = await readFile(join(dir, path))
-      if (values.some((value) => bytes.includes(value))) return true
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw error
-    }
-  }
-  return false
-}
-
-/** Of a library of any size, which may be gone by now. */
-async function fileHolds(path: string, values: readonly string[]): Promise<boolean> {
-  const search = new NeedleSearch(values.map((value) => Buffer.from(value)))
-  try {
-    for await (const piece of createReadStream(path, { highWaterMark: pieceBytes })) {
-      search.push(piece as Uint8Array)
-      if (search.found !== undefined) return true
-    }
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error
-  }
-  return false
-}
 
 /** Of what is linked the metadata lies beside it. */
 const metadataOf = (path: string): string => path.replace(/\.rlib$/, '.rmeta')

@@ -2,14 +2,21 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, extname, isAbsolute, join, resolve } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import { parseDepInfo } from '../plan/dep-info.ts'
+import { holdsPassword, looksSecret } from '../plan/environment.ts'
 
 const maxKnown = 16_384
 const maxBytes = 8 << 20
 
+export interface Told {
+  /** As they are written. */
+  files: readonly string[]
+  /** A source of it has asked for a variable that looks like a secret, and there was one. */
+  asksForSecret: boolean
+}
+
 interface Beside {
   stamp: string
-  /** As they are written. */
-  files: readonly string[] | undefined
+  told: Told | undefined
 }
 
 /** Which sources the libraries in a target directory were made from, by the dep-info beside each: cargo keeps it for as long. */
@@ -25,9 +32,9 @@ export class SourcesBeside {
     return await this.#read(depInfoOf(library), workspace)
   }
 
-  /** The sources themselves, as they are written; none when that cannot be told. */
-  async files(library: string): Promise<readonly string[]> {
-    return (await this.#files(depInfoOf(library))) ?? []
+  /** What the dep-info itself says; undefined when there is none. */
+  async told(library: string): Promise<Told | undefined> {
+    return await this.#told(depInfoOf(library))
   }
 
   /** The same for each that lies in a directory. */
@@ -40,27 +47,34 @@ export class SourcesBeside {
   }
 
   async #read(path: string, workspace: string | undefined): Promise<string[] | undefined> {
-    const files = await this.#files(path)
+    const files = (await this.#told(path))?.files
     const isTold = files?.every((file) => isAbsolute(file) || (workspace !== undefined && !file.startsWith('\0')))
     if (files === undefined || isTold !== true) return undefined
     return [...new Set(files.map((file) => dirname(resolve(workspace ?? '/', file))))]
   }
 
-  async #files(path: string): Promise<readonly string[] | undefined> {
+  async #told(path: string): Promise<Told | undefined> {
     try {
       const { ino, size, mtimeMs, ctimeMs } = await stat(path)
       const stamp = `${ino} ${size} ${mtimeMs} ${ctimeMs}`
       const known = this.#known.get(path)
-      if (known?.stamp === stamp) return known.files
-      const files = size > maxBytes ? undefined : parseDepInfo(await readFile(path, 'utf8')).files
+      if (known?.stamp === stamp) return known.told
+      const told = size > maxBytes ? undefined : toldBy(await readFile(path, 'utf8'))
       if (this.#known.size >= maxKnown) this.#known.clear()
-      this.#known.set(path, { stamp, files: files?.length === 0 ? undefined : files })
-      return this.#known.get(path)?.files
+      this.#known.set(path, { stamp, told })
+      return told
     } catch (error) {
       if (codeOf(error) === undefined) throw error
       return undefined
     }
   }
+}
+
+function toldBy(text: string): Told | undefined {
+  const { files, env } = parseDepInfo(text)
+  const isSecret = ([name, value]: [string, string | null]): boolean =>
+    value !== null && (looksSecret(name) || holdsPassword(value))
+  return files.length === 0 ? undefined : { files, asksForSecret: env.some(isSecret) }
 }
 
 const depInfoOf = (library: string): string =>

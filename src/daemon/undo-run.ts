@@ -1,9 +1,7 @@
 import { lstatSync, readdirSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { saidBeside } from '../plan/script-said.ts'
 import { targetDirectory } from '../plan/target-dir.ts'
-
-/** What cargo keeps of a script's words beside OUT_DIR, in its old layout and in its new one. Without it the script runs again. */
-const said = ['output', 'run/stdout', 'run/output', 'stdout']
 
 /**
  * Has cargo run a build script again: takes away what was put into its OUT_DIR, and what it said. Whatever lies there by now goes: it was made on
@@ -15,7 +13,7 @@ export async function undoRun(outDir: string): Promise<number> {
   if (basename(outDir) !== 'out' || targetDirectory(outDir) === undefined) return 0
   if (!lstatSync(outDir, { throwIfNoEntry: false })?.isDirectory()) return 0
   // First, so that nobody takes an empty directory for what a script has left.
-  for (const name of said) rmSync(join(dirname(outDir), name), { force: true })
+  for (const name of saidBeside) rmSync(join(dirname(outDir), name), { force: true })
   const files = readdirSync(outDir, { recursive: true, withFileTypes: true }).filter((entry) => !entry.isDirectory())
   for (const name of readdirSync(outDir)) rmSync(join(outDir, name), { recursive: true, force: true })
   return files.length

@@ -131,7 +131,10 @@ export class Pace {
 
   /** What these lenders have done, who were not lost, was for nothing. */
   givenUp(now: number, attempts: readonly Attempt[]): void {
-    for (const { awardedAt, gauge } of attempts) this.#wastedMs += gauge.cpuMs ?? now - awardedAt
+    for (const { awardedAt, gauge } of attempts) {
+      // What a lender says of itself is worth no more than the slot that it had.
+      this.#wastedMs += Math.min(gauge.cpuMs ?? Number.POSITIVE_INFINITY, now - awardedAt)
+    }
   }
 
   /** Whether second attempts have cost little so far. */

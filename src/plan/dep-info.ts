@@ -8,11 +8,13 @@ export interface DepInfo {
   env: [string, string | null][]
 }
 
+/** cargo divides at any of these, and Shoal at spaces alone. */
+const otherSpace = /[^\S ]|\u0085/
 const variableMark = '# env-dep:'
 
 /**
  * Reads rustc's dep-info. Its rules say the same of each output; of several that do not, cargo would go by the first.
- * @throws ShoalError ERR_DECODE when it has no rule, or rules that differ
+ * @throws ShoalError ERR_DECODE when it has no rule, or rules that differ, or of which cargo would make something else
  */
 export function parseDepInfo(text: string): DepInfo {
   const env = new Map<string, string | null>()
@@ -27,6 +29,7 @@ export function parseDepInfo(text: string): DepInfo {
     const colon = line.indexOf(': ')
     if (colon < 0) continue
     const named = line.slice(colon + 2)
+    if (otherSpace.test(named)) throw new ShoalError('ERR_DECODE', 'dep-info with paths that cargo would take apart')
     if (rule !== undefined && named !== rule) throw new ShoalError('ERR_DECODE', 'dep-info with rules that differ')
     rule = named
   }

@@ -5,7 +5,7 @@ const secretName =
   /(TOKEN|SECRET|PASS(W|WD|PHRASE|CODE|KEY)|(^|_)PASS(_|\d|$)|_PWD$|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|(^|_|SSH|SIGNING|MASTER|ENCRYPTION|LICENSE)KEYS?$|_KEY_?(PEM|DATA|B(ASE)?64|HEX|V?\d+)$|(^|_)(JWT|PEM)$|AUTH(?!OR)|COOKIE|SESSION_ID|WEBHOOK|CONNECTION_STRING|NETRC|_DSN|_PAT$|DATABASE_URL|^AWS_|^AZURE_|^GOOGLE_|^GITHUB_|^GH_|^NPM_|^KUBE|^CARGO_REGISTR)/i
 /** Names of secrets themselves, and not only of things around them, so that their values are secrets wherever they turn up. */
 const secretItself =
-  /(TOKEN|SECRET|PASSW(OR)?D|PASSPHRASE|PASSCODE|(^|_)PASS\d*$|_PWD$|CREDENTIAL|PRIVATE_?KEY|API_?KEY|ACCESS_?KEY|CONNECTION_STRING|_DSN|_PAT$|DATABASE_URL)/i
+  /(TOKEN|SECRET|PASSW(OR)?D|PASSPHRASE|PASSCODE|(^|_)PASS\d*$|_PWD$|CREDENTIAL|PRIVATE_?KEY|API_?KEY|ACCESS_?KEY|CONNECTION_STRING|_DSN|_PAT$)/i
 /** The same, unless the value is where one lies. */
 const keyItself = /(^|_)KEY$/i
 const isPath = (value: string): boolean => /^[~./]/.test(value)
@@ -58,8 +58,10 @@ export const holdsPassword = (text: string): boolean => withPassword.test(text) 
 export function secretValues(env: ReadonlyMap<string, string>): string[] {
   const isLong = (value: string): boolean =>
     value.length >= 12 || (value.length >= 8 && /\d/.test(value) && /[A-Za-z]/.test(value))
-  return [...env].flatMap(([name, value]) => {
+  return [...env].flatMap(([name, text]) => {
     if (named.test(name)) return []
+    // Who reads one out of a file has a line feed at its end, and takes it off.
+    const value = text.trim()
     const isItself = secretItself.test(name) || (keyItself.test(name) && !isPath(value))
     return (isItself && isLong(value)) || holdsPassword(value) ? [value] : []
   })
@@ -101,23 +103,24 @@ export function readEnvironment(entries: readonly string[]): Map<string, string>
 /**
  * The part of rustc's environment that belongs to the action: what cargo itself put there (package metadata, OUT_DIR,
  * `cargo::rustc-env`, `[env]`), found as the difference to cargo's own environment. Sorted by name.
+ * @returns `secrets`: names of those among it that look like a secret, which are left out
  * @param cargo cargo's environment; undefined when it could not be read, then only well-known names are taken
  */
 export function actionEnvironment(
   rustc: ReadonlyMap<string, string>,
   cargo: ReadonlyMap<string, string> | undefined,
-): { env: [string, string][]; secret: string | undefined } {
+): { env: [string, string][]; secrets: string[] } {
   const env: [string, string][] = []
-  let secret: string | undefined
+  const secrets: string[] = []
   for (const [name, value] of rustc) {
     if (mechanics.has(name)) continue
     const injected = cargo !== undefined && cargo.get(name) !== value
     if (!injected && !always.test(name) && !ambient.includes(name)) continue
-    if (looksSecret(name)) secret ??= name
-    env.push([name, value])
+    if (looksSecret(name)) secrets.push(name)
+    else env.push([name, value])
   }
   env.sort((a, b) => (a[0] < b[0] ? -1 : 1))
-  return { env, secret }
+  return { env, secrets }
 }
 
 /** Reads the environment that a process was started with; undefined where the system does not tell. */

@@ -18,6 +18,7 @@ import type { Invocation } from './invocation.ts'
 import { declaredOutputs, dependencyPath, normaliseArgs, unnamedSearchPaths } from './normalise.ts'
 import { calledRoots, nameRoots, type Root, rootToken, sortRoots } from './roots.ts'
 import { parseRustcArgs, type RustcArgs } from './rustc-args.ts'
+import { saidBy } from './script-said.ts'
 import type { StatDigests } from './stat-digests.ts'
 import type { DigestedTree, Trees } from './trees.ts'
 import { hasUnusualPath, scratchOf, unitRoots } from './unit-roots.ts'
@@ -113,8 +114,8 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
   if (stay !== undefined) return here(stay)
   if (hasUnusualPath(named) || source === undefined) return here('unusual-path')
   if (found === undefined) return here('dependency-unknown')
-  const { env, secret } = actionEnvironment(variables, await needs.cargoEnvironment(invocation.cargoPid))
-  if (secret !== undefined) return here('secret-in-environment')
+  const { env, secrets } = actionEnvironment(variables, await needs.cargoEnvironment(invocation.cargoPid))
+  if (secrets.length > 0 && (await mayBeOfScript(secrets, variables))) return here('secret-in-environment')
   const toolchain = await needs.toolchain(invocation, installedTarget(args))
   if (toolchain === undefined) return here('toolchain-unknown')
   const roots = sortRoots([...named, { name: 'toolchain', path: toolchain.sysroot }])
@@ -167,6 +168,17 @@ export async function plan(invocation: Invocation, salt: string, needs: PlanNeed
       (argv.some(links(args) ? isUnknownSearchPath : isForeignSearchPath) ? 'native-library' : undefined),
     toolchain,
   }
+}
+
+/**
+ * Whether one of these variables is told by the build script of the package, which is done for a unit to read it. What cargo's configuration sets
+ * for every unit (`[env]`) is like what is set in the shell: it matters to those that ask for it.
+ */
+async function mayBeOfScript(names: readonly string[], variables: ReadonlyMap<string, string>): Promise<boolean> {
+  const outDir = variables.get('OUT_DIR')
+  if (outDir === undefined) return false
+  const said = await saidBy(outDir)
+  return said === undefined || names.some((name) => said.variables.has(name))
 }
 
 const escaped = '\0escaped\0'

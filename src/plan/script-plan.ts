@@ -51,8 +51,8 @@ export async function planScript(
   const cargo = await needs.cargoEnvironment(call.cargoPid)
   // Without it, what cargo has added cannot be told from what was there.
   if (cargo === undefined) return 'unobserved'
-  const { env, secret } = actionEnvironment(variables, cargo)
-  if (secret !== undefined) return 'secret-in-environment'
+  const { env, secrets } = actionEnvironment(variables, cargo)
+  if (secrets.length > 0) return 'secret-in-environment'
   const target = variables.get('TARGET')
   const toolchain = await needs.toolchain(
     compilerOf(call),

@@ -16,7 +16,7 @@ export interface DigestedTree extends Encoded {
   /** The part that may be given to a lender: the same tree, or one without files that look private. */
   lendable: Encoded
   lendableTree: Tree
-  /** True when `lendable` leaves something out. */
+  /** True when `lendable` leaves something out that a macro may look for. */
   withheld: boolean
 }
 
@@ -27,18 +27,13 @@ const [turnFiles, listingFiles] = [512, 16]
 
 /** Directories that are never a package's source. */
 const skippedDirectories = new Set(['.git', '.hg', '.svn', '.jj', 'node_modules'])
-/** Hidden names without secrets: left out of what is lent without a word. */
+/** Hidden names that no macro looks for: left out of what is lent without a word. */
 const harmlessHidden =
-  /^\.(git(ignore|attributes|modules|keep)|github|gitlab(-ci\.yml)?|editorconfig|cargo_vcs_info\.json|cargo-ok|cargo-checksum\.json|rustfmt\.toml|clippy\.toml|vscode|idea|travis\.yml|DS_Store)$/
-const privateName = /^(\.|id_(rsa|dsa|ecdsa|ed25519))|\.(pem|key|p12|pfx|jks|keystore|kdbx|asc)$/i
-
-/** Of these the content is a secret, and of what is made from one that is said to hold it. */
-const keyFile =
-  /(^|\/)(id_(rsa|dsa|ecdsa|ed25519)|\.env(\.(?!example|sample|template)[^/]*)?|\.(netrc|npmrc|pypirc|pgpass|git-credentials)|\.(ssh|aws|gnupg|kube|docker|azure)\/.*|[^/]+\.(pem|key|p12|pfx|jks|keystore|kdbx))$/i
-const everybodys = /^\0(registry|toolchain)\0/
-
-/** Whether a file is one that holds keys, by what it is called. @param path roots by name: what comes from a registry is everybody's */
-export const isKeyFile = (path: string): boolean => !everybodys.test(path) && keyFile.test(path)
+  /^\.(git(ignore|attributes|modules|keep|-blame-ignore-revs)|github|gitlab(-ci\.ya?ml)?|gitea|forgejo|circleci|buildkite|devcontainer|husky|reuse|cargo|config|vscode|idea|zed|helix|direnv|envrc|mailmap|editorconfig|tool-versions|nvmrc|cargo_vcs_info\.json|cargo-(ok|checksum\.json)|DS_Store|[\w-]*ignore|(rustfmt|clippy|taplo|typos|nextest|release-plz|deny)\.toml|(cirrus|travis|appveyor|codecov|mergify|pre-commit-config|pre-commit-hooks|readthedocs|yamllint|woodpecker|azure-pipelines|markdownlint)\.(ya?ml|json))$/
+const privateName =
+  /^(\.|id_(rsa|dsa|ecdsa|ed25519))|\.(pem|key|p8|p12|pfx|ppk|jks|keystore|kdbx|asc|env)$|^(client[-_])?(secrets?|credentials?)\.(json|ya?ml|toml)$|^service[-_]account.*\.json$/i
+/** Keys there are for tests, which read them themselves. */
+const forTests = /^(tests|benches|examples)\//
 
 /**
  * Walks `dir` and digests every regular file in it (symbolic links to files count as what they point to). Build
@@ -78,7 +73,7 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
       const file = { path, cid, size }
       files.push(file)
       if (!isPrivate) held.push(file)
-      else if (!harmlessHidden.test(path.split('/')[0] ?? '')) withheld = true
+      else if (!isHarmless(path)) withheld = true
     }
   }
   await walk('', false)
@@ -89,6 +84,11 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
     return { ...encoded, tree, dir, lendable: encoded, lendableTree: tree, withheld: false }
   const lendableTree = sorted(held)
   return { ...encoded, tree, dir, lendable: encodeTree(lendableTree), lendableTree, withheld }
+}
+
+function isHarmless(path: string): boolean {
+  const hidden = path.split('/').find((part) => part.startsWith('.'))
+  return hidden === undefined ? forTests.test(path) : harmlessHidden.test(hidden)
 }
 
 function sorted(files: Tree['files']): Tree {

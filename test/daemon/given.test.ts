@@ -81,6 +81,14 @@ test('what people run is gone too, and what only has its name is not', async (t)
   await writeFile(join(dir, 'debug/app-1'), 'another')
   assert.deepEqual(await given.purge('p'), { results: 1, files: 1 })
   assert.deepEqual((await readdir(join(dir, 'debug'))).sort(), ['app-1', 'deps'])
+  // cargo links examples, and what it runs of build scripts, to names beside them.
+  const [example] = await make('show-1', 'debug/examples')
+  assert.ok(example)
+  await given.delivered(example, example.result, 'p')
+  await link(join(dir, 'debug/examples/show-1'), join(dir, 'debug/examples/show'))
+  await writeFile(join(dir, 'debug/examples/show-2'), 'another')
+  assert.deepEqual(await given.purge('p'), { results: 1, files: 1 })
+  assert.deepEqual(await readdir(join(dir, 'debug/examples')), ['show-2'])
 })
 
 test('of more than can be noted the last ones are, and of those what is kept here longest', async (t) => {

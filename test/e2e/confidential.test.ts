@@ -55,6 +55,8 @@ const names = [
 
 describe('what must stay here', () => {
   const canary = `canary${randomBytes(12).toString('hex')}`
+  /** In no variable. */
+  const keys = `keys${randomBytes(12).toString('hex')}`
   const tap = fileURLToPath(new URL('../support/tap.mjs', import.meta.url))
   let cluster: Cluster
   let ada: TestNode
@@ -135,7 +137,7 @@ describe('what must stay here', () => {
     const told = names.map((name) => `option_env!("${name}")`).join(', ')
     const open = Array.from({ length: 8 }, (_, n) => `open${n}`)
     await write(dir, {
-      'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["reads", "after", "given", "flagged", "written", "app", ${open.map((name) => `"${name}"`)}]\n`,
+      'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["reads", "after", "given", "flagged", "written", "asks", "keyed", "app", ${open.map((name) => `"${name}"`)}]\n`,
       ...Object.fromEntries(
         open.flatMap((name) => [
           [`${name}/Cargo.toml`, manifest(name)],
@@ -158,17 +160,32 @@ describe('what must stay here', () => {
         std::fs::write(file, format!("pub const MADE: &str = {:?};", std::env::var("GITHUB_TOKEN").unwrap())).unwrap();
       }\n`,
       'written/src/lib.rs': 'include!(concat!(env!("OUT_DIR"), "/made.rs"));\n',
+      'asks/Cargo.toml': manifest('asks'),
+      'asks/src/lib.rs': 'pub const PASSWORD: Option<&str> = option_env!("DEPLOY_PASSWORD");\n',
+      // A key that only its build script reads.
+      'keyed/Cargo.toml': manifest('keyed'),
+      'keyed/tls/server.key': `${keys}\n`,
+      'keyed/build.rs': `fn main() {
+        println!("cargo::rerun-if-changed=tls/server.key");
+        let key = std::fs::read_to_string("tls/server.key").unwrap();
+        let file = format!("{}/made.rs", std::env::var("OUT_DIR").unwrap());
+        std::fs::write(file, format!("pub const KEY: &str = {key:?};")).unwrap();
+      }\n`,
+      'keyed/src/lib.rs': 'include!(concat!(env!("OUT_DIR"), "/made.rs"));\n',
       'flagged/Cargo.toml': manifest('flagged'),
       'flagged/build.rs': `fn main() {
         println!("cargo::rustc-cfg=api_token=\\"{}\\"", std::env::var("PLAIN").unwrap());
         println!("cargo::rustc-link-search=native=/nowhere/https://me:{}@host/", std::env::var("PLAIN").unwrap());
       }\n`,
       'flagged/src/lib.rs': '#![allow(unexpected_cfgs)] pub fn f() {}\n',
-      'app/Cargo.toml': manifest('app', uses('reads', 'after', 'given', 'flagged', 'written', ...open)),
+      'app/Cargo.toml': manifest(
+        'app',
+        uses('reads', 'after', 'given', 'flagged', 'written', 'asks', 'keyed', ...open),
+      ),
       'app/src/main.rs': 'fn main() { println!("{:?} {} {}", reads::ALL, after::count(), given::INFO); }\n',
     })
     const units = await cargo(dir, secrets(true))
-    const kept = ['reads', 'after', 'given', 'flagged', 'written'].map((name) => [
+    const kept = ['reads', 'after', 'given', 'flagged', 'written', 'keyed'].map((name) => [
       name,
       units.get(name)?.outcome,
       units.get(name)?.reason,
@@ -179,6 +196,7 @@ describe('what must stay here', () => {
       ['given', 'passed-through', 'secret-in-environment'],
       ['flagged', 'passed-through', 'secret-in-environment'],
       ['written', 'compiled-here', 'private'],
+      ['keyed', 'compiled-here', 'private'],
     ])
     const isLent = (name: string): boolean => units.get(name)?.outcome === 'compiled-mesh'
     if (!open.some(isLent)) await someLent(dir, open, secrets(true))
@@ -187,11 +205,12 @@ describe('what must stay here', () => {
       .filter((line) => line.includes('looks like a secret') && line.includes('given'))
     assert.equal(warnings.length, 1)
 
-    // The same by cargo's own configuration and flags.
+    // The same by cargo's own configuration and flags. What does not ask for it has nothing to do with it.
     await rm(join(dir, 'target'), { recursive: true })
     await write(dir, { '.cargo/config.toml': `[env]\nDEPLOY_PASSWORD = "${canary}"\n` })
-    for (const unit of (await cargo(dir, secrets(true))).values())
-      assert.notEqual(unit.outcome, 'compiled-mesh', unit.crate)
+    const configured = await cargo(dir, secrets(true))
+    assert.equal(configured.get('asks')?.reason, 'secret-in-environment')
+    for (const name of open) assert.equal(configured.get(name)?.outcome, 'recalled-here', name)
     await rm(join(dir, '.cargo'), { recursive: true })
     await cargo(dir, {
       ...secrets(true),
@@ -200,8 +219,10 @@ describe('what must stay here', () => {
 
     const bytes = await sent('ada')
     assert.ok(bytes.includes('is_lent'), 'the tap sees what is sent')
-    assert.ok(!bytes.includes(canary))
-    assert.ok(!(await sent('ben')).includes(canary))
+    for (const secret of [canary, keys]) {
+      assert.ok(!bytes.includes(secret))
+      assert.ok(!(await sent('ben')).includes(secret))
+    }
   })
 
   test('private packages and what is made from them stay; the rest of their workspace is lent', async () => {

@@ -38,6 +38,19 @@ describe('a lender that is alive', () => {
     assert.deepEqual(bench.of('away', bench.done('ana', award)), [])
   })
 
+  it('and says that it has worked for ever has not used up what second attempts may cost', () => {
+    const bench = busyBuilder()
+    const award = bench.away('ana', 1)
+    beat(bench, 'ana', award, [4e9, 4e9, 4e9, 4e9])
+    bench.offer('bob')
+    bench.done('bob', bench.award('bob'))
+    // What is late by now has another one, too.
+    const next = bench.away('ana', 2)
+    beat(bench, 'ana', next, [0, 0, 0, 0])
+    bench.offer('cleo')
+    assert.deepEqual(bench.award('cleo').task, taskBytes(2))
+  })
+
   it('and does nothing loses its unit to a slot here', () => {
     const bench = busyBuilder()
     const award = bench.away('ana', 1)

@@ -34,7 +34,7 @@ test('only what cargo itself added belongs to an action', () => {
       ['FROM_BUILD_SCRIPT', '1'],
       ['OUT_DIR', '/t/out'],
     ],
-    secret: undefined,
+    secrets: [],
   })
 })
 
@@ -53,7 +53,8 @@ test('RUSTC_BOOTSTRAP counts whoever set it', () => {
 
 test('something like a secret is named, cargo metadata is not', () => {
   const rustc = new Map([...cargo, ['CARGO_PKG_AUTHORS', 'A'], ['DEPLOY_TOKEN', 'canary']])
-  assert.equal(actionEnvironment(rustc, cargo).secret, 'DEPLOY_TOKEN')
+  const { env, secrets } = actionEnvironment(rustc, cargo)
+  assert.deepEqual([env, secrets], [[['CARGO_PKG_AUTHORS', 'A']], ['DEPLOY_TOKEN']])
   for (const name of ['GH_TOKEN', 'DB_PASSWORD', 'API_KEY', 'APIKEY', 'AWS_REGION', 'SESSION_COOKIE', 'AUTH_HEADER']) {
     assert.ok(looksSecret(name), name)
   }
@@ -96,7 +97,8 @@ test('a secret is one wherever it turns up', () => {
   const variables = new Map([
     ['GITHUB_TOKEN', 'ghp_0123456789'],
     ['PGPASSWORD', 'postgres'],
-    ['SIGNING_KEY', 'c2lnbmluZw0123456789'],
+    ['SIGNING_KEY', 'c2lnbmluZw0123456789\n'],
+    ['DATABASE_URL', 'sqlite::memory:'],
     ['SSH_KEY', '/home/me/.ssh/work'],
     ['HTTPS_PROXY', 'http://me:pass@proxy:3128/'],
     ['GITHUB_REPOSITORY', 'me/my-project'],

@@ -72,6 +72,9 @@ test('dep-info without a rule is not believed, nor one that cargo would read oth
     'nothing here\n',
     '/t/x.rmeta: src/lib.rs\n/t/x.d: src/lib.rs src/more.rs\n',
     '# see: src/lib.rs\n/t/x.d: src/lib.rs src/more.rs\n',
+    // To cargo one file, with a space in its name.
+    '/t/x.d: src/lib.rs\\\t src/more.rs\n',
+    '/t/x.d: src/lib.rs\\\u00a0 src/more.rs\n',
   ])
     assert.throws(() => parseDepInfo(text), { code: 'ERR_DECODE' }, text)
 })

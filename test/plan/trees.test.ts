@@ -34,8 +34,19 @@ test('a tree is its files, whatever build directories and version control lie be
 
 test('what looks private counts, but is not lent', async () => {
   await put('src/lib.rs', 'a')
-  await put('.gitignore', 'target')
+  for (const path of [
+    '.gitignore',
+    '.cargo/config.toml',
+    '.dockerignore',
+    'web/.prettierignore',
+    'tests/tls/server.pem',
+  ])
+    await put(path, 'target')
   assert.equal((await memo().tree(dir, false)).withheld, false)
+  await put('web/.htpasswd', 'me')
+  assert.equal((await memo().tree(dir, false)).withheld, true)
+  for (const path of ['local.env', 'credentials.json', 'client_secret.json', 'service-account-prod.json', 'push.p8'])
+    await put(path, 'k')
   await put('.env', 'TOKEN=1')
   await put('keys/id_ed25519', 'k')
   await put('tls/server.pem', 'k')

@@ -1,0 +1,37 @@
+import { readFileSync, statSync } from 'node:fs'
+import { codeOf } from '../base/errors.ts'
+
+/** Of these the content is a secret, and of what is made from one that is said to hold it. */
+const keyFile =
+  /(^|\/)(id_(rsa|dsa|ecdsa|ed25519)|\.env(\.(?!example|sample|template)[^/]*)?|\.(netrc|npmrc|pypirc|pgpass|git-credentials)|\.(ssh|aws|gnupg|kube|docker|azure)\/.*|[^/]+\.(pem|key|p8|p12|pfx|ppk|jks|keystore|kdbx|env)|(client[-_])?(secrets?|credentials?)\.(json|ya?ml|toml)|service[-_]account[^/]*\.json)$/i
+const everybodys = /^(\0(registry|toolchain)\0|\/usr\/|\/nix\/store\/|\/etc\/ssl\/(certs\/|cert\.pem$))/
+
+/**
+ * Whether a file is one that holds keys: by what it is called, but that certificates alone are none.
+ * @param name its path with roots by name: what comes from a registry or with the system is everybody's
+ * @param path where it lies; undefined when that is not known
+ */
+export const isKeyFile = (name: string, path: string | undefined): boolean =>
+  !everybodys.test(name) && keyFile.test(name) && !(/\.pem$/i.test(name) && path !== undefined && isPublic(path))
+
+/** What is longer has more in it than certificates. */
+const maxBytes = 1 << 20
+const section = /-----BEGIN ([^\n-]*)-----/g
+const publicSection = /^(TRUSTED |X509 )?(CERTIFICATE( REQUEST)?|CRL)$|^(RSA |EC )?PUBLIC KEY$/
+
+function isPublic(path: string): boolean {
+  const text = textAt(path) ?? ''
+  const sections = [...text.matchAll(section)].map(([, label = '']) => label)
+  return sections.length > 0 && sections.every((label) => publicSection.test(label)) && !/PRIVATE/.test(text)
+}
+
+/** Undefined when it cannot be read, or is too long. */
+function textAt(path: string): string | undefined {
+  try {
+    const stat = statSync(path)
+    return stat.isFile() && stat.size <= maxBytes ? readFileSync(path, 'latin1') : undefined
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return undefined
+  }
+}
