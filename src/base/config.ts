@@ -3,6 +3,8 @@ import { availableParallelism } from 'node:os'
 import { parse } from 'smol-toml'
 import { z } from 'zod'
 import { codeOf, ShoalError } from './errors.ts'
+import { chosenName } from './names.ts'
+import { firstWrong, inWords } from './words.ts'
 
 const GiB = 1024 ** 3
 
@@ -12,7 +14,7 @@ export const isPolicyName = (text: string): boolean => /^(own|strict|team|ci|quo
 /** `config.toml`. Keys are kebab-case as in cargo's own files; every key has a default. */
 const schema = z.strictObject({
   /** What other members see. Default: the name given to `init` or `join`, else the host name. */
-  name: z.string().min(1).max(64).optional(),
+  name: chosenName.optional(),
   /** Compiles that may run here at once, own and guests' together. Default: the number of processors. */
   slots: z.int().min(1).max(1024).default(availableParallelism()),
   log: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -113,11 +115,9 @@ export type Config = z.output<typeof schema>
  * @throws ShoalError ERR_CONFIG naming the key.
  */
 function parseConfig(document: unknown, from: string): Config {
-  const parsed = schema.safeParse(document)
+  const parsed = schema.safeParse(document, { error: inWords })
   if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  const key = issue?.path.join('.') || 'the document'
-  throw new ShoalError('ERR_CONFIG', `${from}: ${key}: ${issue?.message ?? 'not understood'}`)
+  throw new ShoalError('ERR_CONFIG', `${from}: ${firstWrong(parsed.error, 'the document')}`)
 }
 
 /**

@@ -91,18 +91,21 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
     if (io.signal.aborted) return exitCodes.failed
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return exitCodes.ok
-      return reportFailure(io, usageError(error), argv.includes('--json'))
+      return reportFailure(io, usageError(error, argv[0]), argv.includes('--json'))
     }
     return reportFailure(io, error, argv.includes('--json'))
   }
 }
 
-function usageError(error: CommanderError): ShoalError {
+/** @param command what stood first */
+function usageError(error: CommanderError, command = ''): ShoalError {
   // Of `help` about what is none; all commands have been shown.
   if (error.code === 'commander.help') return new ShoalError('ERR_USAGE', 'unknown command')
   const [first = '', ...rest] = error.message.split('\n')
   const suggestion = rest.join(' ').replace(/^\((.*)\)$/, '$1')
-  const options = suggestion === '' ? {} : { hint: suggestion }
+  const isNamed = error.code !== 'commander.unknownCommand' && /^[a-z]+$/.test(command)
+  const help = isNamed ? { hint: `See \`shoal ${command} --help\`.` } : {}
+  const options = suggestion === '' ? help : { hint: suggestion }
   return new ShoalError('ERR_USAGE', first.replace(/^error: /, ''), options)
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ShoalError } from '../base/errors.ts'
+import { firstWrong, inWords } from '../base/words.ts'
 
 /**
  * What the daemon answers, as far as the commands look at it. Loose: fields of a newer daemon pass through to `--json`.
@@ -35,11 +36,13 @@ export const statusShape = z.looseObject({
     pid: z.number(),
     version: z.string(),
     addresses: z.array(z.string()),
+    cloned: z.boolean().optional(),
   }),
   mesh: z.looseObject({
     id: z.string(),
     name: z.string(),
     open: z.boolean(),
+    members: z.number().optional(),
     admins: z.number().optional(),
     isAdmin: z.boolean().optional(),
   }),
@@ -192,6 +195,7 @@ export const membershipShape = z.looseObject({
   touched: z.array(z.string()),
   mesh: z.looseObject({ id: z.string(), name: z.string(), open: z.boolean().default(false) }),
   shim: z.string(),
+  objection: z.string().nullish(),
   phrase: z.string().optional(),
   recovered: z.looseObject({ heard: z.number(), admins: z.array(z.string()) }).optional(),
 })
@@ -247,11 +251,9 @@ export type Examined = z.output<typeof examinedShape>
 
 /** @throws ShoalError ERR_DECODE naming the field, when an answer is not what this version expects */
 export function shaped<T>(shape: z.ZodType<T>, value: unknown, from: string): T {
-  const parsed = shape.safeParse(value)
+  const parsed = shape.safeParse(value, { error: inWords })
   if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  const where = issue?.path.join('.') || 'the answer'
-  throw new ShoalError('ERR_DECODE', `${from}: ${where}: ${issue?.message ?? 'not understood'}`, {
+  throw new ShoalError('ERR_DECODE', `${from}: ${firstWrong(parsed.error, 'the answer')}`, {
     hint: 'The running node is of another version: `shoal down`, then `shoal up`.',
   })
 }

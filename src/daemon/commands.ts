@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { foreignText, ShoalError } from '../base/errors.ts'
+import { chosenName } from '../base/names.ts'
 import { reasons } from '../plan/classify.ts'
 import { type Report, reportOf, type SessionSummary, summaryOf } from '../watch/report.ts'
 import type { Session } from '../watch/sessions.ts'
@@ -7,6 +8,7 @@ import { nearNames, type Why, whyOf } from '../watch/why.ts'
 import type { CacheCare } from './cache-care.ts'
 import type { MembershipCommands } from './membership-commands.ts'
 import type { OwnerWatch } from './owner-watch.ts'
+import { readParams } from './params.ts'
 
 export interface CommandNeeds {
   status(): Promise<unknown>
@@ -33,7 +35,7 @@ const grant = z.enum(['member', 'ci', 'inviter', 'admin'])
 const inviteParams = z.object({ role: grant.default('member') })
 const kickParams = z.object({ member: z.string().min(1).max(128), issued: z.boolean().default(false) })
 const promoteParams = z.object({ member: z.string().min(1).max(128), role: grant.default('admin') })
-const renameParams = z.object({ name: z.string().min(1).max(64) })
+const renameParams = z.object({ name: chosenName })
 const approveParams = z.object({ code: z.string().max(64).optional() })
 const purgeParams = z.object({ by: z.string().min(1).max(128) })
 const pauseParams = z.object({ ms: z.int().min(1).max(longestPauseMs).optional() })
@@ -50,15 +52,15 @@ export async function runCommand(method: string, params: unknown, needs: Command
     case 'peers':
       return needs.peers()
     case 'invite':
-      return { link: await needs.membership.invite(read(inviteParams, params).role) }
+      return { link: await needs.membership.invite(readParams(inviteParams, params).role) }
     case 'kick':
-      return await needs.membership.kick(read(kickParams, params))
+      return await needs.membership.kick(readParams(kickParams, params))
     case 'promote':
-      return await needs.membership.promote(read(promoteParams, params))
+      return await needs.membership.promote(readParams(promoteParams, params))
     case 'rename':
-      return await needs.membership.rename(read(renameParams, params).name)
+      return await needs.membership.rename(readParams(renameParams, params).name)
     case 'approve': {
-      const { code } = read(approveParams, params)
+      const { code } = readParams(approveParams, params)
       return code === undefined ? await needs.membership.pending() : await needs.membership.approve(code)
     }
     case 'leave':
@@ -69,27 +71,27 @@ export async function runCommand(method: string, params: unknown, needs: Command
     case 'cache-stats':
       return await needs.cache.stats()
     case 'cache-gc':
-      return await needs.cache.gc(read(gcParams, params).toBytes)
+      return await needs.cache.gc(readParams(gcParams, params).toBytes)
     case 'cache-verify':
       return await needs.cache.verify()
     case 'cache-purge':
       return await needs.cache.purge()
     case 'purge':
-      return await needs.purgeBy(read(purgeParams, params).by)
+      return await needs.purgeBy(readParams(purgeParams, params).by)
     case 'report':
       await needs.sessions.stored()
-      return report(needs.sessions.find(read(reportParams, params).id))
+      return report(needs.sessions.find(readParams(reportParams, params).id))
     case 'why':
       await needs.sessions.stored()
-      return why(read(whyParams, params), needs)
+      return why(readParams(whyParams, params), needs)
     case 'sessions':
       return { sessions: needs.sessions.list().map((session): SessionSummary => summaryOf(session)) }
     case 'session-settle': {
-      const session = await needs.sessions.settle(read(settleParams, params).pid)
+      const session = await needs.sessions.settle(readParams(settleParams, params).pid)
       return session === undefined ? null : reportOf(session)
     }
     case 'pause':
-      needs.owner.pause(read(pauseParams, params).ms)
+      needs.owner.pause(readParams(pauseParams, params).ms)
       return {}
     case 'resume':
       needs.owner.resume()
@@ -124,10 +126,4 @@ function why({ crate, session: id }: z.output<typeof whyParams>, { sessions }: C
         ? `Did you mean ${near.join(' or ')}?`
         : 'cargo asks for nothing that is fresh; `shoal report --all` shows what it did ask for.',
   })
-}
-
-function read<T>(schema: z.ZodType<T>, params: unknown): T {
-  const parsed = schema.safeParse(params ?? {})
-  if (parsed.success) return parsed.data
-  throw new ShoalError('ERR_USAGE', parsed.error.issues[0]?.message ?? 'parameters do not fit')
 }

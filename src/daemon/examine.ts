@@ -65,7 +65,8 @@ export async function examine(paths: ShoalPaths, env: Environment, fix: boolean)
   return { shim: shim ?? { state: 'missing' }, observer, mesh: await meshState(paths.state) }
 }
 
-async function meshState(stateDir: string): Promise<Examined['mesh']> {
+/** What the files of this node say of its mesh. */
+export async function meshState(stateDir: string): Promise<Examined['mesh']> {
   const now = systemClock.wall()
   try {
     const { id, name, open } = await loadMembership(stateDir)

@@ -7,6 +7,7 @@ import { systemClock } from '../base/clock.ts'
 import { readConfig } from '../base/config.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
+import { chosenName, maxNameBytes } from '../base/names.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import { foundMesh } from '../mesh/found.ts'
 import { type Identity, joiningKeyFile, loadIdentity, nextKeyFile, putKeyAside } from '../mesh/identity.ts'
@@ -18,19 +19,18 @@ import { type BuiltShim, buildObserver, buildShim } from '../shim/build.ts'
 import { removeDurably, writeDurably } from '../store/durable.ts'
 import { type Lock, takeLock } from '../store/lock.ts'
 import { adopt, become, isUsedTwice, knownMesh } from './adopt.ts'
-import { type Examined, examine } from './examine.ts'
+import { type Examined, examine, meshState } from './examine.ts'
 import { type ForgottenRoot, forgetRoot } from './forget-root.ts'
 import { joinNearMesh, type NearMesh, nearMeshes, type Person } from './join-network.ts'
 import { agreeToLeave } from './leave-behind.ts'
+import { readParams } from './params.ts'
 import { type Recovered, recoverMesh } from './recover-mesh.ts'
 
-const maxNameBytes = 64
-const nodeName = z.string().min(1).max(maxNameBytes)
 const requestSchema = z.discriminatedUnion('action', [
   z.object({
     action: z.literal('init'),
-    name: nodeName.optional(),
-    meshName: z.string().min(1).max(64).optional(),
+    name: chosenName.optional(),
+    meshName: chosenName.optional(),
     openLan: z.boolean().default(false),
   }),
   z.object({ action: z.literal('leave') }),
@@ -39,14 +39,14 @@ const requestSchema = z.discriminatedUnion('action', [
     /** Absent: a mesh on the local network. */
     link: z.string().max(8192).optional(),
     mesh: z.string().min(1).max(64).optional(),
-    name: nodeName.optional(),
+    name: chosenName.optional(),
   }),
   z.object({
     action: z.literal('recover'),
     phrase: z.string().max(1024),
     /** Multiaddrs of members; none: whoever is heard on the local network. */
     members: z.array(z.string().max(256)).max(8).default([]),
-    name: nodeName.optional(),
+    name: chosenName.optional(),
   }),
   z.object({ action: z.literal('forget-root'), phrase: z.string().max(1024) }),
   z.object({ action: z.literal('look') }),
@@ -58,6 +58,8 @@ export interface SetupAnswer {
   touched: string[]
   mesh: { id: string; name: string; open: boolean }
   shim: string
+  /** Why this machine is no member of the mesh any more; null while it is. */
+  objection: string | null
   /** The recovery phrase of a mesh that was just made: it is nowhere else in words. */
   phrase?: string
   /** After a recovery: how many members have answered, and what other administrators are called. */
@@ -87,9 +89,7 @@ export async function setUp(
   env: Environment,
   person: Person,
 ): Promise<SetupAnswer | Left | ForgottenRoot | Surroundings | Examined> {
-  const parsed = requestSchema.safeParse(request)
-  if (!parsed.success) throw new ShoalError('ERR_USAGE', parsed.error.issues[0]?.message ?? 'unknown request')
-  const { data } = parsed
+  const data = readParams(requestSchema, request)
   if (data.action === 'leave') return await alone(paths, () => forgetMesh(paths))
   if (data.action === 'forget-root') return await alone(paths, () => forgetRoot(paths.state, data.phrase))
   if (data.action === 'look') return await look(paths)
@@ -120,13 +120,15 @@ export async function setUp(
     const init = { ...data, name: nodeNamed }
     return await alone(paths, async () =>
       init.action === 'join'
-        ? { membership: await joined(paths, identity, init, person, onNewKey) }
+        ? { membership: await joined(paths, identity, { ...init, mdns: config.mesh.mdns }, person, onNewKey) }
         : await recoverMesh(paths.state, identity, init, onNewKey),
     )
   }
   const { membership, ...rest } = await become()
   if (data.action !== 'init' || rest.phrase !== undefined) touched.push(join(paths.state, 'mesh.json'))
-  return { touched, mesh: viewOf(membership), shim: shim.path, ...rest }
+  const state = await meshState(paths.state)
+  const objection = 'objection' in state ? state.objection : state.message
+  return { touched, mesh: viewOf(membership), shim: shim.path, objection, ...rest }
 }
 
 /** No node and no other command changes which mesh this is meanwhile. @throws ShoalError ERR_DAEMON_RUNNING */
@@ -197,7 +199,7 @@ const viewOf = ({ id, name, open }: Membership): SetupAnswer['mesh'] => ({ id, n
 async function joined(
   paths: ShoalPaths,
   identity: Identity,
-  how: { link?: string | undefined; mesh?: string | undefined; name: string },
+  how: { link?: string | undefined; mesh?: string | undefined; name: string; mdns: boolean },
   person: Person,
   onNewKey: () => void,
 ): Promise<Membership> {
@@ -205,7 +207,7 @@ async function joined(
   const joinAs = (who: Identity): Promise<Joined & { seeds: string[] }> =>
     how.link === undefined
       ? joinNearMesh(who, { wanted: how.mesh, name: how.name }, person)
-      : joinByLink(who, how.link, how.name)
+      : joinMesh({ clock: systemClock, log: silentLogger, identity: who }, decodeInviteLink(how.link), how.name, how)
   // Whoever is let in is wanted all the same, and a link was not used yet.
   const label = (await isUsedTwice(paths.state, identity)) ? 'copied' : undefined
   const membershipIn = ({ genesis, secret, seeds }: Joined & { seeds: string[] }): Membership =>
@@ -213,12 +215,6 @@ async function joined(
   const keep = async (is: Joined & { seeds: string[] }): Promise<void> =>
     await adopt(paths.state, membershipIn(is), is.roster)
   return membershipIn(await become(paths.state, identity, { join: joinAs, keep, onNewKey, label }))
-}
-
-async function joinByLink(identity: Identity, text: string, name: string): Promise<Joined & { seeds: string[] }> {
-  const link = decodeInviteLink(text)
-  const joined = await joinMesh({ clock: systemClock, log: silentLogger, identity }, link, name)
-  return { ...joined, seeds: link.addresses }
 }
 
 async function ownMesh(
@@ -262,7 +258,7 @@ export async function readNodeName(paths: ShoalPaths, configured: string | undef
   if (configured !== undefined) return configured
   try {
     const name = (await readFile(nameFile(paths), 'utf8')).trim()
-    return nodeName.safeParse(name).success ? name : hostname()
+    return chosenName.safeParse(name).success ? name : hostname()
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return hostname()
     throw error

@@ -49,11 +49,13 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
   return {
     schema: 1,
     node: {
-      name: needs.name,
+      name: mesh.members.objectionToSelf() === undefined ? mesh.members.name : needs.name,
       peerId: mesh.peerId,
       pid: process.pid,
       version: version(),
       addresses: mesh.addresses(),
+      // Another machine has the same key.
+      cloned: mesh.members.cloned().has(mesh.peerId),
     },
     mesh: { id: membership.id, name: membership.name, open: membership.open, ...administrators(mesh) },
     slots: market.stats().slots,
@@ -69,10 +71,12 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
   }
 }
 
-/** How many administrators there are; this node may be one of them. */
-function administrators({ members }: Mesh): { admins: number; isAdmin: boolean } {
-  const admins = members.roster.members(members.now).filter(({ roles }) => roles.includes('admin'))
-  return { admins: admins.length, isAdmin: admins.some(({ key }) => sameBytes(key, members.key)) }
+/** How many members and administrators there are; this node may be one of them. */
+function administrators({ members }: Mesh): { members: number; admins: number; isAdmin: boolean } {
+  const all = members.roster.members(members.now)
+  const admins = all.filter(({ roles }) => roles.includes('admin'))
+  const isAdmin = admins.some(({ key }) => sameBytes(key, members.key))
+  return { members: all.length, admins: admins.length, isAdmin }
 }
 
 /** `shoal cache stats --json`. */

@@ -5,7 +5,7 @@ import type { SigningKey } from './ed25519.ts'
 import { meshKeyOf } from './genesis.ts'
 import { heirsOf } from './heirs.ts'
 import { createInvite, inviteSecretBytes } from './invite.ts'
-import { encodeInviteLink } from './invite-link.ts'
+import { encodeInviteLink, makerOf } from './invite-link.ts'
 import { disarm, type KickOptions, shutOut, standingWithout } from './kick.ts'
 import { maxLiving } from './lines.ts'
 import type { MemberView } from './member-view.ts'
@@ -29,8 +29,8 @@ export type Grant = keyof typeof grants
 
 /**
  * Invites one machine, for a day.
- * @param addresses multiaddrs at which the newcomer finds a member
- * @returns the link; all members know of the invitation, so any inviter among them can let the newcomer in
+ * @param addresses multiaddrs at which the newcomer finds this node
+ * @returns the link
  * @throws ShoalError ERR_ROLE when this node may not
  */
 export async function invite(members: Members, grant: Grant, addresses: readonly string[]): Promise<string> {
@@ -45,6 +45,7 @@ export async function invite(members: Members, grant: Grant, addresses: readonly
     invite: id,
     secret,
     name: genesis.body.name,
+    key: makerOf(members.key),
     addresses: [...addresses],
   })
 }

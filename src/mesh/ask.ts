@@ -120,7 +120,7 @@ async function lookAt(
         talk.send(encodeRequest({ ask: 'look' }))
         return decodeSign(await talk.receive(maxReplyBytes))
       }
-      return { sign: await converse(needs, address, door, look, lookMs), address }
+      return { sign: await converse(needs, address, door, look, { deadlineMs: lookMs }), address }
     } catch (error) {
       needs.log.debug('nobody to ask here', { address: address.toString(), code: codeOf(error) ?? '' })
     }

@@ -12,7 +12,7 @@ import { doors } from './doors.ts'
 import { createHost, type Host, recordValidityMs, startHost } from './host.ts'
 import type { Identity } from './identity.ts'
 import { keepPorts, withLastPorts } from './last-ports.ts'
-import { LocalDiscovery } from './local-discovery.ts'
+import { LocalDiscovery, memberService } from './local-discovery.ts'
 import type { Members } from './members.ts'
 import type { Membership } from './membership.ts'
 import { watchNetwork } from './network-watch.ts'
@@ -108,7 +108,7 @@ async function assembleOn(
       addresses: () => host.getMultiaddrs(),
       onFound: (peerId, addresses) => parts.dialler.found(peerId, addresses, { alive: true }),
     },
-    serviceOf(init.membership),
+    memberService(init.membership.id),
   )
   const timers = new Timers(needs)
   followHost(host, parts, book, timers, seeds)
@@ -220,11 +220,6 @@ function followHost(host: Host, parts: Parts, book: AddressBook, timers: Timers,
     timers.later('explore', exploreDelayMs, () => void records.explore())
   })
   host.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => dialler.found(id.toString(), multiaddrs))
-}
-
-/** What a mesh is called in mDNS: members look for nothing else, so meshes on one network do not see each other. */
-function serviceOf({ id }: Membership): string {
-  return `_shoal-${id.slice(0, 8)}._udp.local`
 }
 
 async function handleStreams(host: Host, { table, server }: Parts): Promise<void> {

@@ -3,7 +3,8 @@ import { type Answer, AUTHORITATIVE_ANSWER, encode } from 'dns-packet'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import { type Interfaces, isDialable, peerOf, readMultiaddr } from './addresses.ts'
-import { encodeQuestion, parsePacket } from './mdns-packets.ts'
+import { askAround } from './ask-around.ts'
+import { parsePacket } from './mdns-packets.ts'
 import { Multicast } from './multicast.ts'
 
 /** What newcomers ask for, whatever the mesh: whoever knows of none cannot ask by its id. */
@@ -98,28 +99,18 @@ export async function hearBeacons(
 ): Promise<Map<string, Multiaddr[]>> {
   const { service = beaconService } = options
   const heard = new Map<string, Multiaddr[]>()
-  const { promise, resolve } = Promise.withResolvers<void>()
+  const ending = new AbortController()
   let quiet: NodeJS.Timeout | undefined
   const onMessage = (bytes: Uint8Array): void => {
     for (const [peerId, addresses] of addressesIn(parsePacket(bytes, service), service)) {
       if (heard.size >= maxRecords || heard.has(peerId)) continue
       heard.set(peerId, addresses)
       clearTimeout(quiet)
-      quiet = setTimeout(resolve, options.quietMs)
+      quiet = setTimeout(() => ending.abort(), options.quietMs)
     }
   }
-  const multicast = new Multicast({ interfaces, log, onMessage })
-  multicast.follow()
-  if (multicast.size === 0) return heard
-  // A datagram can be lost, and whoever has just answered somebody else waits for a moment.
-  const asking = [0, 250, 750, 1500].filter((ms) => ms < options.ms).map((ms) => setTimeout(ask, ms))
-  const end = setTimeout(resolve, options.ms)
-  function ask(): void {
-    multicast.sendAll(() => encodeQuestion(service))
-  }
-  await promise
-  for (const timer of [...asking, end, quiet]) clearTimeout(timer)
-  multicast.close()
+  await askAround({ interfaces, log }, { service, ms: options.ms, signal: ending.signal, onMessage })
+  clearTimeout(quiet)
   return heard
 }
 

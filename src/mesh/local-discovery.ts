@@ -17,6 +17,11 @@ export interface LocalDiscoveryNeeds {
   onFound(peerId: string, addresses: Multiaddr[]): void
 }
 
+/** What a mesh is called in mDNS: members look for nothing else, so meshes on one network do not see each other. @param id or its beginning */
+export function memberService(id: string): string {
+  return `_shoal-${id.slice(0, 8)}._udp.local`
+}
+
 /** RFC 6762, 6: who answers waits so long, so that not all answer at once. */
 const soonestMs = 20
 const latestMs = 120

@@ -3,6 +3,7 @@ import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { codeOf, ShoalError } from '../base/errors.ts'
+import { firstWrong, inWords } from '../base/words.ts'
 import { writeDurably } from '../store/durable.ts'
 import { type Genesis, meshIdOf } from './genesis.ts'
 import { readPrivateFile } from './private-file.ts'
@@ -60,11 +61,8 @@ export async function loadMembership(stateDir: string): Promise<Membership> {
   if (earlier.safeParse(document).success) {
     throw new ShoalError('ERR_MESH_OUTDATED', `${file} is of an earlier version of Shoal`)
   }
-  const parsed = schema.safeParse(document)
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]
-    throw unusable(file, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'wrong shape'}`)
-  }
+  const parsed = schema.safeParse(document, { error: inWords })
+  if (!parsed.success) throw unusable(file, firstWrong(parsed.error, 'the object'))
   const secret = new Uint8Array(Buffer.from(parsed.data.secret, 'base64'))
   if (secret.length !== secretBytes) throw unusable(file, `secret: not ${secretBytes} bytes`)
   return { ...parsed.data, secret }

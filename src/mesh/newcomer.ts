@@ -23,7 +23,13 @@ export interface OtherEnd {
   channel: Uint8Array
 }
 
-/** For one conversation, from the first byte to the last. */
+export interface ConverseOptions {
+  /** From the first byte to the last. Default: 5 s. */
+  deadlineMs?: number
+  /** Gives up as long as nobody has answered; what has begun goes on. */
+  signal?: AbortSignal
+}
+
 const conversationMs = 5000
 
 /**
@@ -36,14 +42,19 @@ export async function converse<T>(
   address: Multiaddr,
   door: { protocol: string; prologue: Uint8Array },
   speak: (talk: Talk, other: OtherEnd) => Promise<T>,
-  deadlineMs = conversationMs,
+  { deadlineMs = conversationMs, signal: wanted }: ConverseOptions = {},
 ): Promise<T> {
   let outcome: { value: T } | { failure: ShoalError } | undefined
+  const dialling = new AbortController()
+  const giveUp = (): void => dialling.abort()
+  wanted?.addEventListener('abort', giveUp, { once: true })
+  if (wanted?.aborted === true) giveUp()
   const encrypter: Encrypter = (components) => ({
     protocol: door.protocol,
     async secureOutbound(connection, options) {
       const { noise, channel } = boundEncryption(door.prologue, components)
       const secured = await noise.secureOutbound(connection, { ...options, skipStreamMuxerNegotiation: true })
+      wanted?.removeEventListener('abort', giveUp)
       // The roster comes in one go.
       const maxWaitingBytes = maxRosterMessages * maxAnswerBytes
       const talk = new Talk(secured.connection, { clock, deadlineMs, signal: options?.signal, maxWaitingBytes })
@@ -70,16 +81,16 @@ export async function converse<T>(
     transports: [tcp()],
     connectionEncrypters: [encrypter],
     streamMuxers: [],
-    connectionManager: { dialTimeout: deadlineMs },
     connectionMonitor: { enabled: false },
   })
   try {
-    await node.dial(address)
+    await node.dial(address, { signal: AbortSignal.any([dialling.signal, AbortSignal.timeout(deadlineMs)]) })
   } catch (error) {
     outcome ??= {
       failure: new ShoalError('ERR_PEER_LOST', `nobody answers at ${address.toString()}`, { cause: error }),
     }
   } finally {
+    wanted?.removeEventListener('abort', giveUp)
     await node.stop()
   }
   if (outcome === undefined) throw new ShoalError('ERR_INTERNAL', 'a conversation without an end')

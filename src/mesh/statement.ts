@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { decode, encode } from '@ipld/dag-cbor'
 import { z } from 'zod'
 import { ShoalError } from '../base/errors.ts'
+import { firstWrong, inWords } from '../base/words.ts'
 import { isSignedBy, isUsableKey, type SigningKey, signatureBytes } from './ed25519.ts'
 
 /** What members sign. The type is part of what is signed: no statement can be passed off as one of another type. */
@@ -132,10 +133,9 @@ export const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('h
 export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
 function parse<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value)
+  const parsed = schema.safeParse(value, { error: inWords })
   if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  throw new ShoalError('ERR_DECODE', `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'wrong shape'}`)
+  throw new ShoalError('ERR_DECODE', firstWrong(parsed.error, 'the statement'))
 }
 
 function signedBytes(type: StatementType, body: unknown): Uint8Array {

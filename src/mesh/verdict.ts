@@ -7,12 +7,22 @@ import { isLeave, type Revocation, type RevocationBody } from './revocation.ts'
 import type { Entry } from './roster-entry.ts'
 import { hex, type Statement, sameBytes } from './statement.ts'
 
+type Reason = RevocationBody['reason']
+
+/** Why a key is out, for people: they come after "because". */
+const reasons: Readonly<Record<Reason, string>> = {
+  kicked: 'an administrator has kicked it',
+  left: 'a machine that has this key has left the mesh',
+  rekeyed: 'another key has taken its place',
+  burned: 'somebody has guessed at it',
+}
+
 /** What a set of revocations and redemptions makes void. A function of the set: the order in which it was heard is nothing. */
 export class Verdict {
   /** Hex of the key → why. */
-  readonly #keys = new Map<string, string>()
+  readonly #keys = new Map<string, Reason>()
   /** Hex of the invitation → what was said of it. */
-  readonly #invites = new Map<string, { reason: string; withCertificates: boolean }>()
+  readonly #invites = new Map<string, { reason: Reason; withCertificates: boolean }>()
   /** Hex of the issuer's key → for each revocation, the hex of the ids that it keeps. */
   readonly #issuers = new Map<string, Set<string>[]>()
   /** Hex of the invitation → who may have used it. */
@@ -40,7 +50,7 @@ export class Verdict {
   /** @throws ShoalError ERR_REVOKED */
   checkKey(key: Uint8Array): void {
     const why = this.#keys.get(hex(key))
-    if (why !== undefined) throw new ShoalError('ERR_REVOKED', `the key was revoked: ${why}`)
+    if (why !== undefined) throw new ShoalError('ERR_REVOKED', `its key was shut out, because ${reasons[why]}`)
   }
 
   /** @throws ShoalError ERR_REVOKED, or ERR_INVITE_USED when another one came first on the same invitation */
@@ -160,7 +170,7 @@ function isAdmins({ chain }: Statement<RevocationBody, CertificateBody>): boolea
   return chain[0]?.body.roles.includes('admin') === true
 }
 
-function smaller(a: string | undefined, b: string): string {
+function smaller<T extends string>(a: T | undefined, b: T): T {
   return a !== undefined && a < b ? a : b
 }
 

@@ -2,6 +2,7 @@ import { decode, encode } from '@ipld/dag-cbor'
 import type { CID } from 'multiformats/cid'
 import { z } from 'zod'
 import { ShoalError } from '../base/errors.ts'
+import { firstWrong, inWords } from '../base/words.ts'
 import { checkCid, cidOf, dagCborCodec } from './cid.ts'
 
 /** One canonical dag-cbor object and its name. */
@@ -29,11 +30,8 @@ export function decodeCbor<T>(bytes: Uint8Array, schema: z.ZodType<T>, maxBytes:
   } catch (error) {
     throw new ShoalError('ERR_DECODE', 'not dag-cbor', { cause: error })
   }
-  const parsed = schema.safeParse(value)
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]
-    throw new ShoalError('ERR_DECODE', `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'wrong shape'}`)
-  }
+  const parsed = schema.safeParse(value, { error: inWords })
+  if (!parsed.success) throw new ShoalError('ERR_DECODE', firstWrong(parsed.error, 'the object'))
   if (Buffer.compare(encode(parsed.data), bytes) !== 0) throw new ShoalError('ERR_DECODE', 'not in canonical form')
   return parsed.data
 }

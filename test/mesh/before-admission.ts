@@ -17,7 +17,7 @@ import { reportClone } from '../../src/mesh/clone.ts'
 import { decodeGenesis, meshKeyOf } from '../../src/mesh/genesis.ts'
 import { decodeHello, decodeVerdict, encodeHello, encodeVerdict } from '../../src/mesh/hello.ts'
 import { createInvite, decodeProof, encodeProof, proveInvite } from '../../src/mesh/invite.ts'
-import { decodeInviteLink, encodeInviteLink } from '../../src/mesh/invite-link.ts'
+import { decodeInviteLink, encodeInviteLink, makerOf } from '../../src/mesh/invite-link.ts'
 import {
   decodeAsk,
   decodeJoinProof,
@@ -59,7 +59,8 @@ const peer = '12D3KooWBhMbLvQGgJ6Mzbhs7sTEfjdpgZ2KfZ8nRfYUQ4VKSVCE'
 const address = multiaddr(`/ip4/192.0.2.1/tcp/4001/p2p/${peer}`)
 const secret = bytes(16)
 const mesh = meshKeyOf(genesis)
-const link = { mesh, invite: bytes(8), secret, name: 'office', addresses: [address.toString()] }
+const linkBefore = { mesh, invite: bytes(8), secret, name: 'office', addresses: [address.toString()] }
+const link = { ...linkBefore, key: makerOf(ann.key.publicKey) }
 const text = (input: Uint8Array): string => Buffer.from(input).toString('latin1')
 const malformed: ErrorCode[] = ['ERR_DECODE']
 
@@ -199,7 +200,12 @@ export const decoders: Decoder[] = [
     // Two fields of the same value exchanged are no change.
     decode: (input) => assert.equal(Buffer.compare(decodeGenesis(input, mesh).bytes, genesis.bytes), 0),
   },
-  { name: 'link', samples: [Buffer.from(encodeInviteLink(link))], codes: ['ERR_INVITE'], decode: readLink },
+  {
+    name: 'link',
+    samples: [link, linkBefore].map((one) => Buffer.from(encodeInviteLink(one))),
+    codes: ['ERR_INVITE'],
+    decode: readLink,
+  },
   {
     name: 'mDNS packet',
     samples: [

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
@@ -29,6 +30,7 @@ import { saveRoster } from '../../src/mesh/roster-file.ts'
 import { Talk } from '../../src/mesh/talk.ts'
 import type { Joined } from '../../src/mesh/welcome.ts'
 import {
+  afterwards,
   bothUp,
   connect,
   ManualClock,
@@ -45,7 +47,7 @@ async function linkOf(node: TestMesh, grant: Grant = 'member'): Promise<InviteLi
   return decodeInviteLink(await invite(node.mesh.members, grant, node.mesh.addresses()))
 }
 
-async function join(stateDir: string, link: InviteLink, name = 'newcomer'): Promise<Joined> {
+async function join(stateDir: string, link: InviteLink, name = 'newcomer'): Promise<Joined & { seeds: string[] }> {
   const identity = await loadIdentity(stateDir)
   return await joinMesh({ clock: systemClock, log: silentLogger, identity }, link, name)
 }
@@ -77,7 +79,28 @@ test('a link is all that a newcomer needs: it gets secret, certificate and roste
   assert.deepEqual([view.name, view.roles, view.invitedBy], ['carla', ['member', 'lender'], a.mesh.members.key])
 })
 
-test('whoever may invite can let the newcomer in, not only the one who made the link', async (t) => {
+/** A link as it was before it said who has made it. */
+function anybodys({ key: _, ...link }: InviteLink): InviteLink {
+  return link
+}
+
+test('a link is good at the one who made it, and at nobody else, who may invite as well', async (t) => {
+  const membership = createMembership({ name: 'office' })
+  const [a, b] = [await makeMesh(t, { ...membership }), await makeMesh(t, { ...membership })]
+  await connect(a, b)
+  const known = new Promise<void>((resolve) => b.mesh.members.onChange(() => resolve()))
+  const link = await linkOf(a)
+  await known
+  const elsewhere = { ...link, addresses: b.mesh.addresses() }
+  const stateDir = await temporaryDirectory(t)
+  // Whoever has been kicked answers like any other inviter, and a newcomer cannot know.
+  await assert.rejects(join(stateDir, elsewhere), { code: 'ERR_PEER_LOST' })
+  const both = [...elsewhere.addresses, ...link.addresses]
+  const { seeds } = await join(stateDir, { ...elsewhere, addresses: both })
+  assert.equal(seeds[0], link.addresses[0])
+})
+
+test('a link that does not say who has made it is good at whoever may invite', async (t) => {
   const membership = createMembership({ name: 'office' })
   const [a, b] = [await makeMesh(t, { ...membership }), await makeMesh(t, { ...membership })]
   await connect(a, b)
@@ -85,8 +108,28 @@ test('whoever may invite can let the newcomer in, not only the one who made the 
   const link = await linkOf(a)
   await known
   await a.mesh.stop()
-  const { roster } = await join(await temporaryDirectory(t), { ...link, addresses: b.mesh.addresses() })
+  const { roster } = await join(await temporaryDirectory(t), { ...anybodys(link), addresses: b.mesh.addresses() })
   assert.equal(roster.members(Date.now()).length, 3)
+})
+
+test('an address at which somebody listens and says nothing keeps nobody from the next one', async (t) => {
+  const node = await founded(t)
+  const silent = createServer()
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  const held: Socket[] = []
+  afterwards(t, async () => {
+    for (const socket of held) socket.destroy()
+    silent.close()
+  })
+  silent.on('connection', (socket) => held.push(socket.on('error', () => undefined)))
+  const { port } = silent.address() as AddressInfo
+  const link = await linkOf(node)
+  await join(await temporaryDirectory(t), { ...link, addresses: [`/ip4/127.0.0.1/tcp/${port}`, ...link.addresses] })
+  assert.equal(held.length, 1)
+  assert.ok(
+    held.every(({ readableEnded, destroyed }) => !readableEnded && !destroyed),
+    'it was not waited for',
+  )
 })
 
 test('a link is good for one machine, also when two come at once, and after a restart', async (t) => {
@@ -195,7 +238,7 @@ test('a proof is worth nothing on another connection, for another key, or change
   const { size } = other.mesh.members.roster
   for (let bad = 1; bad <= 6; bad++) await assert.rejects(attempt(forged), { code: 'ERR_SIGNATURE' })
   assert.equal(other.mesh.members.roster.size, size)
-  const elsewhere = { ...link, addresses: other.mesh.addresses() }
+  const elsewhere = { ...anybodys(link), addresses: other.mesh.addresses() }
   assert.equal((await join(stateDir, elsewhere)).genesis.body.name, membership.name)
 })
 
@@ -240,7 +283,7 @@ test('a newcomer shows its proof to nobody but a member of the mesh of the link 
     })
     const host = await makeHost(t, theirs, evilDir, [door])
     const addresses = host.getMultiaddrs().map(String)
-    await assert.rejects(join(await temporaryDirectory(t), { ...link, addresses }), { code })
+    await assert.rejects(join(await temporaryDirectory(t), { ...anybodys(link), addresses }), { code })
     assert.equal(heard.length, 1, 'only which invitation it has')
     await host.end(2000)
   }

@@ -5,7 +5,7 @@ import type { CertificateBody } from '../../src/mesh/certificate.ts'
 import { signingKey } from '../../src/mesh/ed25519.ts'
 import { decodeGenesis, meshIdOf } from '../../src/mesh/genesis.ts'
 import { decodeProof, encodeProof, type JoinProof, proveInvite } from '../../src/mesh/invite.ts'
-import { decodeInviteLink, encodeInviteLink, type InviteLink } from '../../src/mesh/invite-link.ts'
+import { decodeInviteLink, encodeInviteLink, type InviteLink, isMaker } from '../../src/mesh/invite-link.ts'
 import { phraseOf, rootFromPhrase } from '../../src/mesh/recovery.ts'
 import { Roster } from '../../src/mesh/roster.ts'
 import { decodeEntry } from '../../src/mesh/roster-entry.ts'
@@ -25,7 +25,8 @@ interface Vectors {
   }[]
   roster: { now: number; digest: string; members: string[] }
   proof: { secret: string; fields: unknown; bytes: string }
-  link: { fields: unknown; text: string }
+  link: { makerKey: string; fields: unknown; text: string }
+  linkBefore: { fields: unknown; text: string }
   recovery: { seed: string; phrase: string; publicKey: string }
 }
 
@@ -76,10 +77,13 @@ test('golden proof', () => {
   assert.deepEqual(proveInvite({ ...proof, secret: unhex(secret), mesh }), proof)
 })
 
-test('golden link', () => {
-  const link = fromJson(vectors.link.fields) as InviteLink
-  assert.equal(encodeInviteLink(link), vectors.link.text)
-  assert.deepEqual(decodeInviteLink(vectors.link.text), link)
+test('golden links, as they are and as they were', () => {
+  for (const { fields, text } of [vectors.link, vectors.linkBefore]) {
+    const link = fromJson(fields) as InviteLink
+    assert.equal(encodeInviteLink(link), text)
+    assert.deepEqual(decodeInviteLink(text), link)
+  }
+  assert.ok(isMaker(decodeInviteLink(vectors.link.text), unhex(vectors.link.makerKey)))
 })
 
 test('golden recovery phrase', () => {

@@ -60,9 +60,8 @@ export function addInit(program: Command, io: Io, done: (exitCode: number) => vo
       }
       const joined = await offerToJoin(io, options)
       if (joined !== undefined) {
-        if (options.up) await startDaemon(io)
-        printMembership(io, joined, `This machine is now a member of ${foreignText(joined.mesh.name)}.`, options.up)
-        return
+        const headline = `This machine is now a member of ${foreignText(joined.mesh.name)}.`
+        return printMembership(io, joined, headline, await isUpNow(io, options))
       }
       const answer = await daemonOnce(io, {
         action: 'init',
@@ -71,16 +70,23 @@ export function addInit(program: Command, io: Io, done: (exitCode: number) => vo
         openLan: options.openLan ?? false,
       })
       const membership = shaped(membershipShape, answer, 'init')
-      if (options.up && !(await answers(io.paths.socket, { signal: io.signal }))) await startDaemon(io)
+      const isUp = await isUpNow(io, options)
       if (options.json) return printJson(io, membership)
       const { mesh, phrase } = membership
-      printMembership(io, membership, `This machine belongs to the mesh ${foreignText(mesh.name)}.`, options.up)
+      printMembership(io, membership, `This machine belongs to the mesh ${foreignText(mesh.name)}.`, isUp)
       if (mesh.open)
         print(io, 'The mesh is open: whoever finds it on the local network is admitted, without being asked.')
       if (phrase === undefined) return
       printPhrase(io, phrase)
       print(io, 'This machine is the only administrator. Once there is another: shoal promote NAME')
     })
+}
+
+/** Starts the node if that is wanted. @returns whether it runs */
+async function isUpNow(io: Io, { up }: InitOptions): Promise<boolean> {
+  if (await answers(io.paths.socket, { signal: io.signal })) return true
+  if (up) await startDaemon(io)
+  return up ?? false
 }
 
 async function lookAround(io: Io): Promise<Surroundings> {

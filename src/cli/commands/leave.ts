@@ -1,10 +1,12 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Command } from 'commander'
-import { codeOf, foreignText } from '../../base/errors.ts'
+import { codeOf, foreignText, ShoalError } from '../../base/errors.ts'
 import { askNode } from '../client.ts'
 import { confirmed } from '../confirm.ts'
 import { daemonOnce, waitForExit } from '../daemon-program.ts'
 import { type Io, note, print } from '../io.ts'
-import { leftShape, shaped, statusShape } from '../shapes.ts'
+import { leftShape, type Status, shaped, statusShape } from '../shapes.ts'
 
 export function addLeave(program: Command, io: Io): void {
   program
@@ -17,25 +19,42 @@ export function addLeave(program: Command, io: Io): void {
         return undefined
       })
       if (status === undefined) {
+        if (!existsSync(join(io.paths.state, 'mesh.json')))
+          throw new ShoalError('ERR_NO_MESH', 'this machine belongs to no mesh: there is nothing to leave')
         note(io, 'The node is not running, so the others will not hear of it. Better first: shoal up')
         const isSure = yes || (await confirmed(io, 'Leave all the same?', 'Say --yes to leave without being asked.'))
         if (isSure) await forget(io)
         return
       }
       const { node, mesh } = shaped(statusShape, status, 'status')
-      if (mesh.isAdmin && mesh.admins === 1 && !yes) {
-        note(
-          io,
-          `This machine is the only administrator of ${foreignText(mesh.name)}. Without it nobody can be promoted or shut out,`,
-        )
-        note(io, 'and within a month nobody can be let in. Better first: shoal promote NAME')
-        if (!(await confirmed(io, 'Leave all the same?', 'Say --yes to leave without being asked.'))) return
-      }
+      const doubts = yes ? [] : doubtsOf(node, mesh)
+      for (const line of doubts) note(io, line)
+      const hint = 'Say --yes to leave without being asked.'
+      if (doubts.length > 0 && !(await confirmed(io, 'Leave all the same?', hint))) return
       await askNode(io, 'leave')
       await askNode(io, 'stop')
       await waitForExit(node.pid)
       await forget(io)
     })
+}
+
+/** What a person should know before it is too late. */
+function doubtsOf(node: Status['node'], mesh: Status['mesh']): string[] {
+  const isLast = mesh.isAdmin === true && mesh.admins === 1 && (mesh.members ?? 2) > 1
+  return [
+    ...(isLast
+      ? [
+          `This machine is the only administrator of ${foreignText(mesh.name)}. Without it nobody can be promoted or shut out,`,
+          'and within a month nobody can be let in. Better first: shoal promote NAME',
+        ]
+      : []),
+    ...(node.cloned === true
+      ? [
+          'Another machine has a copy of the key of this one. Once this one has left, that one is shut out as well, for ever.',
+          'If it is to stay, better first, on that machine: shoal rekey. Then leave here.',
+        ]
+      : []),
+  ]
 }
 
 async function forget(io: Io): Promise<void> {

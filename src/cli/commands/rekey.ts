@@ -22,7 +22,7 @@ export function addRekey(program: Command, io: Io): void {
       print(io, `The old one is shut out: ${node.peerId}`)
       print(
         io,
-        'A machine that has a copy of the old one needs a new link: `shoal invite` here, `shoal join LINK` there.',
+        'If another machine has a copy of the old one, it needs a new link: `shoal invite` on one that may invite, `shoal join LINK` there.',
       )
     })
 }

@@ -26,7 +26,10 @@ export function addStatus(program: Command, io: Io, done: (exitCode: number) => 
 }
 
 /** Until there is a second one: if this machine is lost, so is all say over the mesh but for the recovery phrase. */
-const onlyAdministrator = 'this machine is its only administrator; make another: shoal promote NAME'
+function onlyAdministrator({ members = 2 }: Status['mesh']): string {
+  if (members > 1) return 'this machine is its only administrator; make another: shoal promote NAME'
+  return 'nobody else belongs to it yet; a link for another machine: shoal invite'
+}
 
 function statusLines({ node, mesh, slots, lending, peers, cache, sharing, traffic, health }: Status): string[] {
   return [
@@ -34,7 +37,7 @@ function statusLines({ node, mesh, slots, lending, peers, cache, sharing, traffi
     ...node.addresses.map((address) => `        ${address}`),
     `mesh    ${mesh.name}  ${mesh.id}`,
     ...(mesh.open ? ['        open: whoever finds it on the local network is let in'] : []),
-    ...(mesh.isAdmin && mesh.admins === 1 ? [`        ${onlyAdministrator}`] : []),
+    ...(mesh.isAdmin && mesh.admins === 1 ? [`        ${onlyAdministrator(mesh)}`] : []),
     `slots   ${slots.free} of ${slots.total} free, ${slots.lent} lent`,
     ...(lending === undefined ? [] : [`lending ${lendingText(lending)}`]),
     `peers   ${counted(peers, 'peer')} connected`,

@@ -24,7 +24,8 @@ export function membership(mesh: Examined['mesh'], now: number): Finding[] {
         'mesh',
         `this machine is no member of ${name} any more: ${foreignText(mesh.objection)}`,
         why,
-        'shoal join LINK',
+        'shoal down',
+        'shoal join LINK --up',
       ),
     ]
   }
