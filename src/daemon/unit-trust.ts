@@ -4,7 +4,7 @@ import { packageOf } from '../recall/judge.ts'
 import { mayAskOthers, type Policy, takesAnyWord } from '../recall/policy.ts'
 import type { Recalled } from '../recall/recall.ts'
 import type { Lent, UnitTrust } from './compile-needs.ts'
-import type { MakeAgain } from './linked-audit.ts'
+import type { MakeAgain } from './whole-audit.ts'
 import type { Trust } from './trust.ts'
 
 /**
