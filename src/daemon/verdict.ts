@@ -64,7 +64,9 @@ export async function tryCase(
   const wrong = claims.filter(({ claim }) => !sameBytes(claim.body.outputs, first.outputs))
   // With too little named, the right outputs would be used for other sources too.
   const hiding = claims.filter((one) => !wrong.includes(one) && !namesAll(one, first, usesMacros))
-  const misquoting = claims.filter((one) => !wrong.includes(one) && !hiding.includes(one) && !quotes(one, first, usesMacros))
+  const misquoting = claims.filter(
+    (one) => !wrong.includes(one) && !hiding.includes(one) && !quotes(one, first, usesMacros),
+  )
   const isAsOwn = own === undefined || sameBytes(own.outputs, first.outputs)
   if (wrong.length === 0 && misquoting.length === 0 && isAsOwn) return withUnexplained(hiding)
   const second = await rerun()
@@ -79,7 +81,9 @@ export async function tryCase(
   }
   const liars = wrong.filter(isLie)
   // What is said differently each time says nothing.
-  const misquoted = saysAlike(first, second, usesMacros) ? misquoting.filter((one) => !quotes(one, second, usesMacros)) : []
+  const misquoted = saysAlike(first, second, usesMacros)
+    ? misquoting.filter((one) => !quotes(one, second, usesMacros))
+    : []
   const unexplained = [...wrong.filter((one) => !isLie(one)), ...hiding, ...misquoted]
   return withUnexplained(unexplained, liars)
 }
