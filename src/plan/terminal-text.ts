@@ -1,6 +1,6 @@
 /** How rustc colours its words: bold, faint, italic and underlined, and colours of the text. Nothing that hides it. */
 const colours = String.raw`\[(?:(?:38;5;\d{1,3}|[0-4]|2[2-4]|3[1-79]|9[1-7])(?:;|(?=m)))*m`
-/** What a terminal obeys or, for the latter ones, lets text run the other way. */
+/** What a terminal obeys (rustc lets the second dozen of these through) or, for the last ones, lets text run the other way. */
 const others = String.raw`\0-\u0008\u000b-\u001a\u001c-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069`
 const odd = new RegExp(String.raw`\u001b(?!${colours})|[${others}]`, 'g')
 /** The same as JSON may write it. */
@@ -12,7 +12,7 @@ const maxLine = 1 << 20
 
 /**
  * What rustc is said to have written to standard error, with pictures in place of what a terminal would obey, as rustc itself has
- * it: in the text that a JSON diagnostic has for people, and in lines that are no JSON. What rustc writes stays as it is.
+ * them: in the text that a JSON diagnostic has for people, and in lines that are no JSON. What rustc writes stays as it is.
  */
 export function fitForTerminal(text: string): string {
   return isOdd(text) ? text.split('\n').map(fitLine).join('\n') : text
