@@ -4,6 +4,7 @@ import { decodeTrace, type ReadSet } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { type Difference, firstDifference, isBound, isForOthers, type Place } from '../recall/evidence.ts'
 import { computesWithOutDir } from '../recall/out-dir.ts'
+import { isWithinReach } from '../recall/reach.ts'
 import { tellsOfSources } from '../recall/read-set.ts'
 import type { CompileNeeds } from './compile-needs.ts'
 
@@ -32,7 +33,7 @@ export async function readsAway(
     needs.staysHere.add(planned.key, 'path-bound')
     throw new ShoalError('ERR_PATH_BOUND', 'it read a directory as text')
   }
-  if (told.trace.length > 0 && !isForOthers(reads)) {
+  if (told.trace.length > 0 && !(isForOthers(reads) && isWithinReach(reads, place, new Set()))) {
     needs.staysHere.add(planned.key, 'source-outside-package')
     throw new ShoalError('ERR_INPUT_MISSING', 'it looked at something that cannot be compared')
   }

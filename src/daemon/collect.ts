@@ -121,7 +121,7 @@ async function mentions(privateDir: string, { action }: PlannedAction): Promise<
 const artifactMark = '"$message_type":"artifact"'
 
 /** Artifact notifications are written anew wherever a result is delivered. */
-function withoutArtifacts(stderr: Uint8Array): string {
+export function withoutArtifacts(stderr: Uint8Array): string {
   const lines = Buffer.from(stderr).toString('utf8').split('\n')
   return lines.filter((line) => !line.includes(artifactMark)).join('\n')
 }

@@ -7,6 +7,7 @@ import { withoutNotifications } from '../plan/diagnostics.ts'
 import { isRemapped } from '../plan/own-remaps.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { placeRoots } from '../plan/roots.ts'
+import { fitForTerminal } from '../plan/terminal-text.ts'
 import type { DeliveredFile } from '../wire/local-frames.ts'
 import { restoredPaths } from './restored-paths.ts'
 import type { ShimLink } from './shim-link.ts'
@@ -178,7 +179,7 @@ export class Delivery {
     )
     // Before the roots are placed: a real path may end like a target (a CARGO_HOME called `cargo`).
     const text = placeRoots(restoredPaths(Buffer.from(result.stderr).toString(), undone), roots)
-    // As cargo gets it: a name of a root is no JSON.
-    return withoutNotifications(text)
+    // As cargo gets it: a name of a root is no JSON, nor is what a terminal would obey.
+    return withoutNotifications(fitForTerminal(text))
   }
 }

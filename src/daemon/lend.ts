@@ -22,6 +22,7 @@ import {
   type ReadSet,
   type Result,
   type RootName,
+  type Tree,
 } from '../plan/action.ts'
 import type { KnownTrees } from '../plan/known-trees.ts'
 import { packSize } from '../plan/pack.ts'
@@ -32,6 +33,7 @@ import { type SignedClaim, unwatched } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec, digestOf, readCid } from '../wire/cid.ts'
 import { type Award, Outcome as Status } from '../wire/generated/market_pb.ts'
 import { type LentReadsNeeds, type LentTree, lentReads } from './lent-reads.ts'
+import { Turns } from './turns.ts'
 
 export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
   /** Disowns tasks of another mesh. */
@@ -64,6 +66,8 @@ export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
 
 /** Inputs that are fetched at once: one after the other each would cost a round trip, and a user's crate names a hundred packages. */
 const maxFetches = 32
+/** Listings that are longer come one after the other: how much they are is known only when they are here. */
+const usualListing = 1 << 20
 const maxObserver = 1 << 20
 
 /** Codes that say something about the action rather than about this node's health. */
@@ -272,15 +276,28 @@ export async function gather(
   const packs: typeof files = []
   const room = new Room()
   room.take(inputs.files)
-  const listed = await allAtOnce(inputs.trees, async ({ tree, ...place }) => {
+  const long = new Turns(1)
+  const list = async (tree: CID, maxBytes: number): Promise<Tree> => {
     const held = await needs.trees.of(tree, async () => {
-      const bytes = await needs.bytes(tree, { from, maxBytes: limits.tree, signal })
+      const bytes = await needs.bytes(tree, { from, maxBytes, signal })
       // The same tree in a thousand places is a thousand times as much.
       room.check()
       return bytes
     })
     room.take(held.files)
-    return { ...place, held }
+    return held
+  }
+  const listed = await allAtOnce(inputs.trees, async ({ tree, ...place }) => {
+    try {
+      return { ...place, held: await list(tree, usualListing) }
+    } catch (error) {
+      if (codeOf(error) !== 'ERR_BLOCK_TOO_LARGE') throw error
+      const held = await long.take(async () => {
+        room.check()
+        return await list(tree, limits.tree)
+      }, signal)
+      return { ...place, held }
+    }
   })
   room.check()
   for (const { root, path, pack, held } of listed) {

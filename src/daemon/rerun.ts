@@ -33,7 +33,8 @@ export async function rerun(
     const reads = observed && (await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron }))
     const known = typeof reads === 'string' ? undefined : reads
     const metadata = result.outputs.find(({ kind }) => kind === 'metadata')?.cid
-    return { outputs: outputsDigest(result), reads: known, told: namesIn(depInfo, { action }), metadata }
+    const { stderr } = result
+    return { outputs: outputsDigest(result), reads: known, told: namesIn(depInfo, { action }), stderr, metadata }
   } catch (error) {
     signal.throwIfAborted()
     if (codeOf(error) === undefined) throw error

@@ -8,6 +8,8 @@ import type { IncomingFile } from '../store/large.ts'
 export interface SupplyNeeds {
   blocks: {
     get(cid: CID): Promise<Uint8Array | undefined>
+    /** Those that are not small. */
+    open(cid: CID): Promise<{ size: number; close(): Promise<void> } | undefined>
     has(cid: CID): Promise<boolean>
     put(bytes: Uint8Array, codec?: number): Promise<CID>
     putVerified(cid: CID, bytes: Uint8Array): Promise<void>
@@ -81,11 +83,19 @@ export class Supply {
     return size
   }
 
-  /** The bytes of a block, from here or from `from`; what was fetched is kept. */
+  /**
+   * The bytes of a block, from here or from `from`; what was fetched is kept.
+   * @throws ShoalError ERR_BLOCK_TOO_LARGE before memory is taken for it, and what fetching throws
+   */
   async bytes(
     cid: CID,
     { from, maxBytes, signal }: { from: readonly string[]; maxBytes: number; signal: AbortSignal },
   ): Promise<Uint8Array> {
+    const file = await this.#needs.blocks.open(cid)
+    await file?.close()
+    if (file !== undefined && file.size > maxBytes) {
+      throw new ShoalError('ERR_BLOCK_TOO_LARGE', `${cid.toString()} of ${file.size} bytes, at most ${maxBytes}`)
+    }
     const here = await this.#needs.blocks.get(cid)
     if (here !== undefined) return here
     const bytes = await this.#needs.mesh.fetchBlock(cid, { from, maxBytes, signal })

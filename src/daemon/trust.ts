@@ -9,8 +9,9 @@ import type { PlannedAction } from '../plan/plan.ts'
 import { ClaimStore } from '../recall/claim-store.ts'
 import { isBound, readTrace } from '../recall/evidence.ts'
 import { contradict, Judge, packageOf } from '../recall/judge.ts'
-import { type DepInfoNames, namesIn } from '../recall/read-set.ts'
+import { namesIn } from '../recall/read-set.ts'
 import type { Disputed } from '../recall/recall.ts'
+import { saidIn } from '../recall/said.ts'
 import { isAbout, type SignedClaim, subjectOf, unwatched } from '../recall/signed-claim.ts'
 import { hexOf } from '../wire/cid.ts'
 import { Audits, isToBeAudited } from './audits.ts'
@@ -19,11 +20,11 @@ import { Consequences, type Gift } from './consequences.ts'
 import { Determinism } from './determinism.ts'
 import { earlyAudit } from './early-audit.ts'
 import { EarlyWord } from './early-word.ts'
-import { linkedAudit, type MakeAgain } from './linked-audit.ts'
 import { Standings, type StandingView } from './standing.ts'
 import type { TrustNeeds } from './trust-needs.ts'
 import { Unexplained } from './unexplained.ts'
-import type { Case, Verdict } from './verdict.ts'
+import type { Case, Rerun, Verdict, Word } from './verdict.ts'
+import { type MakeAgain, wholeAudit } from './whole-audit.ts'
 
 /** Finds out what lenders would be asked for, which takes a look at all that a unit is made from. */
 type LooksUpLent = () => Promise<Lent | undefined>
@@ -34,8 +35,10 @@ interface Doubtful {
   own: Case['own']
   /** Undefined: each claim is about what was put there. */
   gift: Gift | undefined
-  /** What cargo was told that it was made from. */
-  told?: DepInfoNames
+  /** What cargo was told. */
+  heard?: Pick<Word, 'told' | 'said'>
+  /** Makes the unit again where the sandbox cannot. */
+  makeAgain?: MakeAgain | undefined
 }
 
 export interface TrustInit {
@@ -127,7 +130,7 @@ export class Trust {
    * @param lent what lenders are asked for of it; undefined when that is nothing
    * @param claims the first is the one about just this, or about what was lent of it
    * @param made as it was kept, and what those who claim it looked at
-   * @param makeAgain for what is linked as a whole; undefined when nothing of it may be tried
+   * @param makeAgain for what no sandbox can make; undefined when nothing of it may be tried
    */
   async accepted(
     planned: PlannedAction,
@@ -143,10 +146,13 @@ export class Trust {
     const doubts = standing.unexplained + standing.lies.length
     if (!isToBeAudited({ agreed: standing.agreed, doubts }, this.#sampling, this.#needs.random)) return
     const gift = { key: hexOf(planned.key), result: encodeResult(result).cid }
-    const told = namesIn(result.depInfo, planned)
-    if (claim.body.action.equals(planned.key) && linkedOutputs(planned.args).size > 0) {
-      if (makeAgain !== undefined) this.#tryLinked(planned, { claim, looked, told, gift }, makeAgain)
-    } else await this.#audit(planned, lent, { claims: new Map([[claim, looked]]), own: undefined, gift, told })
+    const heard = { told: namesIn(result.depInfo, planned), said: saidIn(result.stderr) }
+    const isWhole = claim.body.action.equals(planned.key)
+    const doubtful = { claims: new Map([[claim, looked]]), own: undefined, gift, heard }
+    const isLinked = isWhole && linkedOutputs(planned.args).size > 0
+    const again = isWhole ? makeAgain : undefined
+    const isTaken = !isLinked && (await this.#audit(planned, lent, { ...doubtful, makeAgain: again }))
+    if (!isTaken && again !== undefined) this.#tryWhole(planned, { claim, reads: looked, ...heard }, gift, again)
   }
 
   /**
@@ -274,22 +280,29 @@ export class Trust {
     return this.standings.view(peerId)
   }
 
+  /** @returns false when it cannot be run in the sandbox here */
   async #audit(
     whole: PlannedAction,
     about: Lent | undefined | LooksUpLent,
-    { claims, own, gift, told }: Doubtful,
-  ): Promise<void> {
+    { claims, own, gift, heard, makeAgain }: Doubtful,
+  ): Promise<boolean> {
     const lent = typeof about === 'function' ? await about() : about
     // What no lender could compile cannot be run in the sandbox here either; nor a whole of which lenders do a part. A library is no such
     // whole, even where its linker is no part of what lenders are asked for: the same files come out.
-    if (lent === undefined || lent.planned.notAway !== undefined) return
+    if (lent === undefined || lent.planned.notAway !== undefined) return false
     const { planned, inputs } = lent
     const isLinked = linkedOutputs(whole.args).size > 0
     const canBeTried = (action: CID): boolean => action.equals(planned.key) || (!isLinked && action.equals(whole.key))
-    if (own !== undefined && !canBeTried(whole.key)) return
-    if (![...claims.keys()].every(({ body }) => canBeTried(body.action))) return
+    if (own !== undefined && !canBeTried(whole.key)) return false
+    if (![...claims.keys()].every(({ body }) => canBeTried(body.action))) return false
     await this.#needs.keepInputs(planned, inputs)
     const { crate, actionBytes, usesMacros } = planned
+    const rerun = async (signal: AbortSignal): Promise<Rerun | undefined> => {
+      const made = await this.#needs.rerun(actionBytes, inputs.inputs.cid, signal)
+      const [looked] = claims.values()
+      // What is there for rustc need not be there for a sandbox.
+      return made ?? (looked && (await makeAgain?.(looked, signal)))
+    }
     this.audits.add({
       key: hexOf(planned.key),
       crate,
@@ -299,35 +312,41 @@ export class Trust {
         const known = counting.map(async ([claim, reads]) => ({
           claim,
           reads: reads ?? (await this.#readsOf(claim)),
-          told,
+          ...heard,
         }))
         return { claims: await Promise.all(known), own, usesMacros }
       },
-      rerun: (signal) => this.#needs.rerun(actionBytes, inputs.inputs.cid, signal),
+      rerun,
       settle: (verdict) => {
         const tried = { whole, claims: [...claims.keys()], gift, withOwn: own !== undefined }
         return this.#consequences.of(planned, tried, verdict)
       },
     })
+    return true
   }
 
-  #tryLinked(
+  #tryWhole(
     planned: PlannedAction,
-    { claim, looked, told, gift }: { claim: SignedClaim; looked: ReadSet; told: DepInfoNames; gift: Gift },
+    { claim, reads, ...heard }: Word & { reads: ReadSet },
+    gift: Gift,
     makeAgain: MakeAgain,
   ): void {
     const peer = peerIdOf(claim.body.signer)
+    const isLinked = linkedOutputs(planned.args).size > 0
     const settle = async ({ kind }: Verdict): Promise<void> => {
       if (kind === 'agreed') await this.standings.agreed(peer)
       if (kind === 'unsteady' || kind === 'disagreed') await this.#consequences.drop(gift)
       if (kind !== 'disagreed') return
       await this.standings.doubt(subjectOf(claim))
-      // All of them as one: what two linkers make of the same can differ for good.
-      if (await this.unexplained.note(peer, linkedElsewhere)) await this.standings.unexplained(peer)
+      // All that was linked as one: what two linkers make of the same can differ for good.
+      const name = isLinked ? linkedElsewhere : packageOf(planned)
+      if (await this.unexplained.note(peer, name)) await this.standings.unexplained(peer)
     }
     const isWorthTrying = (one: SignedClaim): boolean => this.judge.isWorthTrying(one)
-    const word = { key: hexOf(planned.key), crate: planned.crate, claim, reads: looked, told }
-    this.audits.add(linkedAudit(word, { makeAgain, isWorthTrying, settle }))
+    // What a linker says is its own affair, as what a macro says.
+    const usesMacros = isLinked || planned.usesMacros
+    const word = { key: hexOf(planned.key), crate: planned.crate, usesMacros, claim, reads, ...heard }
+    this.audits.add(wholeAudit(word, { makeAgain, isWorthTrying, settle }))
   }
 
   async #readsOf(claim: SignedClaim): Promise<ReadSet | undefined> {

@@ -4,8 +4,8 @@ import { packageOf } from '../recall/judge.ts'
 import { mayAskOthers, type Policy, takesAnyWord } from '../recall/policy.ts'
 import type { Recalled } from '../recall/recall.ts'
 import type { Lent, UnitTrust } from './compile-needs.ts'
-import type { MakeAgain } from './linked-audit.ts'
 import type { Trust } from './trust.ts'
+import type { MakeAgain } from './whole-audit.ts'
 
 /**
  * What is done for one unit as its workspace would have it.

@@ -2,24 +2,37 @@ import type { CID } from 'multiformats/cid'
 import { sameBytes } from '../mesh/statement.ts'
 import type { Read, ReadSet } from '../plan/action.ts'
 import { type DepInfoNames, namesFile } from '../recall/read-set.ts'
+import { type Said, saidIn, saysSame } from '../recall/said.ts'
 import type { SignedClaim } from '../recall/signed-claim.ts'
 
 /** What came out when an action was run once more here. */
 export interface Rerun {
-  /** `outputsDigest` */
+  /** `outputsDigest`; empty when rustc found fault with the source. */
   outputs: Uint8Array
   /** What it looked at; undefined when not all of that is known. */
   reads: ReadSet | undefined
   /** What rustc says that it read. Default: nothing is known of that. */
   told?: DepInfoNames
+  /** rustc's standard error, roots by name. Default: nothing is known of that. */
+  stderr?: Uint8Array
   /** The metadata among the outputs; absent where there is none. */
   metadata?: CID | undefined
 }
 
+/** Who says what. */
+export interface Word {
+  claim: SignedClaim
+  /** What it was made from, where that is known. */
+  reads: ReadSet | undefined
+  /** What cargo was told that it was made from. */
+  told?: DepInfoNames | undefined
+  /** What cargo was told that rustc said. */
+  said?: Said | undefined
+}
+
 /** Claims about one action, and what this node can hold against them. */
 export interface Case {
-  /** Who says what, with what each was made from where that is known, and what cargo was told that it was made from. */
-  claims: readonly { claim: SignedClaim; reads: ReadSet | undefined; told?: DepInfoNames | undefined }[]
+  claims: readonly Word[]
   /** What rustc made of it outside of the sandbox here, and what it looked at; undefined when it did not. */
   own: { outputs: Uint8Array; reads: ReadSet } | undefined
   /** Whether procedural macros took part: what they do need not follow from what they look at, such as the date. */
@@ -51,31 +64,56 @@ export async function tryCase(
   const wrong = claims.filter(({ claim }) => !sameBytes(claim.body.outputs, first.outputs))
   // With too little named, the right outputs would be used for other sources too.
   const hiding = claims.filter((one) => !wrong.includes(one) && !namesAll(one, first, usesMacros))
-  const hidden = hiding.map(({ claim }) => claim)
+  const misquoting = claims.filter(
+    (one) => !wrong.includes(one) && !hiding.includes(one) && !quotes(one, first, usesMacros),
+  )
   const isAsOwn = own === undefined || sameBytes(own.outputs, first.outputs)
-  if (wrong.length === 0 && isAsOwn) {
-    return hidden.length === 0 ? { kind: 'agreed' } : { kind: 'disagreed', liars: [], unexplained: hidden }
-  }
+  if (wrong.length === 0 && misquoting.length === 0 && isAsOwn) return withUnexplained(hiding)
   const second = await rerun()
   if (second === undefined) return { kind: 'open' }
   // What one place makes of it is not what another makes: as bad as if it were not the same twice.
   if (!sameBytes(first.outputs, second.outputs) || !isAsOwn) return { kind: 'unsteady' }
-  const isLie = ({ claim, reads }: Case['claims'][number]): boolean => {
+  const isLie = ({ claim, reads }: Word): boolean => {
     if (usesMacros || reads === undefined) return false
     if (own !== undefined) return isWithin(own.reads, reads)
     const saw = [first.reads, second.reads]
     return claim.body.tier !== 'host' && saw.every((seen) => seen !== undefined && isWithin(seen, reads))
   }
-  const liars = wrong.filter(isLie).map(({ claim }) => claim)
-  const unexplained = wrong.filter((one) => !isLie(one)).map(({ claim }) => claim)
-  return { kind: 'disagreed', liars, unexplained: [...unexplained, ...hidden] }
+  const liars = wrong.filter(isLie)
+  // What is said differently each time says nothing.
+  const misquoted = saysAlike(first, second, usesMacros)
+    ? misquoting.filter((one) => !quotes(one, second, usesMacros))
+    : []
+  const unexplained = [...wrong.filter((one) => !isLie(one)), ...hiding, ...misquoted]
+  return withUnexplained(unexplained, liars)
 }
+
+function withUnexplained(unexplained: readonly Word[], liars: readonly Word[] = []): Verdict {
+  if (unexplained.length + liars.length === 0) return { kind: 'agreed' }
+  const claimsOf = (words: readonly Word[]): SignedClaim[] => words.map(({ claim }) => claim)
+  return { kind: 'disagreed', liars: claimsOf(liars), unexplained: claimsOf(unexplained) }
+}
+
+/**
+ * Whether somebody has rustc say what it says here. That it does not is never called a lie: much of what rustc says is for people, and can be put
+ * otherwise where something else is installed.
+ */
+function quotes({ claim, said }: Word, { stderr }: Rerun, usesMacros: boolean): boolean {
+  // A macro may have something to say of the machine that it is on.
+  const beside = !usesMacros || claim.body.tier !== 'host'
+  return said === undefined || stderr === undefined || saysSame(said, stderr, { beside })
+}
+
+const saysAlike = (first: Rerun, second: Rerun, usesMacros: boolean): boolean =>
+  first.stderr === undefined || second.stderr === undefined
+    ? false
+    : saysSame(saidIn(first.stderr), second.stderr, { beside: !usesMacros })
 
 /**
  * Whether a claim names what a run here read: its sources, and what the macros of a sandbox looked at below the roots. Elsewhere, and
  * outside of a sandbox, one machine has more to look at than another.
  */
-function namesAll({ claim, reads, told }: Case['claims'][number], seen: Rerun, usesMacros: boolean): boolean {
+function namesAll({ claim, reads, told }: Word, seen: Rerun, usesMacros: boolean): boolean {
   if (told !== undefined && seen.told !== undefined && !isTold(seen.told, told)) return false
   if (reads === undefined) return true
   const isNamed = namesFile(reads.reads)

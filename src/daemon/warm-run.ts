@@ -1,7 +1,9 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { statSync, writeFileSync } from 'node:fs'
 import { mkdir, realpath, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { codeOf } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
@@ -14,6 +16,10 @@ const nicest = ['nice', '-n', '19'] as const
 const outOfMemoryScore = '1000'
 /** What ties a process to the cargo that started it. */
 const jobserver = new Set(['CARGO_MAKEFLAGS', 'MAKEFLAGS', 'MFLAGS'])
+/** Of what a compile writes to standard error. */
+const mostHeard = 8 << 20
+/** How long standard error is listened to when the compile has ended. */
+const afterwardsMs = 1000
 /** Everything as it is, and nothing of it writable. */
 const asItIs = ['--ro-bind', '/', '/', '--dev-bind', '/dev', '/dev', '--unshare-pid', '--die-with-parent']
 
@@ -53,21 +59,28 @@ export async function runWarm(unit: WarmRun, init: WarmRunInit): Promise<boolean
   try {
     for (const dir of [out, temporary, unit.incremental]) await mkdir(dir, { recursive: true })
     const command = await commandOf(unit, init, out)
-    return await runNicely(command, unit.invocation, { temporary, signal })
+    return (await runNicely(command, unit.invocation, { temporary, signal })).succeeded
   } finally {
     await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
+/** How a compile ended. */
+export interface RanBeside {
+  succeeded: boolean
+  /** What it wrote to standard error, up to 8 MiB. */
+  stderr: Buffer
+}
+
 /**
  * Runs a compile of which all but what lies in `scratch` is only read, at the lowest priority.
  * @param init dirs: made before it begins; the temporary directory is one in `scratch` too
- * @returns what `take` makes of it while `scratch` is there; undefined when it did not succeed
+ * @returns what `take` makes of it while `scratch` is there; undefined when it was aborted
  */
 export async function runBeside<T>(
   invocation: Invocation,
   { scratch, bubblewrap, signal, dirs }: WarmRunInit & { dirs: readonly string[] },
-  take: () => Promise<T>,
+  take: (ran: RanBeside) => Promise<T>,
 ): Promise<T | undefined> {
   const temporary = join(scratch, 'tmp')
   try {
@@ -75,29 +88,50 @@ export async function runBeside<T>(
     const program = [...programOf(invocation), ...invocation.argv]
     const mounts = ['--bind', scratch, scratch, '--chdir', invocation.cwd, '--']
     const command = bubblewrap === undefined ? program : [bubblewrap, ...asItIs, ...mounts, ...program]
-    const succeeded = await runNicely(command, invocation, { temporary, signal })
-    return succeeded && !signal.aborted ? await take() : undefined
+    const ran = await runNicely(command, invocation, { temporary, signal, isHeard: true })
+    return signal.aborted ? undefined : await take(ran)
   } finally {
     await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
-/** At the lowest priority, in a group of its own. @returns whether it succeeded; false when it was aborted before it began */
+/** At the lowest priority, in a group of its own. @param how isHeard: whether what it writes to standard error is wanted */
 async function runNicely(
   command: readonly string[],
   { cwd, env }: Pick<Invocation, 'cwd' | 'env'>,
-  { temporary, signal }: { temporary: string; signal: AbortSignal },
-): Promise<boolean> {
-  if (signal.aborted) return false
+  { temporary, signal, isHeard = false }: { temporary: string; signal: AbortSignal; isHeard?: boolean },
+): Promise<RanBeside> {
+  if (signal.aborted) return { succeeded: false, stderr: Buffer.alloc(0) }
   const [nice, ...options] = nicest
   const child = spawn(nice, [...options, ...command], {
     cwd,
     env: { ...environmentOf(env), TMPDIR: temporary },
-    stdio: 'ignore',
+    stdio: ['ignore', 'ignore', isHeard ? 'pipe' : 'ignore'],
     detached: true,
   })
-  return await endOf(child, signal)
+  const heard = hear(child)
+  const succeeded = await endOf(child, signal)
+  return { succeeded, stderr: await heard() }
 }
+
+/** Listens to standard error. @returns to be called when the process has ended: what came */
+function hear({ stderr }: ChildProcess): () => Promise<Buffer> {
+  const heard: Buffer[] = []
+  let room = mostHeard
+  stderr?.on('data', (chunk: Buffer) => {
+    heard.push(chunk.subarray(0, room))
+    room -= Math.min(room, chunk.length)
+  })
+  const closed = stderr === null ? undefined : once(stderr, 'close').catch(nothing)
+  return async () => {
+    // Something that it started may hold on to it.
+    await Promise.race([closed, delay(afterwardsMs, undefined, { ref: false })])
+    stderr?.destroy()
+    return Buffer.concat(heard)
+  }
+}
+
+const nothing = (): void => undefined
 
 /** rustc, or what takes its place, with the remaps that come before all other arguments. */
 function programOf({ driver, rustc, remaps }: Invocation): string[] {

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import { collectHere, withoutIdentity } from '../execute/collector.ts'
 import type { ReadSet } from '../plan/action.ts'
+import { nameDiagnostics } from '../plan/diagnostics.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { sortRoots } from '../plan/roots.ts'
@@ -13,12 +14,14 @@ import type { Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
 import { firstDifference, placeOf } from '../recall/evidence.ts'
 import { namesIn } from '../recall/read-set.ts'
+import { findsFault } from '../recall/said.ts'
 import { outputsDigest } from '../recall/signed-claim.ts'
 import { cidFromDigest, cidOf } from '../wire/cid.ts'
-import type { MakeAgain } from './linked-audit.ts'
+import { withoutArtifacts } from './collect.ts'
 import type { SessionToolchains } from './session-toolchains.ts'
 import type { Rerun } from './verdict.ts'
 import { runBeside, withOutDir } from './warm-run.ts'
+import type { MakeAgain } from './whole-audit.ts'
 import { treeAt, unchanged } from './work.ts'
 
 export interface WholeRunInit {
@@ -31,9 +34,10 @@ export interface WholeRunInit {
 }
 
 /**
- * Has rustc and the linker of this machine make a unit once more, as cargo asked for it but for the incremental directory, at the lowest
- * priority, and keeps nothing of it. That what goes into it is still the same is left to the caller.
- * @returns undefined when it does not succeed, or what comes out holds the name of the directory it was made in
+ * Has rustc, or what takes its place, and the linker of this machine make a unit once more, as cargo asked for it but for the incremental
+ * directory, at the lowest priority, and keeps nothing of it. That what goes into it is still the same is left to the caller.
+ * @returns without outputs when a fault was found with its source; undefined when it does not succeed otherwise, or what comes out holds the
+ *   name of the directory it was made in
  */
 export async function runWhole(
   { planned, invocation }: { planned: PlannedAction; invocation: Invocation },
@@ -41,19 +45,26 @@ export async function runWhole(
 ): Promise<Rerun | undefined> {
   const out = join(scratch, 'out')
   const argv = withoutIncremental(withOutDir(invocation.argv, out))
-  return await runBeside({ ...invocation, argv }, { scratch, bubblewrap, signal, dirs: [out] }, async () => {
+  return await runBeside({ ...invocation, argv }, { scratch, bubblewrap, signal, dirs: [out] }, async (ran) => {
+    if (!ran.succeeded) {
+      const isFaulty = findsFault(ran.stderr, planned.usesMacros)
+      return isFaulty ? { outputs: new Uint8Array(), reads: undefined } : undefined
+    }
     try {
+      // The dep-info names its outputs by their paths.
+      const roots = sortRoots([...planned.roots, { name: 'out', path: out }])
       const { outputs, depInfo, found } = await collectHere({
         dir: out,
         outputs: planned.action.outputs,
         search: [basename(scratch)],
-        // The dep-info names its outputs by their paths.
-        roots: sortRoots([...planned.roots, { name: 'out', path: out }]),
+        roots,
         blocks: hashing,
       })
       if (found.length > 0) return undefined
       const told = namesIn(depInfo, planned)
-      return { outputs: outputsDigest({ outputs: outputs.map(withoutIdentity) }), reads: undefined, told }
+      const said = nameDiagnostics(withoutArtifacts(ran.stderr), roots)
+      const stderr = said === undefined || said.bound ? {} : { stderr: Buffer.from(said.text) }
+      return { outputs: outputsDigest({ outputs: outputs.map(withoutIdentity) }), reads: undefined, told, ...stderr }
     } catch (error) {
       if (codeOf(error) === undefined) throw error
       return undefined

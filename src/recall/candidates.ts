@@ -2,6 +2,7 @@ import type { CID } from 'multiformats/cid'
 import type { ReadSet, Trace } from '../plan/action.ts'
 import { firstDifference, type Ground, isForOthers, readTrace } from './evidence.ts'
 import type { Claimed, Judge } from './judge.ts'
+import { isWithinReach } from './reach.ts'
 import { evidenceOf, type SignedClaim } from './signed-claim.ts'
 
 /** What a peer says it holds of an action key. */
@@ -18,15 +19,19 @@ export interface Candidate {
   peers: string[]
 }
 
-/**
- * Traces of peers that hold here, and who has each.
- * @param isForUs which of them are held against this machine at all
- */
+/** Which traces are held against this machine at all. */
+export interface Admission {
+  isForUs?(set: ReadSet): boolean
+  /** As for `isWithinReach`. */
+  known: ReadonlySet<string>
+}
+
+/** Traces of peers that hold here, and who has each. */
 export async function candidatesAmong(
   holdings: readonly Pick<Holding, 'peer' | 'traces'>[],
   key: CID,
   place: Ground,
-  isForUs: (set: ReadSet) => boolean = isForOthers,
+  { isForUs = isForOthers, known }: Admission,
 ): Promise<Candidate[]> {
   const found = new Map<string, Candidate>()
   for (const { peer, traces } of holdings) {
@@ -34,13 +39,18 @@ export async function candidatesAmong(
       const trace = readTrace(bytes)
       if (trace === undefined || !trace.action.equals(key) || !isForUs(trace)) continue
       const name = nameOf(bytes)
-      const known = found.get(name)
-      if (known !== undefined) known.peers.push(peer)
+      const other = found.get(name)
+      if (other !== undefined) other.peers.push(peer)
+      else if (!isWithinReach(trace, place, known)) continue
       else if ((await firstDifference(trace, place)) === undefined) found.set(name, { trace, peers: [peer] })
     }
   }
   return [...found.values()]
 }
+
+/** What traces name. @param traces as they are kept */
+export const namedBy = (traces: readonly Uint8Array[]): ReadonlySet<string> =>
+  new Set(traces.flatMap((bytes) => readTrace(bytes)?.reads.map(([, name]) => name) ?? []))
 
 /** What those say whose word counts of what was made from just what some candidate names; what is kept here of it, too. */
 export async function saidOf(

@@ -105,7 +105,7 @@ async function digestAt(kind: 'environ' | 'bound' | 'tree', name: string, place:
 const inDeps = `${rootToken('deps')}/`
 
 /** Where a named path may lie here; nothing when its root is not known. */
-function pathsOf(name: string, { roots, dependencyDirs }: Ground): string[] {
+export function pathsOf(name: string, { roots, dependencyDirs }: Ground): string[] {
   if (name.startsWith(inDeps)) return dependencyDirs.map((dir) => join(dir, name.slice(inDeps.length)))
   const path = placeRoots(name, roots)
   return path.includes('\0') ? [] : [path]

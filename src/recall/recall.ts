@@ -12,7 +12,7 @@ import {
 } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
-import { areAtOne, candidatesAmong, type Holding, nameOf, saidOf } from './candidates.ts'
+import { areAtOne, candidatesAmong, type Holding, namedBy, nameOf, saidOf } from './candidates.ts'
 import { answers, type Difference, firstDifference, isBound, type Place, readTrace } from './evidence.ts'
 import { contradict, type Judge, maxClaims } from './judge.ts'
 import { allows, type Policy, peopleWanted, takesAnyWord } from './policy.ts'
@@ -91,6 +91,8 @@ export interface RecallNeeds {
 const leastAskMs = 125
 const mostAskMs = 1000
 
+const nothing: ReadonlySet<string> = new Set()
+
 /** Has anybody done this already? */
 export class Recall {
   readonly #needs: RecallNeeds
@@ -144,7 +146,8 @@ export class Recall {
     const budgetMs = Math.min(mostAskMs, Math.max(leastAskMs, expectedMs / 2))
     const enough = peopleWanted(policies)
     const holdings = await this.#needs.ask(planned.key, { budgetMs, signal, work, enough })
-    const candidates = await candidatesAmong(holdings, planned.key, place)
+    const known = holdings.length === 0 ? nothing : namedBy(await this.#needs.traces.traces(hexOf(planned.key)))
+    const candidates = await candidatesAmong(holdings, planned.key, place, { known })
     if (candidates.length === 0) return undefined
     const claims = await saidOf(this.#needs.judge, planned, holdings, candidates)
     if (!areAtOne(claims)) {

@@ -69,7 +69,9 @@ export class SharedRuns {
     { policies, signal }: { policies: readonly Policy[]; signal: AbortSignal },
   ): Promise<Found> {
     const { judge } = this.#needs
-    const candidates = await candidatesAmong(holdings, planned.key, place, isRunForOthers)
+    // What is kept of a run here for others does not say what it saw in a home.
+    const admission = { isForUs: isRunForOthers, known: new Set<string>() }
+    const candidates = await candidatesAmong(holdings, planned.key, place, admission)
     if (candidates.length === 0) return undefined
     const claims = await saidOf(judge, planned, holdings, candidates)
     if (claims.length === 0) return undefined

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, test } from 'node:test'
 import { readsAway } from '../../src/daemon/away.ts'
@@ -65,11 +65,12 @@ describe('what a lender says that a compile looked at', () => {
     await assert.rejects(held(trace({}), true, 'x.d: x/src/lib.rs x/src/more.rs\n'), { code: 'ERR_OUTPUT' })
   })
 
-  test('is refused, and not followed, when it leads to where nothing ends', async () => {
+  test('is refused, and not followed, when it leads to where nothing ends, or into a home', async () => {
     for (const read of [
       ['file', '/proc/self/pagemap', content('x')],
       ['file', '/dev/zero', content('x')],
       ['tree', '/', content('doc')],
+      ['absent', join(homedir(), '.shoal-there-is-no-such-file'), null],
     ] as const) {
       staysHere = new StaysHere()
       await assert.rejects(held(trace({ reads: [source, read] as unknown as ReadSet['reads'] })), {

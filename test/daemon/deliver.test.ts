@@ -105,3 +105,10 @@ test('nothing that comes with a result tells cargo of an output', async () => {
     'a number',
   ])
 })
+
+test('nothing that comes with a result is obeyed by a terminal, or becomes a notification once that is left out', async () => {
+  const { delivery, told } = delivering()
+  const stderr = ['{"emit":"forged","artifact":"/t/\u0007libother.rmeta"}', 'by a macro\u001b[2J'].join('\n')
+  await delivery.rest({ ...result, stderr: Buffer.from(stderr) })
+  assert.deepEqual(told.slice(2), ['by a macro␛[2J'])
+})

@@ -11,6 +11,7 @@ import { Executor } from '../../src/execute/executor.ts'
 import { encodeAction, encodeInputs } from '../../src/plan/action.ts'
 import { KnownTrees } from '../../src/plan/known-trees.ts'
 import { namesIn } from '../../src/recall/read-set.ts'
+import { saidIn } from '../../src/recall/said.ts'
 import { buildObserver } from '../../src/shim/build.ts'
 import { dagCborCodec } from '../../src/wire/cid.ts'
 import { Lender, type Prepared, type Unit } from '../execute/support.ts'
@@ -64,10 +65,11 @@ async function judged(prepared: Prepared, usesMacros: boolean): Promise<string> 
   const reads = await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron: running.usesEnviron })
   assert.ok(typeof reads !== 'string', String(reads))
   const told = namesIn(depInfo, { action })
+  const said = saidIn(result.stderr)
   const again = (): Promise<Rerun | undefined> => rerun({ action: encodeAction(action).bytes, inputs }, signal, running)
   const kinds = ['confined', 'host'] as const
   const verdicts = kinds.map((tier) => {
-    const claims = [{ claim: court.claim(court.mesh.ann, result, reads, { tier }), reads, told }]
+    const claims = [{ claim: court.claim(court.mesh.ann, result, reads, { tier }), reads, told, said }]
     return tryCase({ claims, own: undefined, usesMacros }, again)
   })
   return (await Promise.all(verdicts)).map(({ kind }) => kind).join()
@@ -92,6 +94,12 @@ describe('an honest lender is found right', { skip }, () => {
         'src/lib.rs': 'pub const A: Option<&str> = option_env!("VERSION"); pub const B: &str = env!("GIT_REV");',
       },
       env: [['GIT_REV', 'abc']],
+    },
+    warnings: {
+      files: {
+        'src/lib.rs': `mod more; pub fn f() { let unused = (1); ${"let a = 'a';".repeat(20)} }\nfn dead() { vec![1,].len(); }\n`,
+        'src/more.rs': '#[deprecated(note = "no longer")] pub fn old() {}\npub fn g() { old() }\n',
+      },
     },
     generated: {
       files: { 'src/lib.rs': 'include!(concat!(env!("OUT_DIR"), "/made.rs"));' },

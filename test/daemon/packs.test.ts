@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../../src/base/errors.ts'
 import { gather } from '../../src/daemon/lend.ts'
@@ -120,6 +121,42 @@ test('what packages hold is asked for at once, however long each answer takes, a
     laid.trees.map(({ files }) => files.map(({ path }) => path)),
     [['a'], ['b'], ['c']],
   )
+})
+
+test('of long listings one is asked for after the other, and no more of them than a guest may read', async () => {
+  const file = { cid: cidOf(Buffer.from('x')), size: 1 }
+  const listingOf = (count: number, name: string) =>
+    encodeTree({
+      v: 1,
+      files: Array.from({ length: count }, (_, at) => ({ path: `${name}${`${at}`.padStart(6, '0')}`, ...file })),
+    })
+  const short = ['a', 'b', 'c'].map((name) => listingOf(1, name))
+  const long = ['d', 'e', 'f', 'g'].map((name) => listingOf(30_000, name))
+  const listings = [...long, ...short]
+  const inputs = encodeInputs({
+    v: 1,
+    trees: listings.map(({ cid }, at) => ({ root: 'registry' as const, path: `p${at}`, tree: cid })),
+    files: [],
+  })
+  let [coming, most, came] = [0, 0, 0]
+  const gathered = gather(inputs.cid, ['ana'], new AbortController().signal, {
+    trees: new KnownTrees(),
+    bytes: async (cid, { maxBytes }) => {
+      if (cid.equals(inputs.cid)) return inputs.bytes
+      const { bytes } = listings.find((listing) => listing.cid.equals(cid)) ?? assert.fail()
+      if (bytes.length > maxBytes) throw new ShoalError('ERR_BLOCK_TOO_LARGE', 'as the peer says')
+      if (bytes.length < 1 << 20) return bytes
+      coming += 1
+      came += 1
+      most = Math.max(most, coming)
+      await delay(5)
+      coming -= 1
+      return bytes
+    },
+    ensure: async () => 0,
+  })
+  await assert.rejects(gathered, { code: 'ERR_LIMIT' })
+  assert.deepEqual([most, came], [1, 3])
 })
 
 test('of more than a guest may read nothing is decoded, and no file fetched', async () => {

@@ -27,6 +27,7 @@ test('the files of a package are lent again when its listing is gone, or when so
   const supply = new Supply({
     blocks: {
       get: unexpected,
+      open: unexpected,
       has: async (cid) => kept.has(hexOf(cid)),
       put: async (bytes): Promise<CID> => {
         const cid = cidOf(bytes)

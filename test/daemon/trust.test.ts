@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Rerun } from '../../src/daemon/verdict.ts'
 import { encodeResult, type ReadSet, type Result } from '../../src/plan/action.ts'
+import type { PlannedAction } from '../../src/plan/plan.ts'
 import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
 import { type SignedClaim, subjectOf } from '../../src/recall/signed-claim.ts'
 import type { Person } from '../mesh/office.ts'
@@ -49,6 +51,83 @@ test('what cargo would not make again when a source changes is dropped, though t
   await use(desk, ann, unit('two'), 'right', 'confined')
   await desk.rest()
   assert.equal(desk.trust.view(peerOf(ann))?.agreed, 1)
+})
+
+const warning = (message: string): Result['stderr'] =>
+  new Uint8Array(
+    Buffer.from(`${JSON.stringify({ message, level: 'warning', spans: [], children: [], rendered: message })}\n`),
+  )
+/** A unit of which somebody has rustc say this. */
+function saying(name: string, message: string, change: Partial<PlannedAction> = {}): ReturnType<typeof unit> {
+  const { planned, giving } = unit(name, change)
+  return { planned, giving: (text) => ({ ...giving(text), stderr: warning(message) }) }
+}
+
+test('what rustc does not say here is dropped with the right outputs, and counts as what nobody can explain', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => ({ ...comesOut('right'), stderr: warning('unused') })
+  const { ann } = desk.court.mesh
+  await use(desk, ann, saying('honest', 'unused'), 'right', 'host')
+  await desk.rest()
+  assert.equal(desk.trust.view(peerOf(ann))?.agreed, 1)
+  const { claim, cid } = await use(desk, ann, saying('one', 'run this'), 'right', 'confined')
+  await desk.rest()
+  assert.deepEqual(desk.dropped, [cid])
+  assert.deepEqual(desk.trust.judge.admit(unit('one').planned, [claim.bytes]), [], 'it is not taken a second time')
+  const { unexplained, lies } = desk.trust.view(peerOf(ann)) ?? {}
+  assert.deepEqual([unexplained, lies], [1, []])
+  let times = 0
+  desk.rerun = () => ({ ...comesOut('right'), stderr: warning(`at ${times++}`) })
+  await use(desk, ann, saying('two', 'at noon'), 'right', 'confined')
+  await desk.rest()
+  assert.deepEqual([times, desk.dropped.length, desk.trust.view(peerOf(ann))?.agreed], [2, 1, 2])
+})
+
+test('what a macro says beside rustc is its own affair outside of a sandbox', async (t) => {
+  const desk = await Desk.open(t)
+  desk.rerun = () => ({ ...comesOut('right'), stderr: Buffer.from('no config here\n') })
+  const { ann } = desk.court.mesh
+  for (const [name, tier] of [
+    ['one', 'host'],
+    ['two', 'confined'],
+  ] as const) {
+    await use(desk, ann, saying(name, '', { usesMacros: true }), 'right', tier)
+  }
+  await desk.rest()
+  assert.equal(desk.dropped.length, 2, 'a diagnostic is none of that')
+  const plain = unit('three', { usesMacros: true })
+  const chatting = { ...plain, giving: (text: string) => ({ ...plain.giving(text), stderr: Buffer.from('config\n') }) }
+  await use(desk, ann, chatting, 'right', 'host')
+  await desk.rest()
+  assert.equal(desk.dropped.length, 2)
+})
+
+test('what no sandbox can make is made again outside of it', async (t) => {
+  const desk = await Desk.open(t)
+  const { ann } = desk.court.mesh
+  const outside = async (name: string, made: Rerun | undefined, change: Partial<PlannedAction> = {}) => {
+    const { planned, giving } = unit(name, change)
+    const claim = desk.court.claim(ann, giving('right'), reads, { tier: 'host', package: `${name} 1.0.0` })
+    const result = giving('right')
+    await desk.trust.accepted(planned, { planned, inputs }, [claim], { result, looked: reads }, async () => made)
+    await desk.rest()
+    return encodeResult(result).cid.toString()
+  }
+  const failed = { outputs: new Uint8Array(), reads: undefined }
+  await outside('one', comesOut('right'), { notAway: 'kind' })
+  assert.equal(desk.trust.view(peerOf(ann))?.agreed, 1, 'by what drives the compiler in place of rustc')
+  const lies = [
+    await outside('two', comesOut('wrong'), { notAway: 'kind' }),
+    await outside('three', failed, { notAway: 'kind' }),
+  ]
+  await outside('four', comesOut('right'))
+  assert.equal(desk.trust.view(peerOf(ann))?.agreed, 2, 'where the sandbox lacks something')
+  lies.push(await outside('five', failed))
+  assert.deepEqual(desk.dropped, lies)
+  const { unexplained, isLiar } = desk.trust.view(peerOf(ann)) ?? {}
+  assert.deepEqual([unexplained, isLiar, desk.trust.audits.stats.open], [3, false, 0])
+  await outside('six', undefined)
+  assert.deepEqual([desk.dropped.length, desk.trust.audits.stats.open], [3, 1])
 })
 
 test('what was computed at home is dropped at once, and called a lie when rustc here has made something else of it', async (t) => {

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type { Rerun } from '../../src/daemon/verdict.ts'
 import { findBubblewrap } from '../../src/daemon/warm-run.ts'
 import { runWhole } from '../../src/daemon/whole-run.ts'
 import { collectHere, withoutIdentity } from '../../src/execute/collector.ts'
@@ -66,4 +67,34 @@ test('a program is made again with the bytes that it had, in a directory that is
   assert.notDeepEqual(other.outputs, again?.outputs)
   await writeFile(join(dir, 'main.rs'), 'fn main() { wrong }\n')
   assert.equal(await runWhole({ planned, invocation }, { scratch, bubblewrap, signal }), undefined)
+})
+
+test('lints are looked for again, and what they find is told', async (t) => {
+  const dir = await temporaryDirectory(t)
+  const env = new Map(
+    Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const])),
+  )
+  const bubblewrap = await findBubblewrap(process.env)
+  const { signal } = new AbortController()
+  const outputs: [string, 'dep-info' | 'metadata'][] = [
+    ['x-1.d', 'dep-info'],
+    ['libx-1.rmeta', 'metadata'],
+  ]
+  const planned = { ...plannedUnit, action: { ...plannedUnit.action, outputs }, roots: [] }
+  const options = ['--crate-name', 'x', '--crate-type', 'lib', '--emit=dep-info,metadata', '-Cextra-filename=-1']
+  const lint = async (source: string, ...more: string[]): Promise<Rerun | undefined> => {
+    await writeFile(join(dir, 'lib.rs'), source)
+    const argv = [...options, '--error-format=json', '--json=artifacts', '--out-dir', dir, 'lib.rs', ...more]
+    const invocation = { rustc: 'rustc', driver: 'clippy-driver', cwd: dir, argv, env, remaps: [] }
+    const init = { scratch: join(dir, randomUUID()), bubblewrap, signal }
+    return await runWhole({ planned, invocation: invocation as unknown as Invocation }, init)
+  }
+  const odd = 'pub fn f(flag: bool) -> bool { flag == true }\n'
+  const warned = await lint(odd)
+  assert.match(Buffer.from(warned?.stderr ?? []).toString(), /clippy::bool_comparison/)
+  assert.doesNotMatch(Buffer.from(warned?.stderr ?? []).toString(), /"artifact"/)
+  assert.ok((warned?.outputs.length ?? 0) > 0)
+  assert.equal((await lint(odd, '-Dwarnings'))?.outputs.length, 0)
+  assert.equal((await lint(odd, '-Aclippy::bool_comparison'))?.stderr?.length, 0)
+  assert.equal(await lint(odd, '-Cno-such-option=1'), undefined, 'no fault of the source')
 })

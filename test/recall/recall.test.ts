@@ -254,3 +254,24 @@ test('a trace of a peer that says nothing of a source, or names what has no end,
   const { recall } = node([held('p', result)])
   assert.deepEqual(used(await recall.mesh(planned, place, options)).holders, ['p'])
 })
+
+test('a trace of a peer leads into the home of whoever builds only where this node was led before', async () => {
+  const set: ReadSet = { ...reads, reads: [...reads.reads, ['absent', '/home/max/.config/x', null]] }
+  const env = new Map([
+    ['COLOUR', 'red'],
+    ['HOME', '/home/max'],
+  ])
+  const seen: string[] = []
+  const { view } = place
+  const see: typeof view.see = (kind, path) => {
+    seen.push(path)
+    return view.see(kind, path)
+  }
+  const home = placeWith(content('schema'), { env, view: { ...view, see } })
+  const { recall } = node([held('p', result, set)])
+  assert.equal(await recall.mesh(planned, home, options), undefined)
+  assert.deepEqual(seen, [], 'it is not even looked at')
+  const other = { ...set, reads: [...set.reads, ['absent', '/etc/x', null]] } satisfies ReadSet
+  await recall.remember(result, other, [word(result, other)])
+  assert.deepEqual(used(await recall.mesh(planned, home, options)).holders, ['p'])
+})

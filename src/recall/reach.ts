@@ -1,0 +1,75 @@
+import { realpathSync, statSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, isAbsolute, normalize } from 'node:path'
+import { codeOf } from '../base/errors.ts'
+import type { Read, ReadSet } from '../plan/action.ts'
+import { isWithin } from '../plan/read-set.ts'
+import { type Ground, pathsOf } from './evidence.ts'
+
+/** Of files that no root holds, together: so much is read because somebody else names them. */
+const mostBytes = 512 << 20
+
+/** These name no path. */
+const pathless: ReadonlySet<Read[0]> = new Set(['program', 'environ', 'bound', 'sorts'])
+
+/**
+ * Whether this machine looks at all that somebody else's trace names. Not into its user's home, but for what the roots hold: whether the
+ * result is used would tell whoever gave it what lies there. Nor at more than is read in a moment.
+ * @param known names of what this node was led to by what it keeps of the same action: of that a peer learns nothing new
+ */
+export function isWithinReach({ reads }: Pick<ReadSet, 'reads'>, place: Ground, known: ReadonlySet<string>): boolean {
+  const isOpen = opening(place)
+  let bytes = 0
+  for (const [kind, name] of reads) {
+    if (pathless.has(kind) || known.has(name)) continue
+    for (const path of pathsOf(name, place)) {
+      if (!isAbsolute(path)) return false
+      const isHeld = isHeldBy(place, normalize(path))
+      if (!isHeld && !isOpen(path)) return false
+      if (!isHeld && kind === 'file') bytes += sizeAt(path)
+    }
+  }
+  return bytes <= mostBytes
+}
+
+function isHeldBy({ roots, dependencyDirs }: Ground, path: string): boolean {
+  return roots.some((root) => isWithin(path, root.path)) || dependencyDirs.some((dir) => isWithin(path, dir))
+}
+
+/** Tells which paths lie outside of homes, whatever links lead there. Which programs there are is no secret. */
+function opening({ env }: Ground): (path: string) => boolean {
+  const given = [env.get('HOME') ?? '', homedir()].filter((home) => home.length > 1 && isAbsolute(home))
+  const homes = [...new Set(given.flatMap((home) => [normalize(home).replace(/\/$/, ''), realDirectory(home)]))]
+  const programs = new Set((env.get('PATH') ?? '').split(':'))
+  const known = new Map<string, boolean>()
+  const isOutside = (path: string): boolean => !homes.some((home) => isWithin(path, home))
+  return (path) => {
+    const dir = dirname(path)
+    if (programs.has(dir)) return true
+    if (!isOutside(normalize(path))) return false
+    const isOpen = known.get(dir) ?? isOutside(realDirectory(dir))
+    known.set(dir, isOpen)
+    return isOpen
+  }
+}
+
+/** Where a directory really lies; of one that is not there, the nearest that is. */
+function realDirectory(dir: string): string {
+  for (let at = dir; ; at = dirname(at)) {
+    try {
+      return realpathSync.native(at)
+    } catch (error) {
+      if (codeOf(error) === undefined) throw error
+      if (at === dirname(at)) return at
+    }
+  }
+}
+
+function sizeAt(path: string): number {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return 0
+  }
+}
