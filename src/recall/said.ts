@@ -15,6 +15,8 @@ export interface Said {
 
 /** Of a line that somebody made for it, a parser makes fifty times as much memory. */
 const maxLine = 1 << 20
+/** More than a macro in a macro in a macro brings about. */
+const maxDepth = 1000
 /** In what is quoted: results that wait to be tried keep it in memory. */
 const maxQuoted = 16 << 10
 
@@ -89,7 +91,7 @@ function diagnosticIn(line: string): Record<string, unknown> | undefined {
   if (!line.startsWith('{') || line.length > maxLine) return undefined
   try {
     const told: unknown = JSON.parse(line)
-    return isObject(told) && JSON.stringify(told) === line ? told : undefined
+    return isObject(told) && !isDeeper(told, maxDepth) && JSON.stringify(told) === line ? told : undefined
   } catch (error) {
     // The latter: nested without end.
     if (error instanceof SyntaxError || error instanceof RangeError) return undefined
@@ -143,6 +145,12 @@ const isQuote = /^\s*(?:\d+\s*(?:[|│┃~+]|-(?!->))|[|│┃╎]|\.\.\.|…)/
 const isCut = /\.\.\.|…/
 
 const wordsOf = (line: string): string[] => line.match(/[\p{L}\p{N}_]+/gu) ?? []
+
+/** Whether something is nested further than that: what looks through it would run out of stack. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((item) => isDeeper(item, levels - 1))
+}
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 

@@ -114,6 +114,14 @@ describe('what rustc says', () => {
     assert.ok(agree(Buffer.from(`${text}of a macro\n`), said, false), 'what is beside need not count')
   })
 
+  test('may be nested as far as somebody likes', () => {
+    for (const levels of [10, 3_000, 100_000]) {
+      const line = Buffer.from(`{"children":${'['.repeat(levels)}${']'.repeat(levels)}}`)
+      assert.equal(saysSame(saidIn(line), line, { beside: true }), true, `${levels} levels`)
+      assert.equal(findsFault(line, false), false)
+    }
+  })
+
   test('finds fault with a source, or with the machine', () => {
     const error = (code: string | null, spans: unknown[] = [{ file_name: 'lib.rs' }]): Buffer =>
       Buffer.from(JSON.stringify({ level: 'error', code: code === null ? null : { code }, spans }))
