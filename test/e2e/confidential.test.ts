@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { writeFiles } from '../support/busy.ts'
 import { Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
 
 const manifest = (name: string, rest = ''): string =>
@@ -13,13 +14,6 @@ const manifest = (name: string, rest = ''): string =>
 const onItself = '[package.metadata.shoal]\nprivate = true\n'
 const uses = (...names: string[]): string =>
   `[dependencies]\n${names.map((name) => `${name} = { path = "../${name}" }\n`).join('')}`
-
-async function write(dir: string, files: Record<string, string>): Promise<void> {
-  for (const [path, content] of Object.entries(files)) {
-    await mkdir(dirname(join(dir, path)), { recursive: true })
-    await writeFile(join(dir, path), content)
-  }
-}
 
 /** A canary in the names under which people keep secrets. */
 const names = [
@@ -96,7 +90,7 @@ describe('what must stay here', () => {
     const dir = join(cluster.dir, 'any')
     const crates = Array.from({ length: 8 }, (_, n) => `any${n}`)
     for (let tries = 0; tries < 40; tries++, rounds++) {
-      await write(dir, {
+      await writeFiles(dir, {
         'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = [${crates.map((name) => `"${name}"`)}]\n`,
         ...Object.fromEntries(crates.map((name) => [`${name}/Cargo.toml`, manifest(name)])),
         ...Object.fromEntries(crates.map((name) => [`${name}/src/lib.rs`, `pub const N: u32 = ${rounds};\n`])),
@@ -134,7 +128,7 @@ describe('what must stay here', () => {
     const dir = join(cluster.dir, 'secrets')
     const told = names.map((name) => `option_env!("${name}")`).join(', ')
     const open = Array.from({ length: 8 }, (_, n) => `open${n}`)
-    await write(dir, {
+    await writeFiles(dir, {
       'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["reads", "after", "given", "flagged", "written", "app", ${open.map((name) => `"${name}"`)}]\n`,
       ...Object.fromEntries(
         open.flatMap((name) => [
@@ -155,7 +149,7 @@ describe('what must stay here', () => {
       'written/Cargo.toml': manifest('written'),
       'written/build.rs': `fn main() {
         let file = format!("{}/made.rs", std::env::var("OUT_DIR").unwrap());
-        std::fs::write(file, format!("pub const MADE: &str = {:?};", std::env::var("GITHUB_TOKEN").unwrap())).unwrap();
+        std::fs::writeFiles(file, format!("pub const MADE: &str = {:?};", std::env::var("GITHUB_TOKEN").unwrap())).unwrap();
       }\n`,
       'written/src/lib.rs': 'include!(concat!(env!("OUT_DIR"), "/made.rs"));\n',
       'flagged/Cargo.toml': manifest('flagged'),
@@ -189,7 +183,7 @@ describe('what must stay here', () => {
 
     // The same by cargo's own configuration and flags.
     await rm(join(dir, 'target'), { recursive: true })
-    await write(dir, { '.cargo/config.toml': `[env]\nDEPLOY_PASSWORD = "${canary}"\n` })
+    await writeFiles(dir, { '.cargo/config.toml': `[env]\nDEPLOY_PASSWORD = "${canary}"\n` })
     for (const unit of (await cargo(dir, secrets(true))).values())
       assert.notEqual(unit.outcome, 'compiled-mesh', unit.crate)
     await rm(join(dir, '.cargo'), { recursive: true })
@@ -207,7 +201,7 @@ describe('what must stay here', () => {
   test('private packages and what is made from them stay; the rest of their workspace is lent', async () => {
     const dir = join(cluster.dir, 'some')
     const open = Array.from({ length: 16 }, (_, n) => `free${n}`)
-    await write(dir, {
+    await writeFiles(dir, {
       'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["hidden", "through", "listed", "peeks", "generates", "app", ${open.map((name) => `"${name}"`)}]\n`,
       ...Object.fromEntries(
         open.flatMap((name) => [
@@ -226,7 +220,7 @@ describe('what must stay here', () => {
       'generates/Cargo.toml': manifest('generates', '[build-dependencies]\nhidden = { path = "../hidden" }\n'),
       'generates/build.rs': `fn main() {
         let dir = std::env::var("OUT_DIR").unwrap();
-        std::fs::write(format!("{dir}/made.rs"), format!("pub const CONFIDENTIAL_MADE: u32 = {};", hidden::confidential_formula())).unwrap();
+        std::fs::writeFiles(format!("{dir}/made.rs"), format!("pub const CONFIDENTIAL_MADE: u32 = {};", hidden::confidential_formula())).unwrap();
       }\n`,
       'generates/src/lib.rs': 'include!(concat!(env!("OUT_DIR"), "/made.rs"));\n',
       'app/Cargo.toml': manifest('app', uses('hidden', 'through', 'listed', 'peeks', 'generates', ...open)),
@@ -294,7 +288,7 @@ describe('what must stay here', () => {
     ] as const) {
       const dir = join(cluster.dir, at)
       const before = (await sent('ada')).length
-      await write(dir, {
+      await writeFiles(dir, {
         'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["first", "second", "third"]\n${rest}`,
         'first/Cargo.toml': manifest('first'),
         'first/src/lib.rs': `pub fn undisclosed() {} // ${at}\n`,
