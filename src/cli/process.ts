@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { codeOf } from '../base/errors.ts'
+import { statFields } from '../base/proc-stat.ts'
 
 /** False once the process is gone; a zombie that nobody has collected yet counts as gone. */
 export async function processRuns(pid: number): Promise<boolean> {
@@ -10,8 +11,7 @@ export async function processRuns(pid: number): Promise<boolean> {
     if (codeOf(error) !== 'EPERM') throw error
   }
   try {
-    const stat = await readFile(`/proc/${pid}/stat`, 'latin1')
-    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z'
+    return statFields(await readFile(`/proc/${pid}/stat`, 'latin1'))[0] !== 'Z'
   } catch (error) {
     // Gone in between, or a system without /proc: there the signal above has answered.
     if (codeOf(error) === 'ENOENT') return process.platform !== 'linux'

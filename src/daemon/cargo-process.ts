@@ -1,5 +1,6 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { statFields } from '../base/proc-stat.ts'
 import { processEnvironment } from '../plan/environment.ts'
 import type { PlanNeeds } from '../plan/plan.ts'
 import type { ProcessTable } from '../watch/processes.ts'
@@ -62,8 +63,7 @@ export function isStopped(pid: number): boolean {
 /** The letter of proc_pid_stat(5); empty when there is none. */
 function stateOf(pid: number): string {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return stat.charAt(stat.lastIndexOf(')') + 2)
+    return statFields(readFileSync(`/proc/${pid}/stat`, 'latin1'))[0] ?? ''
   } catch {
     return ''
   }

@@ -5,7 +5,7 @@ import { readEnvironment } from '../plan/environment.ts'
 import type { ScriptCall } from '../plan/script-plan.ts'
 import { encodeLocalFrame } from '../wire/local.ts'
 import type { LocalFrame, ScriptFrame } from '../wire/local-frames.ts'
-import { type Ran, ranAs } from './shim-link.ts'
+import { type Ran, ranAs, textIn } from './shim-link.ts'
 
 const beatMs = 500
 
@@ -110,14 +110,7 @@ export class ScriptConnection implements ScriptLink {
  * @throws ShoalError ERR_UNSUPPORTED when something in it is not UTF-8, ERR_FRAME when it is not the run of a build script
  */
 export function readScriptCall(frame: ScriptFrame): { call: ScriptCall; spare: string } {
-  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  const text = (bytes: Uint8Array): string => {
-    try {
-      return utf8.decode(bytes)
-    } catch (error) {
-      throw new ShoalError('ERR_UNSUPPORTED', 'a path or variable that is not UTF-8', { cause: error })
-    }
-  }
+  const text = (bytes: Uint8Array): string => textIn(bytes, 'a path or variable')
   // A script can see variables of any bytes, so one that is not UTF-8 is not left out.
   const env = readEnvironment(frame.env.map(text))
   const [program, cwd, spare, outDir] = [text(frame.program), text(frame.cwd), text(frame.spare), env.get('OUT_DIR')]

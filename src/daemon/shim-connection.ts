@@ -8,7 +8,7 @@ import { expandArgFiles } from '../plan/rustc-args.ts'
 import { encodeLocalFrame } from '../wire/local.ts'
 import type { CompileFrame, DeliveredFile, DeliveredFrame, LocalFrame } from '../wire/local-frames.ts'
 import { isStopped } from './cargo-process.ts'
-import { type LinkOrder, type Ran, type RunOrder, ranAs, type ShimLink } from './shim-link.ts'
+import { type LinkOrder, type Ran, type RunOrder, ranAs, type ShimLink, textIn } from './shim-link.ts'
 
 /** The shim gives up after 2 s without a first frame, and after 5 s without another. Of those that wait each is woken up by one. */
 const [firstBeatMs, beatMs] = [500, 1500]
@@ -224,14 +224,7 @@ export class ShimConnection implements ShimLink {
  * @throws ShoalError ERR_UNSUPPORTED when something in it is not UTF-8
  */
 export async function readInvocation(frame: CompileFrame): Promise<Invocation> {
-  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  const text = (bytes: Uint8Array): string => {
-    try {
-      return utf8.decode(bytes)
-    } catch (error) {
-      throw new ShoalError('ERR_UNSUPPORTED', 'a path or argument that is not UTF-8', { cause: error })
-    }
-  }
+  const text = (bytes: Uint8Array): string => textIn(bytes, 'a path or argument')
   const named = frame.argv.map(text)
   const driver = basename(named[0] ?? '') === 'clippy-driver' ? named.shift() : undefined
   const [rustc = '', ...argv] = named

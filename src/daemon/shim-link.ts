@@ -1,5 +1,8 @@
+import { ShoalError } from '../base/errors.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { DeliveredFile, LinkFrame, RanFrame } from '../wire/local-frames.ts'
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** How a rustc, or a linker, that the shim ran as its own child ended. */
 export interface Ran {
@@ -66,6 +69,19 @@ export interface ShimLink {
   exit(code: number): void
   /** The shim runs rustc without the daemon. */
   refuse(reason: string): void
+}
+
+/**
+ * Text that the shim has sent as bytes.
+ * @param what in the error, such as 'a path or argument'
+ * @throws ShoalError ERR_UNSUPPORTED when it is not UTF-8
+ */
+export function textIn(bytes: Uint8Array, what: string): string {
+  try {
+    return utf8.decode(bytes)
+  } catch (error) {
+    throw new ShoalError('ERR_UNSUPPORTED', `${what} that is not UTF-8`, { cause: error })
+  }
 }
 
 /** What the shim says of an end. */

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { codeOf } from '../base/errors.ts'
+import { statFields } from '../base/proc-stat.ts'
 
 /** What Linux counts processor time in, for programs that look. */
 const tickMs = 10
@@ -13,10 +14,8 @@ export function cpuMsOf(firstPid: number): number {
   for (let pid = queue.pop(); pid !== undefined && seen.size < most; pid = queue.pop()) {
     if (seen.has(pid)) continue
     seen.add(pid)
-    // The name, in parentheses, may hold anything.
-    const fields = read(`/proc/${pid}/stat`).replace(/^.*\)/s, '').split(' ')
     // utime, stime, and the same of children that have ended.
-    for (const field of fields.slice(12, 16)) ticks += Number(field)
+    for (const field of statFields(read(`/proc/${pid}/stat`)).slice(11, 15)) ticks += Number(field)
     for (const child of read(`/proc/${pid}/task/${pid}/children`).split(' '))
       if (child !== '') queue.push(Number(child))
   }

@@ -4,6 +4,7 @@ import { constants } from 'node:os'
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
+import { statFields } from '../base/proc-stat.ts'
 import { handOver } from './guest-users.ts'
 import { type Launcher, yieldSession } from './launchers.ts'
 import type { GuestLimits } from './limits.ts'
@@ -309,8 +310,8 @@ function childrenOf(pid: number): number[] {
  */
 function isDead(pid: number): boolean {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2)) && readdirSync(`/proc/${pid}/task`).length <= 1
+    const [state] = statFields(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+    return (state === 'Z' || state === 'X') && readdirSync(`/proc/${pid}/task`).length <= 1
   } catch (error) {
     if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return true
     throw error

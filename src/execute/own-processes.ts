@@ -1,4 +1,5 @@
 import { readFile, readlink } from 'node:fs/promises'
+import { statFields } from '../base/proc-stat.ts'
 
 /**
  * Whether these processes are all this one's own: itself, whoever of the same program started it (the command line, which waits for its
@@ -21,8 +22,7 @@ export async function areOwn(pids: readonly number[]): Promise<boolean> {
 /** 0 for the first process there is; undefined for one that is gone. */
 async function parentOf(pid: number): Promise<number | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
-  // The name before it may hold anything, also brackets.
-  return stat === '' ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+  return stat === '' ? undefined : Number(statFields(stat)[1])
 }
 
 /** Empty when it is gone, or another user's. */

@@ -27,8 +27,7 @@ pub struct Call {
 impl Call {
     /// None for whatever is not plainly a compile of cargo's own: probes, `-`, calls of build scripts, other programs.
     pub fn from_cargo(argv: &[OsString]) -> Option<Call> {
-        let off = var("SHOAL").is_some_and(|value| value == "off" || value == "0");
-        if off || env::var_os("CARGO_CFG_TARGET_ARCH").is_some() {
+        if is_off() || env::var_os("CARGO_CFG_TARGET_ARCH").is_some() {
             return None;
         }
         let named = |at: usize, name: &str| {
@@ -176,6 +175,11 @@ impl Call {
             arg.ends_with(b".rs") && !arg.starts_with(b"-") && !is_value
         })
     }
+}
+
+/// Whether somebody wants this program to be as if it were not there.
+pub fn is_off() -> bool {
+    var("SHOAL").is_some_and(|value| value == "off" || value == "0")
 }
 
 /// An environment variable that is set and not empty.

@@ -78,7 +78,7 @@ fn signal(pid: u32, number: i32) {
 
 /// Whether this process becomes the parent of those below it that have lost theirs.
 #[cfg(target_os = "linux")]
-fn adopt(does: bool) {
+pub fn adopt(does: bool) {
     use std::ffi::{c_int, c_ulong};
     extern "C" {
         fn prctl(option: c_int, ...) -> c_int;
@@ -89,7 +89,7 @@ fn adopt(does: bool) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn adopt(_does: bool) {}
+pub fn adopt(_does: bool) {}
 
 /// Of all its threads.
 fn children_of(pid: u32) -> Vec<u32> {
@@ -97,10 +97,14 @@ fn children_of(pid: u32) -> Vec<u32> {
         .into_iter()
         .flatten()
         .flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let lists =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists
         .flat_map(|list| {
-            let numbers: Vec<u32> = list.split(' ').filter_map(|word| word.parse().ok()).collect();
+            let numbers: Vec<u32> = list
+                .split(' ')
+                .filter_map(|word| word.parse().ok())
+                .collect();
             numbers
         })
         .collect()

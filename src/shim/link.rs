@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::kill::Started;
 use crate::observe;
-use crate::run::{Kept, Outcome};
+use crate::run::{code_of, each_chunk, Kept, Outcome};
 use crate::spent;
 
 /// What is to be linked, and where.
@@ -48,21 +48,16 @@ const KILLED: i32 = 9;
 
 /// For this process and what it starts from now on.
 fn limit_itself() -> io::Result<()> {
-    #[repr(C)]
-    struct Limit {
-        soft: u64,
-        hard: u64,
-    }
     extern "C" {
-        fn getrlimit(resource: i32, limit: *mut Limit) -> i32;
-        fn setrlimit(resource: i32, limit: *const Limit) -> i32;
+        fn getrlimit(resource: i32, soft_and_hard: *mut [u64; 2]) -> i32;
+        fn setrlimit(resource: i32, soft_and_hard: *const [u64; 2]) -> i32;
     }
     // RLIMIT_CPU, RLIMIT_FSIZE and RLIMIT_CORE, by the same numbers everywhere. A core would be left in the user's directory.
     for (resource, most) in [(0, MAX_CPU), (1, MAX_FILE), (4, 0)] {
-        let mut limit = Limit { soft: 0, hard: 0 };
+        let mut limit = [0; 2];
         let done = unsafe {
             getrlimit(resource, &mut limit) == 0 && {
-                limit.soft = limit.soft.min(most);
+                limit[0] = most.min(limit[0]);
                 setrlimit(resource, &limit) == 0
             }
         };
@@ -152,11 +147,9 @@ impl Streams {
     }
 }
 
-fn kept(mut from: impl Read) -> Kept {
-    let (mut kept, mut buffer) = (Kept::default(), [0; 1 << 14]);
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        kept.push(&buffer[..count]);
-    }
+fn kept(from: impl Read) -> Kept {
+    let mut kept = Kept::default();
+    each_chunk(from, |chunk| kept.push(chunk));
     kept
 }
 
@@ -186,9 +179,4 @@ fn end_all(child: &mut Child, started: &Started) {
     }
     // What was just being started at the first look.
     started.kill_all(None);
-}
-
-fn code_of(status: ExitStatus) -> i32 {
-    let signal = || Some(-status.signal()?);
-    status.code().or_else(signal).unwrap_or(1)
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::thread;
 use std::time::Instant;
 
@@ -224,10 +225,7 @@ impl<'a> Run<'a> {
         if let Some(path) = argfile {
             let _ = fs::remove_file(path);
         }
-        let code = status
-            .code()
-            .or_else(|| Some(-status.signal()?))
-            .unwrap_or(1);
+        let code = code_of(status);
         let wall_micros = started.elapsed().as_micros() as u64;
         Some(Outcome {
             rustc: code,
@@ -349,17 +347,30 @@ fn same_bytes(one: &Path, other: &Path) -> bool {
     matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-fn relay_stdout(mut from: impl Read) -> Kept {
-    let (mut kept, mut buffer) = (Kept::default(), [0; 1 << 14]);
+fn relay_stdout(from: impl Read) -> Kept {
+    let mut kept = Kept::default();
+    each_chunk(from, |chunk| {
+        kept.push(chunk);
+        write_to(1, chunk);
+    });
+    kept
+}
+
+/// A stream as it comes, to its end.
+pub fn each_chunk(mut from: impl Read, mut with: impl FnMut(&[u8])) {
+    let mut buffer = [0; 1 << 14];
     loop {
         match from.read(&mut buffer) {
-            Ok(0) => return kept,
-            Ok(count) => {
-                kept.push(&buffer[..count]);
-                write_to(1, &buffer[..count]);
-            }
+            Ok(0) => return,
+            Ok(count) => with(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return kept,
+            Err(_) => return,
         }
     }
+}
+
+/// The exit code, or the negative number of the signal that it died of.
+pub fn code_of(status: ExitStatus) -> i32 {
+    let signal = || Some(-status.signal()?);
+    status.code().or_else(signal).unwrap_or(1)
 }

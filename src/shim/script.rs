@@ -5,17 +5,18 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
-use crate::call::var;
+use crate::call::{is_off, var};
 use crate::daemon::{self, Daemon};
 use crate::frames::recalled_in;
-use crate::run::{Kept, Outcome, CRASHED};
+use crate::kill::adopt;
+use crate::run::{code_of, each_chunk, Kept, Outcome, CRASHED};
 use crate::shown::write_to;
 use crate::start::own_name;
 use crate::{hang, observe, orphans, spent};
@@ -70,7 +71,6 @@ pub fn attend(program: &Path, args: &[OsString]) -> Option<i32> {
 impl Script {
     /// None for whatever is not plainly cargo's.
     fn from_cargo(program: &Path, args: &[OsString]) -> Option<Script> {
-        let off = var("SHOAL").is_some_and(|value| value == "off" || value == "0");
         let told = [
             "TARGET",
             "HOST",
@@ -81,7 +81,7 @@ impl Script {
         ];
         // Inside of what is observed already somebody else has asked.
         let inside = var("SHOAL_OBSERVE").is_some();
-        if off || inside || !args.is_empty() || told.iter().any(|name| var(name).is_none()) {
+        if is_off() || inside || !args.is_empty() || told.iter().any(|name| var(name).is_none()) {
             return None;
         }
         if inherits_files() {
@@ -187,10 +187,7 @@ impl Script {
         if orphans::are_left() {
             observe::mark_unseen(&watch.dir);
         }
-        let exit = status
-            .code()
-            .or_else(|| Some(-status.signal()?))
-            .unwrap_or(1);
+        let exit = code_of(status);
         let wall_micros = started.elapsed().as_micros() as u64;
         Some(Outcome {
             rustc: exit,
@@ -215,7 +212,7 @@ impl Script {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         die_with_us(&mut command);
-        orphans::adopt(true);
+        adopt(true);
         command.spawn().ok()
     }
 }
@@ -313,9 +310,9 @@ fn empty(dir: &Path) -> io::Result<()> {
 }
 
 /// cargo looks at what a script says when it has ended: until then it is kept back, as long as there is room.
-fn hold(mut from: impl Read, to: i32) -> Kept {
+fn hold(from: impl Read, to: i32) -> Kept {
     let mut kept = Kept::default();
-    each_chunk(&mut from, |chunk| {
+    each_chunk(from, |chunk| {
         let was_cut = kept.cut;
         let before = kept.bytes.len();
         kept.push(chunk);
@@ -327,16 +324,4 @@ fn hold(mut from: impl Read, to: i32) -> Kept {
         }
     });
     kept
-}
-
-fn each_chunk(from: &mut impl Read, mut with: impl FnMut(&[u8])) {
-    let mut buffer = [0; 1 << 14];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => with(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
 }

@@ -119,7 +119,7 @@ fn end(code: i32) -> ! {
     extern "C" {
         fn raise(signal: i32) -> i32;
         fn signal(signal: i32, action: usize) -> usize;
-        fn setrlimit(resource: i32, limit: *const [u64; 2]) -> i32;
+        fn setrlimit(resource: i32, soft_and_hard: *const [u64; 2]) -> i32;
     }
     const CORE: i32 = 4;
     if code < 0 {

@@ -4,6 +4,7 @@ import type { MarketBody } from '../market/frames.ts'
 import type { Reading } from '../market/gauge.ts'
 import type { MarketEvent } from '../market/participant.ts'
 import { ControlFrameSchema } from '../wire/generated/control_pb.ts'
+import { Outcome } from '../wire/generated/market_pb.ts'
 import { type ChurnTarget, type Departure, injectChurn } from './churn.ts'
 import type { Cluster } from './cluster.ts'
 import type { Build, Job, Scheduler } from './job.ts'
@@ -33,7 +34,6 @@ const standing = new Set(['offer', 'building', 'goodbye'])
 const noBytes = new Uint8Array()
 /** What a unit's command line takes as an action, and its result without the files. */
 const actionBytes = 2000
-const ok = 1
 
 /** The market itself: one participant per machine, the same code as in the daemon. */
 export class MarketScheduler implements Scheduler, ChurnTarget {
@@ -264,7 +264,7 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         // What a process that has ended took nobody can tell.
         this.#running.delete(key)
         const result = {
-          outcome: ok,
+          outcome: Outcome.OK,
           code: '',
           message: '',
           result: new Uint8Array(400),
@@ -292,7 +292,7 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
       this.#running.get(key)?.kill()
       this.#running.delete(key)
       const result = {
-        outcome: 5,
+        outcome: Outcome.ERROR,
         code: '',
         message: '',
         result: noBytes,

@@ -3,6 +3,7 @@ import type { MarketBody } from '../market/frames.ts'
 import type { Reading } from '../market/gauge.ts'
 import type { LendTerms } from '../market/lender-events.ts'
 import { type MarketEvent, Participant } from '../market/participant.ts'
+import { Tier } from '../wire/generated/market_pb.ts'
 import type { Network } from './network.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
@@ -20,10 +21,10 @@ export interface SimNodeInit {
   observe(from: string, to: string, body: MarketBody): void
 }
 
-/** Lends whatever toolchain the simulation uses. `tier` is TIER_WATCHED. */
+/** Lends whatever toolchain the simulation uses. */
 const toolchain = '00'.repeat(32)
 const usualTerms = {
-  tier: 1,
+  tier: Tier.WATCHED,
   host: 'sim',
   toolchains: [toolchain],
   speedPermille: 1000,

@@ -3,6 +3,7 @@ import type { MarketBody } from '../market/frames.ts'
 import type { Reading } from '../market/gauge.ts'
 import type { MarketEvent } from '../market/participant.ts'
 import type { WorkResult } from '../market/task.ts'
+import { Outcome } from '../wire/generated/market_pb.ts'
 import { readSimAction, SimBuild, simResult } from './build.ts'
 import { type FaultPlan, type FaultTarget, injectFaults, isFaultless } from './faults.ts'
 import { watchIdleness } from './idleness.ts'
@@ -56,9 +57,8 @@ interface Running {
   orphanedFor: number
 }
 
-/** How a compile away ends. */
-const ok = 1
-const badOutcomes = [0, 2, 3, 4, 5] as const
+/** How a compile away can end in vain. */
+const badOutcomes = [Outcome.UNSPECIFIED, Outcome.FAILED, Outcome.REFUSED, Outcome.UNUSABLE, Outcome.ERROR] as const
 const settleMs = 20_000
 /** A slot may stand idle for so long, and for three rounds of frames, while work that fits waits. */
 const idleMs = 100
@@ -226,7 +226,7 @@ class World implements FaultTarget {
         this.#work(node, event)
         break
       case 'kill':
-        node.clock.after(5, () => this.#running.get(event.guest + node.name)?.finish(ok))
+        node.clock.after(5, () => this.#running.get(event.guest + node.name)?.finish(Outcome.OK))
         break
       case 'ended':
         if (event.overdue) this.violations.push(`${event.guest}: killed but not ended`)
@@ -263,7 +263,7 @@ class World implements FaultTarget {
     this.#running.set(key, { lender: node, builder: peer, task, epoch: award.epoch, finish, startedAt, orphanedFor: 0 })
     this.builds.get(peer)?.startedAway(task)
     const bad = this.random() < this.init.faults.badWork
-    const outcome = (bad ? badOutcomes[Math.floor(this.random() * badOutcomes.length)] : undefined) ?? ok
+    const outcome = (bad ? badOutcomes[Math.floor(this.random() * badOutcomes.length)] : undefined) ?? Outcome.OK
     node.clock.after(action.ms + this.init.overheadMs, () => finish(outcome))
   }
 

@@ -4,6 +4,7 @@ import { link, readdir, readFile, rename, unlink, writeFile } from 'node:fs/prom
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { codeOf, ShoalError } from '../base/errors.ts'
+import { statFields } from '../base/proc-stat.ts'
 
 /** Who holds a lock. The start time tells a process from a later one with the same number. */
 interface Owner {
@@ -131,9 +132,8 @@ async function startOf(pid: number): Promise<string | undefined> {
         readFile(`/proc/${pid}/stat`, 'utf8'),
         readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
       ])
-      // The second field is the program's name in brackets and may hold anything; the 22nd is the start time.
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-      return fields[0] === 'Z' ? undefined : `${boot.trim()}:${fields[19]}`
+      const { 0: state, 19: startedTicks } = statFields(stat)
+      return state === 'Z' ? undefined : `${boot.trim()}:${startedTicks}`
     } catch (error) {
       if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return undefined
       throw error

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { codeOf } from '../base/errors.ts'
+import { statFields } from '../base/proc-stat.ts'
 
 /** What the operating system knows about other processes. */
 export interface ProcessTable {
@@ -22,9 +23,7 @@ function identifyByProc(pid: number): string | undefined {
     if (code === 'ENOENT' || code === 'ESRCH') return undefined
     throw error
   }
-  // The second field is the program's name in brackets and may itself hold spaces and brackets.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  const [state, startedTicks] = [fields[0], fields[19]]
+  const { 0: state, 19: startedTicks } = statFields(text)
   return state === 'Z' || state === 'X' || startedTicks === undefined ? undefined : `${pid}@${startedTicks}`
 }
 

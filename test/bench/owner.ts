@@ -2,10 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { writeFiles } from '../support/busy.ts'
 import { Cluster, capture } from '../support/cluster.ts'
+import { until } from '../support/until.ts'
 import { median, say } from './figures.ts'
 import { type Beside, besideTicks } from './owner-ticks.ts'
 
@@ -49,24 +51,9 @@ const hold = (copy: string): Record<string, string> => ({
   'held/src/main.rs': `hold::hold!(); fn main() { println!("${copy}") }\n`,
 })
 
-async function write(dir: string, files: Record<string, string>): Promise<void> {
-  for (const [path, content] of Object.entries(files)) {
-    await mkdir(dirname(join(dir, path)), { recursive: true })
-    await writeFile(join(dir, path), content)
-  }
-}
-
 interface StatusRow {
   node: { pid: number }
   slots: { lent: number }
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 600; tries++) {
-    if (await holds()) return
-    await delay(100)
-  }
-  throw new Error(`never: ${what}`)
 }
 
 /**
@@ -130,11 +117,11 @@ export async function owner({ runs, ticks, turns, stops }: OwnerInit): Promise<v
   const workDir = join(cluster.dir, 'work')
   const background: ChildProcess[] = []
   try {
-    await write(workDir, work)
+    await writeFiles(workDir, work)
     // Both of Ben's slots.
     for (const copy of ['one', 'two']) {
       const dir = join(cluster.dir, copy)
-      await write(dir, hold(copy))
+      await writeFiles(dir, hold(copy))
       background.push(await cargoInBackground(dir, [], { HOLD_DIR: dir }))
       await until('held', () => existsSync(join(dir, 'is-held')))
     }

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
 import { ask } from '../../src/cli/client.ts'
 import { whileBusy, writeFiles } from '../support/busy.ts'
 import { artifacts, Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
+import { until } from '../support/until.ts'
 
 const manifest = (name: string, rest = ''): string =>
   `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
@@ -62,14 +62,6 @@ fn file(path: &str) -> String { std::fs::read_to_string(path).unwrap_or("none".i
 
 interface StatusRow {
   units: { here: number; away: number; waiting: number }
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 12_000; tries++) {
-    if (await holds()) return
-    await delay(5)
-  }
-  throw new Error(`never: ${what}`)
 }
 
 describe('what a compile away looked at', () => {

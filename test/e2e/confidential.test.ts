@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { writeFiles } from '../support/busy.ts'
 import { Cluster, capture, lastReport, type TestNode, type UnitRow } from '../support/cluster.ts'
 
 const manifest = (name: string, rest = ''): string =>
@@ -13,13 +14,6 @@ const manifest = (name: string, rest = ''): string =>
 const onItself = '[package.metadata.shoal]\nprivate = true\n'
 const uses = (...names: string[]): string =>
   `[dependencies]\n${names.map((name) => `${name} = { path = "../${name}" }\n`).join('')}`
-
-async function write(dir: string, files: Record<string, string>): Promise<void> {
-  for (const [path, content] of Object.entries(files)) {
-    await mkdir(dirname(join(dir, path)), { recursive: true })
-    await writeFile(join(dir, path), content)
-  }
-}
 
 /** A canary in the names under which people keep secrets. */
 const names = [
@@ -98,7 +92,7 @@ describe('what must stay here', () => {
     const dir = join(cluster.dir, 'any')
     const crates = Array.from({ length: 8 }, (_, n) => `any${n}`)
     for (let tries = 0; tries < 40; tries++, rounds++) {
-      await write(dir, {
+      await writeFiles(dir, {
         'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = [${crates.map((name) => `"${name}"`)}]\n`,
         ...Object.fromEntries(crates.map((name) => [`${name}/Cargo.toml`, manifest(name)])),
         ...Object.fromEntries(crates.map((name) => [`${name}/src/lib.rs`, `pub const N: u32 = ${rounds};\n`])),
@@ -136,7 +130,7 @@ describe('what must stay here', () => {
     const dir = join(cluster.dir, 'secrets')
     const told = names.map((name) => `option_env!("${name}")`).join(', ')
     const open = Array.from({ length: 8 }, (_, n) => `open${n}`)
-    await write(dir, {
+    await writeFiles(dir, {
       'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["reads", "after", "given", "flagged", "written", "asks", "keyed", "app", ${open.map((name) => `"${name}"`)}]\n`,
       ...Object.fromEntries(
         open.flatMap((name) => [
@@ -207,7 +201,7 @@ describe('what must stay here', () => {
 
     // The same by cargo's own configuration and flags. What does not ask for it has nothing to do with it.
     await rm(join(dir, 'target'), { recursive: true })
-    await write(dir, { '.cargo/config.toml': `[env]\nDEPLOY_PASSWORD = "${canary}"\n` })
+    await writeFiles(dir, { '.cargo/config.toml': `[env]\nDEPLOY_PASSWORD = "${canary}"\n` })
     const configured = await cargo(dir, secrets(true))
     assert.equal(configured.get('asks')?.reason, 'secret-in-environment')
     for (const name of open) assert.equal(configured.get(name)?.outcome, 'recalled-here', name)
@@ -228,7 +222,7 @@ describe('what must stay here', () => {
   test('private packages and what is made from them stay; the rest of their workspace is lent', async () => {
     const dir = join(cluster.dir, 'some')
     const open = Array.from({ length: 16 }, (_, n) => `free${n}`)
-    await write(dir, {
+    await writeFiles(dir, {
       'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["hidden", "through", "listed", "peeks", "generates", "app", ${open.map((name) => `"${name}"`)}]\n`,
       ...Object.fromEntries(
         open.flatMap((name) => [
@@ -315,7 +309,7 @@ describe('what must stay here', () => {
     ] as const) {
       const dir = join(cluster.dir, at)
       const before = (await sent('ada')).length
-      await write(dir, {
+      await writeFiles(dir, {
         'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ["first", "second", "third"]\n${rest}`,
         'first/Cargo.toml': manifest('first'),
         'first/src/lib.rs': `pub fn undisclosed() {} // ${at}\n`,

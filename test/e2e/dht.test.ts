@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, lastReport, type TestNode } from '../support/cluster.ts'
 import { type Files, writeFiles } from '../support/fixture.ts'
+import { until } from '../support/until.ts'
 
 // Nobody lends, and nobody keeps anything for others: only who built it has it.
 const alone = '[lend]\nslots = 0\n[cache]\nplaced-max-bytes = 0\n'
@@ -26,14 +26,6 @@ const workspace: Files = {
       ]
     }),
   ),
-}
-
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000
-  while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error(`never: ${what}`)
-    await delay(100)
-  }
 }
 
 async function sees(node: TestNode, name: string): Promise<'connected' | 'away' | 'unknown'> {

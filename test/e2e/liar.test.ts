@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { readdir, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
+import { writeFiles } from '../support/busy.ts'
 import { artifacts, Cluster, capture, lastReport, type TestNode } from '../support/cluster.ts'
 import { idleDaemon } from '../support/idle.ts'
 import { honest, lyingPath, poison } from '../support/liar.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
+import { until } from '../support/until.ts'
 
 const libs = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight']
 const manifest = (name: string, rest = ''): string =>
@@ -51,21 +52,6 @@ interface Round {
   lies: string[]
 }
 
-async function write(dir: string, contents: Record<string, string>): Promise<void> {
-  for (const [path, content] of Object.entries(contents)) {
-    await mkdir(dirname(join(dir, path)), { recursive: true })
-    await writeFile(join(dir, path), content)
-  }
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 60_000): Promise<void> {
-  for (const end = Date.now() + ms; Date.now() < end; ) {
-    if (await holds()) return
-    await delay(20)
-  }
-  throw new Error(`never: ${what}`)
-}
-
 const lends = (slots: number, trust = ''): string => `[lend]\nslots = ${slots}\nyield = false\n${trust}`
 
 describe('a member that lies, among four that compile for others', () => {
@@ -96,7 +82,7 @@ describe('a member that lies, among four that compile for others', () => {
 
   async function checkout(name: string, round: number): Promise<string> {
     const dir = join(cluster.dir, name)
-    await write(dir, workspace(round))
+    await writeFiles(dir, workspace(round))
     return dir
   }
 
@@ -116,7 +102,7 @@ describe('a member that lies, among four that compile for others', () => {
       const cwd = join(cluster.dir, `held-${round}-${at}`)
       assert.equal((await capture('mkfifo', [pipe])).code, 0)
       const source = `pub const TEXT: &str = include_str!(${JSON.stringify(pipe)});\n`
-      await write(cwd, { 'Cargo.toml': manifest(`held${at}`), 'src/lib.rs': source })
+      await writeFiles(cwd, { 'Cargo.toml': manifest(`held${at}`), 'src/lib.rs': source })
       holding.push(once(spawn('cargo', ['build', '--offline'], { cwd, env, stdio: 'ignore' }), 'close'))
     }
     type Status = { units: { here: number } }

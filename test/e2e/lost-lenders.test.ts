@@ -9,18 +9,12 @@ import { CompileWatch, processesIn } from '../support/compile-watch.ts'
 import { type Files, writeFiles } from '../support/fixture.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 import { atRest, type Trouble, together, troubles } from '../support/troubles.ts'
+import { until } from '../support/until.ts'
 
 /** A process, a network and a word of leave; `SHOAL_FAULTS=all` for all of them. One that is stopped comes below. */
 const tried = (process.env.SHOAL_FAULTS ?? 'killed,cut,goodbye').split(',')
 /** About a second of a processor, so two of a machine's share, so that whatever happens to it happens in the middle. */
 const work = { chains: 2, length: 2, steps: 700_000 }
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let tries = 0; !holds(); tries++) {
-    if (tries > 12_000) throw new Error(`never: ${what}`)
-    await delay(5)
-  }
-}
 
 describe('a lender is lost in the middle of a unit, and the build ends as without Shoal', { timeout: 600_000 }, () => {
   let machines: Machines | string
@@ -67,10 +61,11 @@ describe('a lender is lost in the middle of a unit, and the build ends as withou
         () => (isOver = true),
         () => (isOver = true),
       )
-      await until('a unit is away', () => {
+      const isAway = (): boolean => {
         assert.ok(!isOver, `all was compiled at home: ${all.all[0]?.node.log.slice(logged)}`)
         return watch.all.some(({ at, until: ended }) => at > 0 && ended === undefined)
-      })
+      }
+      await until('a unit is away', isAway, { everyMs: 5 })
       const victim = watch.all.find(({ at, until: ended }) => at > 0 && ended === undefined)
       const lender = victim && all.all[victim.at]
       assert.ok(victim && lender)

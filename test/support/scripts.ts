@@ -1,17 +1,12 @@
-import { mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readdir, readFile, readlink, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { capture, type Ran, type ReportRow, type TestNode, type UnitRow } from './cluster.ts'
 
+export { writeFiles as writeAll } from './busy.ts'
+
 /** Files by their paths. */
 export type Texts = Record<string, string>
-
-export async function writeAll(dir: string, files: Texts): Promise<void> {
-  for (const [path, text] of Object.entries(files)) {
-    await mkdir(dirname(join(dir, path)), { recursive: true })
-    await writeFile(join(dir, path), text)
-  }
-}
 
 /** Has a node start build scripts by launchers. @param more lines for `[build]` */
 export async function withLaunchers(node: TestNode, more = ''): Promise<void> {

@@ -43,12 +43,7 @@ pub unsafe fn note_before(errno: i32, dir: c_int, path: Str) {
     }
 }
 
-unsafe fn pointing(
-    text: Str,
-    dir: c_int,
-    path: Str,
-    next: impl FnOnce() -> c_int,
-) -> c_int {
+unsafe fn pointing(text: Str, dir: c_int, path: Str, next: impl FnOnce() -> c_int) -> c_int {
     let result = making(dir, path, next);
     if result >= 0 && log::on() && log::is_script() {
         note_target(text, dir, path);
