@@ -49,7 +49,8 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
   return {
     schema: 1,
     node: {
-      name: needs.name,
+      // What the others call it: `shoal rename` changes that.
+      name: mesh.members.objectionToSelf() === undefined ? mesh.members.name : needs.name,
       peerId: mesh.peerId,
       pid: process.pid,
       version: version(),
