@@ -180,6 +180,7 @@ export const kickedShape = memberShape.extend({
   left: names,
   guests: names,
   keptRoot: z.boolean().default(false),
+  open: z.boolean().default(false),
 })
 export const renamedShape = z.looseObject({ name: z.string() })
 export const leftShape = z.looseObject({ touched: z.array(z.string()), rootKey: z.string().nullish() })

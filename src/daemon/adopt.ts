@@ -76,9 +76,17 @@ export async function become<T>(stateDir: string, identity: Identity, how: Becom
     onNewKey()
     return joined
   } catch (error) {
-    // Then this one is of no use, either.
-    if (codeOf(error) === 'ERR_REVOKED') await removeDurably(joiningKeyFile(stateDir))
-    throw error
+    if (codeOf(error) !== 'ERR_REVOKED') throw error
+    // Nobody knew this key, or it is of no use any more.
+    await removeDurably(joiningKeyFile(stateDir))
+    throw new ShoalError(
+      'ERR_REVOKED',
+      'it is not the key of this machine that was shut out, but the link, or who answers',
+      {
+        hint: 'Ask somebody else of the mesh for a link: `shoal invite`.',
+        cause: error,
+      },
+    )
   }
 }
 

@@ -80,7 +80,7 @@ export function endAlarm({ members, health }: HeirsAlarmNeeds): () => void {
       const day = new Date(end).toISOString().slice(0, 10)
       health.raise(
         'ERR_CHAIN_LENGTH',
-        `the mesh ends on ${day}: until then the root key has to sign for an administrator again`,
+        `from ${day} on no administrator has a certificate of the root key, and the mesh ends within a month`,
         {
           lasting: true,
           hint: 'Start the machine that has the root key; or type the recovery phrase on one, `shoal init --recover`.',

@@ -37,6 +37,8 @@ interface Kicked {
   guests: string[]
   /** The root key of the mesh may lie on its disk: nothing shuts that out. */
   keptRoot: boolean
+  /** The mesh lets in whoever finds it: also who is back with another key. */
+  open: boolean
 }
 
 /** What the command line can do about who belongs to the mesh. Errors as in mesh/administer.ts. */
@@ -156,7 +158,16 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       const guests = issued ? [] : letInBy(members, view.key).filter(({ peerId }) => peerId !== mesh.peerId)
       const others = view.others.map(({ peerId }) => peerId).filter((peerId) => !isMember(members, peerId))
       const names = { lost: lost.map(({ name }) => name), guests: guests.map(({ name }) => name) }
-      return { name: view.name, peerId: view.peerId, others, left, told, keptRoot, ...names }
+      return {
+        name: view.name,
+        peerId: view.peerId,
+        others,
+        left,
+        told,
+        keptRoot,
+        open: members.genesis.body.open,
+        ...names,
+      }
     },
     async promote({ member, role }) {
       const view = memberCalled(members, member)

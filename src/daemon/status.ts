@@ -49,6 +49,7 @@ export async function statusView(needs: StatusNeeds): Promise<Record<string, unk
   return {
     schema: 1,
     node: {
+      // What the others call it: `shoal rename` changes that.
       name: mesh.members.objectionToSelf() === undefined ? mesh.members.name : needs.name,
       peerId: mesh.peerId,
       pid: process.pid,

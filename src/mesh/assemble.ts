@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Connection, Stream } from '@libp2p/interface'
-import { codeOf, toShoalError } from '../base/errors.ts'
+import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import { AddressBook } from './address-book.ts'
 import { readMultiaddr } from './addresses.ts'
 import { AskDesk } from './ask-desk.ts'
@@ -112,7 +112,7 @@ async function assembleOn(
   )
   const timers = new Timers(needs)
   followHost(host, parts, book, timers, seeds)
-  await handleStreams(host, parts)
+  await handleStreams(host, parts, mayDial)
 
   const stopParts = (): void => {
     timers.stop()
@@ -222,10 +222,17 @@ function followHost(host: Host, parts: Parts, book: AddressBook, timers: Timers,
   host.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => dialler.found(id.toString(), multiaddrs))
 }
 
-async function handleStreams(host: Host, { table, server }: Parts): Promise<void> {
+async function handleStreams(
+  host: Host,
+  { table, server }: Parts,
+  mayServe: (peerId: string) => boolean,
+): Promise<void> {
   const limits = { maxInboundStreams: maxStreams, maxOutboundStreams: maxStreams }
   const onControl = (stream: Stream, connection: Connection): void => table.accept(stream, connection)
-  const onBlocks = (stream: Stream, { remotePeer }: Connection): void => server.accept(stream, remotePeer.toString())
+  const onBlocks = (stream: Stream, { remotePeer }: Connection): void => {
+    if (mayServe(remotePeer.toString())) server.accept(stream, remotePeer.toString())
+    else stream.abort(new ShoalError('ERR_REVOKED', 'the peer is shut out'))
+  }
   await host.handle(controlProtocol, onControl, limits)
   await host.handle(blockProtocol, onBlocks, limits)
 }

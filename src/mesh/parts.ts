@@ -11,6 +11,7 @@ import { blockProtocol } from './block-frames.ts'
 import { BlockServer } from './block-server.ts'
 import { Claims } from './claims.ts'
 import { CloneWatch } from './clone-watch.ts'
+import { controlProtocol } from './control.ts'
 import { Dialler } from './dialler.ts'
 import { resolved } from './dns-addresses.ts'
 import { BlockExchange } from './exchange.ts'
@@ -215,8 +216,12 @@ export function createParts(
         for (const connection of host.getConnections(peerIdFromString(peerId))) connection.abort(reason)
       }
       if (!members.isShutOut(peerId) || !table.greeted().includes(peerId)) return cut()
-      // It has been told why, and is to hear it: who does not know goes on letting newcomers in. Of what it says itself nothing is heard.
+      // It has been told why, and is to hear it: who does not know goes on letting newcomers in. Of what it says itself nothing is heard,
+      // and nothing else is given.
       leaving.add(peerId)
+      for (const { streams } of host.getConnections(peerIdFromString(peerId))) {
+        for (const stream of streams) if (stream.protocol !== controlProtocol) stream.abort(reason)
+      }
       clock.after(farewellMs, cut)
     },
   })

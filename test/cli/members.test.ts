@@ -44,7 +44,7 @@ test('kick, promote and rename say what they did, and hand on what they were giv
 
 test('kick says who stays, and what it cannot shut out', async (t) => {
   const { home, paths } = await temporaryHome(t)
-  const kick = { ...who, told: 1, guests: ['carla', 'dora\u202e'], keptRoot: true }
+  const kick = { ...who, told: 1, guests: ['carla', 'dora\u202e'], keptRoot: true, open: true }
   const daemon = await fakeDaemon(paths.socket, { kick })
   t.after(() => daemon.close())
   const { stdout } = await shoal(['kick', 'bert'], { home })
@@ -53,6 +53,7 @@ test('kick says who stays, and what it cannot shut out', async (t) => {
     /^Whom it has let in stays: 2 members, carla, dora +\. To shut them out too:\n {2}shoal kick --issued 12D3KooWBERT$/m,
   )
   assert.match(stdout, /^It has the root key of the mesh on its disk/m)
+  assert.match(stdout, /^The mesh is open: .* can come in again/m)
 })
 
 test('what only others may do is refused with exit code 7, a role that does not exist with 2', async (t) => {

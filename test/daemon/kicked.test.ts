@@ -6,6 +6,7 @@ import { type Members, peerIdOf, serial } from '../../src/mesh/members.ts'
 import type { Mesh } from '../../src/mesh/mesh.ts'
 import { apart, newKey } from '../mesh/apart.ts'
 import { temporaryDirectory } from '../mesh/fixture.ts'
+import { createMembership, membersOf } from '../mesh/hiring.ts'
 import { plain } from '../mesh/office.ts'
 
 /** The commands of a node that is connected with these, and goes on being so. */
@@ -38,5 +39,14 @@ test('who kicks is told whom it leaves in, and that a machine with the root key 
 test('of those who know of a kick, who is kicked is none, though still there to hear it', async (t) => {
   const { ann, bea, bob } = await apart(t)
   const { kick } = await commandsOf(t, ann, bea, bob)
-  assert.equal((await kick({ member: 'bob', issued: false })).told, 1)
+  const { told, open } = await kick({ member: 'bob', issued: false })
+  assert.deepEqual([told, open], [1, false])
+})
+
+test('who kicks somebody out of an open mesh is told that it is open', async (t) => {
+  const dir = await temporaryDirectory(t)
+  const members = await membersOf(dir, createMembership({ name: 'hall', open: true }))
+  const { kick } = await commandsOf(t, members)
+  const { publicKey } = await newKey(t)
+  assert.equal((await kick({ member: peerIdOf(publicKey), issued: false })).open, true)
 })

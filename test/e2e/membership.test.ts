@@ -67,6 +67,7 @@ describe('a mesh of three, by the commands that people type', { timeout: 600_000
     assert.equal((await bert.shoal('invite')).code, 0)
     assert.equal((await bert.shoal('rename', 'berta')).code, 0)
     await until(cleo, (peers) => peers.some(({ name, roles }) => name === 'berta' && roles.includes('inviter')))
+    assert.equal((await bert.json<{ node: { name: string } }>('status')).node.name, 'berta')
   })
 
   test('rekey gives a machine another key, and the node comes back with it', async () => {

@@ -45,6 +45,7 @@ export function addKick(program: Command, io: Io): void {
         print(io, `Whom it has let in stays: ${guests}, ${some(kicked.guests)}. To shut them out too:`)
         print(io, `  shoal kick --issued ${kicked.peerId}`)
       }
+      if (kicked.open) print(io, 'The mesh is open: who is on a network of it can come in again, under another key.')
       if (kicked.keptRoot) {
         print(
           io,
