@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 
-/** Names that look like a secret; those in which cargo puts what a package or a program of it is called are exempt. */
+/** Names that look like a secret; those in which cargo puts what a package, or a program or feature of it, is called are exempt. */
 const secretName =
   /(TOKEN|SECRET|PASS(W|WD|PHRASE|CODE|KEY)|(^|_)PASS(_|\d|$)|_PWD$|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY|(^|_|SSH|SIGNING|MASTER|ENCRYPTION|LICENSE)KEYS?$|_KEY_?(PEM|DATA|B(ASE)?64|HEX|V?\d+)$|(^|_)(JWT|PEM)$|AUTH(?!OR)|COOKIE|SESSION_ID|WEBHOOK|CONNECTION_STRING|NETRC|_DSN|_PAT$|DATABASE_URL|^AWS_|^AZURE_|^GOOGLE_|^GITHUB_|^GH_|^NPM_|^KUBE|^CARGO_REGISTR)/i
 /** Names of secrets themselves, and not only of things around them, so that their values are secrets wherever they turn up. */
@@ -43,7 +43,7 @@ const always = /^(CARGO_PKG_\w+|CARGO_CRATE_NAME|CARGO_BIN_NAME|CARGO_MANIFEST_D
 /** Part of every action, whoever set them. */
 const ambient = ['RUSTC_BOOTSTRAP', 'MACOSX_DEPLOYMENT_TARGET', 'SDKROOT']
 
-const named = /^CARGO_(PKG|BIN_EXE)_/
+const named = /^CARGO_(PKG|BIN_EXE|FEATURE)_/
 
 /** Whether a variable of this name is a secret itself, and not only something around one. */
 export const isSecretItself = (name: string): boolean =>

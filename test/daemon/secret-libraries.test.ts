@@ -82,6 +82,7 @@ test('what is made from a file of keys is for nobody else, nor what uses it, com
     '/etc/ssl/certs/ca.pem',
     '\0workspace\0/src/key.rs',
     '\0workspace\0/src/credentials.rs',
+    '\0workspace\0/example.env',
     '\0workspace\0/.sqlx/q.json',
   ]
   for (const name of others) assert.equal(await kept(name), false, name)

@@ -81,6 +81,7 @@ test('something like a secret is named, cargo metadata is not', () => {
   ])
     assert.ok(!looksSecret(name), name)
   for (const program of ['api_key', 'token', 'pass']) assert.ok(!looksSecret(`CARGO_BIN_EXE_${program}`), program)
+  for (const feature of ['COOKIES', 'TOKEN', 'AUTH']) assert.ok(!looksSecret(`CARGO_FEATURE_${feature}`), feature)
 })
 
 test('the first of two equal names counts, as getenv() sees it', () => {
