@@ -74,6 +74,8 @@ const schema = z.strictObject({
       port: z.int().min(0).max(65535).default(0),
       /** Addresses to listen on. */
       listen: z.array(z.string()).default(['0.0.0.0']),
+      /** Multiaddrs at which others reach this machine besides, told to members and put into links: `/dns4/HOST/tcp/PORT`, say. */
+      announce: z.array(z.string()).max(4).default([]),
       /** Multiaddrs of members to dial when nothing else is known: `/ip4/ADDRESS/tcp/PORT`, `/dns4/HOST/tcp/PORT`, `/dnsaddr/HOST`. */
       bootstrap: z.array(z.string()).default([]),
       mdns: z.boolean().default(true),

@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { checkOwnSocket } from '../base/private-path.ts'
 import { encodeLocalFrame, FrameReader, localVersion } from '../wire/local.ts'
@@ -21,9 +23,16 @@ export function ask(socketPath: string, method: string, params: object, options:
 }
 
 /** `ask` for a command: the node of this environment, until Ctrl-C. */
-export function askNode(io: Io, method: string, params: object = {}, timeoutMs?: number): Promise<unknown> {
+export async function askNode(io: Io, method: string, params: object = {}, timeoutMs?: number): Promise<unknown> {
   const options = timeoutMs === undefined ? {} : { timeoutMs }
-  return ask(io.paths.socket, method, params, { ...options, signal: io.signal })
+  try {
+    return await ask(io.paths.socket, method, params, { ...options, signal: io.signal })
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_DAEMON_DOWN' || existsSync(join(io.paths.state, 'mesh.json'))) throw error
+    // `shoal up` would be refused.
+    const hint = 'Run `shoal init`, or `shoal join` to join one; then `shoal up`.'
+    throw new ShoalError('ERR_DAEMON_DOWN', 'no node runs here, and this machine belongs to no mesh yet', { hint })
+  }
 }
 
 /** True when a node greets at this socket. @throws ShoalError ERR_DEADLINE, ERR_FRAME when something else does */

@@ -196,6 +196,7 @@ export const membershipShape = z.looseObject({
   touched: z.array(z.string()),
   mesh: z.looseObject({ id: z.string(), name: z.string(), open: z.boolean().default(false) }),
   shim: z.string(),
+  called: z.string().nullish(),
   objection: z.string().nullish(),
   phrase: z.string().optional(),
   recovered: z.looseObject({ heard: z.number(), admins: z.array(z.string()) }).optional(),

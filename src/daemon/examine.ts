@@ -26,6 +26,8 @@ interface MeshState {
   id: string
   name: string
   open: boolean
+  /** What the others call this node; null when it is no member. */
+  called: string | null
   /** Of this node. */
   roles: readonly string[]
   /** ISO 8601; null when this node is no member. */
@@ -78,6 +80,7 @@ export async function meshState(stateDir: string): Promise<Examined['mesh']> {
       id,
       name,
       open,
+      called: self?.name ?? null,
       roles: self?.roles ?? [],
       validUntil: self === undefined ? null : new Date(self.notAfter).toISOString(),
       ...(self === undefined ? objectionFrom(() => roster.verify(publicKey, now)) : noObjection),

@@ -58,6 +58,8 @@ export interface SetupAnswer {
   touched: string[]
   mesh: { id: string; name: string; open: boolean }
   shim: string
+  /** What the others call this machine; null when it is no member. */
+  called: string | null
   /** Why this machine is no member of the mesh any more; null while it is. */
   objection: string | null
   /** The recovery phrase of a mesh that was just made: it is nowhere else in words. */
@@ -128,7 +130,8 @@ export async function setUp(
   if (data.action !== 'init' || rest.phrase !== undefined) touched.push(join(paths.state, 'mesh.json'))
   const state = await meshState(paths.state)
   const objection = 'objection' in state ? state.objection : state.message
-  return { touched, mesh: viewOf(membership), shim: shim.path, objection, ...rest }
+  const called = 'called' in state ? state.called : null
+  return { touched, mesh: viewOf(membership), shim: shim.path, called, objection, ...rest }
 }
 
 /** No node and no other command changes which mesh this is meanwhile. @throws ShoalError ERR_DAEMON_RUNNING */
@@ -149,7 +152,8 @@ export async function lockState(paths: ShoalPaths): Promise<Lock> {
   try {
     return await takeLock(join(paths.state, 'lock'))
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') throw new ShoalError('ERR_NO_MESH', `${paths.state} does not exist`)
+    if (codeOf(error) === 'ENOENT')
+      throw new ShoalError('ERR_NO_MESH', `this machine belongs to no mesh yet: there is no ${paths.state}`)
     throw error
   }
 }

@@ -40,6 +40,20 @@ export function listenAddresses(listen: readonly string[], port: number): string
   })
 }
 
+/**
+ * What a node says besides of where it is.
+ * @throws ShoalError ERR_CONFIG naming the one that nobody could dial
+ */
+export function announcedAddresses(announce: readonly string[]): string[] {
+  return announce.map((entry) => {
+    const address = readMultiaddr(entry)
+    if (address !== undefined && isDialable(address) && peerOf(address) === undefined) return entry
+    throw new ShoalError('ERR_CONFIG', `mesh.announce: ${entry} is no address that others can dial`, {
+      hint: 'Write /dns4/HOST/tcp/PORT or /ip4/ADDRESS/tcp/PORT.',
+    })
+  })
+}
+
 /** Reads an address that came from a person or another machine; undefined when it is none. */
 export function readMultiaddr(text: string): Multiaddr | undefined {
   if (text.length > 256) return undefined

@@ -29,6 +29,8 @@ export interface MeshInit {
   listen?: readonly string[]
   /** TCP port; default 0, any: that of the last time, if it is free. */
   port?: number
+  /** Multiaddrs at which others reach this node besides those that it listens on. */
+  announce?: readonly string[]
   /** Multiaddrs to dial besides those of the membership. */
   bootstrap?: readonly string[]
   /** Default: true. */

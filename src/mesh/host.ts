@@ -10,7 +10,7 @@ import { createLibp2p } from 'libp2p'
 import { ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type IndexDb, openIndexDb } from '../store/index-db.ts'
-import { announceFilter, type Interfaces, isDialable, listenAddresses } from './addresses.ts'
+import { announcedAddresses, announceFilter, type Interfaces, isDialable, listenAddresses } from './addresses.ts'
 import type { Encrypter } from './encryption.ts'
 import type { Identity } from './identity.ts'
 import { withFewerWrites } from './known-protocols.ts'
@@ -50,6 +50,8 @@ export interface HostInit {
   listen?: readonly string[]
   /** Default: 0, any. */
   port?: number
+  /** Multiaddrs to tell others besides; default: none. */
+  announce?: readonly string[]
   interfaces: Interfaces
   log: Logger
 }
@@ -73,13 +75,14 @@ export async function createHost(init: HostInit): Promise<Host> {
   const { identity, membership, interfaces } = init
   const lobby = new Lobby()
   const listen = listenAddresses(init.listen ?? ['0.0.0.0'], init.port ?? 0)
+  const appendAnnounce = announcedAddresses(init.announce ?? [])
   const db = await openDatastore(join(init.stateDir, 'peers', membership.id), identity.peerId, init.log)
   const node = await createLibp2p<HostServices>({
     start: false,
     privateKey: identity.privateKey,
     nodeInfo: { name: 'shoal', userAgent: 'shoal' },
     datastore: db.datastore,
-    addresses: { listen, announceFilter: announceFilter(interfaces) },
+    addresses: { listen, appendAnnounce, announceFilter: announceFilter(interfaces) },
     transports: [tcp({ backlog: 128 })],
     connectionEncrypters: [...init.encrypters],
     streamMuxers: [muxer],

@@ -54,7 +54,8 @@ export async function loadMembership(stateDir: string): Promise<Membership> {
   try {
     document = JSON.parse(await readPrivateFile(file, maxFileBytes))
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') throw new ShoalError('ERR_NO_MESH', `${file} does not exist`)
+    if (codeOf(error) === 'ENOENT')
+      throw new ShoalError('ERR_NO_MESH', `this machine belongs to no mesh yet: there is no ${file}`)
     if (error instanceof SyntaxError) throw unusable(file, 'not JSON')
     throw error
   }

@@ -162,6 +162,7 @@ test('membership: what runs out, who is alone, who was shut out', () => {
   assert.match(of(membership(until(3), now), 'certificate').what, /runs out 2026-01-04, in 3 days/)
   const alone = { ...until(20), roles: ['member', 'admin'], admins: 1 }
   assert.deepEqual(of(membership(alone, now), 'administrators').mend, ['shoal promote NAME'])
+  assert.match(String(of(membership({ ...alone, members: 1 }, now), 'administrators').mend), /^shoal invite/)
   const out = membership({ ...mesh, validUntil: null, objection: 'the key was revoked' }, now)
   assert.deepEqual(
     out.map(({ level }) => level),

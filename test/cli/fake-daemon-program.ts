@@ -28,7 +28,10 @@ if (process.argv[2] === '--once') {
       value: { shim: part, observer: part, mesh: { ...mesh, ...JSON.parse(process.env.SHOAL_FAKE_MESH ?? '{}') } },
     })
   } else if (request.action === 'look') say({ ok: true, value: { mesh: null, near } })
-  else say({ ok: true, value: { touched: ['/state/identity'], mesh, shim: '/state/bin/shim', request } })
+  else {
+    const objection = process.env.SHOAL_FAKE_OBJECTION ?? null
+    say({ ok: true, value: { touched: ['/state/identity'], mesh, shim: '/state/bin/shim', objection, request } })
+  }
   process.stdin.destroy()
 } else if (process.env.SHOAL_FAKE_FAILURE) {
   process.stderr.write(`{"level":30}\nerror[ERR_CONFIG]: config.toml: slots: too many\n  hint: Use fewer.\n`)

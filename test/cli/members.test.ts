@@ -152,9 +152,33 @@ test('status nags the only administrator until there is another, and it does not
   assert.equal((await shoal(['leave'], { home, terminal: true, stdin: 'n\n' })).code, 0)
   assert.ok(daemon.requests.every(({ method }) => method === 'status'))
   assert.equal((await shoal(['leave', '--yes'], { home })).code, 0)
+  status = { ...alone, mesh: { ...mesh, members: 1 } }
+  assert.match((await shoal(['status'], { home })).stdout, /nobody else belongs to it yet.*: shoal invite/)
   status = { ...alone, mesh: { ...mesh, admins: 2 } }
   assert.doesNotMatch((await shoal(['status'], { home })).stdout, /administrator/)
   assert.equal((await shoal(['leave'], { home })).code, 0)
+})
+
+test('who leaves while another machine has the same key is told what becomes of that, and asked', async (t) => {
+  const { home, paths } = await temporaryHome(t)
+  const status = { ...statusAnswer, node: { ...statusAnswer.node, pid: 0x7fffffff, cloned: true } }
+  const daemon = await fakeDaemon(paths.socket, { status, leave: {}, stop: {} })
+  t.after(() => daemon.close())
+  const script = await shoal(['leave'], { home })
+  assert.equal(script.code, 2)
+  assert.match(script.stderr, /that one is shut out as well, for ever\.\nIf it is to stay.*: shoal rekey\./)
+  assert.match(script.stderr, /error\[ERR_USAGE\][\s\S]*Say --yes to leave/)
+  assert.equal((await shoal(['leave'], { home, terminal: true, stdin: '\n' })).code, 0)
+  assert.ok(daemon.requests.every(({ method }) => method === 'status'))
+  assert.equal((await shoal(['leave', '--yes'], { home })).code, 0)
+  assert.ok(daemon.requests.some(({ method }) => method === 'leave'))
+})
+
+test('who belongs to no mesh cannot leave it', async (t) => {
+  const { home } = await temporaryHome(t)
+  const { code, stderr } = await shoal(['leave', '--yes'], { home })
+  assert.equal(code, 1)
+  assert.match(stderr, /^error\[ERR_NO_MESH\]: this machine belongs to no mesh/)
 })
 
 test('an open standard input that says nothing is not waited for', async (t) => {

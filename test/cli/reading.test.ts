@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { lstat, mkdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { lstat, mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { type Answers, fakeDaemon, hangUp, Refusal } from './fake-daemon.ts'
 import { shoal, statusAnswer, temporaryHome } from './shoal.ts'
@@ -89,7 +89,13 @@ for (const { args, value, text } of reading) {
   })
 
   test(`shoal ${args.join(' ')} neither starts a node nor succeeds without one`, async (t) => {
-    const { home } = await temporaryHome(t)
+    const { home, paths } = await temporaryHome(t)
+    const outside = await shoal(args, { home })
+    assert.equal(outside.code, 3)
+    assert.match(outside.stderr, /belongs to no mesh yet\n {2}hint: Run `shoal init`, or `shoal join` .*`shoal up`/)
+
+    await mkdir(paths.state, { recursive: true })
+    await writeFile(join(paths.state, 'mesh.json'), '{}')
     const plain = await shoal(args, { home })
     assert.equal(plain.code, 3)
     assert.equal(plain.stdout, '')

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { processRuns } from '../../src/cli/process.ts'
+import { fakeDaemon } from './fake-daemon.ts'
 import { shoal, temporaryHome } from './shoal.ts'
 
 const execute = promisify(execFile)
@@ -45,6 +46,20 @@ test('init hands its options to the daemon program and lists what was written', 
   const { schema, request } = JSON.parse(json.stdout)
   assert.equal(schema, 1)
   assert.deepEqual(request, { action: 'init', name: 'anna', meshName: 'office', openLan: false })
+})
+
+test('what init says is next depends on whether the node runs, and whether this machine is a member', async (t) => {
+  const { home, paths } = await temporaryHome(t)
+  assert.match((await shoal(['init'], { home })).stdout, /^Next: `shoal up` starts the node/m)
+  const env = { SHOAL_FAKE_OBJECTION: 'its key was shut out' }
+  const outside = await shoal(['init'], { home, env })
+  assert.match(outside.stdout, /^It is no member of that any more: its key was shut out\.\nNext: `shoal join LINK`/m)
+  const daemon = await fakeDaemon(paths.socket, {})
+  t.after(() => daemon.close())
+  const running = (await shoal(['init'], { home })).stdout
+  assert.match(running, /^The node is running: `shoal build`/m)
+  assert.doesNotMatch(running, /shoal up/)
+  assert.match((await shoal(['init'], { home, env })).stdout, /^Next: `shoal down`, then `shoal join LINK`/m)
 })
 
 test('join takes a link as an argument or from standard input', async (t) => {

@@ -14,6 +14,14 @@ const wrong = [
   },
   { args: ['join', '-'], text: /^error\[ERR_USAGE\]: no link on standard input\n {2}hint: See `shoal --help`\.\n$/ },
   { args: ['status', 'extra'], text: /^error\[ERR_USAGE\]: too many arguments/ },
+  {
+    args: ['invite', '--uses', 'x'],
+    text: /^error\[ERR_USAGE\]: unknown option '--uses'\n {2}hint: See `shoal invite --help`\.\n$/,
+  },
+  {
+    args: ['rekey', 'now'],
+    text: /^error\[ERR_USAGE\]: too many arguments for 'rekey'.*\n {2}hint: See `shoal rekey --help`\.\n$/,
+  },
 ]
 
 for (const { args, text } of wrong) {

@@ -5,6 +5,7 @@ import { endAlarm, heirsAlarm, memberAlarm } from '../../src/daemon/heirs-alarm.
 import { keyCalled, kickMember } from '../../src/mesh/administer.ts'
 import { issueCertificate } from '../../src/mesh/certificate.ts'
 import { serial } from '../../src/mesh/members.ts'
+import { leave } from '../../src/mesh/revocation.ts'
 import { Health } from '../../src/watch/health.ts'
 import { apart, meet } from '../mesh/apart.ts'
 import { ManualClock } from '../mesh/fixture.ts'
@@ -18,9 +19,10 @@ test('status of who was kicked says so as soon as it hears it, and for good', as
   assert.deepEqual(health.problems(), [])
   await kickMember(ann, keyCalled(ann, 'bob'), false)
   meet(ann, bob)
+  const why = 'this machine is no member any more: its key was shut out, because an administrator has kicked it'
   assert.deepEqual(
-    health.problems().map(({ code }) => code),
-    ['ERR_REVOKED'],
+    health.problems().map(({ code, text }) => [code, text]),
+    [['ERR_REVOKED', why]],
   )
   // What passes does not take the place of it.
   health.raise('ERR_REVOKED', 'a member refuses this node')
@@ -80,4 +82,16 @@ test('the last month of a mesh whose root key signs no more is said until it doe
   await ann.say([issueCertificate({ genesis: ann.genesis, key: rootOf(membership) }, init, clock.wall())])
   assert.deepEqual(health.problems(), [])
   await ann.saved()
+})
+
+test('status of who has a copy of a key that has left says what has happened, and what to do', async (t) => {
+  const { ann, bob } = await apart(t)
+  const health = new Health(systemClock, { fadeMs: -1 })
+  t.after(memberAlarm(bob, health))
+  ann.take([leave(bob.issuer(), bob.now).bytes])
+  meet(ann, bob)
+  const [problem] = health.problems()
+  assert.match(problem?.text ?? '', /because a machine that has this key has left the mesh$/)
+  assert.match(problem?.hint ?? '', /^Ask for a new link, `shoal invite`/)
+  await Promise.all([ann, bob].map((one) => one.saved()))
 })

@@ -28,7 +28,7 @@ describe('an office where nobody has a link', { timeout: 600_000 }, () => {
   }
 
   before(async () => {
-    office = await Office.open(['ada', 'bert', 'cleo', 'dora', 'eva'], 'shoaljt')
+    office = await Office.open(['ada', 'bert', 'cleo', 'dora', 'eva', 'finn', 'gina', 'hugo'], 'shoaljt')
     if (typeof office === 'string') return
     hosts = [...office.hosts]
     for (const { shoalHome } of hosts) await keptPrograms(shoalHome)
@@ -67,6 +67,54 @@ describe('an office where nobody has a link', { timeout: 600_000 }, () => {
     assert.equal(joined.code, 0, joined.stderr)
     assert.match(joined.stdout, /now a member of office/)
     await ada.peers(1)
+  })
+
+  test('init offers a person the mesh that it hears, and founds another one only if that is wanted', async (t) => {
+    if (typeof office === 'string') return t.skip(office)
+    const [ada, finn, gina] = [host(0), host(5), host(6)]
+    const question =
+      /On this network there is already: office\.\s+Join it, instead of founding another mesh\? \[y\/N\] $/
+    const joining = finn.atTerminal('init')
+    await joining.said(question)
+    joining.type('y')
+    const [, code = ''] = await joining.said(/somebody of office, who types: shoal approve (\d{6})\r?\n/)
+    await ada.shoal('approve', code)
+    await joining.said(
+      new RegExp(`office says that somebody has typed ${code}\\. Have they told you so\\? \\[y/N\\] $`),
+    )
+    joining.type('y')
+    const joined = await joining.ended
+    assert.equal(joined.code, 0, joined.stdout)
+    assert.match(joined.stdout, /This machine is now a member of office\.[\s\S]*Next: `shoal up` starts the node/)
+    assert.doesNotMatch(joined.stdout, /Recovery phrase/)
+    const { peers } = await ada.json<{ peers: { name: string; roles: string[] }[] }>('peers')
+    assert.deepEqual(peers.find(({ name }) => name === 'finn')?.roles, ['member', 'lender'])
+
+    const founding = gina.atTerminal('init')
+    await founding.said(question)
+    founding.type('n')
+    const founded = await founding.ended
+    assert.equal(founded.code, 0, founded.stdout)
+    assert.match(founded.stdout, /belongs to the mesh gina's mesh\.[\s\S]*Recovery phrase of this mesh/)
+    const again = gina.atTerminal('init')
+    assert.equal((await again.ended).code, 0, 'who has a mesh is asked nothing')
+  })
+
+  test('a link leads to the one who made it, also where that one has another address by now', async (t) => {
+    if (typeof office === 'string') return t.skip(office)
+    const [ada, hugo] = [host(0), host(7)]
+    const link = (await ada.shoal('invite')).trim()
+    for (const change of [
+      ['del', '10.213.7.1/24'],
+      ['add', '10.213.7.101/24'],
+    ]) {
+      const ran = await ada.run('ip', ['addr', ...change, 'dev', 'eth0'])
+      assert.equal(ran.code, 0, ran.stderr)
+    }
+    const joined = await hugo.tries('join', link)
+    assert.equal(joined.code, 0, joined.stderr)
+    const { peers } = await ada.json<{ peers: { name: string }[] }>('peers')
+    assert.ok(peers.some(({ name }) => name === 'hugo'))
   })
 
   test('an open mesh says so, and lets in whoever has chosen it', async (t) => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { cp, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Cluster, type TestNode } from '../support/cluster.ts'
+import { Cluster, TestNode } from '../support/cluster.ts'
 
 interface Peers {
   self: { roles: string[] }
@@ -113,11 +113,34 @@ describe('a mesh of three, by the commands that people type', { timeout: 600_000
     assert.notEqual(await readFile(file, 'utf8'), before)
   })
 
-  test('who leaves is gone for the others, and its key with it', async () => {
-    const left = await bert.shoal('leave')
+  test('who leaves is gone for the others, and its key with it; who has a copy of that is told', async (t) => {
+    const twin = new TestNode('twin', join(cluster.dir, 'twin'))
+    t.after(() => twin.stop())
+    const isOurs = (path: string): boolean => !/\/(run|lock|cache)(\/|$)/.test(path.slice(bert.home.length))
+    await cp(bert.home, twin.home, { recursive: true, filter: isOurs })
+    await twin.start()
+    const healthOf = async (node: TestNode): Promise<{ code: string; text: string; hint: string }[]> =>
+      (await node.ask<{ health: { code: string; text: string; hint: string }[] }>('status')).health
+    const says = async (node: TestNode, code: string): Promise<{ text: string; hint: string }> => {
+      for (let polls = 0; polls < 1200; polls++) {
+        const found = (await healthOf(node)).find((problem) => problem.code === code)
+        if (found !== undefined) return found
+        await delay(50)
+      }
+      assert.fail(`${node.name} never says ${code}\n${node.log}`)
+    }
+    await says(bert, 'ERR_CLONED')
+    const asked = await bert.shoal('leave')
+    assert.equal(asked.code, 2, asked.stdout)
+    assert.match(asked.stderr, /Another machine has a copy of the key of this one\.[\s\S]*hint: Say --yes to leave/)
+    assert.ok((await bert.shoal('status')).stdout.includes('berta'), 'it has not left')
+
+    const left = await bert.shoal('leave', '--yes')
     assert.equal(left.code, 0, left.stderr)
     await until(ada, (peers) => peers.every(({ name }) => name !== 'berta'))
     await assert.rejects(stat(join(bert.home, 'state/identity.key')), { code: 'ENOENT' })
+    const { hint } = await says(twin, 'ERR_REVOKED')
+    assert.match(hint, /^Ask for a new link/)
   })
 
   test('a node with a mesh from before there were certificates says what to do, and loses nothing', async () => {

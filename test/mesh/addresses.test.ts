@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { multiaddr } from '@multiformats/multiaddr'
-import { announceFilter, listenAddresses, networkOf, plainHost } from '../../src/mesh/addresses.ts'
+import { announcedAddresses, announceFilter, listenAddresses, networkOf, plainHost } from '../../src/mesh/addresses.ts'
 
 const interfaces = () => ({
   lo: [{ address: '127.0.0.1' }, { address: '::1' }],
@@ -44,6 +44,14 @@ test('listenAddresses() takes IP addresses and multiaddrs', () => {
   assert.deepEqual(listenAddresses(listen, 47), ['/ip4/0.0.0.0/tcp/47', '/ip6/::/tcp/47', '/ip4/192.0.2.1/tcp/0'])
   for (const wrong of ['localhost', '/ip4/192.0.2.1/udp/7', '/nonsense', '']) {
     assert.throws(() => listenAddresses([wrong], 1), { code: 'ERR_CONFIG' })
+  }
+})
+
+test('announcedAddresses() takes what others can dial, and nothing else', () => {
+  const announce = ['/dns4/build.example/tcp/4717', '/ip6/2001:db8::1/tcp/4717']
+  assert.deepEqual(announcedAddresses(announce), announce)
+  for (const wrong of ['build.example', '/dns4/build.example', '/dnsaddr/build.example', '/ip4/192.0.2.1/tcp/0', '']) {
+    assert.throws(() => announcedAddresses([wrong]), { code: 'ERR_CONFIG' })
   }
 })
 

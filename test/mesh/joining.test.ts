@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { tcp } from '@libp2p/tcp'
@@ -130,6 +131,19 @@ test('an address at which somebody listens and says nothing keeps nobody from th
     held.every(({ readableEnded, destroyed }) => !readableEnded && !destroyed),
     'it was not waited for',
   )
+})
+
+test('a link has the addresses in it that its maker is told to announce, and a name will do', async (t) => {
+  const free = createServer().listen(0, '127.0.0.1')
+  await once(free, 'listening')
+  const { port } = free.address() as AddressInfo
+  await new Promise((resolve) => free.close(resolve))
+  const name = `/dns4/localhost/tcp/${port}`
+  const node = await founded(t, createMembership({ name: 'office' }), { port, announce: [name] })
+  const link = await linkOf(node)
+  assert.deepEqual(link.addresses, [name])
+  const { seeds } = await join(await temporaryDirectory(t), link)
+  assert.deepEqual(seeds, [name])
 })
 
 test('a link is good for one machine, also when two come at once, and after a restart', async (t) => {

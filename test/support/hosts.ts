@@ -82,7 +82,19 @@ export class OfficeHost {
   /** A command that says something long before it ends. */
   start(...args: string[]): Running {
     const [first = '', ...rest] = this.#command([process.execPath, cli, ...args])
-    const child: ChildProcess = spawn(first, rest, { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] })
+    return this.#watched(spawn(first, rest, { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] }), args)
+  }
+
+  /** A command at a terminal of its own: all that it says there is `stdout`, and what is typed shows in it. */
+  atTerminal(...args: string[]): Running & { type(line: string): void } {
+    const line = [process.execPath, cli, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')
+    const [first = '', ...rest] = this.#command(['script', '-qefc', line, '/dev/null'])
+    const env = { ...this.env, SHELL: '/bin/sh', TERM: 'dumb' }
+    const child = spawn(first, rest, { env, stdio: ['pipe', 'pipe', 'pipe'] })
+    return { ...this.#watched(child, args), type: (text) => void child.stdin.write(`${text}\n`) }
+  }
+
+  #watched(child: ChildProcess, args: readonly string[]): Running {
     const ran = { stdout: '', stderr: '' }
     for (const stream of ['stdout', 'stderr'] as const) {
       child[stream]?.setEncoding('utf8').on('data', (text: string) => {

@@ -74,11 +74,14 @@ export function addInit(program: Command, io: Io, done: (exitCode: number) => vo
       if (options.json) return printJson(io, membership)
       const { mesh, phrase } = membership
       printMembership(io, membership, `This machine belongs to the mesh ${foreignText(mesh.name)}.`, isUp)
+      const { called } = membership
+      if (options.name !== undefined && typeof called === 'string' && called !== options.name.trim())
+        print(io, `The others go on calling it ${foreignText(called)}. To change that: shoal rename NAME`)
       if (mesh.open)
         print(io, 'The mesh is open: whoever finds it on the local network is admitted, without being asked.')
       if (phrase === undefined) return
       printPhrase(io, phrase)
-      print(io, 'This machine is the only administrator. Once there is another: shoal promote NAME')
+      print(io, 'This machine is the only administrator. Once there is another member: shoal promote NAME')
     })
 }
 

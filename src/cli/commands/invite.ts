@@ -13,7 +13,10 @@ export function addInvite(program: Command, io: Io): void {
       const invitation = shaped(inviteShape, await askNode(io, 'invite', { role: options.role }), 'invite')
       if (options.json) return printJson(io, invitation)
       print(io, invitation.link)
-      note(io, 'On the other machine: shoal join LINK. Good for one machine, within a day: send it like a password.')
+      note(
+        io,
+        'On the other machine, while this node runs: shoal join LINK. Good for one machine, within a day: send it like a password.',
+      )
     })
 }
 

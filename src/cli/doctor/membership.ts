@@ -47,7 +47,9 @@ export function membership(mesh: Examined['mesh'], now: number): Finding[] {
   if (mesh.admins > 1) findings.push(ok('administrators', `${mesh.admins}`))
   else if (mesh.roles.includes('admin')) {
     const why = 'if it is lost, only the recovery phrase can let anybody in or shut anybody out'
-    findings.push(warn('administrators', 'this machine is the only one', why, 'shoal promote NAME'))
+    const mend =
+      mesh.members > 1 ? 'shoal promote NAME' : 'shoal invite   # then, once it is a member: shoal promote NAME'
+    findings.push(warn('administrators', 'this machine is the only one', why, mend))
   } else
     findings.push(
       warn(
