@@ -304,7 +304,8 @@ export class Trust {
       return made ?? (looked && (await makeAgain?.(looked, signal)))
     }
     this.audits.add({
-      key: hexOf(planned.key),
+      // Of other sources of the same action the results are others.
+      key: [hexOf(planned.key), ...(gift === undefined ? [] : [gift.result])].join(' '),
       crate,
       case: async () => {
         const counting = [...claims].filter(([claim]) => own !== undefined || this.judge.isWorthTrying(claim))
