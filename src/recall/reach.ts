@@ -9,6 +9,8 @@ import { type Ground, pathsOf } from './evidence.ts'
 /** Of files that no root holds, together: so much is read because somebody else names them. */
 const mostBytes = 512 << 20
 
+/** Nothing in it leads out of the root again. */
+const inRoot = /^\0[a-z]+\0(?:$|\/(?!.*\.\.))/s
 /** These name no path. */
 const pathless: ReadonlySet<Read[0]> = new Set(['program', 'environ', 'bound', 'sorts'])
 
@@ -21,7 +23,7 @@ export function isWithinReach({ reads }: Pick<ReadSet, 'reads'>, place: Ground, 
   const isOpen = opening(place)
   let bytes = 0
   for (const [kind, name] of reads) {
-    if (pathless.has(kind) || known.has(name)) continue
+    if (pathless.has(kind) || inRoot.test(name) || known.has(name)) continue
     for (const path of pathsOf(name, place)) {
       if (!isAbsolute(path)) return false
       const isHeld = isHeldBy(place, normalize(path))

@@ -44,6 +44,7 @@ test('a trace of somebody else leads to what the roots hold, and not into the ho
     join(home, '.ssh'),
     `/usr/..${home}/.netrc`,
     '\0workspace\0/../.netrc',
+    '\0workspace\0-2/.netrc',
     '\0deps\0/../../../../.netrc',
     join(dir, 'elsewhere/.netrc'),
     join(dir, 'keys/id_ed25519'),
