@@ -8,7 +8,7 @@ import { isWithin } from '../plan/read-set.ts'
 import { type Ground, pathsOf } from './evidence.ts'
 
 /** Of files that no root holds, together: so much is read because somebody else names them. */
-const mostBytes = 512 << 20
+const mostBytes = 2 ** 30
 
 /** Nothing in it leads out of the root again. */
 const inRoot = /^\0[a-z]+\0(?:$|\/(?!.*\.\.))/s

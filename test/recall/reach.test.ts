@@ -64,7 +64,7 @@ test('a trace of somebody else has this machine read only so much', async (t) =>
   const reads: Read[] = []
   for (const name of ['a', 'b']) {
     await writeFile(join(dir, name), '')
-    await truncate(join(dir, name), 300 << 20)
+    await truncate(join(dir, name), 600 << 20)
     reads.push(['file', join(dir, name), digest])
   }
   const place = placeIn(join(dir, 'home'))
