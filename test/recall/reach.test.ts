@@ -24,7 +24,8 @@ test('a trace of somebody else leads to what the roots hold, and not into the ho
       ['PATH', `/usr/bin:${home}/bin`],
     ]),
   }
-  const isFine = (read: Read, known: string[] = []): boolean => isWithinReach({ reads: [read], env: [] }, place, new Set(known))
+  const isFine = (read: Read, known: string[] = []): boolean =>
+    isWithinReach({ reads: [read], env: [] }, place, new Set(known))
 
   const fine: Read[] = [
     ['file', '\0workspace\0/src/lib.rs', digest],
