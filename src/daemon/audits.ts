@@ -7,7 +7,7 @@ import { type Case, type Rerun, tryCase, type Verdict } from './verdict.ts'
 
 /** One action that is to be run again. */
 export interface Audit {
-  /** Hex of the action key. */
+  /** What it is about: the action, and which result of it. */
   key: string
   crate: string
   /** Everything that this node has to hold against each other; asked when it is run, because more may be known by then. */
@@ -77,7 +77,7 @@ export class Audits {
   }
 
   /**
-   * Of several about one action the latest counts. When there are too many, each that came since there was none has the same chance to
+   * Of several about one thing the latest counts. When there are too many, each that came since there was none has the same chance to
    * be among those that are tried: nobody can push out what it gave before by giving more.
    */
   add(audit: Audit): void {

@@ -183,7 +183,7 @@ async function start(init: NodeInit, closing: Closing): Promise<{ requested: Pro
       isReady: () => lender.isTried,
       trouble,
       rerun: (action, inputs, signal) => blocks.leasing(() => rerun({ action, inputs }, signal, { ...running, log })),
-      keepInputs: (planned, inputs) => supply.offerInputs(planned, inputs),
+      keepInputs: (planned, inputs) => supply.keepInputs(planned, inputs),
       purge: (peer) => gifts.purge(peer),
       given: () => gifts.given,
     },

@@ -3,6 +3,7 @@ import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { decodeAction } from '../plan/action.ts'
 import { namesIn } from '../recall/read-set.ts'
+import { widest } from '../recall/said.ts'
 import { outputsDigest } from '../recall/signed-claim.ts'
 import { gather, type LendNeeds } from './lend.ts'
 import { lentReads } from './lent-reads.ts'
@@ -21,7 +22,8 @@ export async function rerun(
   signal: AbortSignal,
   needs: RerunNeeds,
 ): Promise<Rerun | undefined> {
-  const action = decodeAction(encoded)
+  const known = decodeAction(encoded)
+  const action = { ...known, argv: ['--diagnostic-width', widest, ...known.argv] }
   try {
     const laid = await gather(inputs, [], signal, needs)
     const outcome = await needs.run(action, laid.inputs, { signal, onRmeta: () => undefined })
@@ -31,10 +33,10 @@ export async function rerun(
     const covered = needs.covered(action.toolchain)
     const usesEnviron = (library: CID): Promise<boolean> => needs.usesEnviron(library)
     const reads = observed && (await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron }))
-    const known = typeof reads === 'string' ? undefined : reads
+    const seen = typeof reads === 'string' ? undefined : reads
     const metadata = result.outputs.find(({ kind }) => kind === 'metadata')?.cid
     const { stderr } = result
-    return { outputs: outputsDigest(result), reads: known, told: namesIn(depInfo, { action }), stderr, metadata }
+    return { outputs: outputsDigest(result), reads: seen, told: namesIn(depInfo, { action }), stderr, metadata }
   } catch (error) {
     signal.throwIfAborted()
     if (codeOf(error) === undefined) throw error

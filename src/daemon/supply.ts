@@ -1,13 +1,18 @@
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
 import type { CID } from 'multiformats/cid'
-import { ShoalError } from '../base/errors.ts'
+import { codeOf, ShoalError } from '../base/errors.ts'
 import type { LentInputs } from '../plan/lent-inputs.ts'
 import type { PlannedAction } from '../plan/plan.ts'
+import { isWithin } from '../plan/read-set.ts'
 import { type DigestedTree, filesOf } from '../plan/trees.ts'
 import type { IncomingFile } from '../store/large.ts'
 
 export interface SupplyNeeds {
   blocks: {
     get(cid: CID): Promise<Uint8Array | undefined>
+    /** Only what is not lent. */
+    path(cid: CID): Promise<string | undefined>
     /** Those that are not small. */
     open(cid: CID): Promise<{ size: number; close(): Promise<void> } | undefined>
     has(cid: CID): Promise<boolean>
@@ -41,6 +46,8 @@ export interface SupplyNeeds {
   onFetched?(bytes: number): void
 }
 
+/** Of what one unit is made from. */
+const mostCopied = 16 << 20
 /** Of what was lent the store forgets the oldest beyond four times as many files. */
 const rememberedFiles = 16_384
 
@@ -112,6 +119,28 @@ export class Supply {
     for (const { cid, path } of planned.dependencies) this.#needs.blocks.lend(cid, path)
   }
 
+  /**
+   * Lets this node compile the unit later on, also when its sources are others by then: as `offerInputs`, and what people change is
+   * copied. Of more than a few MiB the rest is only lent.
+   */
+  async keepInputs(planned: PlannedAction, lent: LentInputs): Promise<void> {
+    await this.offerInputs(planned, lent)
+    const steady = planned.roots.filter(({ name }) => name === 'registry' || name === 'git')
+    const trees = [...lent.packages, ...(planned.build ? [planned.build] : [])]
+    let room = mostCopied
+    for (const tree of trees) {
+      if (steady.some(({ path }) => isWithin(tree.dir, path))) continue
+      for (const { cid, path } of filesOf(tree)) {
+        if ((await this.#needs.blocks.path(cid)) !== undefined) continue
+        const bytes = await readUpTo(path, room)
+        if (bytes === undefined) continue
+        room -= bytes.length
+        // If it is another one by now, it has another name.
+        await this.#needs.blocks.put(bytes)
+      }
+    }
+  }
+
   /** Each of the user's crates offers all packages that it uses: thousands of files, the same ones again and again. */
   async #offerTree(tree: DigestedTree): Promise<void> {
     const before = this.#offered.get(tree)
@@ -121,5 +150,21 @@ export class Supply {
     for (const { cid, path } of filesOf(tree)) this.#needs.blocks.lend(cid, path)
     this.#lent += tree.lendableTree.files.length
     this.#offered.set(tree, this.#lent)
+  }
+}
+
+/** A file as a whole; undefined when it is longer, or none. Nobody can replace it by a pipe that would be waited for. */
+async function readUpTo(path: string, mostBytes: number): Promise<Buffer | undefined> {
+  try {
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    try {
+      const stat = await file.stat()
+      return stat.isFile() && stat.size <= mostBytes ? await file.readFile() : undefined
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return undefined
   }
 }

@@ -31,7 +31,7 @@ export interface TrustNeeds {
   trouble(error: ShoalError): void
   /** Runs an action in the sandbox with inputs that are in the store; undefined when that cannot be done. */
   rerun(action: Uint8Array, inputs: CID, signal: AbortSignal): Promise<Rerun | undefined>
-  /** Keeps what a compile reads within reach. */
+  /** Keeps what a compile reads within reach, also when its sources change meanwhile. */
   keepInputs(planned: PlannedAction, inputs: LentInputs): Promise<void>
   /** Drops all that a member ever gave. */
   purge(peerId: string): Promise<unknown>

@@ -304,7 +304,7 @@ export class Trust {
       return made ?? (looked && (await makeAgain?.(looked, signal)))
     }
     this.audits.add({
-      key: hexOf(planned.key),
+      key: gift === undefined ? hexOf(planned.key) : nameOf(gift),
       crate,
       case: async () => {
         const counting = [...claims].filter(([claim]) => own !== undefined || this.judge.isWorthTrying(claim))
@@ -345,7 +345,7 @@ export class Trust {
     const isWorthTrying = (one: SignedClaim): boolean => this.judge.isWorthTrying(one)
     // What a linker says is its own affair, as what a macro says.
     const usesMacros = isLinked || planned.usesMacros
-    const word = { key: hexOf(planned.key), crate: planned.crate, usesMacros, claim, reads, ...heard }
+    const word = { key: nameOf(gift), crate: planned.crate, usesMacros, claim, reads, ...heard }
     this.audits.add(wholeAudit(word, { makeAgain, isWorthTrying, settle }))
   }
 
@@ -357,6 +357,9 @@ export class Trust {
     return undefined
   }
 }
+
+/** Of other sources the same action has another result. */
+const nameOf = ({ key, result }: Gift): string => `${key} ${result}`
 
 /** Stands for the packages of all units that were linked elsewhere and came out differently here. */
 const linkedElsewhere = 'linked elsewhere'

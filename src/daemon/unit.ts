@@ -13,7 +13,7 @@ import type { Disputed, Missed, Recalled } from '../recall/recall.ts'
 import { type SignedClaim, sameOutputs } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
 import { readsAway, type Told } from './away.ts'
-import { isLendersFault } from './blame.ts'
+import { isLendersFault, whyBack } from './blame.ts'
 import type { CompileNeeds, UnitEnd, UnitOutcome, Work } from './compile-needs.ts'
 import { byUrgency, Delivery } from './deliver.ts'
 import { keptPart, wholeOf } from './link-here.ts'
@@ -159,7 +159,7 @@ export class Unit {
     if (placement.kind === 'here') {
       settled.abort()
       await Promise.all(early)
-      if (placement.reason === 'came-back') this.#fallback = 'ERR_PEER_LOST'
+      if (placement.reason === 'came-back') this.#fallback = whyBack(placement.returned)
       if (placement.returned === 'unusable') this.#needs.staysHere.add(lent.key, 'unobserved')
       if (this.#delivery.announcedMetadata === undefined) return await this.#compileHere(placement, letGo)
       placement.release()

@@ -71,6 +71,8 @@ export async function tryCase(
   if (wrong.length === 0 && misquoting.length === 0 && isAsOwn) return withUnexplained(hiding)
   const second = await rerun()
   if (second === undefined) return { kind: 'open' }
+  // Something was in the way once.
+  if (isFaulty(first) !== isFaulty(second)) return { kind: 'open' }
   // What one place makes of it is not what another makes: as bad as if it were not the same twice.
   if (!sameBytes(first.outputs, second.outputs) || !isAsOwn) return { kind: 'unsteady' }
   const isLie = ({ claim, reads }: Word): boolean => {
@@ -87,6 +89,8 @@ export async function tryCase(
   const unexplained = [...wrong.filter((one) => !isLie(one)), ...hiding, ...misquoted]
   return withUnexplained(unexplained, liars)
 }
+
+const isFaulty = ({ outputs }: Rerun): boolean => outputs.length === 0
 
 function withUnexplained(unexplained: readonly Word[], liars: readonly Word[] = []): Verdict {
   if (unexplained.length + liars.length === 0) return { kind: 'agreed' }

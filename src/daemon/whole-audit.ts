@@ -10,7 +10,7 @@ export type MakeAgain = (reads: ReadSet, signal: AbortSignal) => Promise<Rerun |
 
 /** Somebody's word on a unit that no sandbox can make: on a program or a procedural macro, linked and all, or on what lints found. */
 export interface WholeWord extends Word {
-  /** Hex of the action key. */
+  /** As in `Audit`. */
   key: string
   crate: string
   reads: ReadSet

@@ -14,7 +14,7 @@ import type { Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
 import { firstDifference, placeOf } from '../recall/evidence.ts'
 import { namesIn } from '../recall/read-set.ts'
-import { findsFault } from '../recall/said.ts'
+import { findsFault, widest } from '../recall/said.ts'
 import { outputsDigest } from '../recall/signed-claim.ts'
 import { cidFromDigest, cidOf } from '../wire/cid.ts'
 import { withoutArtifacts } from './collect.ts'
@@ -44,7 +44,7 @@ export async function runWhole(
   { scratch, bubblewrap, signal }: WholeRunInit,
 ): Promise<Rerun | undefined> {
   const out = join(scratch, 'out')
-  const argv = withoutIncremental(withOutDir(invocation.argv, out))
+  const argv = [...withoutIncremental(withoutWidth(withOutDir(invocation.argv, out))), `--diagnostic-width=${widest}`]
   return await runBeside({ ...invocation, argv }, { scratch, bubblewrap, signal, dirs: [out] }, async (ran) => {
     if (!ran.succeeded) {
       const isFaulty = findsFault(ran.stderr, planned.usesMacros)
@@ -88,6 +88,12 @@ const hashing: Parameters<typeof collectHere>[0]['blocks'] = {
     }
     return { cid: cidFromDigest(new Uint8Array(hash.digest())), size }
   },
+}
+
+function withoutWidth(argv: readonly string[]): string[] {
+  return argv.filter(
+    (argument, at) => !argument.startsWith('--diagnostic-width') && argv[at - 1] !== '--diagnostic-width',
+  )
 }
 
 function withoutIncremental(argv: readonly string[]): string[] {

@@ -3,25 +3,30 @@ import { homedir } from 'node:os'
 import { dirname, isAbsolute, normalize } from 'node:path'
 import { codeOf } from '../base/errors.ts'
 import type { Read, ReadSet } from '../plan/action.ts'
+import { holdsPassword, looksSecret } from '../plan/environment.ts'
 import { isWithin } from '../plan/read-set.ts'
 import { type Ground, pathsOf } from './evidence.ts'
 
 /** Of files that no root holds, together: so much is read because somebody else names them. */
-const mostBytes = 512 << 20
+const mostBytes = 2 ** 30
 
+/** Nothing in it leads out of the root again. */
+const inRoot = /^\0[a-z]+\0(?:$|\/(?!.*\.\.))/s
 /** These name no path. */
 const pathless: ReadonlySet<Read[0]> = new Set(['program', 'environ', 'bound', 'sorts'])
 
 /**
  * Whether this machine looks at all that somebody else's trace names. Not into its user's home, but for what the roots hold: whether the
- * result is used would tell whoever gave it what lies there. Nor at more than is read in a moment.
+ * result is used would tell whoever gave it what lies there. Nor at a variable that is a secret, nor at more than is read in a moment.
  * @param known names of what this node was led to by what it keeps of the same action: of that a peer learns nothing new
  */
-export function isWithinReach({ reads }: Pick<ReadSet, 'reads'>, place: Ground, known: ReadonlySet<string>): boolean {
+export function isWithinReach({ reads, env }: ReadSet, place: Ground, known: ReadonlySet<string>): boolean {
+  // No trace that is told to others has such a value in it: it could only be guessed at.
+  if (env.some(([name, value]) => value !== null && (looksSecret(name) || holdsPassword(value)))) return false
   const isOpen = opening(place)
   let bytes = 0
   for (const [kind, name] of reads) {
-    if (pathless.has(kind) || known.has(name)) continue
+    if (pathless.has(kind) || inRoot.test(name) || known.has(name)) continue
     for (const path of pathsOf(name, place)) {
       if (!isAbsolute(path)) return false
       const isHeld = isHeldBy(place, normalize(path))

@@ -23,14 +23,17 @@ const maxQuoted = 16 << 10
 /** @param stderr roots by name, as a result has it */
 export function saidIn(stderr: Uint8Array): Said {
   const { diagnostics, beside, quoted } = parse(Buffer.from(stderr).toString())
-  const words = [...new Set(quoted.flatMap(wordsOf))]
-  const length = words.reduce((sum, word) => sum + word.length + 1, 0)
-  return { diagnostics: digest(diagnostics), beside: digest(beside), quoted: length > maxQuoted ? undefined : words }
+  const words = wordsIn(quoted)
+  const isMuch = lengthOf(words) > maxQuoted
+  return { diagnostics: digest(diagnostics), beside: digest(beside), quoted: isMuch ? undefined : words }
 }
+
+/** How wide rustc here is told that its terminal is when it says something for comparison: nothing is cut short. */
+export const widest = '99999'
 
 /**
  * Whether rustc here says what somebody has it say.
- * @param stderr of a run here
+ * @param stderr of a run here, as wide as can be
  * @param options beside: whether what is no diagnostic counts as well
  */
 export function saysSame(theirs: Said, stderr: Uint8Array, { beside }: { beside: boolean }): boolean {
@@ -38,7 +41,8 @@ export function saysSame(theirs: Said, stderr: Uint8Array, { beside }: { beside:
   if (theirs.diagnostics !== digest(ours.diagnostics)) return false
   if (beside && theirs.beside !== digest(ours.beside)) return false
   // Where our own lines are cut short, nobody knows here what else stands there.
-  if (theirs.quoted === undefined || ours.quoted.some((line) => isCut.test(line))) return true
+  // Too much to be compared is quoted here as well, or somebody has added to it.
+  if (theirs.quoted === undefined) return lengthOf(wordsIn(ours.quoted)) > maxQuoted / 2
   const text = ours.text.join('\n')
   // Of a word at the edge of a terminal there may be a part only.
   return theirs.quoted.every((word) => text.includes(word))
@@ -142,9 +146,12 @@ function withoutQuotes(rendered: string, parsed: Parsed, isOpen: boolean): strin
 
 /** `12 | let x;`, `   | ^ label`, `12 + let y;`, `...` */
 const isQuote = /^\s*(?:\d+\s*(?:[|│┃~+]|-(?!->))|[|│┃╎]|\.\.\.|…)/
-const isCut = /\.\.\.|…/
 
-const wordsOf = (line: string): string[] => line.match(/[\p{L}\p{N}_]+/gu) ?? []
+const wordsIn = (lines: readonly string[]): string[] => [
+  ...new Set(lines.flatMap((line) => line.match(/[\p{L}\p{N}_]+/gu) ?? [])),
+]
+
+const lengthOf = (words: readonly string[]): number => words.reduce((sum, word) => sum + word.length + 1, 0)
 
 /** Whether something is nested further than that: what looks through it would run out of stack. */
 function isDeeper(value: unknown, levels: number): boolean {

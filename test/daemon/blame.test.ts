@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ShoalError } from '../../src/base/errors.ts'
-import { isLendersFault } from '../../src/daemon/blame.ts'
+import { isLendersFault, whyBack } from '../../src/daemon/blame.ts'
 
 test('a lender has no part in what cannot be handled here, nor in a full disk', () => {
   for (const code of ['ERR_UNSUPPORTED', 'ERR_DISK_FULL', 'ERR_STORE', 'ERR_PATH_BOUND', 'ERR_DISPUTED'] as const) {
@@ -21,4 +21,16 @@ test('a lender has no part in what cannot be handled here, nor in a full disk', 
   assert.equal(isLendersFault(error), false)
   assert.equal(isLendersFault(Object.assign(new Error(), { code: 'ENOSPC' })), false)
   assert.equal(isLendersFault(new Error('anything else')), true)
+})
+
+test('of a unit that came back it is told what became of it elsewhere', () => {
+  const codes = ([undefined, 'lost', 'error', 'refused', 'failed', 'unusable'] as const).map(whyBack)
+  assert.deepEqual(codes, [
+    'ERR_PEER_LOST',
+    'ERR_PEER_LOST',
+    'ERR_PEER_LOST',
+    'ERR_ADMISSION',
+    'ERR_OUTPUT',
+    'ERR_OUTPUT',
+  ])
 })

@@ -53,7 +53,11 @@ const { signal } = new AbortController()
 const court = new Court()
 
 /** What a lender that does its work well says of a unit, held against what comes out when it is run again. */
-async function judged(prepared: Prepared, usesMacros: boolean): Promise<string> {
+async function judged(
+  prepared: Prepared,
+  usesMacros: boolean,
+  says: (stderr: string) => string = (stderr) => stderr,
+): Promise<string> {
   const { action } = prepared
   const inputs = encodeInputs(prepared.inputs).cid
   await lender.store.put(encodeInputs(prepared.inputs).bytes, dagCborCodec)
@@ -65,7 +69,7 @@ async function judged(prepared: Prepared, usesMacros: boolean): Promise<string> 
   const reads = await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron: running.usesEnviron })
   assert.ok(typeof reads !== 'string', String(reads))
   const told = namesIn(depInfo, { action })
-  const said = saidIn(result.stderr)
+  const said = saidIn(Buffer.from(says(Buffer.from(result.stderr).toString())))
   const again = (): Promise<Rerun | undefined> => rerun({ action: encodeAction(action).bytes, inputs }, signal, running)
   const kinds = ['confined', 'host'] as const
   const verdicts = kinds.map((tier) => {
@@ -111,6 +115,16 @@ describe('an honest lender is found right', { skip }, () => {
       assert.equal(await judged(await lender.prepare({ crate, ...unit }), false), 'agreed,agreed')
     })
   }
+
+  test('who has rustc say what it says, and not who has it say more', async () => {
+    const { warnings = { files: {} } } = units
+    const says = async (change: (stderr: string) => string): Promise<string> =>
+      await judged(await lender.prepare({ crate: 'warnings', ...warnings }), false, change)
+    const more = `${JSON.stringify({ level: 'warning', message: 'm', spans: [], children: [], rendered: 'run this\n' })}\n`
+    assert.equal(await says((stderr) => stderr.split('\n').toReversed().join('\n')), 'agreed,agreed')
+    assert.equal(await says((stderr) => stderr + more), 'disagreed,disagreed')
+    assert.equal(await says(() => ''), 'disagreed,disagreed')
+  })
 
   test('whose unit has a macro that reads, lists and asks', async () => {
     const deps = lender.procMacro(

@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import type { CID } from 'multiformats/cid'
+import { silentLogger } from '../../src/base/log.ts'
 import { Supply } from '../../src/daemon/supply.ts'
 import { encodeInputs, encodeTree } from '../../src/plan/action.ts'
-import type { DigestedTree } from '../../src/plan/trees.ts'
+import { StatDigests } from '../../src/plan/stat-digests.ts'
+import { type DigestedTree, Trees } from '../../src/plan/trees.ts'
+import { createBlockStore } from '../../src/store/blocks.ts'
 import { cidOf, hexOf } from '../../src/wire/cid.ts'
+import { temporaryDirectory } from '../mesh/fixture.ts'
 import { planned } from '../recall/support.ts'
 
 function packageOf(name: string, files: number): DigestedTree {
@@ -28,6 +34,7 @@ test('the files of a package are lent again when its listing is gone, or when so
     blocks: {
       get: unexpected,
       open: unexpected,
+      path: unexpected,
       has: async (cid) => kept.has(hexOf(cid)),
       put: async (bytes): Promise<CID> => {
         const cid = cidOf(bytes)
@@ -57,4 +64,38 @@ test('the files of a package are lent again when its listing is gone, or when so
   assert.deepEqual([await offers(small), await offers(small)], [3, 0])
   assert.equal(await offers(packageOf('large', 16_384)), 16_384)
   assert.equal(await offers(small), 3)
+})
+
+test('what a unit is made from can be had when its sources are others by then', async (t) => {
+  const dir = await temporaryDirectory(t)
+  const contents: Record<string, string> = { 'ws/src/lib.rs': 'first', 'registry/p/src/lib.rs': 'of a registry' }
+  for (const [path, text] of Object.entries(contents)) {
+    await mkdir(dirname(join(dir, path)), { recursive: true })
+    await writeFile(join(dir, path), text)
+  }
+  const trees = new Trees(new StatDigests())
+  const packages = [await trees.tree(join(dir, 'ws'), false), await trees.tree(join(dir, 'registry/p'), true)]
+  const [own] = packages
+  assert.ok(own !== undefined)
+  const store = createBlockStore({ dir: join(dir, 'store'), log: silentLogger, maxBytes: 1e9, minFreeBytes: 0 })
+  await store.start()
+  const unexpected = (): never => assert.fail('not expected')
+  const supply = new Supply({
+    blocks: store,
+    mesh: { fetchBlock: unexpected, useBlock: unexpected, fetchFile: unexpected },
+  })
+  const unit = {
+    ...planned,
+    build: undefined,
+    dependencies: [],
+    roots: [{ name: 'registry' as const, path: join(dir, 'registry') }],
+  }
+  await supply.keepInputs(unit, { own, packages, inputs: encodeInputs({ v: 1, trees: [], files: [] }) })
+  for (const path of Object.keys(contents)) await writeFile(join(dir, path), 'other')
+  const kept = Object.values(contents).map((text) => store.get(cidOf(Buffer.from(text))))
+  assert.deepEqual(
+    (await Promise.all(kept)).map((bytes) => bytes && Buffer.from(bytes).toString()),
+    ['first', undefined],
+  )
+  await store.stop()
 })

@@ -104,6 +104,9 @@ describe('a claim that is tried', () => {
   test('stays open when it cannot be run, or not a second time', async () => {
     assert.deepEqual(await verdict({}, undefined), { kind: 'open', runs: 1 })
     assert.deepEqual(await verdict({}, ran('other'), undefined), { kind: 'open', runs: 2 })
+    const faulty = { outputs: new Uint8Array(), reads: undefined }
+    assert.deepEqual(await verdict({}, faulty, ran('right')), { kind: 'open', runs: 2 }, 'a fault that was found once')
+    assert.deepEqual(names(await verdict({}, faulty, faulty)), { liars: 0, unexplained: 1 })
   })
 
   test('is no proved lie where something else could be the reason', async () => {

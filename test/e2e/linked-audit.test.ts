@@ -20,6 +20,43 @@ const files = {
   'app/src/main.rs': 'fn main() { println!("{}", macros::seven!()) }\n',
 }
 
+const lints = {
+  'Cargo.toml': manifest('linted', '[lints.clippy]\nneedless_return = "allow"\n'),
+  'clippy.toml': 'too-many-arguments-threshold = 2\n',
+  'src/lib.rs': `pub fn f(flag: bool, _: u8, _: u8) -> bool {
+    let unused = 1;
+    return flag == true;
+}
+`,
+}
+
+test('what somebody else has linted is linted again here when there is time, and the same is found', async () => {
+  const { cluster, ada, ben, audits: counted } = await startAudited()
+  try {
+    for (const node of [ben, ada]) {
+      const dir = join(cluster.dir, node.name, 'ws')
+      await writeFiles(dir, lints)
+      const ran = await node.cargo(dir, 'clippy', '--offline')
+      assert.equal(ran.code, 0, ran.stderr)
+      assert.match(ran.stderr, /too many arguments/)
+    }
+    const { units } = await lastReport(ada)
+    assert.deepEqual(
+      units.map(({ outcome }) => outcome),
+      ['recalled-mesh'],
+      ada.log,
+    )
+    let audits = await counted()
+    while (audits.waiting > 0 || audits.run === 0) {
+      await delay(100)
+      audits = await counted()
+    }
+    assert.deepEqual(audits, { waiting: 0, run: 1, agreed: 1, unsteady: 0, disagreed: 0, open: 0 }, ada.log)
+  } finally {
+    await cluster.close()
+  }
+})
+
 test('what somebody else has linked is made again here when there is time, and comes out the same', async () => {
   const { cluster, ada, ben, audits: counted } = await startAudited()
   try {

@@ -24,7 +24,8 @@ test('a trace of somebody else leads to what the roots hold, and not into the ho
       ['PATH', `/usr/bin:${home}/bin`],
     ]),
   }
-  const isFine = (read: Read, known: string[] = []): boolean => isWithinReach({ reads: [read] }, place, new Set(known))
+  const isFine = (read: Read, known: string[] = []): boolean =>
+    isWithinReach({ reads: [read], env: [] }, place, new Set(known))
 
   const fine: Read[] = [
     ['file', '\0workspace\0/src/lib.rs', digest],
@@ -44,6 +45,7 @@ test('a trace of somebody else leads to what the roots hold, and not into the ho
     join(home, '.ssh'),
     `/usr/..${home}/.netrc`,
     '\0workspace\0/../.netrc',
+    '\0workspace\0-2/.netrc',
     '\0deps\0/../../../../.netrc',
     join(dir, 'elsewhere/.netrc'),
     join(dir, 'keys/id_ed25519'),
@@ -63,10 +65,17 @@ test('a trace of somebody else has this machine read only so much', async (t) =>
   const reads: Read[] = []
   for (const name of ['a', 'b']) {
     await writeFile(join(dir, name), '')
-    await truncate(join(dir, name), 300 << 20)
+    await truncate(join(dir, name), 600 << 20)
     reads.push(['file', join(dir, name), digest])
   }
   const place = placeIn(join(dir, 'home'))
-  assert.equal(isWithinReach({ reads: reads.slice(1) }, place, new Set()), true)
-  assert.equal(isWithinReach({ reads }, place, new Set()), false)
+  assert.equal(isWithinReach({ reads: reads.slice(1), env: [] }, place, new Set()), true)
+  assert.equal(isWithinReach({ reads, env: [] }, place, new Set()), false)
+})
+
+test('a trace of somebody else does not guess at secrets', () => {
+  const guesses = (name: string, value: string | null): boolean =>
+    isWithinReach({ reads: [], env: [[name, value]] }, placeIn('/home/ann'), new Set())
+  assert.deepEqual([guesses('GITHUB_TOKEN', 'ghp_1'), guesses('DATABASE', 'postgres://a:b@c/d')], [false, false])
+  assert.deepEqual([guesses('GITHUB_TOKEN', null), guesses('MOOD', 'good')], [true, true])
 })
