@@ -156,10 +156,9 @@ export class Builder {
     if (!this.#stopped && (full || lenders)) this.#effects.push({ kind: 'waiting', id })
     if (this.#stopped) {
       this.#start(now, unit, 'stopping')
-    } else if (!full && !this.#routes.isLeft(now, unit)) {
+    } else if (!full && this.#routes.betterFree(now, unit) === 0) {
       this.#start(now, unit, unit.stays ? 'must-stay' : 'slot-free')
     } else {
-      if (!full) unit.leftUntil = now + timing.left
       this.#units.add(unit)
       this.#queue.add(unit)
     }
@@ -359,12 +358,25 @@ export class Builder {
 
   #fillSlots(now: number): void {
     while (!this.#here.isFull) {
-      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
-      const unit = this.#queue.find((one) => !isAnnounced(one) && now >= one.leftUntil)
+      const unit = this.#nextHere(now)
       if (!unit) return
       this.#pace.givenUp(now, unit.attempts)
       this.#start(now, unit, whyHere(unit))
     }
+  }
+
+  /** The first that no better slot is about to take. Each is kept for one only once. */
+  #nextHere(now: number): Unit | undefined {
+    let kept = 0
+    for (const unit of this.#queue) {
+      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
+      if (isAnnounced(unit)) continue
+      if (unit.returned || kept >= this.#routes.betterFree(now, unit)) return unit
+      unit.leftUntil ??= now + timing.left
+      if (now >= unit.leftUntil) return unit
+      kept += 1
+    }
+    return undefined
   }
 
   #start(now: number, unit: Unit, reason: HereReason): void {

@@ -39,8 +39,8 @@ export interface Unit {
   lostLenders: number
   /** Was away and came back: goes before all others. */
   returned: boolean
-  /** A free slot here is left alone until then, because somebody faster was seen to have one. */
-  leftUntil: number
+  /** A free slot here is left alone until then, because somebody faster was seen to have one; undefined as long as none was. */
+  leftUntil: number | undefined
   /** Goes nowhere any more, whatever the task says. */
   stays: boolean
   /** Lenders that lost it or gave it up. */
@@ -55,7 +55,7 @@ export function newUnit(id: string, task: Task, order: number): Unit {
     late: false,
     lostLenders: 0,
     returned: false,
-    leftUntil: 0,
+    leftUntil: undefined,
     avoid: new Set<string>(),
   }
   return { id, task, order, stays, ...fresh }
@@ -127,7 +127,7 @@ export class WaitingQueue {
   /** When a unit for which a slot here was left alone may have it; Infinity when there is none. */
   nextLeft(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    for (const { leftUntil } of this.#units) if (leftUntil > now) next = Math.min(next, leftUntil)
+    for (const { leftUntil = now } of this.#units) if (leftUntil > now) next = Math.min(next, leftUntil)
     return next
   }
 

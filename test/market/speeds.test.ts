@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { frame } from '../../src/market/frames.ts'
 import { Phase } from '../../src/wire/generated/market_pb.ts'
-import { BuilderBench } from './bench.ts'
+import { BuilderBench, idOf } from './bench.ts'
 
 /** One free slot here, and lenders that have shown before how busily they work, with the speeds that they say. */
 function between(...lenders: [peer: string, speedPermille: number][]): BuilderBench {
@@ -69,6 +69,33 @@ describe('a slot here that is free', () => {
     bench.release()
     bench.offer('fast', { speedPermille: 2000 })
     assert.equal(bench.of('here', bench.submit(9)).length, 1)
+  })
+
+  it('is left alone where compiles here get much less of a processor than at a lender', () => {
+    const reasons = (cpuMs: number): string[] => {
+      const bench = between(['usual', 1000])
+      bench.submit(0xff01, { mayGoAway: false })
+      bench.pass(1000)
+      // Half of it is the node's own work.
+      bench.tell({ kind: 'released', id: idOf(0xff01), cpuMs })
+      bench.offer('usual')
+      return bench.of('here', bench.submit(9)).map(({ reason }) => reason)
+    }
+    assert.deepEqual(reasons(900), ['slot-free'])
+    assert.deepEqual(reasons(400), [])
+  })
+
+  it('is left alone by as many waiting units as there are better slots, and taken by the next', () => {
+    const bench = between(['fast', 2000])
+    bench.occupy(1)
+    for (const unit of [9, 10, 11]) bench.submit(unit)
+    bench.clear()
+    bench.offer('fast', { speedPermille: 2000, free: 2, total: 2 })
+    const effects = bench.release()
+    assert.deepEqual(
+      bench.of('here', effects).map(({ id }) => id),
+      [idOf(11)],
+    )
   })
 
   it('is taken at once by a machine that is as fast itself', () => {
