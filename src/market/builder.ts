@@ -14,7 +14,7 @@ import { Reservations } from './reservations.ts'
 import { Routes } from './routes.ts'
 import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
-import { type Attempt, isAnnounced, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
+import { type Attempt, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
 import { Units } from './units.ts'
 
 /**
@@ -358,25 +358,11 @@ export class Builder {
 
   #fillSlots(now: number): void {
     while (!this.#here.isFull) {
-      const unit = this.#nextHere(now)
+      const unit = this.#routes.nextHere(now, this.#queue)
       if (!unit) return
       this.#pace.givenUp(now, unit.attempts)
       this.#start(now, unit, whyHere(unit))
     }
-  }
-
-  /** The first that no better slot is about to take. Each is kept for one only once. */
-  #nextHere(now: number): Unit | undefined {
-    let kept = 0
-    for (const unit of this.#queue) {
-      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
-      if (isAnnounced(unit)) continue
-      if (unit.returned || kept >= this.#routes.betterFree(now, unit)) return unit
-      unit.leftUntil ??= now + timing.left
-      if (now >= unit.leftUntil) return unit
-      kept += 1
-    }
-    return undefined
   }
 
   #start(now: number, unit: Unit, reason: HereReason): void {

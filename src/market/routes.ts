@@ -1,11 +1,12 @@
 import type { Breakers } from './breaker.ts'
 import type { Builds } from './builds.ts'
+import { timing } from './limits.ts'
 import { type Links, nearMs } from './links.ts'
 import type { OfferBook } from './offers.ts'
 import type { Pace, Times } from './pace.ts'
 import type { Reservations } from './reservations.ts'
 import type { SlotsHere } from './slots-here.ts'
-import type { Unit } from './unit.ts'
+import { isAnnounced, type Unit } from './unit.ts'
 import type { Units } from './units.ts'
 
 export interface RoutesNeeds {
@@ -148,6 +149,20 @@ export class Routes {
       if (this.#sendMs(peer, unit) + ms / this.#speed(peer) < ms * (1 - leaveFor)) slots += free
     }
     return slots
+  }
+
+  /** Of the queue, the first for a free slot here that no better one is about to take. Each is kept for one only once. */
+  nextHere(now: number, queue: Iterable<Unit>): Unit | undefined {
+    let kept = 0
+    for (const unit of queue) {
+      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
+      if (isAnnounced(unit)) continue
+      if (unit.returned || kept >= this.betterFree(now, unit)) return unit
+      unit.leftUntil ??= now + timing.left
+      if (now >= unit.leftUntil) return unit
+      kept += 1
+    }
+    return undefined
   }
 
   /** Of a lender, compared to this machine. */

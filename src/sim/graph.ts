@@ -35,10 +35,13 @@ export interface GraphUnit {
 export type Graph = readonly GraphUnit[]
 
 /**
- * What is known about a unit before it runs: nothing, how long it takes (each unit alone), or that and the graph, with
- * metadata and the rest as separate nodes.
+ * What is known about a unit before it runs: nothing; what waits for it, as the daemon reads it from `Cargo.lock` before the first build;
+ * how long it takes (each unit alone); or that and the graph, with metadata and the rest as separate nodes.
  */
-export type Knowledge = 'nothing' | 'durations' | 'graph'
+export type Knowledge = 'nothing' | 'order' | 'durations' | 'graph'
+
+/** Until a unit's metadata is there, of what it takes, where nobody knows. */
+const guessedShare = 0.5
 
 export interface GraphOptions {
   random: Random
@@ -81,7 +84,7 @@ export function graphOf(recording: Recording, options: GraphOptions): Graph {
   const graph = drafts.map(({ unit, index, links, missing }): GraphUnit => {
     const { sourceBytes, rmetaBytes, outputBytes } = unit
     const ms = Math.max(1, unit.ms)
-    const known = options.knowledge !== 'nothing'
+    const known = options.knowledge !== 'nothing' && options.knowledge !== 'order'
     // Of what was never seen: as the daemon's `units.ts` has it.
     const bySource = Math.min(60_000, 50 + sourceBytes / 800)
     const error = Math.exp(options.errorSigma * normal(options.random))
@@ -102,7 +105,8 @@ export function graphOf(recording: Recording, options: GraphOptions): Graph {
   if (options.knowledge === 'nothing') return graph
   if (options.knowledge === 'durations') return graph.map((unit) => ({ ...unit, rank: unit.expectedMs }))
   const expected = ranks(graph, (unit) => {
-    return { ms: unit.expectedMs, metadataMs: (unit.metadataMs * unit.expectedMs) / unit.ms }
+    const share = unit.guessed ? guessedShare : unit.metadataMs / unit.ms
+    return { ms: unit.expectedMs, metadataMs: share * unit.expectedMs }
   })
   return graph.map((unit) => ({ ...unit, rank: expected[unit.index] ?? 0 }))
 }
