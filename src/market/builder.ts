@@ -14,7 +14,7 @@ import { Reservations } from './reservations.ts'
 import { Routes } from './routes.ts'
 import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
-import { type Attempt, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
+import { type Attempt, keepOn, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
 import { Units } from './units.ts'
 
 /**
@@ -196,6 +196,8 @@ export class Builder {
     this.#wakeAt = Number.POSITIVE_INFINITY
     for (const unit of [...this.#units.values()]) {
       for (const attempt of [...unit.attempts]) this.#review(now, unit, attempt, stalled)
+      // A bid for it may be in the socket as well.
+      if (stalled) keepOn(unit, now)
     }
     this.#reservations.expire(now)
     this.#announcements.repeat(now)

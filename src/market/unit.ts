@@ -41,6 +41,8 @@ export interface Unit {
   returned: boolean
   /** A free slot here is left alone until then, because somebody faster was seen to have one; undefined as long as none was. */
   leftUntil: number | undefined
+  /** It was left alone for longer, because this process stood still. */
+  keptOn: boolean
   /** Goes nowhere any more, whatever the task says. */
   stays: boolean
   /** Lenders that lost it or gave it up. */
@@ -56,6 +58,7 @@ export function newUnit(id: string, task: Task, order: number): Unit {
     lostLenders: 0,
     returned: false,
     leftUntil: undefined,
+    keptOn: false,
     avoid: new Set<string>(),
   }
   return { id, task, order, stays, ...fresh }
@@ -81,6 +84,13 @@ export function newAttempt(unit: Unit, peer: string, now: number, layOutMs = 0):
   }
   unit.attempts.push(attempt)
   return attempt
+}
+
+/** A free slot here was to be left alone until a moment in which this process stood still: once, a bid has as long again. */
+export function keepOn(unit: Unit, now: number): void {
+  if (unit.keptOn || unit.leftUntil === undefined || unit.leftUntil > now) return
+  unit.keptOn = true
+  unit.leftUntil = now + timing.left
 }
 
 /** Whether cargo was told of metadata that one of its lenders has made. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { frame } from '../../src/market/frames.ts'
+import { timing } from '../../src/market/limits.ts'
 import { Phase } from '../../src/wire/generated/market_pb.ts'
 import { BuilderBench, idOf } from './bench.ts'
 
@@ -41,6 +42,13 @@ describe('a slot here that is free', () => {
       ['slot-first'],
     )
     assert.equal(bench.sent('gone', effects).length, 1)
+  })
+
+  it('is left alone as long again, once, by a process that stood still: the bid may have come', () => {
+    const bench = between(['fast', 2000])
+    bench.submit(9)
+    assert.deepEqual(bench.of('here', bench.standStill(timing.left + 2 * timing.stall)), [])
+    assert.equal(bench.of('here', bench.standStill(timing.left + 2 * timing.stall)).length, 1)
   })
 
   for (const [why, speed, change] of [
