@@ -5,8 +5,11 @@ import type { Invocation } from '../plan/invocation.ts'
 import { type LockedPackage, lockedPackages, nearestLock } from './lock-file.ts'
 
 const maxPackages = 4096
-/** What a package takes: by the bytes of its archive, which are a fifth of its sources, and of one whose archive is not here. */
-const [leastMs, archiveBytesPerMs, mostMs, unknownMs] = [50, 160, 5000, 1000]
+/**
+ * What a package takes: by the bytes of its archive, which are a fifth of its sources, and of one whose archive is not here. The least is more than
+ * what the smallest compiles take: each is also looked at, moved and waited for, and of a guess that is often wrong by half less had better depend.
+ */
+const [leastMs, archiveBytesPerMs, mostMs, unknownMs] = [350, 160, 5000, 1000]
 
 /**
  * What waits for which package of a build that nobody has seen before, as its `Cargo.lock` tells: longest chain first. It names

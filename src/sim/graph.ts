@@ -40,9 +40,6 @@ export type Graph = readonly GraphUnit[]
  */
 export type Knowledge = 'nothing' | 'order' | 'durations' | 'graph'
 
-/** Until a unit's metadata is there, of what it takes, where nobody knows. */
-const guessedShare = 0.5
-
 export interface GraphOptions {
   random: Random
   /** Standard deviation of the logarithm of the error of expected durations. */
@@ -105,10 +102,16 @@ export function graphOf(recording: Recording, options: GraphOptions): Graph {
   if (options.knowledge === 'nothing') return graph
   if (options.knowledge === 'durations') return graph.map((unit) => ({ ...unit, rank: unit.expectedMs }))
   const expected = ranks(graph, (unit) => {
-    const share = unit.guessed ? guessedShare : unit.metadataMs / unit.ms
-    return { ms: unit.expectedMs, metadataMs: share * unit.expectedMs }
+    if (unit.guessed) return guessed(unit)
+    return { ms: unit.expectedMs, metadataMs: (unit.metadataMs * unit.expectedMs) / unit.ms }
   })
   return graph.map((unit) => ({ ...unit, rank: expected[unit.index] ?? 0 }))
+}
+
+/** As the daemon's `lock-order.ts` has it. */
+function guessed({ expectedMs }: GraphUnit): { ms: number; metadataMs: number } {
+  const ms = Math.min(5000, 300 + expectedMs)
+  return { ms, metadataMs: ms / 2 }
 }
 
 /** Time from the start of each unit to the end of the build when nothing waits for a slot. */
