@@ -10,6 +10,7 @@ import { codeOf, isErrorCode, ShoalError } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
 import { answers } from './client.ts'
 import type { Io } from './io.ts'
+import { compiledDir } from './prepare.mjs'
 import { processRuns } from './process.ts'
 import { replyValue } from './reply.ts'
 
@@ -52,7 +53,7 @@ export async function startDaemon(io: Io): Promise<number> {
     child = spawn(process.execPath, [...daemonFlags, io.daemonProgram], {
       detached: true,
       stdio: ['ignore', file.fd, file.fd],
-      env: daemonEnvironment(io.env),
+      env: programEnvironment(io),
       cwd: '/',
     })
     await once(child, 'spawn')
@@ -90,7 +91,7 @@ async function turnOver(log: string): Promise<void> {
 export async function runDaemon(io: Io): Promise<number> {
   const child = spawn(process.execPath, [...daemonFlags, io.daemonProgram], {
     stdio: 'inherit',
-    env: daemonEnvironment(io.env),
+    env: programEnvironment(io),
   })
   const stop = (): boolean => child.kill('SIGTERM')
   io.signal.addEventListener('abort', stop, { once: true })
@@ -125,7 +126,7 @@ export async function daemonOnce(
 ): Promise<unknown> {
   const child = spawn(process.execPath, [io.daemonProgram, '--once', request.action], {
     stdio: ['pipe', 'pipe', 'inherit'],
-    env: daemonEnvironment(io.env),
+    env: programEnvironment(io),
     signal: io.signal,
   })
   const exited = once(child, 'exit')
@@ -198,6 +199,12 @@ export function daemonEnvironment(env: Environment): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).flatMap(([name, value]) => (value !== undefined && isNeeded(name) ? [[name, value]] : [])),
   )
+}
+
+/** Loading the program takes 1.6 s of processor time, and 0.8 where Node finds what it has compiled of it before. */
+function programEnvironment({ env, paths }: Io): Record<string, string> {
+  const dir = compiledDir(paths.cache)
+  return { ...daemonEnvironment(env), ...(dir === undefined ? {} : { NODE_COMPILE_CACHE: dir }) }
 }
 
 /** The environment for commands that should use the mesh: the wrapper, and where its node listens. */

@@ -1,7 +1,17 @@
 // @ts-check
 // What has to be there before the first line of TypeScript can run. Runs on Node 18.
 import { spawn } from 'node:child_process'
-import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 /**
@@ -73,6 +83,36 @@ function packagesOf(file) {
 export function installDependencies(root) {
   // `npm run -s` silences every npm below it, and then nobody would learn why this one failed.
   return run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root })
+}
+
+const othersWrite = 0o022
+
+/**
+ * Where Node keeps what it has compiled of this program, which it runs the next time without looking at it again: so only in a directory
+ * that nobody but this user can change. What other versions of Node have left there is removed.
+ * @param {string} cache the node's cache directory, absolute
+ * @returns {string | undefined} undefined when there is no such directory
+ */
+export function compiledDir(cache) {
+  const dir = join(cache, 'compiled')
+  try {
+    mkdirSync(dir, { mode: 0o700 })
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    // Nothing was set up here, or others forbid it.
+    if (code !== 'EEXIST') return undefined
+  }
+  try {
+    const [held, above] = [lstatSync(dir), statSync(cache)]
+    const isMine = [held, above].every(({ uid, mode }) => uid === process.getuid?.() && (mode & othersWrite) === 0)
+    if (!isMine || !held.isDirectory()) return undefined
+    for (const name of readdirSync(dir)) {
+      if (!name.startsWith(`${process.version}-`)) rmSync(join(dir, name), { recursive: true, force: true })
+    }
+    return dir
+  } catch {
+    return undefined
+  }
 }
 
 /** What the demo and the tests use besides Node and Rust: program → Debian package. */

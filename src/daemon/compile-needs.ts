@@ -171,6 +171,8 @@ export interface CompileNeeds extends DeliverNeeds {
   /** Whether what the action describes is still so. */
   unchanged(planned: PlannedAction): Promise<boolean>
   discard(privateDir: string): Promise<void>
+  /** Resolves when there is nothing more urgent to do than what nobody waits for, or a second later. */
+  calm(): Promise<void>
   /** Remembers what the metadata of a unit reaches. @param reason why it is not kept; empty when it is */
   learn(planned: Planned, result: Result | undefined, reason: string): Promise<void>
   /** In what a unit differs from the nearest that is kept; to be asked when cargo has its unit. */

@@ -86,15 +86,15 @@ export class Learnt {
   }
 
   /**
-   * The task with what is known of its unit. In a workspace that was never built here nothing is said about what waits for it:
-   * then the market keeps to cargo's order, which begins with what has most dependents.
+   * The task with what is known of its unit. @param guess its rank in a workspace that was never built here; 0: nothing is known. Units of the
+   * same rank keep to cargo's order, which begins with what has most dependents.
    */
-  known(task: Task, build: Uint8Array, unit: Asked, env: Invocation['env']): Task {
+  known(task: Task, build: Uint8Array, unit: Asked, env: Invocation['env'], guess = 0): Task {
     const workspace = this.#builds.get(Buffer.from(build).toString('hex'))
     if (workspace === undefined) return task
     const name = nameOf(unit, env)
     const expectedMs = workspace.graph.ms(name) ?? task.expectedMs
-    const rank = workspace.isKnown ? workspace.graph.rank(name, expectedMs) : undefined
+    const rank = workspace.isKnown ? workspace.graph.rank(name, expectedMs) : guess
     return { ...task, expectedMs, rank: task.mayGoAway && rank !== undefined ? rank : task.rank }
   }
 

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { createInterface } from 'node:readline'
 import { readConfig } from '../base/config.ts'
@@ -14,7 +15,12 @@ import { setUp } from './setup.ts'
  * Lines before that are for the person (`{"word": …}`); where one is a question, the next line of standard input answers it.
  */
 absoluteHome(process.env)
+// Said to this process alone, not to what it starts.
+delete process.env.NODE_COMPILE_CACHE
 const paths = shoalPaths(process.env, homedir())
+
+/** A node that has just started has other things to do. */
+const flushMs = 15_000
 
 async function once(): Promise<void> {
   const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
@@ -55,6 +61,8 @@ async function serve(): Promise<void> {
     setTimeout(() => process.exit(1), 10_000).unref()
     void node.stop().then(() => process.exit(0))
   }
+  // Otherwise it would be written at the end of this process, which may be that of the machine. Node writes what is new, mostly nothing.
+  setTimeout(flushCompileCache, flushMs).unref()
   process.once('SIGTERM', stop)
   process.once('SIGINT', stop)
   void node.stopRequested.then(stop)

@@ -37,6 +37,7 @@ import type { Gifts } from './gifts.ts'
 import { Learnt } from './learnt.ts'
 import { Leftovers } from './leftovers.ts'
 import type { Lender } from './lender.ts'
+import { LockOrder } from './lock-order.ts'
 import { bootId, type Machine } from './machine.ts'
 import { declaredReads, readsKeys, readsOfCompile } from './observed.ts'
 import type { ObserverHere } from './observer-here.ts'
@@ -60,6 +61,13 @@ import { findBubblewrap } from './warm-run.ts'
 import { WholeAgain } from './whole-run.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
 import { WorkspaceTrust } from './workspace-trust.ts'
+
+/** Units of own builds that are looked at at once: while one waits for the disk, another has the processor. */
+const looksAtOnce = 2
+/** A look that takes longer waits for something, and keeps nobody from theirs. */
+const longLookMs = 2000
+/** What nobody waits for is put off for so long at most. */
+const calmMs = 1000
 
 export interface UnitParts {
   clock: Clock
@@ -122,6 +130,7 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
+  const looking = new Turns(looksAtOnce)
   const leftovers = new Leftovers({ clock, log: log.child('compile') })
   const again = await WholeAgain.open(
     { digests, trees, toolchains, bubblewrap: () => findBubblewrap(env) },
@@ -133,6 +142,7 @@ export async function openUnits(
     staysHere,
   )
   const learnt = new Learnt({ datastore, log: log.child('learnt') })
+  const order = new LockOrder()
   /** For lenders that have no Rust, and so have not built one. */
   const lentObserver = async (): Promise<Task['observer']> => {
     const path = observer.path()
@@ -211,6 +221,7 @@ export async function openUnits(
         market.building(build, isOpen)
         if (isOpen) return
         sharing.buildEnded(build)
+        order.ended(build)
         void learnt.ended(build)
       },
     },
@@ -224,6 +235,17 @@ export async function openUnits(
       let isLent = false
       let hasReadKeys = false
       let roots: readonly Root[] = []
+      const rank = await order.rank(build, () => placesOf(cargoPid, cwd), shim.invocation)
+      /** One thing at a time takes no longer than many at once, and what most of the build waits for is ready first. */
+      const inTurn = <T>(work: () => Promise<T>): Promise<T> =>
+        looking.take(
+          async (letGo) => {
+            const cancel = clock.after(longLookMs, letGo)
+            return await work().finally(cancel)
+          },
+          shim.signal,
+          rank,
+        )
       const judge = (planned: Planned): Promise<boolean> =>
         privateUnits.judge(planned, shim.invocation, (path) => reach.sourceOf(path))
       const placeHere: CompileNeeds['placeOf'] = (planned, variables) =>
@@ -234,23 +256,24 @@ export async function openUnits(
       return await blocks.leasing(() =>
         compile(shim, {
           over,
-          plan: async (invocation) => {
-            const planned = await plan(invocation, salt, planNeeds)
-            await learnt.asked(build, () => directoryOf(invocation), planned, invocation.env)
-            isPrivate = await judge(planned)
-            if (!planned.shareable) {
-              if (planned.reason === 'secret-in-environment' && !warned.has(planned.crate)) {
-                warned.add(planned.crate)
-                log.warn('unit stays here: a variable or an argument looks like a secret', { crate: planned.crate })
+          plan: (invocation) =>
+            inTurn(async () => {
+              const planned = await plan(invocation, salt, planNeeds)
+              await learnt.asked(build, () => directoryOf(invocation), planned, invocation.env)
+              isPrivate = await judge(planned)
+              if (!planned.shareable) {
+                if (planned.reason === 'secret-in-environment' && !warned.has(planned.crate)) {
+                  warned.add(planned.crate)
+                  log.warn('unit stays here: a variable or an argument looks like a secret', { crate: planned.crate })
+                }
+                return planned
               }
+              roots = planned.roots
+              const isTold = !isPrivate && !privateUnits.hasWorkspace(directoryOf(invocation))
+              if (isTold && mayAskOthers(policies, planned.kind))
+                sharing.planned(build, () => directoryOf(invocation), planned.key)
               return planned
-            }
-            roots = planned.roots
-            const isTold = !isPrivate && !privateUnits.hasWorkspace(directoryOf(invocation))
-            if (isTold && mayAskOthers(policies, planned.kind))
-              sharing.planned(build, () => directoryOf(invocation), planned.key)
-            return planned
-          },
+            }),
           recall: {
             own: (planned, place) => recall.own(planned, place, policies),
             whose: (planned, kept) => recall.whose(planned, kept),
@@ -278,17 +301,18 @@ export async function openUnits(
           ),
           market,
           placeOf: placeHere,
-          work: async (planned) => {
-            if (isPrivate === false) isPrivate = await privateUnits.hasSecretWithin(planned, shim.invocation.env)
-            const isAlone = isPrivate !== false || !mesh.peers().some((peer) => peer.connected)
-            const work = await works.of(planned, build, isAlone)
-            const packages = works.lentOf(planned)?.inputs.packages ?? []
-            isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
-            if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
-            const task = learnt.known(work.task, build, planned, shim.invocation.env)
-            const lent = planned.usesMacros && task.mayGoAway && !isAlone ? await lentObserver() : undefined
-            return { ...work, task: lent === undefined ? task : { ...task, observer: lent } }
-          },
+          work: (planned) =>
+            inTurn(async () => {
+              if (isPrivate === false) isPrivate = await privateUnits.hasSecretWithin(planned, shim.invocation.env)
+              const isAlone = isPrivate !== false || !mesh.peers().some((peer) => peer.connected)
+              const work = await works.of(planned, build, isAlone)
+              const packages = works.lentOf(planned)?.inputs.packages ?? []
+              isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
+              if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
+              const task = learnt.known(work.task, build, planned, shim.invocation.env, rank)
+              const lent = planned.usesMacros && task.mayGoAway && !isAlone ? await lentObserver() : undefined
+              return { ...work, task: lent === undefined ? task : { ...task, observer: lent } }
+            }),
           took: (planned, ms) => learnt.took(build, planned, shim.invocation.env, ms),
           claim: (work, expectedMs) => mesh.claim(work, expectedMs),
           staying: () => stayingTask(build),
@@ -308,12 +332,13 @@ export async function openUnits(
           },
           declaredReads: (planned, depInfo, place) =>
             declaredReads(planned, { depInfo, since: Number.POSITIVE_INFINITY }, place, trees),
-          prepare: async (planned) => {
-            const lent = works.lentOf(planned)
-            if (lent === undefined || !mesh.peers().some((peer) => peer.connected)) return false
-            await supply.offerInputs(lent.planned, lent.inputs)
-            return true
-          },
+          prepare: (planned) =>
+            inTurn(async () => {
+              const lent = works.lentOf(planned)
+              if (lent === undefined || !mesh.peers().some((peer) => peer.connected)) return false
+              await supply.offerInputs(lent.planned, lent.inputs)
+              return true
+            }),
           fetch: async (cid, size, from, signal, once) => {
             const since = clock.now()
             const bytes = await sharing.ensure(cid, size, from, signal, once)
@@ -328,9 +353,10 @@ export async function openUnits(
             if ('reason' in collected) hasReadKeys = readsKeys(planned, privateDir)
             return collected
           },
-          linking,
+          linking: { take: (work, signal) => linking.take(work, signal, rank) },
           collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
           discard: (privateDir) => leftovers.discard(privateDir),
+          calm: () => Promise.race([looking.take(async () => {}, never, -1), after(clock, calmMs)]),
           learn: async (planned, result, reason) => {
             if (planned.shareable) causes.made(planned)
             isPrivate ??= await judge(planned)
@@ -360,6 +386,10 @@ export async function openUnits(
   })
   return { units, warmer, scripts }
 }
+
+const never = new AbortController().signal
+
+const after = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve))
 
 /** Where cargo works and where its workspace may be, else the directory of the unit. */
 function placesOf(cargoPid: number, cwd: string): readonly string[] {

@@ -1,6 +1,4 @@
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
 import { type Datastore, Key } from 'interface-datastore'
 import type { CID } from 'multiformats/cid'
 import { z } from 'zod'
@@ -12,6 +10,7 @@ import { isForOthers, readTrace } from '../recall/evidence.ts'
 import { decodeCbor, encodeCbor } from '../wire/cbor.ts'
 import { cidFromDigest, hexOf } from '../wire/cid.ts'
 import { readResult } from './inventory.ts'
+import { nearestLock } from './lock-file.ts'
 
 export interface PrefetchNeeds {
   datastore: Datastore
@@ -43,7 +42,6 @@ const maxKeys = 8192
 const maxLists = 8
 /** Units that may be planned before one is found in a list. */
 const maxTries = 32
-const maxLockBytes = 16 << 20
 const maxBytes = 1 << 30
 const maxMs = 120_000
 const batch = 64
@@ -197,13 +195,6 @@ function keysIn(list: Uint8Array): string[] {
 
 /** Names the nearest `Cargo.lock` at or above a directory by its content. */
 async function lockKeyOf(dir: string): Promise<string | undefined> {
-  for (let at = dir; ; at = dirname(at)) {
-    try {
-      const lock = await readFile(join(at, 'Cargo.lock'))
-      if (lock.length > maxLockBytes) return undefined
-      return createHash('sha256').update('shoal build\0').update(lock).digest('hex')
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT' || dirname(at) === at) return undefined
-    }
-  }
+  const lock = await nearestLock(dir)
+  return lock && createHash('sha256').update('shoal build\0').update(lock).digest('hex')
 }

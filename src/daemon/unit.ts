@@ -245,6 +245,7 @@ export class Unit {
     if (this.#delivery.announcedMetadata === undefined) await this.#delivery.depInfo(result.depInfo)
     await this.#delivery.rest(result)
     this.#shim.exit(0)
+    await this.#needs.calm()
     await this.#afterwards(() => this.#accept(result, reads, claims, looked))
     await this.#afterwards(() => this.#done(result))
   }

@@ -14,7 +14,7 @@ import { Reservations } from './reservations.ts'
 import { Routes } from './routes.ts'
 import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
-import { type Attempt, isAnnounced, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
+import { type Attempt, keepOn, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
 import { Units } from './units.ts'
 
 /**
@@ -156,10 +156,9 @@ export class Builder {
     if (!this.#stopped && (full || lenders)) this.#effects.push({ kind: 'waiting', id })
     if (this.#stopped) {
       this.#start(now, unit, 'stopping')
-    } else if (!full && !this.#routes.isLeft(now, unit)) {
+    } else if (!full && this.#routes.betterFree(now, unit) === 0) {
       this.#start(now, unit, unit.stays ? 'must-stay' : 'slot-free')
     } else {
-      if (!full) unit.leftUntil = now + timing.left
       this.#units.add(unit)
       this.#queue.add(unit)
     }
@@ -197,6 +196,8 @@ export class Builder {
     this.#wakeAt = Number.POSITIVE_INFINITY
     for (const unit of [...this.#units.values()]) {
       for (const attempt of [...unit.attempts]) this.#review(now, unit, attempt, stalled)
+      // A bid for it may be in the socket as well.
+      if (stalled) keepOn(unit, now)
     }
     this.#reservations.expire(now)
     this.#announcements.repeat(now)
@@ -359,8 +360,7 @@ export class Builder {
 
   #fillSlots(now: number): void {
     while (!this.#here.isFull) {
-      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
-      const unit = this.#queue.find((one) => !isAnnounced(one) && now >= one.leftUntil)
+      const unit = this.#routes.nextHere(now, this.#queue)
       if (!unit) return
       this.#pace.givenUp(now, unit.attempts)
       this.#start(now, unit, whyHere(unit))

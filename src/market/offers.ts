@@ -116,10 +116,11 @@ export class OfferBook {
     return this.#lenders.get(peer)?.speed ?? speedUsual
   }
 
-  /** Whether it has a slot for the task, as far as is known. */
-  hasFree(peer: string, needs: Needs, now: number): boolean {
+  /** How many slots it has for such tasks, as far as is known. @param asked for so many more it was asked */
+  free(peer: string, needs: Needs, now: number, asked: number): number {
     const lender = this.#lenders.get(peer)
-    return !!lender && lender.free > 0 && lender.expiresAt > now && this.suits(peer, needs)
+    if (!lender || lender.expiresAt <= now || !this.suits(peer, needs)) return 0
+    return Math.min(lender.total, lender.free + asked)
   }
 
   /** A random lender with a free slot, weighted by how many it has and how fast it is; undefined when there is none. */

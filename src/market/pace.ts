@@ -29,6 +29,8 @@ const weight = 0.5
 const overrun = 0.25
 /** A result after so many times what was expected, and this, does not tell that its lender is as fast as others. */
 const [fairTimes, fairMs] = [2, 100]
+/** Less of a lead than this, in processor time per time, is what measuring it is wrong by; and no more of one is believed. */
+const [leadLeast, leadMost] = [1.2, 4]
 /** A second attempt has to be so much sooner. */
 const [soonerMs, sooner] = [200, 1.5]
 
@@ -116,6 +118,17 @@ export class Pace {
   /** How fast it is compared to others; 1 unless it is known to be slow. */
   speed(peer: string): number {
     return this.#share(this.#lenders.get(peer)?.rate)
+  }
+
+  /**
+   * How many times as much of a processor its compiles get as those here, which the node's own work, or the owner's, may leave little;
+   * 1 unless both are known.
+   */
+  lead(peer: string): number {
+    const rate = this.#lenders.get(peer)?.rate
+    if (rate === undefined || this.#rateHere === undefined) return 1
+    const lead = Math.min(1, rate) / Math.max(0.01, this.#rateHere)
+    return lead < leadLeast ? 1 : Math.min(leadMost, lead)
   }
 
   /** Whether it was in trouble when it was last seen, and that not long ago. */

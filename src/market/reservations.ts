@@ -135,6 +135,13 @@ export class Reservations {
     }
   }
 
+  /** How many of one lender's may be answered any moment. */
+  youngAt(peer: string, now: number): number {
+    let count = 0
+    for (const one of this.#byId.values()) if (one.peer === peer && this.#youngUntil(one) > now) count += 1
+    return count
+  }
+
   /** When the next one ceases to be young or to be at all. */
   nextChange(now: number): number {
     let next = Number.POSITIVE_INFINITY

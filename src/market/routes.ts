@@ -1,11 +1,12 @@
 import type { Breakers } from './breaker.ts'
 import type { Builds } from './builds.ts'
+import { timing } from './limits.ts'
 import { type Links, nearMs } from './links.ts'
 import type { OfferBook } from './offers.ts'
 import type { Pace, Times } from './pace.ts'
 import type { Reservations } from './reservations.ts'
 import type { SlotsHere } from './slots-here.ts'
-import type { Unit } from './unit.ts'
+import { isAnnounced, type Unit } from './unit.ts'
 import type { Units } from './units.ts'
 
 export interface RoutesNeeds {
@@ -133,24 +134,41 @@ export class Routes {
   }
 
   /**
-   * Whether a lender has a slot for it whose result would be here sooner than from a free slot here, by enough that this one is
-   * left alone.
+   * How many slots there are with lenders, free or promised, from which its result would be here sooner than from a free slot here, by
+   * enough that this one is left alone.
    */
-  isLeft(now: number, unit: Unit): boolean {
-    const { links, offers } = this.#needs
+  betterFree(now: number, unit: Unit): number {
+    const { offers, links, reservations } = this.#needs
     const { task } = unit
+    let slots = 0
     for (const peer of offers.peers()) {
-      if (!offers.hasFree(peer, task, now) || links.isRefused(peer, now)) continue
+      const free = offers.free(peer, task, now, reservations.youngAt(peer, now))
+      if (free === 0 || links.isRefused(peer, now)) continue
       if (!this.#knows(now, peer) || !this.allowed(now, peer, unit)) continue
       const ms = this.#scale(peer) * unit.task.expectedMs
-      if (this.#sendMs(peer, unit) + ms / this.#speed(peer) < ms * (1 - leaveFor)) return true
+      if (this.#sendMs(peer, unit) + ms / this.#speed(peer) < ms * (1 - leaveFor)) slots += free
     }
-    return false
+    return slots
+  }
+
+  /** Of the queue, the first for a free slot here that no better one is about to take. Each is kept for one only once. */
+  nextHere(now: number, queue: Iterable<Unit>): Unit | undefined {
+    let kept = 0
+    for (const unit of queue) {
+      // Of what is announced the same has to come out again, which those who are at it are likelier to give.
+      if (isAnnounced(unit)) continue
+      if (unit.returned || kept >= this.betterFree(now, unit)) return unit
+      unit.leftUntil ??= now + timing.left
+      if (now >= unit.leftUntil) return unit
+      kept += 1
+    }
+    return undefined
   }
 
   /** Of a lender, compared to this machine. */
   #speed(peer: string): number {
-    return (this.#needs.pace.speed(peer) * this.#needs.offers.speed(peer)) / this.#needs.speed()
+    const { pace, offers } = this.#needs
+    return (pace.speed(peer) * pace.lead(peer) * offers.speed(peer)) / this.#needs.speed()
   }
 
   /** Whether its result would be here sooner than from a slot here. */

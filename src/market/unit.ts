@@ -39,8 +39,10 @@ export interface Unit {
   lostLenders: number
   /** Was away and came back: goes before all others. */
   returned: boolean
-  /** A free slot here is left alone until then, because somebody faster was seen to have one. */
-  leftUntil: number
+  /** A free slot here is left alone until then, because somebody faster was seen to have one; undefined as long as none was. */
+  leftUntil: number | undefined
+  /** It was left alone for longer, because this process stood still. */
+  keptOn: boolean
   /** Goes nowhere any more, whatever the task says. */
   stays: boolean
   /** Lenders that lost it or gave it up. */
@@ -55,7 +57,8 @@ export function newUnit(id: string, task: Task, order: number): Unit {
     late: false,
     lostLenders: 0,
     returned: false,
-    leftUntil: 0,
+    leftUntil: undefined,
+    keptOn: false,
     avoid: new Set<string>(),
   }
   return { id, task, order, stays, ...fresh }
@@ -81,6 +84,13 @@ export function newAttempt(unit: Unit, peer: string, now: number, layOutMs = 0):
   }
   unit.attempts.push(attempt)
   return attempt
+}
+
+/** A free slot here was to be left alone until a moment in which this process stood still: once, a bid has as long again. */
+export function keepOn(unit: Unit, now: number): void {
+  if (unit.keptOn || unit.leftUntil === undefined || unit.leftUntil > now) return
+  unit.keptOn = true
+  unit.leftUntil = now + timing.left
 }
 
 /** Whether cargo was told of metadata that one of its lenders has made. */
@@ -127,7 +137,7 @@ export class WaitingQueue {
   /** When a unit for which a slot here was left alone may have it; Infinity when there is none. */
   nextLeft(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    for (const { leftUntil } of this.#units) if (leftUntil > now) next = Math.min(next, leftUntil)
+    for (const { leftUntil = now } of this.#units) if (leftUntil > now) next = Math.min(next, leftUntil)
     return next
   }
 

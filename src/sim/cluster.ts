@@ -52,6 +52,8 @@ const wifiBytesPerMs = 50_000
 const airtimeBytesPerMs = 60_000
 const perAccessPoint = 12
 const slotChoices = [4, 8, 10, 16] as const
+/** Of the node's own work what nobody waits for comes last. */
+const putOff = -1
 
 interface Running {
   kill(): void
@@ -162,9 +164,9 @@ export class Cluster {
   }
 
   /** cargo asks for a unit there: `ready` once that is known which could be compiled. */
-  ask(home: number, { asked }: GraphUnit, ready: () => void): void {
+  ask(home: number, { asked, rank }: GraphUnit, ready: () => void): void {
     const { cargo } = this.init.cost
-    const planned = (): void => this.#work(home, asked ? this.#steps.plan : 0, ready)
+    const planned = (): void => this.#work(home, asked ? this.#steps.plan : 0, ready, rank)
     const { speed = 1 } = this.machines[home] ?? {}
     if (cargo <= 0) planned()
     else this.#processors[home]?.start(true, speed, [{ ms: cargo, reached: planned }])
@@ -174,12 +176,12 @@ export class Cluster {
   accept(home: number, delivered: () => void): void {
     this.#work(home, this.#steps.accept, () => {
       delivered()
-      this.#work(home, this.#steps.keep)
+      this.#work(home, this.#steps.keep, undefined, putOff)
     })
   }
 
-  #work(node: number, ms: number, done?: () => void): void {
-    this.#nodes[node]?.work(ms, done)
+  #work(node: number, ms: number, done?: () => void, rank?: number): void {
+    this.#nodes[node]?.work(ms, done, rank)
   }
 
   /**

@@ -48,7 +48,7 @@ export function stepsOf({ here, builder, lender }: NodeCost): CostSteps {
 export class NodeProcess {
   readonly #processor: Processor
   readonly #speed: number
-  readonly #queue: { ms: number; done: () => void }[] = []
+  readonly #queue: { ms: number; done: () => void; rank: number }[] = []
   #isBusy = false
   /** Processor milliseconds so far. */
   spentMs = 0
@@ -58,13 +58,14 @@ export class NodeProcess {
     this.#speed = speed
   }
 
-  /** @param ms of processor time at speed 1; none: `done` is called at once */
-  work(ms: number, done: () => void = () => {}): void {
+  /** @param ms of processor time at speed 1; none: `done` is called at once @param rank the highest goes first */
+  work(ms: number, done: () => void = () => {}, rank = 0): void {
     if (ms <= 0) {
       done()
       return
     }
-    this.#queue.push({ ms, done })
+    const at = this.#queue.findIndex((other) => other.rank < rank)
+    this.#queue.splice(at < 0 ? this.#queue.length : at, 0, { ms, done, rank })
     if (!this.#isBusy) this.#next()
   }
 

@@ -35,10 +35,10 @@ export interface GraphUnit {
 export type Graph = readonly GraphUnit[]
 
 /**
- * What is known about a unit before it runs: nothing, how long it takes (each unit alone), or that and the graph, with
- * metadata and the rest as separate nodes.
+ * What is known about a unit before it runs: nothing; what waits for it, as the daemon reads it from `Cargo.lock` before the first build;
+ * how long it takes (each unit alone); or that and the graph, with metadata and the rest as separate nodes.
  */
-export type Knowledge = 'nothing' | 'durations' | 'graph'
+export type Knowledge = 'nothing' | 'order' | 'durations' | 'graph'
 
 export interface GraphOptions {
   random: Random
@@ -81,7 +81,7 @@ export function graphOf(recording: Recording, options: GraphOptions): Graph {
   const graph = drafts.map(({ unit, index, links, missing }): GraphUnit => {
     const { sourceBytes, rmetaBytes, outputBytes } = unit
     const ms = Math.max(1, unit.ms)
-    const known = options.knowledge !== 'nothing'
+    const known = options.knowledge !== 'nothing' && options.knowledge !== 'order'
     // Of what was never seen: as the daemon's `units.ts` has it.
     const bySource = Math.min(60_000, 50 + sourceBytes / 800)
     const error = Math.exp(options.errorSigma * normal(options.random))
@@ -102,9 +102,16 @@ export function graphOf(recording: Recording, options: GraphOptions): Graph {
   if (options.knowledge === 'nothing') return graph
   if (options.knowledge === 'durations') return graph.map((unit) => ({ ...unit, rank: unit.expectedMs }))
   const expected = ranks(graph, (unit) => {
+    if (unit.guessed) return guessed(unit)
     return { ms: unit.expectedMs, metadataMs: (unit.metadataMs * unit.expectedMs) / unit.ms }
   })
   return graph.map((unit) => ({ ...unit, rank: expected[unit.index] ?? 0 }))
+}
+
+/** As the daemon's `lock-order.ts` has it. */
+function guessed({ expectedMs }: GraphUnit): { ms: number; metadataMs: number } {
+  const ms = Math.min(5000, 300 + expectedMs)
+  return { ms, metadataMs: ms / 2 }
 }
 
 /** Time from the start of each unit to the end of the build when nothing waits for a slot. */

@@ -26,7 +26,8 @@ Compares schedulers on the same machines, builds and moments.
   --schedulers A,…     ${schedulers.join(', ')}
   --workload W         recorded, synthetic, or a package that was recorded (recorded)
   --units N            of a synthetic build (300)
-  --knowledge K        what is known of units: nothing, durations, graph (nothing, as of a build never seen before)
+  --knowledge K        what is known of units: nothing, order (by Cargo.lock, as the daemon in a first build), durations,
+                       graph (nothing)
   --error S            log-normal error of expected durations (0.3)
   --wifi SHARE         machines on Wi-Fi (0)
   --speed-sigma S      log-normal spread of speeds (0.3)
@@ -131,7 +132,7 @@ function scenarioOf(values: Values, nodes: number, load: number): Scenario {
     load,
     builds: values.builds === undefined ? Math.max(40, 4 * nodes) : whole('builds', amount('builds', values.builds)),
     recordings: workload(values.workload, whole('units', amount('units', values.units))),
-    knowledge: oneOf('knowledge', values.knowledge, ['nothing', 'durations', 'graph'] as const),
+    knowledge: oneOf('knowledge', values.knowledge, ['nothing', 'order', 'durations', 'graph'] as const),
     errorSigma: amount('error', values.error),
     mobile: ['lib'],
     wifiShare: amount('wifi', values.wifi),

@@ -56,7 +56,7 @@ export function predictedMs(recording: Recording, shown: Shown, nodes: number, {
   const { makespansMs } = contest('market', {
     ...{ seed: 1, nodes, load: 0, builds: 1, recordings: [slowed(recording, slower)] },
     ...{
-      knowledge: 'nothing',
+      knowledge: 'order',
       errorSigma: 0.3,
       mobile,
       wifiShare: 0,

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, cp, lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { missingTools, nodeFits, privateNode, staleDependencies } from '../../src/cli/prepare.mjs'
+import { compiledDir, missingTools, nodeFits, privateNode, staleDependencies } from '../../src/cli/prepare.mjs'
 
 const cli = fileURLToPath(new URL('../../src/cli', import.meta.url))
 const lock = (packages: Record<string, object>): string => JSON.stringify({ lockfileVersion: 3, packages })
@@ -23,7 +23,9 @@ async function checkout(t: TestContext) {
   const bin = join(root, 'fake-bin')
   await mkdir(join(root, 'src/cli/dev'), { recursive: true })
   await mkdir(bin)
-  for (const file of ['launch.mjs', 'prepare.mjs']) await cp(join(cli, file), join(root, 'src/cli', file))
+  for (const file of ['launch.mjs', 'prepare.mjs', '../base/paths.ts']) {
+    await cp(join(cli, file), join(root, 'src/cli', file))
+  }
   await writeFile(join(root, 'package.json'), '{"type":"module"}')
   await writeFile(join(root, 'package-lock.json'), lock(wanted))
   const show = (what: string): string => `console.log(JSON.stringify(['${what}', ...process.argv.slice(2)]))\n`
@@ -51,7 +53,8 @@ function launch(
   args: string[],
   node = process.execPath,
 ): Promise<Launched> {
-  const env = { PATH: `${bin}:${process.env.PATH}` }
+  // Not where this machine's own node is.
+  const env = { PATH: `${bin}:${process.env.PATH}`, SHOAL_HOME: join(root, 'home') }
   return new Promise((resolve) => {
     execFile(node, [join(root, 'src/cli/launch.mjs'), ...args], { env }, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
@@ -153,4 +156,36 @@ test('missingTools() names Debian packages, on Linux only', async (t) => {
   await writeFile(join(bin, 'bwrap'), '')
   await chmod(join(bin, 'bwrap'), 0o755)
   assert.ok(!missingTools(`/nowhere:${bin}`, 'linux').includes('bubblewrap'))
+})
+
+test('what Node has compiled is kept where nobody else can change it, and nowhere else', async (t) => {
+  const place = await checkout(t)
+  const cache = join(place.root, 'home/cache')
+  const compiled = join(cache, 'compiled')
+  const kept = async (): Promise<string[]> => {
+    await launch(place, ['status'])
+    return await readdir(compiled).catch(() => ['nothing'])
+  }
+  assert.deepEqual(await kept(), ['nothing'])
+  await mkdir(cache, { recursive: true, mode: 0o700 })
+  const [now = '', ...others] = await kept()
+  assert.ok(now.startsWith(`${process.version}-`) && others.length === 0)
+  assert.equal((await lstat(compiled)).mode & 0o777, 0o700)
+
+  await mkdir(join(compiled, 'v18.0.0-x64-0-0'))
+  assert.deepEqual(await kept(), [now])
+
+  for (const shared of [compiled, cache]) {
+    await rm(compiled, { recursive: true })
+    await mkdir(compiled, { mode: 0o700 })
+    await chmod(shared, 0o770)
+    assert.deepEqual(await kept(), [])
+    assert.equal(compiledDir(cache), undefined)
+    await chmod(shared, 0o700)
+  }
+
+  await rm(compiled, { recursive: true })
+  await mkdir(join(place.root, 'elsewhere'), { mode: 0o700 })
+  await symlink(join(place.root, 'elsewhere'), compiled)
+  assert.deepEqual(await kept(), [])
 })

@@ -72,6 +72,7 @@ class Desk {
     reads: async () => ({ reads: [], env: [] }),
     staysHere: new StaysHere(),
     took: () => undefined,
+    calm: async () => undefined,
     declaredReads: unexpected,
     unchanged: async () => true,
     linking: { take: unexpected },

@@ -70,6 +70,18 @@ describe('what is learnt of a workspace', () => {
     assert.deepEqual(ranks, { base: 1450, short: 410, long: 1400, app: 400 })
     assert.equal(next.long?.expectedMs, 1000)
 
+    // What was seen counts more than what Cargo.lock has to say; where nothing was, it is all that there is.
+    const [base] = workspace('c3')
+    assert.ok(base)
+    for (const [id, dir, rank] of [
+      [4, '/w', 1450],
+      [5, '/new', 77],
+    ] as const) {
+      const session = new Uint8Array(16).fill(id)
+      await again.asked(session, () => dir, base, base.env)
+      assert.equal(again.known(task, session, base, base.env, 77).rank, rank)
+    }
+
     const elsewhere = await build(again, 3, '/other', 'b2')
     assert.equal(elsewhere.long?.rank, 0)
     assert.equal(elsewhere.long?.expectedMs, 250)

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { frame } from '../../src/market/frames.ts'
+import { timing } from '../../src/market/limits.ts'
 import { Phase } from '../../src/wire/generated/market_pb.ts'
-import { BuilderBench } from './bench.ts'
+import { BuilderBench, idOf } from './bench.ts'
 
 /** One free slot here, and lenders that have shown before how busily they work, with the speeds that they say. */
 function between(...lenders: [peer: string, speedPermille: number][]): BuilderBench {
@@ -43,6 +44,13 @@ describe('a slot here that is free', () => {
     assert.equal(bench.sent('gone', effects).length, 1)
   })
 
+  it('is left alone as long again, once, by a process that stood still: the bid may have come', () => {
+    const bench = between(['fast', 2000])
+    bench.submit(9)
+    assert.deepEqual(bench.of('here', bench.standStill(timing.left + 2 * timing.stall)), [])
+    assert.equal(bench.of('here', bench.standStill(timing.left + 2 * timing.stall)).length, 1)
+  })
+
   for (const [why, speed, change] of [
     ['a lender is hardly faster', 1250, {}],
     ['the unit is so short that sending it takes longer', 2000, { expectedMs: 50 }],
@@ -69,6 +77,33 @@ describe('a slot here that is free', () => {
     bench.release()
     bench.offer('fast', { speedPermille: 2000 })
     assert.equal(bench.of('here', bench.submit(9)).length, 1)
+  })
+
+  it('is left alone where compiles here get much less of a processor than at a lender', () => {
+    const reasons = (cpuMs: number): string[] => {
+      const bench = between(['usual', 1000])
+      bench.submit(0xff01, { mayGoAway: false })
+      bench.pass(1000)
+      // Half of it is the node's own work.
+      bench.tell({ kind: 'released', id: idOf(0xff01), cpuMs })
+      bench.offer('usual')
+      return bench.of('here', bench.submit(9)).map(({ reason }) => reason)
+    }
+    assert.deepEqual(reasons(900), ['slot-free'])
+    assert.deepEqual(reasons(400), [])
+  })
+
+  it('is left alone by as many waiting units as there are better slots, and taken by the next', () => {
+    const bench = between(['fast', 2000])
+    bench.occupy(1)
+    for (const unit of [9, 10, 11]) bench.submit(unit)
+    bench.clear()
+    bench.offer('fast', { speedPermille: 2000, free: 2, total: 2 })
+    const effects = bench.release()
+    assert.deepEqual(
+      bench.of('here', effects).map(({ id }) => id),
+      [idOf(11)],
+    )
   })
 
   it('is taken at once by a machine that is as fast itself', () => {
