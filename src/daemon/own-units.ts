@@ -38,6 +38,7 @@ import { Learnt } from './learnt.ts'
 import { Leftovers } from './leftovers.ts'
 import type { Lender } from './lender.ts'
 import { LockOrder } from './lock-order.ts'
+import { Looks } from './looks.ts'
 import { bootId, type Machine } from './machine.ts'
 import { declaredReads, readsKeys, readsOfCompile } from './observed.ts'
 import type { ObserverHere } from './observer-here.ts'
@@ -61,13 +62,6 @@ import { findBubblewrap } from './warm-run.ts'
 import { WholeAgain } from './whole-run.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
 import { WorkspaceTrust } from './workspace-trust.ts'
-
-/** Units of own builds that are looked at at once: while one waits for the disk, another has the processor. */
-const looksAtOnce = 2
-/** A look that takes longer waits for something, and keeps nobody from theirs. */
-const longLookMs = 2000
-/** What nobody waits for is put off for so long at most. */
-const calmMs = 1000
 
 export interface UnitParts {
   clock: Clock
@@ -130,7 +124,7 @@ export async function openUnits(
   const inFlight: CompileNeeds['inFlight'] = new Map()
   const staysHere = new StaysHere()
   const linking = new Turns(config.slots)
-  const looking = new Turns(looksAtOnce)
+  const looks = new Looks(clock)
   const leftovers = new Leftovers({ clock, log: log.child('compile') })
   const again = await WholeAgain.open(
     { digests, trees, toolchains, bubblewrap: () => findBubblewrap(env) },
@@ -236,16 +230,7 @@ export async function openUnits(
       let hasReadKeys = false
       let roots: readonly Root[] = []
       const rank = await order.rank(build, () => placesOf(cargoPid, cwd), shim.invocation)
-      /** One thing at a time takes no longer than many at once, and what most of the build waits for is ready first. */
-      const inTurn = <T>(work: () => Promise<T>): Promise<T> =>
-        looking.take(
-          async (letGo) => {
-            const cancel = clock.after(longLookMs, letGo)
-            return await work().finally(cancel)
-          },
-          shim.signal,
-          rank,
-        )
+      const inTurn = <T>(work: () => Promise<T>): Promise<T> => looks.take(work, shim.signal, rank)
       const judge = (planned: Planned): Promise<boolean> =>
         privateUnits.judge(planned, shim.invocation, (path) => reach.sourceOf(path))
       const placeHere: CompileNeeds['placeOf'] = (planned, variables) =>
@@ -356,7 +341,7 @@ export async function openUnits(
           linking: { take: (work, signal) => linking.take(work, signal, rank) },
           collectLinked: (planned, dir) => collectLinked(planned, dir, blocks),
           discard: (privateDir) => leftovers.discard(privateDir),
-          calm: () => Promise.race([looking.take(async () => {}, never, -1), after(clock, calmMs)]),
+          calm: () => looks.calm(),
           learn: async (planned, result, reason) => {
             if (planned.shareable) causes.made(planned)
             isPrivate ??= await judge(planned)
@@ -386,10 +371,6 @@ export async function openUnits(
   })
   return { units, warmer, scripts }
 }
-
-const never = new AbortController().signal
-
-const after = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve))
 
 /** Where cargo works and where its workspace may be, else the directory of the unit. */
 function placesOf(cargoPid: number, cwd: string): readonly string[] {
