@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { constants } from 'node:os'
 import { basename } from 'node:path'
 import { ShoalError } from '../base/errors.ts'
-import { readEnvironment } from '../plan/environment.ts'
+import { entryText, readEnvironment } from '../plan/environment.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { expandArgFiles } from '../plan/rustc-args.ts'
 import { encodeLocalFrame } from '../wire/local.ts'
@@ -233,8 +233,8 @@ export async function readInvocation(frame: CompileFrame): Promise<Invocation> {
     rustc,
     argv: await expandArgFiles(argv),
     cwd: text(frame.cwd),
-    // A variable that is not UTF-8 counts as absent for rustc's env! too.
-    env: readEnvironment(frame.env.map((entry) => Buffer.from(entry).toString('utf8'))),
+    // rustc's env! refuses a variable that is not UTF-8, and a macro can read it all the same.
+    env: readEnvironment(frame.env.map(entryText)),
     remaps: frame.remaps.map(({ from, to }) => ({ from: text(from), to: text(to) })),
     cargoPid: frame.ppid,
   }

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { readFile } from 'node:fs/promises'
 
 /** Names that look like a secret; those in which cargo puts what a package, or a program or feature of it, is called are exempt. */
@@ -123,10 +124,26 @@ export function actionEnvironment(
   return { env, secrets }
 }
 
+/**
+ * An entry of an environment as text. What of it is not UTF-8 is its bytes in hex, so that two that differ never look the same to what a compile was
+ * seen to read.
+ */
+export function entryText(entry: Uint8Array): string {
+  if (isUtf8(entry)) return Buffer.from(entry).toString()
+  const equals = entry.indexOf('='.charCodeAt(0))
+  const textOf = (bytes: Uint8Array): string =>
+    isUtf8(bytes) ? Buffer.from(bytes).toString() : `\ufffd${Buffer.from(bytes).toString('hex')}`
+  return equals < 0 ? textOf(entry) : `${textOf(entry.subarray(0, equals))}=${textOf(entry.subarray(equals + 1))}`
+}
+
 /** Reads the environment that a process was started with; undefined where the system does not tell. */
 export async function processEnvironment(pid: number): Promise<Map<string, string> | undefined> {
   try {
-    return readEnvironment((await readFile(`/proc/${pid}/environ`, 'utf8')).split('\0'))
+    const bytes = await readFile(`/proc/${pid}/environ`)
+    if (isUtf8(bytes)) return readEnvironment(bytes.toString().split('\0'))
+    // Each byte is a character of this, and none of a longer one is zero.
+    const entries = bytes.toString('latin1').split('\0')
+    return readEnvironment(entries.map((entry) => entryText(Buffer.from(entry, 'latin1'))))
   } catch {
     return undefined
   }

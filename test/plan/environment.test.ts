@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   actionEnvironment,
+  entryText,
   holdsPassword,
   looksSecret,
+  processEnvironment,
   readEnvironment,
   secretValues,
   tellsSecret,
@@ -82,6 +86,28 @@ test('something like a secret is named, cargo metadata is not', () => {
     assert.ok(!looksSecret(name), name)
   for (const program of ['api_key', 'token', 'pass']) assert.ok(!looksSecret(`CARGO_BIN_EXE_${program}`), program)
   for (const feature of ['COOKIES', 'TOKEN', 'AUTH']) assert.ok(!looksSecret(`CARGO_FEATURE_${feature}`), feature)
+})
+
+test('values that are not UTF-8 differ where their bytes do, in a frame and in what the system tells', async () => {
+  const [one, other] = ['ODD=a\xff', 'ODD=a\xfe'].map((entry) => Buffer.from(entry, 'latin1'))
+  assert.ok(one && other)
+  assert.notEqual(entryText(one), entryText(other))
+  assert.equal(entryText(Buffer.from('PLAIN=ä\ufffd=')), 'PLAIN=ä\ufffd=')
+  assert.equal(entryText(Buffer.from('\xff', 'latin1')), '\ufffdff')
+  const child = spawn('sh', ['-c', "export ODD=$(printf 'a\\377'); exec sleep 60"], { env: { PLAIN: 'ä' } })
+  try {
+    // Until sh has become sleep it has the environment that it was given.
+    let seen: string | undefined
+    for (let tries = 0; tries < 500 && seen === undefined; tries++) {
+      await delay(10)
+      const env = await processEnvironment(child.pid ?? 0)
+      assert.ok(env?.get('PLAIN') === 'ä' || env?.size === 0)
+      seen = env.get('ODD')
+    }
+    assert.equal(`ODD=${seen}`, entryText(one))
+  } finally {
+    child.kill()
+  }
 })
 
 test('the first of two equal names counts, as getenv() sees it', () => {
