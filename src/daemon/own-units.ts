@@ -62,8 +62,8 @@ import { WholeAgain } from './whole-run.ts'
 import { FileClock, treeAt, unchanged, Works } from './work.ts'
 import { WorkspaceTrust } from './workspace-trust.ts'
 
-/** Units of own builds that are looked at at once: while one waits for the disk, another has the processor. */
-const looksAtOnce = 2
+/** Units of own builds that are looked at at once: while some wait for the disk, for which there are four threads, another has the processor. */
+const looksAtOnce = 4
 /** A look that takes longer waits for something, and keeps nobody from theirs. */
 const longLookMs = 2000
 /** What nobody waits for is put off for so long at most. */
