@@ -24,7 +24,8 @@ export class LockOrder {
    */
   async rank(build: Uint8Array, dirs: () => readonly string[], { argv, env }: Invocation): Promise<number> {
     const id = Buffer.from(build).toString('hex')
-    const known = this.#builds.get(id) ?? read(dirs(), archivesOf(env))
+    // An order is a favour: what cannot be read is as good as absent.
+    const known = this.#builds.get(id) ?? read(dirs(), archivesOf(env)).catch(() => new Map<string, number>())
     this.#builds.set(id, known)
     // Nothing waits for a program or a test, but for the program that is a build script its own package does.
     const crate = argv[argv.indexOf('--crate-name') + 1] ?? ''

@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts'
 import { Turns } from './turns.ts'
 
-/** Units of own builds that are looked at at once: while one waits for the disk, another has the processor. */
-const looksAtOnce = 2
+/** Units of own builds that are looked at at once: while some wait for the disk, for which there are four threads, another has the processor. */
+const looksAtOnce = 4
 /** A look that takes longer waits for something, and keeps nobody from theirs. */
 const longLookMs = 2000
 /** What nobody waits for is put off for so long at most. */

@@ -47,12 +47,12 @@ version = "2.0.0"
 source = ${registry}
 `
 
-async function workspace(t: TestContext) {
+async function workspace(t: TestContext, text = lock) {
   const dir = await tempDir(t)
   const archives = join(dir, 'home/registry/cache/index.crates.io-1')
   await mkdir(archives, { recursive: true })
   await mkdir(join(dir, 'workspace/member'), { recursive: true })
-  await writeFile(join(dir, 'workspace/Cargo.lock'), lock)
+  await writeFile(join(dir, 'workspace/Cargo.lock'), text)
   const sizes = { 'heavy-1.0.0': 320_000, 'base-1.0.0': 8000, 'light-1.0.0': 8000, 'light-2.0.0': 8000 }
   for (const [name, size] of Object.entries(sizes)) await writeFile(join(archives, `${name}.crate`), Buffer.alloc(size))
   const order = new LockOrder()
@@ -109,5 +109,10 @@ describe('the order of a first build', () => {
     assert.equal(await rank('app', '0.1.0', ['--crate-name', 'app', '--crate-type', 'bin']), 0)
     assert.equal(await rank('app', '0.1.0', ['--crate-name', 'app', '--test']), 0)
     assert.equal(await rank('other', '0.1.0'), 0)
+  })
+
+  it('is none where something that cannot be read stands in the way', async (t) => {
+    const { rank } = await workspace(t, lock.replaceAll('"base"', '"ba\0se"'))
+    assert.deepEqual([await rank('heavy', '1.0.0'), await rank('light', '2.0.0')], [0, 0])
   })
 })

@@ -6,7 +6,7 @@ import { ManualClock } from '../mesh/fixture.ts'
 
 const { signal } = new AbortController()
 
-test('two are looked at at once, then what most waits for; what takes long keeps nobody waiting', async () => {
+test('four are looked at at once, then what most waits for; what takes long keeps nobody waiting', async () => {
   const clock = new ManualClock()
   const looks = new Looks(clock)
   const begun: string[] = []
@@ -20,15 +20,15 @@ test('two are looked at at once, then what most waits for; what takes long keeps
       signal,
       rank,
     )
-  const all = [look('a', 0), look('b', 0), look('low', 1), look('high', 2)]
+  const all = [...'abcd'].map((name) => look(name, 0)).concat(look('low', 1), look('high', 2))
   await soon()
-  assert.deepEqual(begun, ['a', 'b'])
+  assert.deepEqual(begun, ['a', 'b', 'c', 'd'])
   ends[0]?.()
   await soon()
-  assert.deepEqual(begun, ['a', 'b', 'high'])
+  assert.deepEqual(begun, ['a', 'b', 'c', 'd', 'high'])
   clock.advance(2000)
   await soon()
-  assert.deepEqual(begun, ['a', 'b', 'high', 'low'])
+  assert.deepEqual(begun, ['a', 'b', 'c', 'd', 'high', 'low'])
   for (const end of ends) end()
   await Promise.all(all)
 })
@@ -39,7 +39,7 @@ test('what nobody waits for comes when nothing else is looked at, or a second la
   await looks.calm()
   const ends: (() => void)[] = []
   const look = (): Promise<void> => looks.take(() => new Promise((resolve) => ends.push(resolve)), signal, 0)
-  const busy = [look(), look()]
+  const busy = [look(), look(), look(), look()]
   let isCalm = false
   const calm = looks.calm().then(() => {
     isCalm = true
