@@ -150,7 +150,7 @@ describe('what a compile away looked at', () => {
       ['owner', 'compiled-mesh', '', ''],
       ['outsider', 'compiled-here', 'ERR_INPUT_MISSING', 'source-outside-package'],
       ['moody', 'compiled-here', 'ERR_INPUT_MISSING', 'source-outside-package'],
-      ['climber', 'compiled-here', 'ERR_PEER_LOST', 'unobserved'],
+      ['climber', 'compiled-here', 'ERR_OUTPUT', 'unobserved'],
       ['placed', 'compiled-here', 'ERR_PATH_BOUND', 'path-bound'],
     ])
     assert.equal(await says(dir, env), 'plain, mine 1 none false, out there, cheerful, even further, placed')
