@@ -85,13 +85,19 @@ function anybodys({ key: _, ...link }: InviteLink): InviteLink {
   return link
 }
 
-test('a link is good at the one who made it, and at nobody else, who may invite as well', async (t) => {
+/** Two who may invite, and a link of the first that the other knows of. */
+async function twoInviters(t: TestContext): Promise<{ a: TestMesh; b: TestMesh; link: InviteLink }> {
   const membership = createMembership({ name: 'office' })
   const [a, b] = [await makeMesh(t, { ...membership }), await makeMesh(t, { ...membership })]
   await connect(a, b)
   const known = new Promise<void>((resolve) => b.mesh.members.onChange(() => resolve()))
   const link = await linkOf(a)
   await known
+  return { a, b, link }
+}
+
+test('a link is good at the one who made it, and at nobody else, who may invite as well', async (t) => {
+  const { b, link } = await twoInviters(t)
   const elsewhere = { ...link, addresses: b.mesh.addresses() }
   const stateDir = await temporaryDirectory(t)
   // Whoever has been kicked answers like any other inviter, and a newcomer cannot know.
@@ -102,12 +108,7 @@ test('a link is good at the one who made it, and at nobody else, who may invite 
 })
 
 test('a link that does not say who has made it is good at whoever may invite', async (t) => {
-  const membership = createMembership({ name: 'office' })
-  const [a, b] = [await makeMesh(t, { ...membership }), await makeMesh(t, { ...membership })]
-  await connect(a, b)
-  const known = new Promise<void>((resolve) => b.mesh.members.onChange(() => resolve()))
-  const link = await linkOf(a)
-  await known
+  const { a, b, link } = await twoInviters(t)
   await a.mesh.stop()
   const { roster } = await join(await temporaryDirectory(t), { ...anybodys(link), addresses: b.mesh.addresses() })
   assert.equal(roster.members(Date.now()).length, 3)
