@@ -101,20 +101,28 @@ export async function meshBuild(count: number, setting: Setting): Promise<Measur
 
 export type Plain = Pick<Measured, 'ms' | 'restMs'>
 
-/** The same without a node on one such machine. */
-export async function plainBuild({ example, share, network }: Setting): Promise<Plain | string> {
-  const machines = await Machines.open(1, share, network.mbit)
+/**
+ * The same without nodes: as many such machines build it at once, each all of it for itself. What they share underneath, caches and the
+ * two halves of a core, is as busy then as it is when they build it together. Of each figure the mean.
+ */
+export async function plainBuilds(count: number, { example, share, network }: Setting): Promise<Plain | string> {
+  const machines = await Machines.open(count, share, network.mbit)
   if (typeof machines === 'string') return machines
   try {
-    await machines.all[0]?.node.stop()
+    for (const { node } of machines.all) await node.stop()
     await machines.setShares(share, network.periodMs)
-    const dir = await checkout(machines.dir, example, 'plain')
-    const [before] = await machines.usage()
-    const from = performance.now()
-    await machines.cargo(0, dir, ['build', '--offline'], 'plain')
-    const ms = performance.now() - from
-    const [after] = await machines.usage()
-    return { ms, restMs: (after?.allMs ?? 0) - (before?.allMs ?? 0) }
+    const before = await machines.usage()
+    const took = await Promise.all(
+      machines.all.map(async (_, at) => {
+        const dir = await checkout(machines.dir, example, `plain-${at}`)
+        const from = performance.now()
+        await machines.cargo(at, dir, ['build', '--offline'], 'plain')
+        return performance.now() - from
+      }),
+    )
+    const after = await machines.usage()
+    const used = after.map(({ allMs }, at) => allMs - (before[at]?.allMs ?? 0))
+    return { ms: sum(took) / count, restMs: sum(used) / count }
   } finally {
     await machines.close()
   }
