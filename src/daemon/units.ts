@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { codeOf } from '../base/errors.ts'
 import type { Market, Task } from '../market/driver.ts'
+import type { Tree } from '../plan/action.ts'
 import { links } from '../plan/classify.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { LentInputs } from '../plan/lent-inputs.ts'
@@ -141,8 +142,7 @@ export function taskAlone({ notAway }: PlannedAction, build: Uint8Array): Task {
 
 /** The same for a unit that others may compile, if nothing in it speaks against that. */
 export function taskOf(planned: PlannedAction, lent: LentInputs, build: Uint8Array): Task {
-  let sourceBytes = 0
-  for (const { path, size } of lent.own.tree.files) if (path.endsWith('.rs')) sourceBytes += size
+  const sourceBytes = ownSourceBytes(planned, lent.own.tree)
   const expectedMs = Math.min(mostMs, Math.round(guessMs + sourceBytes / sourceBytesPerMs))
   const withheld = lent.own.withheld && planned.usesMacros
   if (planned.notAway !== undefined || withheld) return { ...stayingTask(build), expectedMs }
@@ -162,3 +162,26 @@ export function taskOf(planned: PlannedAction, lent: LentInputs, build: Uint8Arr
     inputs: lent.inputs.cid.bytes,
   }
 }
+
+/**
+ * Bytes of a unit's own sources, about: a library's and a program's are what lies beside its first one and below, those of a test or a
+ * build script that one alone. The rest of a package, which can be 40 times as much, is for other units.
+ */
+function ownSourceBytes({ args }: PlannedAction, { files }: Tree): number {
+  const given = args.sources[0] ?? ''
+  let first: Tree['files'][number] | undefined
+  for (const file of files) {
+    const isIt = given === file.path || given.endsWith(`/${file.path}`)
+    if (isIt && file.path.length > (first?.path.length ?? 0)) first = file
+  }
+  const own = first === undefined || wholeDirectory.test(first.path) || args.crateTypes.some(isLibrary)
+  if (!own) return first?.size ?? 0
+  const dir = first?.path.slice(0, first.path.lastIndexOf('/') + 1) ?? ''
+  let bytes = 0
+  for (const { path, size } of files) if (path.startsWith(dir) && path.endsWith('.rs')) bytes += size
+  return bytes
+}
+
+/** What has modules beside it. */
+const wholeDirectory = /(^|\/)(lib|main)\.rs$/
+const isLibrary = (type: string): boolean => type !== 'bin'

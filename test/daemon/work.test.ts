@@ -147,3 +147,40 @@ test('cargo’s place for the files of tests is known where it is in the target 
   assert.equal(scratchOf(env('/home/ada/tmp'), roots), undefined)
   assert.equal(scratchOf(new Map(), roots), undefined)
 })
+
+test('how long a compile takes is guessed from its own sources, not from what else its package holds', async (t) => {
+  const dir = await temporaryDirectory(t)
+  const files = {
+    'src/lib.rs': 8000,
+    'src/a/b.rs': 8000,
+    'tests/t.rs': 800_000,
+    'tests/u.rs': 80_000,
+    'build.rs': 16_000,
+  }
+  for (const [path, bytes] of Object.entries(files)) {
+    await mkdir(join(dir, path, '..'), { recursive: true })
+    await writeFile(join(dir, path), '/'.repeat(bytes))
+  }
+  const works = worksWith({ thin: nothing, packs: nothing }, new StaysHere())
+  const expectedMs = async (source: string, ...options: string[]): Promise<number> => {
+    const args = parseRustcArgs([
+      '--crate-name',
+      'x',
+      source,
+      '--emit=dep-info,metadata,link',
+      '--out-dir',
+      dir,
+      ...options,
+    ])
+    const unit: PlannedAction = { ...planned, args, source: { root: 'workspace', path: '', dir } }
+    return (await works.of(unit, new Uint8Array(16), false)).task.expectedMs
+  }
+  assert.deepEqual(
+    [
+      await expectedMs(join(dir, 'src/lib.rs'), '--crate-type', 'lib'),
+      await expectedMs('tests/u.rs', '--test'),
+      await expectedMs('member/build.rs', '--crate-type', 'bin'),
+    ],
+    [70, 150, 70],
+  )
+})
