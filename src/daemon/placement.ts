@@ -17,6 +17,8 @@ export interface PlacementNeeds {
   datastore: Datastore
   /** No cargo is at work and no unit in flight here: uploading disturbs nobody. */
   isQuiet(): boolean
+  /** Some member builds: whoever lends to it, and whoever it asks to keep something, has a processor that it waits for. */
+  othersBuild(): boolean
   /** What this node has of an action key (hex); undefined when it has gone since. */
   held(key: string): Promise<Given | undefined>
   send(peer: string, body: ControlMessage): boolean
@@ -49,6 +51,8 @@ const leastWorthMsPerByte = 1 / 65_536
 const lookMs = 1000
 /** How long this node has to be at rest first. */
 const quietMs = 2000
+/** Somebody may build all day: nothing waits for that for longer. */
+const maxPatienceMs = 600_000
 /** What others fetch from here for this, on average, while it goes on. */
 const bytesPerMs = 24_000
 const maxUnderWay = 6
@@ -88,6 +92,8 @@ export class Placement {
   /** No traffic before; by `Clock.now`. */
   #restUntil = 0
   #quietSince: number | undefined
+  /** How long there has been something to place; by `Clock.now`. */
+  #waitingSince = 0
   #cancelLook: (() => void) | undefined
   #cancelSweep: () => void = () => undefined
   #stopped = false
@@ -127,8 +133,7 @@ export class Placement {
     const worth = costMs / Math.max(1, bytes)
     const keepers = this.#keepers.get(key)?.size ?? 0
     if (this.#stopped || keepers >= copies || worth < leastWorthMsPerByte || this.#waiting.size >= maxWaiting) return
-    this.#waiting.set(key, { key, worth })
-    this.#order = undefined
+    this.#await({ key, worth })
     this.#lookLater()
   }
 
@@ -157,9 +162,8 @@ export class Placement {
   }
 
   #retryShort(): void {
-    for (const [key, waiting] of this.#short) this.#waiting.set(key, waiting)
+    for (const waiting of this.#short.values()) this.#await(waiting)
     this.#short.clear()
-    this.#order = undefined
     if (this.#waiting.size > 0) this.#lookLater()
   }
 
@@ -188,9 +192,21 @@ export class Placement {
     })
   }
 
+  #await(waiting: Waiting): void {
+    if (this.#waiting.size === 0) this.#waitingSince = this.#needs.clock.now()
+    this.#waiting.set(waiting.key, waiting)
+    this.#order = undefined
+  }
+
+  /** A node that lends has pauses of seconds in the midst of a build, and what it then sends to others keeps that build waiting. */
+  #isCalm(): boolean {
+    if (!this.#needs.isQuiet()) return false
+    return !this.#needs.othersBuild() || this.#needs.clock.now() - this.#waitingSince >= maxPatienceMs
+  }
+
   #look(): void {
     const now = this.#needs.clock.now()
-    if (!this.#needs.isQuiet()) this.#quietSince = undefined
+    if (!this.#isCalm()) this.#quietSince = undefined
     else this.#quietSince ??= now
     if (this.#quietSince !== undefined && now - this.#quietSince >= quietMs) this.#placeSome()
     // Without anybody who could take more, a word from a member starts it again.
@@ -210,7 +226,7 @@ export class Placement {
         })
         .finally(() => {
           this.#underWay -= 1
-          if (this.#stopped || !this.#needs.isQuiet()) this.#lookLater()
+          if (this.#stopped || !this.#isCalm()) this.#lookLater()
           else if (this.#needs.clock.now() >= this.#restUntil) this.#placeSome()
           if (this.#waiting.size > 0) this.#lookLater()
         })

@@ -7,6 +7,7 @@ import type { HeldKey } from '../recall/recall.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { TrafficEvent } from '../watch/traffic.ts'
 import { cidFromDigest, hexOf } from '../wire/cid.ts'
+import { Builders } from './builders.ts'
 import type { Inventory } from './inventory.ts'
 import type { Machine } from './machine.ts'
 import { Placed } from './placed.ts'
@@ -41,12 +42,14 @@ export class Placing {
   readonly placed: Placed
   readonly placement: Placement
   readonly #needs: PlacingNeeds
+  readonly #builders: Builders
   readonly #told = new Map<string, { bytes: number; mains: boolean }>()
   readonly #makersSeenAt = new Map<string, number>()
   #cancelTell: () => void = () => undefined
 
-  private constructor(needs: PlacingNeeds, placed: Placed, placement: Placement) {
+  private constructor(needs: PlacingNeeds, builders: Builders, placed: Placed, placement: Placement) {
     this.#needs = needs
+    this.#builders = builders
     this.placed = placed
     this.placement = placement
   }
@@ -64,11 +67,13 @@ export class Placing {
       },
       { maxBytes },
     )
+    const builders = new Builders(clock)
     const placement = await Placement.open({
       clock,
       log,
       datastore,
       isQuiet: () => needs.isQuiet(),
+      othersBuild: () => builders.areAny,
       held: async (key) => {
         const own = await inventory.held(key)
         if (own === undefined) return await anyClaim(placed, key)
@@ -77,7 +82,7 @@ export class Placing {
       send: (peer, body) => mesh.send(peer, body),
       onPlaced: (what) => needs.note({ what }),
     })
-    const placing = new Placing(needs, placed, placement)
+    const placing = new Placing(needs, builders, placed, placement)
     placing.#start()
     return placing
   }
@@ -97,11 +102,15 @@ export class Placing {
     mesh.onPeer((peer, up) => {
       this.placement.onPeer(peer, up)
       if (up) this.#tellRoom(peer, this.#roomFor(peer))
-      else this.#told.delete(peer)
+      else {
+        this.#told.delete(peer)
+        this.#builders.forget(peer)
+      }
       this.#makersSeenAt.set(peer, this.#needs.clock.now())
     })
     mesh.onFrame((peer, body) => {
-      if (body.case === 'room') this.placement.onRoom(peer, body.value)
+      if (body.case === 'building') this.#builders.hear(peer, body.value)
+      else if (body.case === 'room') this.placement.onRoom(peer, body.value)
       else if (body.case === 'kept') this.placement.onKept(peer, body.value)
       else if (body.case === 'keep') {
         void this.placed.keep(peer, body.value).then((held) => {

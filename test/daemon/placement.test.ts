@@ -108,6 +108,7 @@ class Member {
       log,
       datastore,
       isQuiet: () => group.isQuiet,
+      othersBuild: () => group.othersBuild,
       held: async (key) => {
         const held = await inventory.held(key)
         return held && { ...held, claims: [word] }
@@ -147,6 +148,7 @@ class Group {
   readonly members = new Map<string, Member>()
   readonly off = new Set<string>()
   isQuiet = true
+  othersBuild = false
   fetched = 0
   #underWay = 0
 
@@ -254,6 +256,24 @@ test('nothing is placed while a build is at work, nor what is made faster than i
   await group.until('it is placed', () => keepers(group, dear.key).length === 2)
   await group.until('nothing waits', () => ada.placement.stats.waiting === 0)
   assert.deepEqual(keepers(group, cheap.key), [])
+})
+
+test('nothing is placed while others build, for ten minutes at most', async (t) => {
+  const [group, ada] = await Group.of(t, [1 << 20, 1 << 20, 1 << 20])
+  assert.ok(ada)
+  group.othersBuild = true
+  const [first, second] = [made(2000), made(2000)]
+  await ada.make(first)
+  for (let passed = 0; passed < 60; passed++) group.clock.advance(1000)
+  assert.equal(group.fetched, 0)
+  group.othersBuild = false
+  await group.until('the first is placed', () => keepers(group, first.key).length === 2)
+  group.othersBuild = true
+  const before = group.fetched
+  await ada.make(second)
+  for (let passed = 0; passed < 599; passed++) group.clock.advance(1000)
+  assert.equal(group.fetched, before)
+  await group.until('the second is placed', () => keepers(group, second.key).length === 2)
 })
 
 test('no member keeps more than its budget, and none on battery anything', async (t) => {

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { lends } from '../bench/machines.ts'
+import { whileBusy, writeFiles } from '../support/busy.ts'
 import { Cluster, lastReport, type TestNode } from '../support/cluster.ts'
+import { until } from '../support/until.ts'
 
 const budget = 200 * 1024 * 1024
 
@@ -61,5 +65,55 @@ describe('a node that is switched off takes nothing with it', () => {
     const recalled = units.filter(({ outcome }) => outcome === 'recalled-mesh' || outcome === 'recalled-here')
     t.diagnostic(`${recalled.length} of ${units.length} units recalled`)
     assert.ok(recalled.length >= 0.9 * units.length, JSON.stringify(units.filter((unit) => !recalled.includes(unit))))
+  })
+})
+
+describe('a build is not kept waiting by what others are given to keep', () => {
+  let cluster: Cluster
+  const lenders = (): TestNode[] => ['ben', 'cleo'].map((name) => cluster.node(name))
+
+  before(async () => {
+    const lend = (name: string): string => (name === 'ada' ? '[lend]\nslots = 0\n' : '[lend]\nyield = false\n')
+    cluster = await Cluster.start(['ada', 'ben', 'cleo'], lend)
+  })
+  after(() => cluster.close())
+
+  test('lenders place what they made once the build has ended, and not in its pauses', async (t) => {
+    const ada = cluster.node('ada')
+    const crates = Array.from({ length: 6 }, (_, at) => `made${at}`)
+    const dir = join(cluster.dir, 'work')
+    await writeFiles(dir, { 'Cargo.toml': `[workspace]\nresolver = "2"\nmembers = ${JSON.stringify(crates)}\n` })
+    for (const name of crates) {
+      const manifest = `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n`
+      await writeFiles(dir, {
+        [`${name}/Cargo.toml`]: manifest,
+        [`${name}/src/lib.rs`]: `pub fn name() -> &'static str { "${name}" }\n`,
+      })
+    }
+    const placing = async (): Promise<SharingRow['sharing']['placing'][]> =>
+      await Promise.all(lenders().map(async (node) => (await sharingOf(node)).placing))
+    for (const node of lenders()) await lends(node)
+    await whileBusy(ada, join(cluster.dir, 'busy'), 2, async () => {
+      const built = await ada.cargo(dir, 'build', '--offline', '-j6')
+      assert.equal(built.code, 0, built.stderr)
+      const { units } = await lastReport(ada)
+      assert.deepEqual(new Set(units.map(({ outcome }) => outcome)), new Set(['compiled-mesh']))
+      // Two seconds of rest are enough when nobody builds.
+      await delay(6000)
+      const during = await placing()
+      assert.ok(
+        during.every(({ placed }) => placed === 0),
+        JSON.stringify(during),
+      )
+      assert.ok(
+        during.some(({ waiting }) => waiting > 0),
+        JSON.stringify(during),
+      )
+    })
+    await until('what lenders made is placed', async () => {
+      const now = await placing()
+      return now.every(({ waiting }) => waiting === 0) && now.some(({ placed }) => placed > 0)
+    })
+    t.diagnostic(JSON.stringify(await placing()))
   })
 })
