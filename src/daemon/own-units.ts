@@ -10,7 +10,7 @@ import type { Mesh } from '../mesh/mesh.ts'
 import { driverDigest } from '../plan/driver.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { type PlanNeeds, type Planned, plan } from '../plan/plan.ts'
-import { processorName } from '../plan/processor.ts'
+import { mathematics, processorName } from '../plan/processor.ts'
 import type { Root } from '../plan/roots.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
 import { type DigestedTree, Trees } from '../plan/trees.ts'
@@ -147,6 +147,7 @@ export async function openUnits(
   }
   /** Crates of which it was said that a secret keeps them here. */
   const warned = new Set<string>()
+  const math = mathematics()
   const fileClock = new FileClock(join(paths.state, 'clock'))
   closing.push(async () => fileClock.close())
   const edited = new EditedUnits(clock)
@@ -237,6 +238,7 @@ export async function openUnits(
         placeOf(planned, variables, {
           view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
           tree: (dir) => treeAt(trees, dir),
+          math,
         })
       return await blocks.leasing(() =>
         compile(shim, {

@@ -72,6 +72,26 @@ describe('what a macro makes of the moment, or of what the machine is called', (
     assert.notEqual(dates[0], dates[1])
   })
 
+  test('but what is constant is recalled where libm computes it alike', async () => {
+    const dir = join(cluster.dir, 'computed')
+    await writeFiles(dir, {
+      'Cargo.toml': manifest('computed', '[profile.dev]\nopt-level = 2\n'),
+      'src/lib.rs': '#[no_mangle] pub fn computed(x: f64) -> f64 { x + 0.3_f64.sin() }\n',
+    })
+    const outcomes: (string | undefined)[] = []
+    for (const tunables of ['', '', 'glibc.cpu.hwcaps=-FMA', 'glibc.cpu.hwcaps=-FMA']) {
+      await rm(join(dir, 'target'), { recursive: true, force: true })
+      const env = { ...(await ada.cargoEnv()), ...(tunables !== '' && { GLIBC_TUNABLES: tunables }) }
+      const ran = await capture('cargo', ['build', '--offline'], { cwd: dir, env })
+      assert.equal(ran.code, 0, ran.stderr)
+      outcomes.push((await lastReport(ada)).units.find(({ crate }) => crate === 'computed')?.outcome)
+    }
+    assert.deepEqual(
+      outcomes.map((outcome) => outcome?.replace(/-.*/, '')),
+      ['compiled', 'recalled', 'compiled', 'recalled'],
+    )
+  })
+
   test('is not taken from a lender', async () => {
     const dir = join(cluster.dir, 'away')
     await writeFiles(dir, { ...files, 'dated/src/lib.rs': 'macros::date!();\n// Away.\n' })

@@ -126,6 +126,12 @@ test('what a macro makes of the time, or of what the machine is called, holds no
   assert.deepEqual(await keptReads([source, ['random', 'getrandom']]), [sourceRead])
 })
 
+test('what a code generator has computed with libm holds for that libm', async () => {
+  const set = await readsOf([source, ['env', 'libm()']], { place: placeIn(dir, { env: new Map([['libm()', 'm']]) }) })
+  assert.ok(typeof set !== 'string')
+  assert.deepEqual(set.env, [['libm()', 'm']])
+})
+
 test('what a compile leaves in a directory for temporary files was written elsewhere', async () => {
   const path = put('tmp/made', 'x')
   const events: Event[] = [source, ['write', '@/tmp/made'], ['open', '@/tmp/made'], ['write', '@/tmp/gone']]

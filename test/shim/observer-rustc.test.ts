@@ -82,6 +82,20 @@ describe('what a compile reads', onlyWhereItRuns, () => {
       assert.deepEqual(await asked('system'), ['env 0 uname() by a macro'])
     })
 
+    test(`${name}: what is constant is computed with libm, and only then is that told`, async () => {
+      const at = await watch.empty()
+      const asks = async (body: string, ...args: string[]): Promise<boolean> => {
+        await writeFile(join(at, 'lib.rs'), `#[no_mangle] pub fn f(x: f64) -> f64 { ${body} }`)
+        const ran = await watch.observe(compiler, ['lib.rs', '--crate-type=lib', '-O', ...args], { cwd: at })
+        assert.deepEqual([ran.code, ran.complete], [0, true], ran.stderr)
+        return ran.events.some(({ kind, path }) => kind === 'env' && path === 'libm()')
+      }
+      assert.equal(await asks('x * 2.0_f64.powf(1.7)'), true)
+      assert.equal(await asks('x + 0.3_f64.sin()'), true)
+      assert.equal(await asks('x.sin() * x.powf(1.7).sqrt()'), false)
+      assert.equal(await asks('x + 0.3_f64.sin()', '--emit=metadata'), false)
+    })
+
     for (const linker of ['as it comes', 'bfd']) {
       test(`${name}: all that is linked, linker ${linker}`, async () => {
         const at = await watch.empty()
