@@ -35,7 +35,7 @@ import { type Award, Outcome as Status } from '../wire/generated/market_pb.ts'
 import { type LentReadsNeeds, type LentTree, lentReads } from './lent-reads.ts'
 import { Turns } from './turns.ts'
 
-export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron'> {
+export interface LendNeeds extends Pick<LentReadsNeeds, 'usesEnviron' | 'math'> {
   /** Disowns tasks of another mesh. */
   salt: string
   /** A block from here or from `from`, verified and kept. */
@@ -219,7 +219,10 @@ class LentUnit {
     if (observed === undefined) return 'unobserved'
     const covered = this.#needs.covered(this.#action.toolchain)
     const usesEnviron = (library: CID): Promise<boolean> => this.#needs.usesEnviron(library)
-    return await lentReads({ action: this.#action, ...laid, observed, depInfo }, { covered, usesEnviron })
+    return await lentReads(
+      { action: this.#action, ...laid, observed, depInfo },
+      { covered, usesEnviron, math: this.#needs.math },
+    )
   }
 
   /** A unit without macros reads what rustc says that it reads. */

@@ -6,6 +6,7 @@ import type { Logger } from '../base/log.ts'
 import type { Environment, ShoalPaths } from '../base/paths.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { KnownTrees } from '../plan/known-trees.ts'
+import { mathematics } from '../plan/processor.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { Health } from '../watch/health.ts'
 import { Lender } from './lender.ts'
@@ -70,6 +71,7 @@ export async function openLending(
     trees,
     covered: (toolchain) => lender.covered(toolchain),
     usesEnviron: (library) => lender.usesEnviron(library),
+    math: mathematics(),
     run: (action, inputs, options) => {
       toolchains.used(action.toolchain)
       return lender.run(action, inputs, options)

@@ -2,7 +2,7 @@ import { basename, dirname, normalize } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import type { Observed } from '../execute/observed.ts'
 import { type Action, type Inputs, type ReadSet, type RootName, rootNames, type Tree } from '../plan/action.ts'
-import type { Observation } from '../plan/observation.ts'
+import { mathLibrary, type Observation } from '../plan/observation.ts'
 import { isWithin, type Look, selectReads } from '../plan/read-set.ts'
 import { placeRoots, rootToken } from '../plan/roots.ts'
 import type { Place } from '../recall/evidence.ts'
@@ -30,6 +30,8 @@ export interface LentReadsNeeds {
   covered: ReadonlySet<string>
   /** Whether a library can read the environment as a whole. */
   usesEnviron(library: CID): Promise<boolean>
+  /** As `mathematics` names it. */
+  math: string
 }
 
 /**
@@ -58,7 +60,7 @@ export async function lentReads(compile: LentCompile, needs: LentReadsNeeds): Pr
     action,
     roots,
     dependencyDirs: [deps],
-    env: new Map(action.env),
+    env: new Map([...action.env, [mathLibrary, needs.math]]),
     view: viewOf(compile, marker),
     tree: async () => undefined,
   }

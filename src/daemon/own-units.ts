@@ -10,10 +10,10 @@ import type { Mesh } from '../mesh/mesh.ts'
 import { driverDigest } from '../plan/driver.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import { type PlanNeeds, type Planned, plan } from '../plan/plan.ts'
-import { processorName } from '../plan/processor.ts'
+import { mathematics, processorName } from '../plan/processor.ts'
 import type { Root } from '../plan/roots.ts'
 import { StatDigests } from '../plan/stat-digests.ts'
-import { Trees } from '../plan/trees.ts'
+import { type DigestedTree, Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
 import { firstDifference, placeOf } from '../recall/evidence.ts'
 import { mayAskOthers, readPolicy } from '../recall/policy.ts'
@@ -31,7 +31,7 @@ import { cargoEnvironments, cargoPlaces, workingDirectory } from './cargo-proces
 import { Causes } from './causes.ts'
 import { collectLinked, collectResult } from './collect.ts'
 import { compile } from './compile.ts'
-import type { CompileNeeds } from './compile-needs.ts'
+import type { CompileNeeds, Lent } from './compile-needs.ts'
 import { EditedUnits } from './edited.ts'
 import type { Gifts } from './gifts.ts'
 import { Learnt } from './learnt.ts'
@@ -147,6 +147,7 @@ export async function openUnits(
   }
   /** Crates of which it was said that a secret keeps them here. */
   const warned = new Set<string>()
+  const math = mathematics()
   const fileClock = new FileClock(join(paths.state, 'clock'))
   closing.push(async () => fileClock.close())
   const edited = new EditedUnits(clock)
@@ -237,6 +238,7 @@ export async function openUnits(
         placeOf(planned, variables, {
           view: new LocalView(digests, variables.get('PATH') ?? '', shim.invocation.cwd),
           tree: (dir) => treeAt(trees, dir),
+          math,
         })
       return await blocks.leasing(() =>
         compile(shim, {
@@ -277,7 +279,7 @@ export async function openUnits(
               const known = works.lentOf(planned)
               if (known !== undefined || reads === undefined) return known
               const lent = await works.lend(planned)
-              if (lent?.inputs.packages.some((tree) => privateUnits.isAmong(tree))) return undefined
+              if (lent !== undefined && treesOf(lent).some((tree) => privateUnits.isAmong(tree))) return undefined
               // Somebody may have edited it since it was compiled, and would then have everybody blamed for what comes out.
               const difference = await firstDifference(reads, placeHere(planned, shim.invocation.env))
               return difference === undefined ? lent : undefined
@@ -291,8 +293,9 @@ export async function openUnits(
               if (isPrivate === false) isPrivate = await privateUnits.hasSecretWithin(planned, shim.invocation.env)
               const isAlone = isPrivate !== false || !mesh.peers().some((peer) => peer.connected)
               const work = await works.of(planned, build, isAlone)
-              const packages = works.lentOf(planned)?.inputs.packages ?? []
-              isLent = isPrivate === false && !packages.some((tree) => privateUnits.isAmong(tree))
+              const lendable = works.lentOf(planned)
+              const isAmong = lendable !== undefined && treesOf(lendable).some((tree) => privateUnits.isAmong(tree))
+              isLent = isPrivate === false && !isAmong
               if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
               const task = learnt.known(work.task, build, planned, shim.invocation.env, rank)
               const lent = planned.usesMacros && task.mayGoAway && !isAlone ? await lentObserver() : undefined
@@ -377,6 +380,10 @@ function placesOf(cargoPid: number, cwd: string): readonly string[] {
   const places = cargoPlaces(cargoPid)
   return places.length > 0 ? places : [cwd]
 }
+
+/** Every directory of which lenders are given what is in it. */
+const treesOf = ({ planned: { build }, inputs: { packages } }: Lent): readonly DigestedTree[] =>
+  build === undefined ? packages : [...packages, build]
 
 /** Where cargo runs, else the directory of the unit. */
 const directoryOf = ({ cargoPid, cwd }: Pick<Invocation, 'cargoPid' | 'cwd'>): string =>

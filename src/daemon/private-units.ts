@@ -122,10 +122,10 @@ export class PrivateUnits {
     return this.#needs.paths.has(dir)
   }
 
-  /** Whether a private package lies within another one, whose unit is none. */
-  isAmong({ dir, lendableTree }: Pick<DigestedTree, 'dir' | 'lendableTree'>): boolean {
-    const manifests = lendableTree.files.filter(({ path }) => path.endsWith('/Cargo.toml'))
-    return manifests.some(({ path }) => this.#needs.paths.has(join(dir, path)))
+  /** Whether a private package lies within another one, whose unit is none, or a link of that one leads to a file of such a package. */
+  isAmong({ dir, lendableTree, links }: Pick<DigestedTree, 'dir' | 'lendableTree' | 'links'>): boolean {
+    const manifests = lendableTree.files.flatMap(({ path }) => (path.endsWith('/Cargo.toml') ? [path] : []))
+    return [...manifests, ...links].some((path) => this.#needs.paths.has(join(dir, path)))
   }
 
   /** Whether a unit is private. Marks its key, and its package when what its build script does is made from something private. */

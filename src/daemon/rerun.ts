@@ -9,7 +9,7 @@ import { gather, type LendNeeds } from './lend.ts'
 import { lentReads } from './lent-reads.ts'
 import type { Rerun } from './verdict.ts'
 
-export type RerunNeeds = Pick<LendNeeds, 'bytes' | 'ensure' | 'trees' | 'run' | 'covered' | 'usesEnviron'> & {
+export type RerunNeeds = Pick<LendNeeds, 'bytes' | 'ensure' | 'trees' | 'run' | 'covered' | 'usesEnviron' | 'math'> & {
   log: Logger
 }
 
@@ -32,7 +32,8 @@ export async function rerun(
     const { depInfo } = result
     const covered = needs.covered(action.toolchain)
     const usesEnviron = (library: CID): Promise<boolean> => needs.usesEnviron(library)
-    const reads = observed && (await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron }))
+    const { math } = needs
+    const reads = observed && (await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron, math }))
     const seen = typeof reads === 'string' ? undefined : reads
     const metadata = result.outputs.find(({ kind }) => kind === 'metadata')?.cid
     const { stderr } = result

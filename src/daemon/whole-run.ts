@@ -8,6 +8,7 @@ import type { ReadSet } from '../plan/action.ts'
 import { nameDiagnostics } from '../plan/diagnostics.ts'
 import type { Invocation } from '../plan/invocation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
+import { mathematics } from '../plan/processor.ts'
 import { sortRoots } from '../plan/roots.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { Trees } from '../plan/trees.ts'
@@ -145,6 +146,7 @@ export class WholeAgain {
     const place = placeOf(planned, env, {
       view: new LocalView(digests, env.get('PATH') ?? '', cwd),
       tree: (dir) => treeAt(trees, dir),
+      math: mathematics(),
     })
     if ((await firstDifference(reads, place)) !== undefined) return false
     return (await toolchains.isStill(planned, invocation)) && (await unchanged(planned, trees, digests))

@@ -25,6 +25,8 @@ const offset = { number: 0, arch: 4, argument: (index: number): number => 16 + 8
 
 const newNamespaces = 0x7e020000
 const thread = 0x00010000
+/** `CLONE_FILES`: with a table of descriptors for each thread there is no limit on their number, nor on what the kernel keeps for them. */
+const sameFiles = 0x00000400
 /** `CLONE_VFORK`: the parent waits for the child's exec or end. */
 const untilExec = 0x00004000
 const setIds = 0o6000
@@ -33,8 +35,15 @@ const setIds = 0o6000
  * lies in: btrfs makes subvolumes and snapshots for anybody, others have flags that keep a file from being removed.
  */
 const requests = [0x541b, 0x5421, 0x5450, 0x5451] as const
-/** F_SETLEASE makes the owner wait who opens a file, F_SETPIPE_SZ takes from what pipes of this user may hold. */
-const fileControl = [1024, 1031] as const
+/**
+ * F_SETLEASE makes the owner wait who opens a file, F_SETPIPE_SZ takes from what pipes of this user may hold. Of locks on parts of a file
+ * (F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW) and of F_NOTIFY there is no end, and what the kernel keeps of them counts as nobody's.
+ */
+const fileControl = [6, 7, 37, 38, 1024, 1026, 1031] as const
+/** Of `mmap`: memory that stays when nobody has it mapped, and pages that the owner has set aside, are no part of what a process is seen to use. */
+const [mapShared, mapAnonymous, mapHuge] = [0x01, 0x20, 0x40000]
+/** `CLOSE_RANGE_UNSHARE`: as a thread without `CLONE_FILES`. */
+const ownFiles = 0x2
 /**
  * PR_SET_DUMPABLE: whoever has it off keeps to itself what it writes. PR_SET_SECCOMP: programs for the kernel. PR_SCHED_CORE keeps others off
  * the other half of a processor.
@@ -60,11 +69,22 @@ export function seccompFilter(arch: SeccompArch, { startsPrograms = false } = {}
   // A new thread of this process in its own namespaces, or nothing; or a child that stands still until it is another program.
   judge(judged.clone, [
     load(offset.argument(0)),
-    anyBit(newNamespaces, 1, 0),
-    anyBit(startsPrograms ? thread | untilExec : thread, 1, 0),
+    anyBit(newNamespaces, startsPrograms ? 3 : 2, 0),
+    ...(startsPrograms ? [anyBit(untilExec, 3, 0)] : []),
+    anyBit(thread, 0, 1),
+    anyBit(sameFiles, 1, 0),
     notPermitted,
     allow,
   ])
+  judge(judged.mmap, [
+    load(offset.argument(3)),
+    anyBit(mapHuge, 2, 0),
+    anyBit(mapAnonymous, 0, 2),
+    anyBit(mapShared, 0, 1),
+    notPermitted,
+    allow,
+  ])
+  judge(judged.close_range, [load(offset.argument(2)), anyBit(ownFiles, 0, 1), notPermitted, allow])
   const withMode = (index: number): Instruction[] => [
     load(offset.argument(index)),
     anyBit(setIds, 0, 1),

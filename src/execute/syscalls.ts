@@ -4,7 +4,7 @@ type Table = Readonly<Record<string, SyscallNumbers>>
 
 /**
  * What a compile has no business doing. Besides what widens the kernel's surface: processes (a library is compiled by
- * threads, and nothing else is there to be run), sockets, memory that the watchdog cannot see, links and device nodes, file
+ * threads, and nothing else is there to be run), sockets, memory that the watchdog cannot see (also such as a pipe holds), links and device nodes, file
  * watches and requests to disks that are not waited for (of which the owner of this machine has a few for everything), having all
  * disks write at once, a better place in their queues, and a session of its own, which the scheduler would give a share of the
  * processor like that of each of the owner's.
@@ -125,6 +125,7 @@ export const forbidden: Table = {
   userfaultfd: [323, 282],
   vfork: [58, null],
   vhangup: [153, 58],
+  vmsplice: [278, 75],
 }
 
 /** Reported as absent: callers fall back to an older call that can be judged by its arguments, or do without. */
@@ -157,10 +158,12 @@ export const unsupported: Table = {
 export const judged = {
   chmod: [90, null],
   clone: [56, 220],
+  close_range: [436, 436],
   fchmod: [91, 52],
   fchmodat: [268, 53],
   fchmodat2: [452, 452],
   fcntl: [72, 25],
   ioctl: [16, 29],
+  mmap: [9, 222],
   prctl: [157, 167],
 } as const satisfies Table

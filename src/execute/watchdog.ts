@@ -11,6 +11,8 @@ const execute = promisify(execFile)
 const maxProcesses = 4096
 /** More entries, and deeper ones, than any compile leaves in its output directory, and in its temporary one. */
 const [maxEntries, maxDepth] = [4096, 16]
+/** What is there, what was put out, and the tables of pages: those of memory that was only ever read take more than the memory itself. */
+const memoryOf = /^Vm(?:RSS|Swap|PTE):\s+(\d+) kB$/gm
 /** Of what the kernel says of a process: nearly always all of it. */
 const procBytes = 2048
 
@@ -64,7 +66,7 @@ export async function overLimit(
   let written = 0
   for (const pid of pids) {
     const status = readProc(`${pid}/status`)
-    memory += 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0)
+    for (const [, kib] of status.matchAll(memoryOf)) memory += 1024 * Number(kib)
     tasks += Number(/^Threads:\s+(\d+)$/m.exec(status)?.[1] ?? 0)
     // Counts also what was deleted since: files that are gone but open take room.
     const counted = await ioOf(pid)

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { codeOf } from '../base/errors.ts'
 
 /** Of these the content is a secret, and of what is made from one that is said to hold it. */
@@ -7,12 +7,28 @@ const keyFile =
 const everybodys = /^(\0(registry|toolchain)\0|\/usr\/|\/nix\/store\/|\/etc\/ssl\/(certs\/|cert\.pem$))/
 
 /**
- * Whether a file is one that holds keys: by what it is called, but that certificates alone are none.
+ * Whether a file is one that holds keys: by what it is called, or what is called so that it is a link to, but that certificates alone are none.
  * @param name its path with roots by name: what comes from a registry or with the system is everybody's
  * @param path where it lies; undefined when that is not known
  */
-export const isKeyFile = (name: string, path: string | undefined): boolean =>
-  !everybodys.test(name) && keyFile.test(name) && !(/\.pem$/i.test(name) && path !== undefined && isPublic(path))
+export function isKeyFile(name: string, path: string | undefined): boolean {
+  if (everybodys.test(name)) return false
+  const isCalledSo = keyFile.test(name)
+  if (path === undefined) return isCalledSo
+  const called = isCalledSo ? name : linkedFrom(path)
+  return called !== undefined && keyFile.test(called) && !(/\.pem$/i.test(called) && isPublic(path))
+}
+
+/** What a file is called where it lies, if the way there leads through a link; undefined when it does not, or to nothing. */
+function linkedFrom(path: string): string | undefined {
+  try {
+    const real = realpathSync.native(path)
+    return real === path || everybodys.test(real) ? undefined : real
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error
+    return undefined
+  }
+}
 
 /** What is longer has more in it than certificates. */
 const maxBytes = 1 << 20

@@ -26,6 +26,9 @@ const kinds = [
 /** As the observer calls the working directory, which is asked for like a variable. */
 export const workingDirectory = 'getcwd()'
 
+/** As the observer calls libm, of which a code generator asked what is constant. What it is here stands in a place's environment under this name. */
+export const mathLibrary = 'libm()'
+
 /** Something that a compile, or a program that it started, did. protocols/observer.md says when each is noted. */
 export interface Observation {
   kind: (typeof kinds)[number]

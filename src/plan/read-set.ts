@@ -44,7 +44,7 @@ export interface SelectedReads {
   /** What was written in directories for temporary files. What of it is there still is not temporary. */
   temporary: string[]
   /** Why nothing can be said about where the result holds. */
-  problem: Extract<Reason, 'unobserved' | 'writes-elsewhere' | 'uses-network' | 'native-library'> | undefined
+  problem: Extract<Reason, 'unobserved' | 'writes-elsewhere' | 'uses-network' | 'native-library' | 'clock'> | undefined
 }
 
 const absent = new Set([2, 20])
@@ -86,7 +86,8 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
       variables.set(path, { macro: macro || variables.get(path)?.macro === true })
       continue
     }
-    // Of a build script, and judged by whoever keeps its runs.
+    // What is asked by a build script is judged by whoever keeps its runs, and before this.
+    if (kind === 'clock') problem ??= 'clock'
     if (kind === 'clock' || kind === 'random') continue
     if (kind === 'net') {
       problem ??= 'uses-network'

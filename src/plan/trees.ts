@@ -1,6 +1,6 @@
-import { readdirSync, type Stats } from 'node:fs'
+import { readdirSync, realpathSync, type Stats } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative as pathFrom } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
@@ -18,6 +18,8 @@ export interface DigestedTree extends Encoded {
   lendableTree: Tree
   /** True when `lendable` leaves something out that a macro may look for. */
   withheld: boolean
+  /** Those of the files, by their paths in it, that are symbolic links. */
+  links: readonly string[]
 }
 
 const maxFiles = 20_000
@@ -44,6 +46,7 @@ const forTests = /^(tests|benches|examples)\//
 async function digestTree(dir: string, digests: StatDigests, publicSource: boolean): Promise<DigestedTree> {
   const files: Tree['files'] = []
   const held: Tree['files'] = []
+  const links: string[] = []
   let bytes = 0
   let withheld = false
   let looked = 0
@@ -72,8 +75,12 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
       if (files.length >= maxFiles || bytes > maxBytes) throw new ShoalError('ERR_LIMIT', `${dir} holds too much`)
       const file = { path, cid, size }
       files.push(file)
-      if (!isPrivate) held.push(file)
-      else if (!isHarmless(path)) withheld = true
+      // Whatever it is called here.
+      const target = kind === undefined ? undefined : targetOf(dir, path)
+      if (target !== undefined) links.push(path)
+      const leadsToPrivate = !publicSource && target?.split('/').some((part) => part !== '..' && privateName.test(part))
+      if (!isPrivate && !leadsToPrivate) held.push(file)
+      else if (!isHarmless(path) && (isPrivate || target === undefined || !isHarmless(target))) withheld = true
     }
   }
   await walk('', false)
@@ -81,13 +88,16 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
   const tree = sorted(files)
   const encoded = encodeTree(tree)
   if (held.length === files.length)
-    return { ...encoded, tree, dir, lendable: encoded, lendableTree: tree, withheld: false }
+    return { ...encoded, tree, dir, lendable: encoded, lendableTree: tree, withheld: false, links }
   const lendableTree = sorted(held)
-  return { ...encoded, tree, dir, lendable: encodeTree(lendableTree), lendableTree, withheld }
+  return { ...encoded, tree, dir, lendable: encodeTree(lendableTree), lendableTree, withheld, links }
 }
 
+/** Where a link leads, from the directory that it is in a tree of. */
+const targetOf = (dir: string, path: string): string => pathFrom(realpathSync(dir), realpathSync(join(dir, path)))
+
 function isHarmless(path: string): boolean {
-  const hidden = path.split('/').find((part) => part.startsWith('.'))
+  const hidden = path.split('/').find((part) => part.startsWith('.') && part !== '..')
   return hidden === undefined ? forTests.test(path) : harmlessHidden.test(hidden)
 }
 

@@ -2,6 +2,7 @@ import { join, normalize } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import { type Action, decodeTrace, type Read, type ReadSet, type Result, type Trace } from '../plan/action.ts'
+import { mathLibrary } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { calledRoots, nameRootOf, nameRoots, placeRoots, type Root, rootToken } from '../plan/roots.ts'
 import { agrees, type View } from '../plan/view.ts'
@@ -41,14 +42,16 @@ export interface Difference {
   here: string | null
 }
 
-/** The place of an invocation on this machine. */
+/** The place of an invocation on this machine; `math` as `mathematics` names it. */
 export function placeOf(
   planned: PlannedAction,
   env: ReadonlyMap<string, string>,
-  { view, tree }: Pick<Place, 'view' | 'tree'>,
+  { view, tree, math }: Pick<Place, 'view' | 'tree'> & { math: string },
 ): Place {
   const { action, roots, dependencyDirs } = planned
-  return { action, roots, dependencyDirs, env, view, tree }
+  // The user can have libm take the processor for another one.
+  const tuned = [math, env.get('GLIBC_TUNABLES') ?? ''].join(' ').trim()
+  return { action, roots, dependencyDirs, env: new Map([...env, [mathLibrary, tuned]]), view, tree }
 }
 
 /**
@@ -120,7 +123,7 @@ export function namePath(path: string, { roots, dependencyDirs }: Pick<Ground, '
 
 /** Variables that differ from one shell or one unit to the next. */
 const volatile =
-  /^(PWD|OLDPWD|SHLVL|_|TERM\w*|COLORTERM|WINDOWID|COLUMNS|LINES|SSH_\w+|XDG_SESSION\w*|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|RUSTC_WRAPPER|SHOAL\w*|LD_PRELOAD)$/
+  /^(PWD|OLDPWD|SHLVL|_|TERM\w*|COLORTERM|WINDOWID|COLUMNS|LINES|SSH_\w+|XDG_SESSION\w*|CARGO_MAKEFLAGS|MAKEFLAGS|MFLAGS|RUSTC_WRAPPER|SHOAL\w*|LD_PRELOAD|libm\(\))$/
 
 /** The environment as a whole, roots by name, but for what changes with every shell. */
 export function environmentOf({ env, roots }: Pick<Place, 'env' | 'roots'>): [string, string][] {

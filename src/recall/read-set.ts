@@ -11,6 +11,7 @@ import type { Look, SelectedReads } from '../plan/read-set.ts'
 import { calledRoots, nameRoots, placeRoots, rootToken } from '../plan/roots.ts'
 import { agrees } from '../plan/view.ts'
 import { environmentDigest, type Ground, namePath, type Place, rootsDigest } from './evidence.ts'
+import { ofMachine } from './script-evidence.ts'
 
 /** Why nothing can be said about where a result holds. */
 export type Unshareable = Extract<
@@ -22,6 +23,7 @@ export type Unshareable = Extract<
   | 'secret-in-environment'
   | 'source-changed'
   | 'source-outside-package'
+  | 'clock'
 >
 
 /** A directory that an action may read: where it lies, roots by name, and the files in it. */
@@ -53,6 +55,8 @@ export const harmless =
 export async function readSetOf(observed: ObservedCompile, place: Place): Promise<ReadSet | Unshareable> {
   const { selected, since } = observed
   if (selected.problem !== undefined) return selected.problem
+  // Each machine is called otherwise, and so is a sandbox.
+  if (Object.values(ofMachine).some((name) => selected.variables.has(name))) return 'unobserved'
   if (selected.temporary.some((path) => place.view.what(path, since)?.kind !== 'absent')) return 'writes-elsewhere'
   const depInfo = readDepInfo(observed.depInfo)
   if (depInfo === undefined) return 'unobserved'

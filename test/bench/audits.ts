@@ -17,10 +17,10 @@ const perRound = Math.min(200, wanted)
 const manifest = (name: string, rest = ''): string =>
   `[package]\nname = "${name}"\nversion = "0.1.0"\nedition = "2021"\n${rest}`
 
-/** What macros can make something else of each time. */
+/** What macros can make something else of each time; not what they are seen to ask for, such as the date. */
 const dice: Record<string, string> = {
-  nanoseconds: 'std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()',
-  microseconds: 'std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()',
+  vector: 'Vec::<u8>::with_capacity(1 << 20).as_ptr()',
+  constant: '"a text" as *const str as *const u8',
   heap: '&*Box::new(1u8) as *const u8 as usize',
   stack: '{ let local = 1u8; &local as *const u8 as usize }',
   instant: 'std::time::Instant::now()',
@@ -28,8 +28,7 @@ const dice: Record<string, string> = {
   hash: '{ use std::hash::BuildHasher; std::collections::hash_map::RandomState::new().hash_one(1) }',
   order: '(0..64).collect::<std::collections::HashSet<i32>>().into_iter().map(|n| n.to_string()).collect::<String>()',
   map: '(0..64).map(|n| (n, n)).collect::<std::collections::HashMap<i32, i32>>().into_keys().map(|n| n.to_string()).collect::<String>()',
-  thread:
-    '{ let at = std::time::Instant::now(); std::thread::yield_now(); (at.elapsed().as_nanos(), std::time::SystemTime::now()) }',
+  thread: 'std::thread::spawn(|| { let local = 1u8; &local as *const u8 as usize }).join().unwrap()',
 }
 /**
  * What is one thing in every sandbox, and others elsewhere: nobody is to blame, and what was taken of it is dropped. With the next sources it is
@@ -37,7 +36,7 @@ const dice: Record<string, string> = {
  */
 const placed: Record<string, string> = {
   process: 'std::process::id()',
-  device: 'std::fs::metadata("/dev/null").is_ok().then(std::time::SystemTime::now)',
+  device: 'std::fs::metadata("/dev/null").is_ok().then(std::time::Instant::now)',
 }
 /** What honest members could be accused of by mistake: ways to a file, and what rustc has to say. */
 const odd: readonly ((body: string) => Record<string, string>)[] = [

@@ -48,6 +48,7 @@ const running: Parameters<typeof rerun>[2] = {
     executor.run({ action, inputs, toolchain: lender.toolchain, signal, onRmeta: () => undefined }),
   covered: () => covered,
   usesEnviron: async () => false,
+  math: 'of the lender',
 }
 const { signal } = new AbortController()
 const court = new Court()
@@ -66,7 +67,10 @@ async function judged(
   assert.ok(outcome.kind === 'ok' && outcome.observed, outcome.kind === 'failed' ? outcome.stderr : 'not observed')
   const { result, observed } = outcome
   const { depInfo } = result
-  const reads = await lentReads({ action, ...laid, observed, depInfo }, { covered, usesEnviron: running.usesEnviron })
+  const reads = await lentReads(
+    { action, ...laid, observed, depInfo },
+    { covered, usesEnviron: running.usesEnviron, math: running.math },
+  )
   assert.ok(typeof reads !== 'string', String(reads))
   const told = namesIn(depInfo, { action })
   const said = saidIn(Buffer.from(says(Buffer.from(result.stderr).toString())))

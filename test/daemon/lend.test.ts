@@ -127,6 +127,7 @@ async function lent(
       fileOf: async () => undefined,
       covered: () => new Set(),
       usesEnviron: async () => false,
+      math: 'of the lender',
       run: async (_action, _inputs, { onRmeta }) => {
         told.push('runs')
         onRmeta(metadata)

@@ -65,6 +65,7 @@ function compile(events: Event[], change: Partial<LentCompile> = {}): LentCompil
 
 const needs = (usesEnviron: CID[] = []) => ({
   covered,
+  math: 'of the lender',
   usesEnviron: async (library: CID) => usesEnviron.some((cid) => cid.equals(library)),
 })
 
@@ -139,8 +140,9 @@ describe('what a compile in the sandbox looked at', () => {
         ['env', 'CARGO_MANIFEST_DIR'],
         ['env', 'RUST_BACKTRACE', 2],
         ['env', 'LLVM_IGNORED', 2],
+        ['env', 'libm()'],
       ]),
-      ['variable HOME null', 'variable LLVM_IGNORED null'],
+      ['variable HOME null', 'variable LLVM_IGNORED null', 'variable libm() of the lender'],
     )
   })
 

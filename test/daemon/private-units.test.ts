@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Key } from 'interface-datastore'
@@ -8,6 +8,8 @@ import { PrivatePaths } from '../../src/daemon/private-paths.ts'
 import { PrivateUnits } from '../../src/daemon/private-units.ts'
 import type { Read } from '../../src/plan/action.ts'
 import type { PlannedAction } from '../../src/plan/plan.ts'
+import { StatDigests } from '../../src/plan/stat-digests.ts'
+import { Trees } from '../../src/plan/trees.ts'
 import { openIndexDb } from '../../src/store/index-db.ts'
 import { encodeCbor } from '../../src/wire/cbor.ts'
 import { cidOf, dagCborCodec, hexOf } from '../../src/wire/cid.ts'
@@ -66,6 +68,19 @@ test('of a run of a build script what may tell a secret, or is of a private pack
     ['o', 'p'].map((name) => units.isPrivatePackage(join(dir, name))),
     [false, true],
   )
+})
+
+test('a package with a link into a private one is not lent', async (t) => {
+  const { dir, units, write } = await setUp(t)
+  await write('p/src/secret.rs', 'private')
+  await write('d/src/lib.rs', 'mod shared;')
+  await write('o/src/shared.rs', 'everybody may have it')
+  const isAmong = async (): Promise<boolean> =>
+    units.isAmong(await new Trees(new StatDigests()).tree(join(dir, 'd'), false))
+  await symlink('../../o/src/shared.rs', join(dir, 'd/src/shared.rs'))
+  assert.equal(await isAmong(), false)
+  await symlink('../../p/src/secret.rs', join(dir, 'd/src/more.rs'))
+  assert.equal(await isAmong(), true)
 })
 
 test('where it is not known what a dependency reaches, nothing private lies beside it', async (t) => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { readsKeys } from '../../src/daemon/observed.ts'
@@ -185,4 +185,19 @@ test('certificates alone are no keys', async (t) => {
   assert.equal(await isKey('ca.key', part('CERTIFICATE')), true)
   assert.equal(isKeyFile('\0workspace\0/gone.pem', join(dir, 'gone.pem')), true)
   assert.equal(isKeyFile('\0workspace\0/ca.pem', undefined), true)
+})
+
+test('a link to a file of keys is one, whatever it or a directory on the way is called', async (t) => {
+  const dir = await temporaryDirectory(t)
+  const isKey = (name: string): boolean => isKeyFile(`\0workspace\0/${name}`, join(dir, name))
+  await mkdir(join(dir, '.aws'))
+  for (const name of ['.env', '.aws/config', 'notes.txt']) await writeFile(join(dir, name), 'k')
+  await writeFile(join(dir, 'ca.pem'), '-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----\n')
+  await symlink('.env', join(dir, 'settings.txt'))
+  await symlink(join(dir, '.aws'), join(dir, 'cloud'))
+  await symlink('notes.txt', join(dir, 'more.txt'))
+  await symlink('ca.pem', join(dir, 'roots.txt'))
+  await symlink('gone.env', join(dir, 'gone.txt'))
+  assert.deepEqual(['settings.txt', 'cloud/config'].map(isKey), [true, true])
+  assert.deepEqual(['notes.txt', 'more.txt', 'roots.txt', 'gone.txt'].map(isKey), [false, false, false, false])
 })

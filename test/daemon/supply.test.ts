@@ -23,7 +23,7 @@ function packageOf(name: string, files: number): DigestedTree {
     })),
   }
   const lendable = encodeTree(tree)
-  return { ...lendable, tree, dir: `/${name}`, lendable, lendableTree: tree, withheld: false }
+  return { ...lendable, tree, dir: `/${name}`, lendable, lendableTree: tree, withheld: false, links: [] }
 }
 
 test('the files of a package are lent again when its listing is gone, or when so many others were lent since', async () => {

@@ -44,6 +44,24 @@ const bombs: Record<string, Bomb> = {
       for _ in 0..4 { let at = mmap(std::ptr::null_mut(), 200 << 20, 3, 1, fd, 0) as *mut u8; for page in (0..200usize << 20).step_by(4096) { *at.add(page) = 1 } } } forever()`,
     limits: { memoryBytes: 300 * MiB },
   },
+  // Of memory that is only read the kernel keeps no page, but a table of pages for each two megabytes.
+  tables_of_pages: {
+    body: `unsafe { loop {
+      let at = mmap(std::ptr::null_mut(), 1 << 36, 1, 0x4022, -1, 0) as usize; if at == usize::MAX { forever() }
+      for table in (0..1usize << 36).step_by(2 << 20) { std::ptr::read_volatile((at + table) as *const u8); }
+    } }`,
+    limits: { memoryBytes: 300 * MiB },
+  },
+  // Written, and then mapped nowhere: it stays.
+  shared_memory: {
+    body: `unsafe {
+      let at = mmap(std::ptr::null_mut(), 4 << 30, 3, 0x21, -1, 0) as usize; if at == usize::MAX { std::process::exit(7) }
+      extern "C" { fn madvise(at: usize, size: usize, advice: c_int) -> c_int; }
+      for part in (0..4usize << 30).step_by(4 << 20) { std::ptr::write_bytes((at + part) as *mut u8, 1, 4 << 20); madvise(at + part, 4 << 20, 4); }
+      std::process::exit(0) }`,
+    limits: { memoryBytes: 300 * MiB },
+    refused: true,
+  },
   files_in_tmp: { body: 'let mut n = 0u64; loop { n += 1; let _ = std::fs::create_dir(format!("/tmp/{n}")); }' },
   files_in_out: {
     body: 'let dir = out(); let mut n = 0u64; loop { n += 1; let _ = std::fs::File::create(format!("{dir}/{n}")); }',
@@ -113,6 +131,12 @@ function threadsOf(pid: string): number {
     return 0
   }
 }
+
+test('the sandbox is the one that is meant to be tried', {
+  skip: process.env.SHOAL_TEST_TIER ? false : 'any will do',
+}, () => {
+  assert.equal(lender.executor.tier, process.env.SHOAL_TEST_TIER)
+})
 
 describe('a bomb', { skip }, () => {
   const largest = (): number => Math.round(process.resourceUsage().maxRSS / 1024)

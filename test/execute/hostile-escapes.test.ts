@@ -177,6 +177,17 @@ const macros = skip
             for request in [0x80086601u64 as c_long, 0x40086602] { denied("flags", ioctl(dir_fd, request, &mut flags) as c_long); }
             denied("dumpable", prctl(4, 0 as c_long) as c_long);
             for fd in 0..64 { denied("pipe size", fcntl(fd, 1031, 1 << 20) as c_long); denied("lease", fcntl(fd, 1024, 0) as c_long); }
+            // Descriptors of its own for each thread; what is kept of locks, of shared memory and in pipes is nobody's.
+            denied("own descriptors", syscall(${number(56, 220)}, 0x50b00 as c_long, n, n, n, n));
+            denied("unshared descriptors", syscall(436, 900 as c_long, 901 as c_long, 2 as c_long));
+            let locked = std::fs::File::create(format!("{}/locked", out())).unwrap();
+            let locked_fd = std::os::fd::AsRawFd::as_raw_fd(&locked);
+            // struct flock: F_WRLCK, from the start, one byte.
+            for command in [6, 7, 37, 38] { denied("lock", fcntl(locked_fd, command, [1u64, 0, 1, 0].as_ptr()) as c_long); }
+            denied("notify", fcntl(dir_fd, 1026, 1) as c_long);
+            denied("shared memory", mmap(std::ptr::null_mut(), 4096, 3, 0x21, -1, 0) as c_long);
+            denied("huge pages", mmap(std::ptr::null_mut(), 2 << 20, 3, 0x40022, -1, 0) as c_long);
+            if errno() != 1 { denied("huge pages are asked for", 0) }
             denied("setuid", syscall(${number(105, 146)}, 0 as c_long));
             denied("setresuid", syscall(${number(117, 147)}, 0 as c_long, 0 as c_long, 0 as c_long));
             denied("setgroups", syscall(${number(116, 159)}, 1 as c_long, [0u32].as_ptr()));

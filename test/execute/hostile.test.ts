@@ -164,11 +164,13 @@ describe('limits', { skip }, () => {
   })
 
   test('memory that no per-process limit counts is seen', async () => {
-    const take = `unsafe {
-      let size = 400usize << 20; let at = mmap(std::ptr::null_mut(), size, 3, 0x21, -1, 0) as *mut u8;
+    const take = `let file = std::fs::OpenOptions::new().read(true).write(true).create(true).open("/tmp/mapped").unwrap();
+    let size = 200usize << 20; file.set_len(size as u64).unwrap();
+    unsafe {
+      let at = mmap(std::ptr::null_mut(), size, 3, 1, std::os::fd::AsRawFd::as_raw_fd(&file), 0) as *mut u8;
       for page in (0..size).step_by(4096) { *at.add(page) = 1; }
     } ${forever}`
-    await assert.rejects(attack(take, { memoryBytes: 300 << 20 }), { code: 'ERR_LIMIT' })
+    await assert.rejects(attack(take, { memoryBytes: 150 << 20 }), { code: 'ERR_LIMIT' })
   })
 
   test('threads are counted', async () => {

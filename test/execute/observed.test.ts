@@ -103,7 +103,10 @@ describe('a compile in the sandbox, observed', { skip }, () => {
     const deps = lender.procMacro(
       'curious',
       `use proc_macro::TokenStream;
+extern "C" { fn gethostname(into: *mut u8, size: usize) -> i32; }
 #[proc_macro] pub fn look(_: TokenStream) -> TokenStream {
+    let _ = std::time::SystemTime::now();
+    unsafe { gethostname([0u8; 256].as_mut_ptr(), 256) };
     let dir = std::env::var("CARGO_MANIFEST_DIR").unwrap();
     let _ = std::env::var("HOME");
     let _ = std::fs::read_to_string("/etc/passwd");
@@ -125,6 +128,8 @@ describe('a compile in the sandbox, observed', { skip }, () => {
     for (const event of [
       'env 0 macro CARGO_MANIFEST_DIR',
       'env 2 macro HOME',
+      'clock 0 clock_gettime',
+      'env 0 macro gethostname()',
       'open 2 /etc/passwd',
       'open 2 \0workspace\0/../outside.txt',
       'open 2 \0workspace\0/relative.txt',

@@ -68,6 +68,21 @@ for (const arch of ['x64', 'arm64'] satisfies SeccompArch[]) {
       }
     })
 
+    test('lets no thread have descriptors of its own, and nobody memory that is not seen', () => {
+      assert.equal(on(judged.clone[column[arch]], [0x3d0f00 & ~0x400]), eperm)
+      const starting = seccompFilter(arch, { startsPrograms: true })
+      const clone = (flags: number): number => judge(starting, archOf[arch], judged.clone[column[arch]], [flags])
+      assert.deepEqual([0x4111, 0x3d0f00, 17, 0x3d0b00, 0x20004111].map(clone), [allow, allow, eperm, eperm, eperm])
+      const closing = (flags: number): number => on(judged.close_range[column[arch]], [3, 9, flags])
+      assert.deepEqual([0, 4, 2, 6].map(closing), [allow, allow, eperm, eperm])
+      // A file, private or shared, a stack; then what is shared and no file, and large pages.
+      const mapping = (flags: number): number => on(judged.mmap[column[arch]], [0, 4096, 3, flags, 0, 0])
+      assert.deepEqual([0x1, 0x2, 0x22, 0x20022].map(mapping), [allow, allow, allow, allow])
+      assert.deepEqual([0x21, 0x23, 0x40022, 0x40002].map(mapping), [eperm, eperm, eperm, eperm])
+      const control = (command: number): number => on(judged.fcntl[column[arch]], [3, command])
+      assert.deepEqual([6, 7, 37, 38, 1026].map(control), [eperm, eperm, eperm, eperm, eperm])
+    })
+
     test('looks at modes and at terminal requests', () => {
       for (const [call, index] of [
         [judged.chmod, 1],

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { processorName } from '../../src/plan/processor.ts'
+import { mathematics, processorName } from '../../src/plan/processor.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'shoal-processor-'))
 after(() => rmSync(scratch, { recursive: true }))
@@ -42,4 +42,22 @@ test('a system that tells nothing has no name for its processor', () => {
   assert.equal(nameOf('hello\n'), undefined)
   assert.equal(processorName(join(scratch, 'none')), undefined)
   assert.equal(processorName() !== undefined, existsSync('/proc/cpuinfo'))
+})
+
+test('mathematics has another name with another libm, and where that computes in another way', () => {
+  const [maps, library, cpuinfo] = ['maps', 'libm.so.6', 'math-cpuinfo'].map((name) => join(scratch, name))
+  assert.ok(maps && library && cpuinfo)
+  const name = (content: string, flags: string): string => {
+    writeFileSync(library, content)
+    writeFileSync(maps, `7f00-7f01 r-xp 0 08:01 1    /usr/lib/libmvec.so.1\n7f00-7f01 r-xp 0 08:01 1    ${library}\n`)
+    writeFileSync(cpuinfo, core(0, 'A', '800', flags))
+    return mathematics(maps, cpuinfo)
+  }
+  const one = name('one', 'sse avx2 fma')
+  assert.equal(name('one', 'fma sse4 avx2'), one)
+  assert.equal(new Set([one, name('two', 'avx2 fma'), name('one', 'avx2'), name('one', '')]).size, 4)
+  // Nothing is the same as what nobody knows.
+  assert.notEqual(mathematics(join(scratch, 'none'), cpuinfo), mathematics(join(scratch, 'none'), cpuinfo))
+  if (process.platform === 'linux' && existsSync('/lib64/ld-linux-x86-64.so.2'))
+    assert.equal(mathematics(), mathematics())
 })

@@ -76,6 +76,35 @@ test('a link to a file is the file; a link to a directory is left out', async ()
   assert.ok(!(await memo().tree(join(dir, 'package'), false)).cid.equals(one.cid))
 })
 
+test('what a link leads to is not lent if it looks private where it lies', async () => {
+  await put('package/src/lib.rs', 'a')
+  for (const path of ['.env', '.ssh/config', 'tls/server.pem', '.clippy.toml', 'shared/note.txt']) await put(path, 'k')
+  const links = {
+    'a.txt': '.env',
+    'b.txt': '.ssh/config',
+    'tests/c.txt': 'tls/server.pem',
+    'note.txt': 'shared/note.txt',
+  }
+  const lent = async () => {
+    const tree = await memo().tree(join(dir, 'package'), false)
+    return {
+      withheld: tree.withheld,
+      links: tree.links,
+      paths: [...filesOf(tree)].map(({ path }) => path.slice(dir.length)),
+    }
+  }
+  await symlink('../.clippy.toml', join(dir, 'package/clippy.toml'))
+  assert.deepEqual(await lent(), { withheld: false, links: ['clippy.toml'], paths: ['/package/src/lib.rs'] })
+  await mkdir(join(dir, 'package/tests'))
+  for (const [link, to] of Object.entries(links)) await symlink(join(dir, to), join(dir, 'package', link))
+  const { withheld, links: found, paths } = await lent()
+  assert.equal(withheld, true)
+  assert.deepEqual([...found].sort(), ['clippy.toml', ...Object.keys(links)].sort())
+  assert.deepEqual(paths, ['/package/note.txt', '/package/src/lib.rs'])
+  // A registry's packages are everybody's.
+  assert.equal((await memo().tree(join(dir, 'package'), true)).lendableTree.files.length, 6)
+})
+
 test('a change of the same length and time stamp is seen', async () => {
   const trees = memo()
   await put('src/lib.rs', 'aaaa')

@@ -330,12 +330,23 @@ test('a result answers an action of several outputs with all of them, in any ord
 test('the place of an invocation is where its plan says', () => {
   const env = new Map([['A', '1']])
   const { view, tree } = placeIn(dir)
-  assert.deepEqual(placeOf(planned, env, { view, tree }), {
+  assert.deepEqual(placeOf(planned, env, { view, tree, math: 'm' }), {
     action,
     roots: planned.roots,
     dependencyDirs: planned.dependencyDirs,
-    env,
+    env: new Map([...env, ['libm()', 'm']]),
     view,
     tree,
   })
+})
+
+test('what a code generator has computed holds where it is computed alike, and nothing else is held against that', async () => {
+  const { view, tree } = placeIn(dir)
+  const at = (math: string, env: [string, string][] = []) => placeOf(planned, new Map(env), { view, tree, math })
+  const computed = { reads: [], env: [['libm()', 'm'] as [string, string]] }
+  assert.equal(await firstDifference(computed, at('m')), undefined)
+  for (const other of [at('n'), at('m', [['GLIBC_TUNABLES', 'glibc.cpu.hwcaps=-FMA']])])
+    assert.equal((await firstDifference(computed, other))?.name, 'libm()')
+  assert.equal(await firstDifference({ reads: [], env: [] }, at('n')), undefined)
+  assert.ok(environmentDigest(at('m')).equals(environmentDigest(at('n'))))
 })

@@ -111,13 +111,26 @@ test('a library that was found beside the dependencies is one that the trace nam
   ])
 })
 
-for (const problem of ['unobserved', 'writes-elsewhere', 'uses-network', 'native-library'] as const) {
+for (const problem of ['unobserved', 'writes-elsewhere', 'uses-network', 'native-library', 'clock'] as const) {
   test(`a compile that has a problem is not shared: ${problem}`, async () => {
     const selected = { looks: [], variables: new Map(), programs: [], loaded: [], temporary: [], problem }
     const observed = { selected, depInfo, build: undefined, since: 0, readsEnvironment: false }
     assert.equal(await readSetOf(observed, placeIn(dir)), problem)
   })
 }
+
+test('what a macro makes of the time, or of what the machine is called, holds no longer and nowhere else', async () => {
+  assert.equal(await readsOf([source, ['clock', 'clock_gettime']]), 'clock')
+  assert.equal(await readsOf([source, ['env', 'gethostname()', 0, true]]), 'unobserved')
+  assert.equal(await readsOf([source, ['env', 'uname()', 0, true]]), 'unobserved')
+  assert.deepEqual(await keptReads([source, ['random', 'getrandom']]), [sourceRead])
+})
+
+test('what a code generator has computed with libm holds for that libm', async () => {
+  const set = await readsOf([source, ['env', 'libm()']], { place: placeIn(dir, { env: new Map([['libm()', 'm']]) }) })
+  assert.ok(typeof set !== 'string')
+  assert.deepEqual(set.env, [['libm()', 'm']])
+})
 
 test('what a compile leaves in a directory for temporary files was written elsewhere', async () => {
   const path = put('tmp/made', 'x')

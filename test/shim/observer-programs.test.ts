@@ -16,6 +16,31 @@ describe('programs that are started', onlyWhereItRuns, () => {
   })
   after(() => watch.remove())
 
+  test('a program with a function of its own that is called like one of libm gets what it passes', async () => {
+    const at = await watch.empty()
+    await writeFile(
+      join(at, 'own.c'),
+      `#include <stdarg.h>
+#include <stdio.h>
+int log(int level, const char *format, ...) {
+    va_list rest; va_start(rest, format); printf("%d ", level); vprintf(format, rest); va_end(rest); return puts("");
+}`,
+    )
+    await writeFile(
+      join(at, 'main.c'),
+      `int log(int level, const char *format, ...); double pow(double, double);
+#include <stdio.h>
+int main(int count, char **words) { log(3, "%s %g %d %g", "fish", 1.5 * count, 7, 2.5); printf("%.17g", pow(2.5, 0.7 + count)); }`,
+    )
+    const cc = (...args: string[]): unknown => execFileSync('cc', ['-w', '-fno-builtin', ...args], { cwd: at })
+    cc('-shared', '-fPIC', '-o', 'libown.so', 'own.c')
+    cc('-o', 'main', 'main.c', '-L.', '-lown', '-lm', `-Wl,-rpath,${at}`)
+    const plain = run(join(at, 'main'), [])
+    assert.match(plain.stdout, /^3 fish 1\.5 7 2\.5\n4\.74/)
+    for (const options of [{}, { script: 1 << 16 }])
+      assert.equal((await watch.observe(join(at, 'main'), [], options)).stdout, plain.stdout)
+  })
+
   /** How to start the probe, with the words that make it open a file, from another probe. */
   const ways: ((probe: string, file: string) => string[])[] = [
     (probe, file) => ['execv', probe, 'open', file, '0'],

@@ -62,6 +62,40 @@ describe('what a compile reads', onlyWhereItRuns, () => {
       assert.ok(!asked.some((line) => line.includes('RUSTC_LOG')))
     })
 
+    test(`${name}: who asks for the date or the name of the machine, the compiler not counted`, async () => {
+      const at = await watch.empty()
+      await buildMacro(at, compiler)
+      const args = ['main.rs', '--edition=2021', '--extern', `looker=${join(at, 'liblooker.so')}`]
+      const asked = async (what: string): Promise<string[]> => {
+        await writeFile(join(at, 'main.rs'), `looker::ask!(${what}); fn main() {}`)
+        const ran = await watch.observe(compiler, args, { cwd: at })
+        assert.deepEqual([ran.code, ran.complete], [0, true], ran.stderr)
+        const told = ran.events.filter(({ kind, path }) => kind === 'clock' || /^(gethostname|uname)/.test(path))
+        return told.map((event) => shown(event) + (event.macro ? ' by a macro' : ''))
+      }
+      // Nothing of what rustc and the linker do.
+      assert.deepEqual(await asked('nothing'), [])
+      assert.deepEqual(await asked('since'), [])
+      assert.deepEqual(await asked('date'), ['clock 0 clock_gettime'])
+      assert.deepEqual(await asked('date_in_a_thread'), ['clock 0 clock_gettime'])
+      assert.deepEqual(await asked('host'), ['env 0 gethostname() by a macro'])
+      assert.deepEqual(await asked('system'), ['env 0 uname() by a macro'])
+    })
+
+    test(`${name}: what is constant is computed with libm, and only then is that told`, async () => {
+      const at = await watch.empty()
+      const asks = async (body: string, ...args: string[]): Promise<boolean> => {
+        await writeFile(join(at, 'lib.rs'), `#[no_mangle] pub fn f(x: f64) -> f64 { ${body} }`)
+        const ran = await watch.observe(compiler, ['lib.rs', '--crate-type=lib', '-O', ...args], { cwd: at })
+        assert.deepEqual([ran.code, ran.complete], [0, true], ran.stderr)
+        return ran.events.some(({ kind, path }) => kind === 'env' && path === 'libm()')
+      }
+      assert.equal(await asks('x * 2.0_f64.powf(1.7)'), true)
+      assert.equal(await asks('x + 0.3_f64.sin()'), true)
+      assert.equal(await asks('x.sin() * x.powf(1.7).sqrt()'), false)
+      assert.equal(await asks('x + 0.3_f64.sin()', '--emit=metadata'), false)
+    })
+
     for (const linker of ['as it comes', 'bfd']) {
       test(`${name}: all that is linked, linker ${linker}`, async () => {
         const at = await watch.empty()

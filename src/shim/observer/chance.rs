@@ -1,4 +1,5 @@
-//! Clocks and random numbers: what a build script makes of them is another thing each time. Noted of scripts only.
+//! Clocks and random numbers: what a build script makes of them is another thing each time. Clocks are noted of procedural macros
+//! too, not of the compiler that they are in, nor of programs that they start; random numbers are noted of scripts only.
 //!
 //! `time` is what compilers ask for `__DATE__`, and cmake for a time stamp in a text: it counts whoever asks. Every other clock is
 //! asked by tools for the names of temporary files and to compare files. Seeds of hash tables are no reason: nearly every program
@@ -9,7 +10,7 @@ use core::ptr::null_mut;
 
 use crate::linux::{self, answered, call, number};
 use crate::log::{self, note, CLOCK, RANDOM};
-use crate::tools;
+use crate::{loads, tools};
 
 type Pointer = *mut c_void;
 
@@ -24,15 +25,26 @@ fn is_of_the_world(clock: c_int) -> bool {
     matches!(clock, REALTIME | REALTIME_COARSE | REALTIME_ALARM | TAI)
 }
 
-pub fn clock(name: &[u8]) {
-    if log::on() && log::is_script() && !tools::compares_times() {
+fn clock(caller: usize, name: &[u8]) {
+    let counts = || match log::is_script() {
+        true => !tools::compares_times(),
+        false => loads::is_macro(caller),
+    };
+    if log::on() && counts() {
         note(CLOCK, 0, name);
     }
 }
 
-pub fn clock_of(clock_id: c_int, name: &[u8]) {
+fn clock_of(clock_id: c_int, caller: usize, name: &[u8]) {
     if is_of_the_world(clock_id) {
-        clock(name);
+        clock(caller, name);
+    }
+}
+
+/// By `syscall(2)`, of which it is not told who calls.
+pub fn clock_by_number(clock_id: c_int) {
+    if log::is_script() {
+        clock_of(clock_id, 0, b"clock_gettime");
     }
 }
 
@@ -57,6 +69,32 @@ fn shown_here() {
     }
 }
 
+hooks_by_caller! {
+    time, time_by, "rsi", "x1", (into: *mut c_long) -> c_long = -1, caller, next => {
+        if log::on() && (log::is_script() || loads::is_macro(caller)) {
+            note(CLOCK, 0, b"time");
+        }
+        next()
+    };
+    gettimeofday, gettimeofday_by, "rdx", "x2", (into: Pointer, zone: Pointer) -> c_int = -1, caller, next => {
+        clock(caller, b"gettimeofday");
+        next()
+    };
+    clock_gettime, clock_gettime_by, "rdx", "x2", (clock_id: c_int, into: Pointer) -> c_int
+        = answered(call(number::CLOCK_GETTIME, [clock_id as usize, into as usize, 0, 0, 0, 0])) as c_int, caller, next => {
+        clock_of(clock_id, caller, b"clock_gettime");
+        next()
+    };
+    timespec_get, timespec_get_by, "rdx", "x2", (into: Pointer, base: c_int) -> c_int = 0, caller, next => {
+        clock(caller, b"timespec_get");
+        next()
+    };
+    ftime, ftime_by, "rsi", "x1", (into: Pointer) -> c_int = -1, caller, next => {
+        clock(caller, b"ftime");
+        next()
+    };
+}
+
 hooks! {
     localtime(of: Pointer) -> Pointer = null_mut(), next => {
         shown_here();
@@ -76,29 +114,6 @@ hooks! {
     };
     mktime(of: Pointer) -> c_long = -1, next => {
         shown_here();
-        next()
-    };
-    time(into: *mut c_long) -> c_long = -1, next => {
-        if log::on() && log::is_script() {
-            note(CLOCK, 0, b"time");
-        }
-        next()
-    };
-    gettimeofday(into: Pointer, zone: Pointer) -> c_int = -1, next => {
-        clock(b"gettimeofday");
-        next()
-    };
-    clock_gettime(clock_id: c_int, into: Pointer) -> c_int
-        = answered(call(number::CLOCK_GETTIME, [clock_id as usize, into as usize, 0, 0, 0, 0])) as c_int, next => {
-        clock_of(clock_id, b"clock_gettime");
-        next()
-    };
-    timespec_get(into: Pointer, base: c_int) -> c_int = 0, next => {
-        clock(b"timespec_get");
-        next()
-    };
-    ftime(into: Pointer) -> c_int = -1, next => {
-        clock(b"ftime");
         next()
     };
     getrandom(into: Pointer, size: usize, flags: c_uint) -> isize

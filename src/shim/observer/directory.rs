@@ -9,7 +9,7 @@ use crate::linux::{self, number};
 /// Writes the path of an open directory and a zero. Returns the bytes written, with the zero, or a negative error number.
 ///
 /// Only of the current directory the kernel tells the path, and only another thread can have another one than this. So a
-/// thread is started for a moment, with a current directory and descriptors of its own; this one stands still meanwhile, as in
+/// thread is started for a moment, with a current directory of its own; this one stands still meanwhile, as in
 /// vfork. No signal comes to it, and no `wait` of the program sees it.
 pub unsafe fn path_of(fd: c_int, into: *mut u8, size: usize) -> isize {
     let all = !0u64;
@@ -43,8 +43,9 @@ pub unsafe fn path_of(fd: c_int, into: *mut u8, size: usize) -> isize {
     answer
 }
 
-/// `CLONE_VM | CLONE_SIGHAND | CLONE_VFORK | CLONE_THREAD`: neither `CLONE_FS` nor `CLONE_FILES`.
-const SHARING: usize = 0x100 | 0x800 | 0x4000 | 0x10000;
+/// `CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK | CLONE_THREAD`, and not `CLONE_FS`. A thread with descriptors of its own the sandbox
+/// does not let start.
+const SHARING: usize = 0x100 | 0x400 | 0x800 | 0x4000 | 0x10000;
 
 // Both stand on the same stack, so the new thread must not touch it.
 

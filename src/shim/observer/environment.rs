@@ -109,9 +109,13 @@ directory_by_caller! {
     get_current_dir_name, CURRENT_DIR_NAME, current_dir_name_by;
 }
 
-/// What the machine is called, asked by a build script.
-fn machine(name: &[u8]) {
-    if log::on() && log::is_script() && !tools::is_tool() {
+/// What the machine is called, asked by a build script or a procedural macro.
+fn machine(caller: usize, name: &[u8]) {
+    let counts = || match log::is_script() {
+        true => !tools::is_tool(),
+        false => loads::is_macro(caller),
+    };
+    if log::on() && counts() {
         note_from(ENV, 1, 0, name);
     }
 }
@@ -145,15 +149,18 @@ unsafe fn locale(name: Str) {
     }
 }
 
+hooks_by_caller! {
+    gethostname, gethostname_by, "rdx", "x2", (into: *mut c_char, size: usize) -> c_int = -1, caller, next => {
+        machine(caller, b"gethostname()");
+        next()
+    };
+    uname, uname_by, "rsi", "x1", (into: *mut c_void) -> c_int = -1, caller, next => {
+        machine(caller, b"uname()");
+        next()
+    };
+}
+
 hooks! {
-    gethostname(into: *mut c_char, size: usize) -> c_int = -1, next => {
-        machine(b"gethostname()");
-        next()
-    };
-    uname(into: *mut c_void) -> c_int = -1, next => {
-        machine(b"uname()");
-        next()
-    };
     setlocale(category: c_int, name: Str) -> *mut c_char = null_mut(), next => {
         locale(name);
         next()

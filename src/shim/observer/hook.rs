@@ -74,6 +74,34 @@ macro_rules! hooks {
     )*};
 }
 
+/// As `hooks!`, of one or two arguments; the body is told besides what address the call came from. `plan` is what it is called.
+macro_rules! hooks_by_caller {
+    ($($name:ident, $plan:ident, $x64:literal, $arm64:literal,
+        ($($arg:ident: $type:ty),*) -> $ret:ty = $missing:expr, $caller:ident, $next:ident => $body:expr;)*) => {$(
+        #[unsafe(naked)]
+        #[no_mangle]
+        pub unsafe extern "C" fn $name($($arg: $type),*) -> $ret {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!(concat!("mov ", $x64, ", [rsp]"), "jmp {plan}", plan = sym $plan);
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!(concat!("mov ", $arm64, ", x30"), "b {plan}", plan = sym $plan);
+        }
+
+        unsafe extern "C" fn $plan($($arg: $type,)* $caller: usize) -> $ret {
+            #[used]
+            #[link_section = "shoal_next"]
+            static NEXT: $crate::hook::Next = $crate::hook::Next::new(concat!(stringify!($name), "\0"));
+            let $next = || -> $ret {
+                match NEXT.target() {
+                    0 => $missing,
+                    target => core::mem::transmute::<usize, unsafe extern "C" fn($($type),*) -> $ret>(target)($($arg),*),
+                }
+            };
+            $body
+        }
+    )*};
+}
+
 /// Calls `$plan` with the first six arguments and goes on with what it returns, as if nothing had been in between: for
 /// functions that look at who calls them, and for those with any number of arguments.
 macro_rules! before {

@@ -48,6 +48,9 @@ const LOADABLE: u32 = 1;
 /// First and last address of the compiler's own code: the program, librustc_driver, libLLVM.
 static TRUSTED: [[AtomicUsize; 2]; 8] = [const { [AtomicUsize::new(0), AtomicUsize::new(0)] }; 8];
 static TRUSTED_COUNT: AtomicUsize = AtomicUsize::new(0);
+/// The same of all that was loaded when the program began; of more than these nobody can tell.
+static STARTED_WITH: [[AtomicUsize; 2]; 64] = [const { [AtomicUsize::new(0), AtomicUsize::new(0)] }; 64];
+static STARTED_WITH_COUNT: AtomicUsize = AtomicUsize::new(0);
 static LOOKED: AtomicBool = AtomicBool::new(false);
 static COMPILER: AtomicBool = AtomicBool::new(false);
 /// The compiler and its macros share one standard library: a call from there says nothing.
@@ -74,6 +77,11 @@ unsafe extern "C" fn look_at(object: *const Object, _: usize, count: *mut c_void
     let name = base_name(bytes(object.name));
     let (low, high) = extent(object);
     let here = look_around as *const () as usize;
+    let at = STARTED_WITH_COUNT.fetch_add(1, Relaxed);
+    if let Some([from, to]) = STARTED_WITH.get(at) {
+        from.store(low, Relaxed);
+        to.store(high, Relaxed);
+    }
     if *index == 0 {
         if let Some(segment) = segments(object)
             .iter()
@@ -153,10 +161,23 @@ pub fn origin(caller: usize) -> u8 {
     if !LOOKED.load(Acquire) || !is_compiler() {
         return 0;
     }
-    let own = TRUSTED
+    u8::from(!is_in(&TRUSTED, caller) || SHARED_STD.load(Relaxed))
+}
+
+/// Whether a call came from what a compiler has loaded since it began: a procedural macro. Not from what was there from the start, such as a
+/// library that somebody has preloaded; nor where the compiler and its macros share one standard library, and nobody can tell.
+pub fn is_macro(caller: usize) -> bool {
+    LOOKED.load(Acquire)
+        && is_compiler()
+        && !SHARED_STD.load(Relaxed)
+        && STARTED_WITH_COUNT.load(Relaxed) <= STARTED_WITH.len()
+        && !is_in(&STARTED_WITH, caller)
+}
+
+fn is_in(extents: &[[AtomicUsize; 2]], address: usize) -> bool {
+    extents
         .iter()
-        .any(|[from, to]| (from.load(Relaxed)..to.load(Relaxed)).contains(&caller));
-    u8::from(!own || SHARED_STD.load(Relaxed))
+        .any(|[from, to]| (from.load(Relaxed)..to.load(Relaxed)).contains(&address))
 }
 
 pub unsafe fn note_all() {

@@ -16,6 +16,7 @@ mod image;
 mod linux;
 mod loads;
 mod log;
+mod mathematics;
 mod network;
 mod paths;
 mod programs;

@@ -6,7 +6,28 @@ use proc_macro::TokenStream;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Instant, SystemTime};
 use std::{env, fs, thread};
+
+extern "C" {
+    fn gethostname(into: *mut u8, size: usize) -> i32;
+    fn uname(into: *mut u8) -> i32;
+}
+
+/// What is another thing each time, or on each machine, and what is not.
+#[proc_macro]
+pub fn ask(what: TokenStream) -> TokenStream {
+    let mut bytes = [0u8; 4096];
+    match what.to_string().as_str() {
+        "date" => drop(SystemTime::now()),
+        "date_in_a_thread" => drop(thread::spawn(SystemTime::now).join()),
+        "since" => drop(Instant::now().elapsed()),
+        "host" => drop(unsafe { gethostname(bytes.as_mut_ptr(), 256) }),
+        "system" => drop(unsafe { uname(bytes.as_mut_ptr()) }),
+        _ => {}
+    }
+    TokenStream::new()
+}
 
 #[proc_macro]
 pub fn look(_: TokenStream) -> TokenStream {
