@@ -85,7 +85,9 @@ export async function outDirOf(dir: string, name: string, profile = 'debug'): Pr
 
 /** A package whose script compiles C: with what is on PATH, from its own sources and with headers that lie elsewhere. */
 export const compilingC: Texts = {
-  'Cargo.toml': `[package]\nname = "native"\nversion = "0.1.0"\nedition = "2021"\n[features]\nloud = []\n[workspace]\n`,
+  'Cargo.toml': `[package]\nname = "native"\nversion = "0.1.0"\nedition = "2021"\n[features]\nloud = []\n[build-dependencies]\nhelper = { path = "helper" }\n[workspace]\n`,
+  'helper/Cargo.toml': '[package]\nname = "helper"\nversion = "0.1.0"\nedition = "2021"\n',
+  'helper/src/lib.rs': 'pub const FLAGS: &[&str] = &["-O1", "-MMD"];\n',
   'build.rs': `use std::{env, fs, process::Command};
 fn run(command: &mut Command) {
     assert!(command.status().unwrap().success(), "{command:?}");
@@ -93,7 +95,7 @@ fn run(command: &mut Command) {
 fn main() {
     let out = env::var("OUT_DIR").unwrap();
     let mut cc = Command::new("cc");
-    cc.args(["-O1", "-MMD", "-Ic", "-c", "c/x.c", "-o"]).arg(format!("{out}/x.o"));
+    cc.args(helper::FLAGS).args(["-Ic", "-c", "c/x.c", "-o"]).arg(format!("{out}/x.o"));
     if let Ok(dir) = env::var("SYSTEM_INCLUDE") { cc.arg("-isystem").arg(dir); }
     if let Ok(flags) = env::var("FISH_CFLAGS") { cc.args(flags.split(' ')); }
     if env::var_os("CARGO_FEATURE_LOUD").is_some() { cc.arg("-DLOUD"); }
@@ -101,6 +103,11 @@ fn main() {
         for line in fs::read_to_string(package).unwrap().lines() {
             if let Some(flag) = line.strip_prefix("Cflags: ") { cc.arg(flag); }
         }
+    }
+    if env::var_os("FISH_ASKS").is_some() {
+        let asked = Command::new("pkg-config").args(["--cflags", "fish"]).output().unwrap();
+        assert!(asked.status.success(), "{asked:?}");
+        cc.args(String::from_utf8(asked.stdout).unwrap().split_whitespace());
     }
     run(&mut cc);
     run(Command::new("ar").args(["crsD", &format!("{out}/libx.a"), &format!("{out}/x.o")]));
