@@ -149,3 +149,32 @@ int x(void) { return OWN + EXTRA + SYSTEM + SAID + FLAG; }
 fn main() { println!("{} {} {}", unsafe { x() }, include_str!(concat!(env!("OUT_DIR"), "/data")).trim(), env!("PROFILE_THEN")) }
 `,
 }
+
+/** No library of another kind of machine is here, so this needs none: not even `core`. What it is made from comes from OUT_DIR. */
+export const crossing: Texts = {
+  'Cargo.toml': '[package]\nname = "crossing"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
+  'build.rs': `fn main() {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let text = format!("macro_rules! said {{ ({}) => {{}} }}", variable("CARGO_CFG_TARGET_ARCH"));
+    std::fs::write(format!("{}/said.rs", variable("OUT_DIR")), text).unwrap();
+    println!("cargo::rerun-if-env-changed=SAYS");
+    println!("cargo::rustc-cfg=says_{}", variable("SAYS"));
+    println!("cargo::rustc-check-cfg=cfg(says_alone)");
+}
+`,
+  'src/lib.rs': `#![feature(no_core, rustc_attrs)]
+#![allow(internal_features)]
+#![no_core]
+#[rustc_builtin_macro]
+macro_rules! include { () => {} }
+#[rustc_builtin_macro]
+macro_rules! concat { () => {} }
+#[rustc_builtin_macro]
+macro_rules! env { () => {} }
+include!(concat!(env!("OUT_DIR"), "/said.rs"));
+#[cfg(target_arch = "aarch64")]
+said!(aarch64);
+#[cfg(not(target_arch = "aarch64"))]
+said!(x86_64);
+`,
+}
