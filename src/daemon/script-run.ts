@@ -229,7 +229,8 @@ async function keep({ planned, ground, dir, since, until, ran, seen }: Observed,
   }
 }
 
-function readNotes(dir: string): ReturnType<typeof readObservations> {
+/** What the observer wrote in a directory. @throws the file system's error */
+export function readNotes(dir: string): ReturnType<typeof readObservations> {
   try {
     return readObservations(join(dir, observationFile))
   } catch (error) {
@@ -238,7 +239,8 @@ function readNotes(dir: string): ReturnType<typeof readObservations> {
   }
 }
 
-function scopeOf({ call, toolchain, roots }: PlannedScript, notes: string): ReadScope {
+/** What of all that a script looks at is its own. @param notes the directory with those of the observer */
+export function scopeOf({ call, toolchain, roots }: PlannedScript, notes: string): ReadScope {
   const { sysroot, covered } = toolchain
   return {
     products: [...withReal(call.outDir), notes],

@@ -9,7 +9,7 @@ import type { Reason } from '../plan/classify.ts'
 import { runsAlways } from '../plan/declared-inputs.ts'
 import type { PlanNeeds } from '../plan/plan.ts'
 import { encodeScriptResult } from '../plan/script-action.ts'
-import { compilerOf, type PlannedScript, planScript, type ScriptCall } from '../plan/script-plan.ts'
+import { isStillToolchain, type PlannedScript, planScript, type ScriptCall } from '../plan/script-plan.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import { LocalView } from '../plan/view.ts'
 import type { Cause } from '../recall/cause.ts'
@@ -154,11 +154,7 @@ export class Scripts {
       notesDir: this.#init.notesDir,
       failing: this.#failing,
       stamp,
-      isStill: async ({ call, toolchain: before }) => {
-        const target = call.env.get('TARGET')
-        const other = target === call.env.get('HOST') || target?.endsWith('.json') ? undefined : target
-        return (await toolchain(compilerOf(call), other))?.digest === before.digest
-      },
+      isStill: (planned) => isStillToolchain(planned, toolchain),
       others: async (planned, ground) => {
         const { call } = planned
         const policies = await this.#needs.policies(build, call)

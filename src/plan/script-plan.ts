@@ -53,11 +53,7 @@ export async function planScript(
   if (cargo === undefined) return 'unobserved'
   const { env, secrets } = actionEnvironment(variables, cargo)
   if (secrets.length > 0) return 'secret-in-environment'
-  const target = variables.get('TARGET')
-  const toolchain = await needs.toolchain(
-    compilerOf(call),
-    target === variables.get('HOST') || target?.endsWith('.json') ? undefined : target,
-  )
+  const toolchain = await needs.toolchain(compilerOf(call), targetOf(call))
   if (toolchain === undefined) return 'toolchain-unknown'
   const roots = rootsOf(call, toolchain.sysroot)
   if (hasUnusualPath(roots)) return 'unusual-path'
@@ -97,8 +93,22 @@ function librariesOf(path: string, roots: readonly Root[]): string {
 export const arePlain = (roots: readonly Root[]): boolean => roots.every(({ path }) => /^[\w/.+@~-]+$/.test(path))
 
 /** The compiler that cargo tells its scripts of. */
-export function compilerOf({ env, cwd, cargoPid }: ScriptCall): Invocation {
+function compilerOf({ env, cwd, cargoPid }: ScriptCall): Invocation {
   return { driver: undefined, rustc: env.get('RUSTC') ?? 'rustc', argv: [], cwd, env, remaps: [], cargoPid }
+}
+
+/** What the package is compiled for; undefined for what the script itself runs on. */
+function targetOf({ env }: ScriptCall): string | undefined {
+  const target = env.get('TARGET')
+  return target === env.get('HOST') || target?.endsWith('.json') ? undefined : target
+}
+
+/** Whether the toolchain is still the one that a run was named with. */
+export async function isStillToolchain(
+  { call, toolchain }: Pick<PlannedScript, 'call' | 'toolchain'>,
+  find: PlanNeeds['toolchain'],
+): Promise<boolean> {
+  return (await find(compilerOf(call), targetOf(call)))?.digest === toolchain.digest
 }
 
 function rootsOf({ env, outDir, cwd }: ScriptCall, sysroot: string): Root[] {
