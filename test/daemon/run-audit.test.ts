@@ -6,7 +6,7 @@ import { peerIdOf } from '../../src/mesh/members.ts'
 import type { ReadSet } from '../../src/plan/action.ts'
 import type { SignedClaim } from '../../src/recall/signed-claim.ts'
 import { hexOf } from '../../src/wire/cid.ts'
-import { Mesh } from '../mesh/office.ts'
+import { office } from '../mesh/office.ts'
 import { content } from '../recall/support.ts'
 
 const key = content('key')
@@ -17,7 +17,7 @@ const env: [string, string][] = [
   ['CARGO_PKG_VERSION', '1.0.0'],
 ]
 const reads: ReadSet = { reads: [['file', '\0registry\0/fish/c/x.c', content('x')]], env: [] }
-const mesh = new Mesh()
+const mesh = office()
 const claimOf = (publicKey: Uint8Array): SignedClaim =>
   ({
     bytes: publicKey,
