@@ -1,5 +1,5 @@
 import { cp, mkdir, readdir, readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, capture, type TestNode, type UnitRow } from '../support/cluster.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
@@ -12,7 +12,7 @@ import { type Subject, subjects } from './script-packages.ts'
  * leave and what is linked with it is what plain cargo makes there with the same flags, and how long either takes.
  * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here]` (only in one directory); with `--tests` whether the own tests of a package that depends on it pass
  * with what was recalled, as many as with plain cargo; with `--sccache PATH` also what plain cargo takes with that, for rustc and for C; with
- * `--nodes` what two nodes did with a package in release, and what a third one takes of it that wants two people's word; with
+ * `--nodes` what two nodes did with a package in release, and what a third one takes of it that wants two people's word, with another home and the toolchain in another directory; with
  * `--overhead` what it costs to observe a script, in pairs: by itself, observed, observed, by itself. Needs the network.
  */
 const argument = (name: string): string | undefined => {
@@ -96,8 +96,7 @@ async function setUp(name: string, subject: Subject, cluster: Cluster): Promise<
   await must(one, process.env, ['fetch'])
   await writeAll(two, { ...files, 'Cargo.lock': await readFile(join(one, 'Cargo.lock'), 'utf8') })
   const home = join(cluster.dir, name, 'home')
-  const rustup = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
-  const elsewhere = { HOME: home, CARGO_HOME: join(home, 'cargo'), RUSTUP_HOME: rustup }
+  const elsewhere = { HOME: home, CARGO_HOME: join(home, 'cargo'), RUSTUP_HOME: rustupHome }
   await writeAll(home, { empty: '' })
   await must(two, { ...process.env, ...elsewhere }, ['fetch', '--locked'])
   const here = { dir: one, env: {} }
@@ -241,19 +240,39 @@ function comparison(pairs: readonly [plain: Times, observed: Times][]): string {
   return `wall ${of(0)}, processor ${of(1)}`
 }
 
+const rustupHome = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
+
+/** The same toolchain in another directory. @returns a home of rustup's */
+async function ownRustup(cluster: Cluster): Promise<string> {
+  const home = join(cluster.dir, 'rustup-of-cy')
+  const sysroot = (await capture('rustc', ['--print=sysroot'])).stdout.trim()
+  const own = join(home, 'toolchains', basename(sysroot))
+  await mkdir(own, { recursive: true })
+  await mkdir(join(cluster.dir, 'home-of-cy'))
+  await cp(join(rustupHome, 'settings.toml'), join(home, 'settings.toml'))
+  for (const part of ['bin', 'lib']) await cp(join(sysroot, part), join(own, part), { recursive: true })
+  return home
+}
+
+interface Others {
+  wrapper: string
+  /** Home of rustup's for the last node. */
+  rustup: string
+}
+
 /** Each node from nothing in a directory and for a home of its own, and what plain cargo makes where the last one does. */
-async function between(name: string, subject: Subject, cluster: Cluster, wrapper: string): Promise<void> {
+async function between(name: string, subject: Subject, cluster: Cluster, { wrapper, rustup }: Others): Promise<void> {
   let lock: Record<string, string> = {}
   for (const node of cluster.nodes) {
     const dir = join(cluster.dir, name, node.name)
     const home = join(cluster.dir, name, `${node.name}-cargo`)
     await writeAll(dir, { 'Cargo.toml': manifestOf(subject), ...subject.files, ...lock })
-    const rustup = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
-    const homes = { CARGO_HOME: home, RUSTUP_HOME: rustup }
+    const isLast = node === cluster.nodes.at(-1)
+    const ofPerson = isLast ? { HOME: join(cluster.dir, 'home-of-cy'), RUSTUP_HOME: rustup } : {}
+    const homes = { CARGO_HOME: home, RUSTUP_HOME: rustupHome, ...ofPerson }
     await must(dir, { ...process.env, ...homes }, ['fetch'])
     lock = { 'Cargo.lock': await readFile(join(dir, 'Cargo.lock'), 'utf8') }
     const place = { dir, env: homes }
-    const isLast = node === cluster.nodes.at(-1)
     const plain = isLast ? await build(place, { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: wrapper }) : undefined
     const { ms, made } = await build(place, await node.cargoEnv())
     const seen = (await settledRuns(node)).map((unit) =>
@@ -277,11 +296,12 @@ try {
   for (const each of cluster.nodes) await withLaunchers(each)
   if (isBetween) for (const each of cluster.nodes) await each.waitForPeers(2)
   const wrapper = await writeRemapWrapper(cluster.dir)
+  const rustup = isBetween ? await ownRustup(cluster) : ''
   for (const [name, subject] of Object.entries(subjects)) {
     if (only !== undefined && !only.includes(name)) continue
     try {
       if (isBetween) {
-        await between(name, subject, cluster, wrapper)
+        await between(name, subject, cluster, { wrapper, rustup })
         continue
       }
       const places = await setUp(name, subject, cluster)
