@@ -34,7 +34,8 @@ export async function openScripts(
   parts: ScriptParts,
   { paths, alwaysRun }: { paths: ShoalPaths; alwaysRun: readonly string[] },
 ): Promise<Scripts> {
-  const { blocks, clock, datastore, digests, env, gifts, observer, privateUnits, sharing, stamp, toolchain, trust } = parts
+  const { blocks, clock, datastore, digests, env, gifts, observer, privateUnits, sharing, stamp, toolchain, trust } =
+    parts
   const log = parts.log.child('scripts')
   const again = await ScriptsAgain.open(
     {

@@ -38,12 +38,11 @@ export function runAudit({ planned, claims, reads, result }: TakenWord, needs: R
   const key = hexOf(planned.key)
   const name = packageOf(planned)
   const { toolchain } = planned.action
-  const peers = [...new Set(claims.map(({ body }) => peerIdOf(body.signer)))]
   const settle = async (verdict: Verdict): Promise<void> => {
     if (verdict.kind === 'open') return
     if (verdict.kind !== 'disagreed') await trust.determinism.note(name, toolchain, verdict.kind === 'agreed')
     if (verdict.kind === 'agreed') {
-      for (const peer of peers) await trust.standings.agreed(peer)
+      for (const peer of new Set(claims.map(({ body }) => peerIdOf(body.signer)))) await trust.standings.agreed(peer)
       return
     }
     if (verdict.kind === 'disagreed') {

@@ -12,7 +12,7 @@ import { readSetOfScript } from '../recall/script-reads.ts'
 import { outputsDigest } from '../recall/signed-claim.ts'
 import { hashing } from './hashing.ts'
 import { collectScript } from './script-collect.ts'
-import { readNotes, scopeOf } from './script-run.ts'
+import { readNotes, scopeOf } from './script-notes.ts'
 import { lookThrough } from './script-tree.ts'
 import type { Rerun } from './verdict.ts'
 import { asItIs, type Command, runNicely } from './warm-run.ts'
@@ -56,8 +56,8 @@ export async function runScriptAgain(planned: PlannedScript, init: ScriptAgainIn
     const seen = lookThrough(out)
     const { attached, complete, events } = readNotes(notes)
     if (seen === undefined || !attached || !complete) return undefined
-    const scope = scopeOf(planned, notes)
-    scope.temporary.push(temporary)
+    const usual = scopeOf(planned, notes)
+    const scope = { ...usual, temporary: [...usual.temporary, temporary] }
     const reads = await readSetOfScript(planned, { events, scope, since, boundTo: [] }, ground)
     if (typeof reads === 'string') return undefined
     const there = { ...planned, call: { ...planned.call, outDir: out } }

@@ -85,7 +85,8 @@ test('a build script runs again as it was started, and nothing but its result is
   }
 
   const first = await again('compiles')
-  const named = (kind: Read[0]): string[] => (first?.reads?.reads ?? []).flatMap((read) => (read[0] === kind ? [read[1]] : []))
+  const named = (kind: Read[0]): string[] =>
+    (first?.reads?.reads ?? []).flatMap((read) => (read[0] === kind ? [read[1]] : []))
   assert.ok(named('file').includes('\0package\0/given'), String(named('file')))
   assert.ok(named('program').includes('cc'), String(named('program')))
   assert.deepEqual((await again('compiles'))?.outputs, first?.outputs)

@@ -113,7 +113,12 @@ function node(
         doubt: async () => void did.push('doubted'),
       },
       isToBeTried: (by: string) => by === change.tries,
-      audits: { add: (audit: Audit) => void (did.push(`to be tried: ${audit.crate}`), audits.push(audit)) },
+      audits: {
+        add: (audit: Audit) => {
+          did.push(`to be tried: ${audit.crate}`)
+          audits.push(audit)
+        },
+      },
       judge: { isWorthTrying: ({ body }: SignedClaim) => Buffer.from(body.signer).toString() !== 'bob' },
     },
     again: { of: () => async () => undefined },
@@ -152,7 +157,10 @@ test('a run that others gave is tried if one of them is to be, by all whose word
   await mesh.find(plannedWith(), ground, asked)
   assert.equal(did.at(-1), 'to be tried: fish-sys build script')
   const found = await audits[0]?.case()
-  assert.deepEqual(found?.claims.map(({ claim }) => Buffer.from(claim.body.signer).toString()), ['ann'])
+  assert.deepEqual(
+    found?.claims.map(({ claim }) => Buffer.from(claim.body.signer).toString()),
+    ['ann'],
+  )
   for (const other of [node({ run: theirs, tries: 'me' }), node({ run: { ...theirs, holders: [] }, tries: 'ann' })]) {
     await other.mesh.find(plannedWith(), ground, asked)
     assert.deepEqual(other.audits, [])

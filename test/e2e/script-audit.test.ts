@@ -17,7 +17,8 @@ interface Standing {
 test('what two people say that a script did is tried when there is time, and taken away if it does something else here', async () => {
   const names = ['ada', 'ben', 'cy']
   const policy = (name: string): string => (name === 'cy' ? 'policy = "quorum:2"\naudit-share = 1' : 'audit-share = 0')
-  const config = (name: string): string => `[build]\nscript-launcher = true\n[lend]\nslots = 0\n[trust]\n${policy(name)}\n`
+  const config = (name: string): string =>
+    `[build]\nscript-launcher = true\n[lend]\nslots = 0\n[trust]\n${policy(name)}\n`
   const cluster = await Cluster.start(names, config)
   try {
     const cy = cluster.node('cy')
@@ -31,7 +32,12 @@ test('what two people say that a script did is tried when there is time, and tak
       await cargoHome(join(cluster.dir, `${name}-cargo`), join(cluster.dir, 'crates'))
       await writeAll(dirOf(name), needsFish)
     }
-    const build = async (name: string, before: string[], packages: string[], count = 3): Promise<Record<string, string>> => {
+    const build = async (
+      name: string,
+      before: string[],
+      packages: string[],
+      count = 3,
+    ): Promise<Record<string, string>> => {
       const node = cluster.node(name)
       const [program = '', ...args] = [...before, 'cargo', 'build', '--release', '--offline']
       const homes = {
@@ -67,7 +73,8 @@ test('what two people say that a script did is tried when there is time, and tak
     const outOf = (name: string): Promise<string> => outDirOf(dirOf('cy'), `${name}-sys`, 'release')
     const squid = await outOf('squid')
     await until('what squid left is taken away', async () => (await readdir(squid)).length === 0)
-    for (const name of ['fish', 'eel']) assert.match(await readFile(join(await outOf(name), 'include/fins.h'), 'utf8'), /FINS/)
+    for (const name of ['fish', 'eel'])
+      assert.match(await readFile(join(await outOf(name), 'include/fins.h'), 'utf8'), /FINS/)
     const { peers } = await cy.json<Standing>('peers')
     const seen = Object.fromEntries(peers.map(({ name, trust }) => [name, trust]))
     for (const name of ['ada', 'ben']) {

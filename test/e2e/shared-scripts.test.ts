@@ -17,7 +17,8 @@ describe('what the build scripts of published packages did', () => {
   let cluster: Cluster
   const policies: Record<string, string> = { ada: 'team', ben: 'own', cy: 'quorum:2' }
   before(async () => {
-    const config = (name: string): string => `[build]\nscript-launcher = true\n[trust]\naudit-share = 0\npolicy = "${policies[name]}"\n`
+    const config = (name: string): string =>
+      `[build]\nscript-launcher = true\n[trust]\naudit-share = 0\npolicy = "${policies[name]}"\n`
     cluster = await Cluster.start(Object.keys(policies), config)
     await publish(join(cluster.dir, 'crates'), sorts.map(fishSys))
     for (const name of Object.keys(policies)) {
