@@ -31,6 +31,15 @@ export interface ScriptAgainInit {
   signal: AbortSignal
 }
 
+/** What it has of its own. */
+interface Dirs {
+  /** In the place of OUT_DIR. */
+  out: string
+  /** Of the observer. */
+  notes: string
+  temporary: string
+}
+
 /** Gets what nobody else wants of the processor. Not by niceness: that a script can ask for, and cargo's has none. */
 const idly = ['chrt', '--idle', '0'] as const
 
@@ -41,12 +50,13 @@ const idly = ['chrt', '--idle', '0'] as const
  */
 export async function runScriptAgain(planned: PlannedScript, init: ScriptAgainInit): Promise<Rerun | undefined> {
   const { scratch, signal, stamp, ground } = init
-  const [out, notes, temporary] = ['out', 'notes', 'tmp'].map((name) => join(scratch, name)) as [string, string, string]
+  const dirs: Dirs = { out: join(scratch, 'out'), notes: join(scratch, 'notes'), temporary: join(scratch, 'tmp') }
+  const { out, notes, temporary } = dirs
   try {
-    for (const dir of [out, notes, temporary]) await mkdir(dir, { recursive: true, mode: 0o700 })
+    for (const dir of Object.values(dirs)) await mkdir(dir, { recursive: true, mode: 0o700 })
     makeScriptNotes(join(notes, observationFile))
     const since = stamp()
-    const ran = await runNicely(commandOf(planned, init, out), called(planned, ground, { ...init, notes, temporary }), {
+    const ran = await runNicely(commandOf(planned, init, dirs), called(planned, ground, temporary), {
       signal,
       hears: ['stdout', 'stderr'],
       lowered: idly,
@@ -72,10 +82,16 @@ export async function runScriptAgain(planned: PlannedScript, init: ScriptAgainIn
 }
 
 /** Its launcher, which becomes it under the name that it has for cargo, with cargo's mask for what it makes. */
-function commandOf({ call }: PlannedScript, { bubblewrap, scratch }: ScriptAgainInit, out: string): string[] {
+function commandOf({ call }: PlannedScript, { bubblewrap, scratch, observer }: ScriptAgainInit, dirs: Dirs): string[] {
   const masked = ['/bin/sh', '-c', 'umask "$0" && exec "$@"', call.umask.toString(8)]
-  const mounts = ['--bind', scratch, scratch, '--bind', out, realpathSync(call.outDir), '--chdir', call.cwd]
-  return [...masked, bubblewrap, ...asItIs, '--unshare-net', ...mounts, '--', launcherOf(call.program)]
+  const mounts = ['--bind', scratch, scratch, '--bind', dirs.out, realpathSync(call.outDir), '--chdir', call.cwd]
+  const others = call.env.get('LD_PRELOAD') ?? ''
+  // Told inside only: what starts it there is not to be observed.
+  const told = [
+    ...['--setenv', 'LD_PRELOAD', others === '' ? observer : `${observer}:${others}`],
+    ...['--setenv', 'SHOAL_OBSERVE', join(dirs.notes, observationFile)],
+  ]
+  return [...masked, bubblewrap, ...asItIs, '--unshare-net', ...mounts, ...told, '--', launcherOf(call.program)]
 }
 
 function launcherOf(script: string): string {
@@ -84,19 +100,12 @@ function launcherOf(script: string): string {
   return name === undefined ? script : join(dir, name)
 }
 
-function called(
-  { call }: PlannedScript,
-  ground: Ground,
-  { observer, notes, temporary }: { observer: string; notes: string; temporary: string },
-): Command {
+function called({ call }: PlannedScript, ground: Ground, temporary: string): Command {
   const env = new Map<string, string>()
   for (const [name, value] of call.env) {
     const kept = isFlagsOfMake(name) ? withoutJobs(value) : value
     if (name !== 'CARGO_MAKEFLAGS' && (kept === value || kept !== '')) env.set(name, kept)
   }
-  const others = call.env.get('LD_PRELOAD') ?? ''
-  env.set('LD_PRELOAD', others === '' ? observer : `${observer}:${others}`)
-  env.set('SHOAL_OBSERVE', join(notes, observationFile))
   env.set('SHOAL_WRAPPER', ground.env.get('RUSTC_WRAPPER') === 'shoal' ? (call.env.get('RUSTC_WRAPPER') ?? '') : '')
   env.set('SHOAL', 'off')
   env.set('TMPDIR', temporary)
