@@ -101,9 +101,9 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
     link.refuse(reason)
     return { outcome: 'passed-through', reason, ...more }
   }
-  const objection = await needs.objection(call)
+  // cargo waits meanwhile.
+  const [objection, planned] = await Promise.all([needs.objection(call), needs.plan(call)])
   if (objection !== undefined) return plainly(objection)
-  const planned = await needs.plan(call)
   if (typeof planned === 'string') return plainly(planned)
   const ground = needs.groundOf(planned)
   const found = await needs.runs.find(planned, ground)

@@ -133,6 +133,9 @@ export class Scripts {
 
   #storyNeeds(link: ScriptLink, build: string): ScriptNeeds {
     const { digests, blocks, runs, observer, privateUnits, mesh, toolchain, stamp, log } = this.#needs
+    const policies = this.#needs.policies(build, link.call)
+    // Who needs them hears of it.
+    policies.catch(() => undefined)
     return {
       objection: (call) => this.#objection(call),
       plan: async (call) => {
@@ -156,9 +159,8 @@ export class Scripts {
       stamp,
       isStill: (planned) => isStillToolchain(planned, toolchain),
       others: async (planned, ground) => {
-        const { call } = planned
-        const policies = await this.#needs.policies(build, call)
-        return await mesh.find(planned, ground, { dir: directoryOf(call), policies, signal: link.signal })
+        const whose = { dir: directoryOf(planned.call), policies: await policies, signal: link.signal }
+        return await mesh.find(planned, ground, whose)
       },
       keeping: async (planned, result, reads) => {
         const cids = result.entries.flatMap((entry) => (entry.kind === 'file' ? [entry.cid] : []))

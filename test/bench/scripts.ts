@@ -10,7 +10,7 @@ import { type Subject, subjects } from './script-packages.ts'
 /**
  * Build scripts of published packages: what is recalled of them from nothing, in another directory and in another home, whether what they
  * leave and what is linked with it is what plain cargo makes there with the same flags, and how long either takes.
- * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here]` (only in one directory); with `--tests` whether the own tests of a package that depends on it pass
+ * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here] [--target TRIPLE]` (`--here`: only in one directory); with `--tests` whether the own tests of a package that depends on it pass
  * with what was recalled, as many as with plain cargo; with `--sccache PATH` also what plain cargo takes with that, for rustc and for C; with
  * `--nodes` what two nodes did with a package in release, and what a third one takes of it that wants two people's word, with another home and the toolchain in another directory; with
  * `--overhead` what it costs to observe a script, in pairs: by itself, observed, observed, by itself. Needs the network.
@@ -23,7 +23,10 @@ const isRelease = process.argv.includes('--release') || process.argv.includes('-
 const runs = Number(argument('runs') ?? '1')
 const sccache = argument('sccache')
 const profile = isRelease ? 'release' : 'debug'
-const flags = isRelease ? ['--release'] : []
+/** What is compiled for, if that is to be said, and where cargo has it then. */
+const target = argument('target')
+const flags = [...(isRelease ? ['--release'] : []), ...(target === undefined ? [] : [`--target=${target}`])]
+const madeIn = (dir: string): string => join(dir, 'target', target ?? '', profile)
 
 async function must(dir: string, env: NodeJS.ProcessEnv, args: string[]): Promise<number> {
   const from = performance.now()
@@ -62,9 +65,9 @@ interface Built {
 }
 
 async function made(dir: string): Promise<Map<string, string>> {
-  const left = await everything(join(dir, 'target', profile, 'build'))
+  const left = await everything(join(madeIn(dir), 'build'))
   const all = new Map([...left].filter(([path]) => /^[^/]+\/out(\/|$)/.test(path)))
-  return all.set('the program', (await readFile(join(dir, 'target', profile, 'subject'))).toString('hex'))
+  return all.set('the program', (await readFile(join(madeIn(dir), 'subject'))).toString('hex'))
 }
 
 async function build({ dir, env }: Place, more: NodeJS.ProcessEnv): Promise<Built> {
