@@ -111,7 +111,7 @@ export async function isStillToolchain(
   return (await find(compilerOf(call), targetOf(call)))?.digest === toolchain.digest
 }
 
-function rootsOf({ env, outDir, cwd }: ScriptCall, sysroot: string): Root[] {
+function rootsOf({ env, program, outDir, cwd }: ScriptCall, sysroot: string): Root[] {
   const dir = env.get('CARGO_MANIFEST_DIR') ?? cwd
   const home = env.get('CARGO_HOME') || join(env.get('HOME') || '/', '.cargo')
   const registry = join(home, 'registry/src')
@@ -122,7 +122,8 @@ function rootsOf({ env, outDir, cwd }: ScriptCall, sysroot: string): Root[] {
     { name: 'toolchain', path: sysroot },
   ]
   if (isAbsolute(home)) roots.push({ name: 'registry', path: registry }, { name: 'git', path: git })
-  const target = targetDirectory(outDir)
+  // Where a target is named, OUT_DIR lies in a directory of that within the one that has the script and its libraries.
+  const target = targetDirectory(dirname(program)) ?? targetDirectory(outDir)
   if (target !== undefined) roots.push({ name: 'target', path: target })
   const workspace = isWithin(dir, registry) || isWithin(dir, git) ? undefined : workspaceOf(dir)
   if (workspace !== undefined && workspace !== dir) roots.push({ name: 'workspace', path: workspace })
