@@ -48,12 +48,16 @@ export async function planScript(
   needs: Pick<PlanNeeds, 'digests' | 'toolchain' | 'cargoEnvironment' | 'processor'>,
 ): Promise<PlannedScript | Reason> {
   const { env: variables, cwd, umask } = call
-  const cargo = await needs.cargoEnvironment(call.cargoPid)
+  // cargo waits: nothing of this needs to wait for the rest of it.
+  const [cargo, toolchain, script] = await Promise.all([
+    needs.cargoEnvironment(call.cargoPid),
+    needs.toolchain(compilerOf(call), targetOf(call)),
+    needs.digests.digest(call.program),
+  ])
   // Without it, what cargo has added cannot be told from what was there.
   if (cargo === undefined) return 'unobserved'
   const { env, secrets } = actionEnvironment(variables, cargo)
   if (secrets.length > 0) return 'secret-in-environment'
-  const toolchain = await needs.toolchain(compilerOf(call), targetOf(call))
   if (toolchain === undefined) return 'toolchain-unknown'
   const roots = rootsOf(call, toolchain.sysroot)
   if (hasUnusualPath(roots)) return 'unusual-path'
@@ -70,7 +74,7 @@ export async function planScript(
     salt,
     toolchain: toolchain.digest,
     host: toolchain.host,
-    script: (await needs.digests.digest(call.program)).cid,
+    script: script.cid,
     processor: needs.processor() ?? '',
     cwd: nameRoots(cwd, called),
     nesting: nestingOf(roots),
