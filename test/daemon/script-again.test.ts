@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { runScriptAgain, ScriptsAgain } from '../../src/daemon/script-again.ts'
 import { findBubblewrap } from '../../src/daemon/warm-run.ts'
+import { FileClock } from '../../src/daemon/work.ts'
 import type { Read } from '../../src/plan/action.ts'
 import { type PlannedScript, planScript } from '../../src/plan/script-plan.ts'
 import { StatDigests } from '../../src/plan/stat-digests.ts'
@@ -13,6 +14,7 @@ import type { Ground } from '../../src/recall/evidence.ts'
 import { temporaryDirectory } from '../mesh/fixture.ts'
 import { capture } from '../support/cluster.ts'
 import { keptObserver, keptShim } from '../support/programs.ts'
+import { until } from '../support/until.ts'
 
 const source = `use std::{env, fs, process::Command};
 fn main() {
@@ -49,7 +51,6 @@ test('a build script runs again as it was started, and nothing but its result is
   const outDir = join(at, 'out')
   for (const made of [fish, outDir]) await mkdir(made, { recursive: true })
   await writeFile(join(dir, 'ws/target/debug/.cargo-lock'), '')
-  await writeFile(join(fish, 'given'), 'fins')
   await writeFile(join(dir, 'build.rs'), source)
   const program = join(at, 'build-script.real')
   const made = await capture('rustc', ['--edition=2021', join(dir, 'build.rs'), '-o', program])
@@ -57,6 +58,15 @@ test('a build script runs again as it was started, and nothing but its result is
   await copyFile(shim, join(at, 'build-script-build'))
   await writeFile(join(outDir, 'before'), 'what cargo has')
 
+  const clock = new FileClock(join(dir, 'clock'))
+  t.after(() => clock.close())
+  const stamp = (): number => clock.now()
+  /** Changes a file so long ago that a run which begins now has read what is in it. */
+  const writes = async (path: string, text: string): Promise<void> => {
+    await writeFile(path, text)
+    const { ctimeMs } = await stat(path)
+    await until('the clock of the file system has moved on', () => stamp() > ctimeMs, { everyMs: 1 })
+  }
   const digests = new StatDigests()
   const shell = { HOME: home, PATH: process.env.PATH ?? '' }
   const plannedFor = async (deed: string, umask: number): Promise<[PlannedScript, Ground]> => {
@@ -74,9 +84,9 @@ test('a build script runs again as it was started, and nothing but its result is
     return [planned, { roots: planned.roots, dependencyDirs: [], env, view, tree: async () => undefined }]
   }
   const scratch = join(dir, 'scratch')
+  await writes(join(fish, 'given'), 'fins')
   const again = async (deed: string, umask = 0o22, { signal } = new AbortController()) => {
     const [planned, ground] = await plannedFor(deed, umask)
-    const stamp = (): number => Date.now() - 1
     const rerun = await runScriptAgain(planned, { scratch, bubblewrap, observer, ground, stamp, signal })
     assert.equal(existsSync(scratch), false, deed)
     assert.deepEqual(await readdir(outDir), ['before'], deed)
@@ -91,7 +101,7 @@ test('a build script runs again as it was started, and nothing but its result is
   assert.ok(named('program').includes('cc'), String(named('program')))
   assert.deepEqual((await again('compiles'))?.outputs, first?.outputs)
   assert.notDeepEqual((await again('compiles', 0o77))?.outputs, first?.outputs)
-  await writeFile(join(fish, 'given'), 'tail')
+  await writes(join(fish, 'given'), 'tail')
   assert.notDeepEqual((await again('compiles'))?.outputs, first?.outputs)
   for (const deed of ['writes elsewhere', 'uses the network', 'asks the time', 'names its directory', 'fails'])
     assert.equal(await again(deed), undefined, deed)
@@ -106,7 +116,7 @@ test('a build script runs again as it was started, and nothing but its result is
     observer: () => observer,
     bubblewrap: async () => bubblewrap,
     isStill: async () => isToolchainStill,
-    stamp: () => Date.now() - 1,
+    stamp,
   }
   let isToolchainStill = true
   const scripts = await ScriptsAgain.open(needs, { scratchDir: scratch })
@@ -118,9 +128,9 @@ test('a build script runs again as it was started, and nothing but its result is
   isToolchainStill = false
   assert.equal(await makes(), false)
   isToolchainStill = true
-  await writeFile(join(fish, 'given'), 'other')
+  await writes(join(fish, 'given'), 'other')
   assert.equal(await makes(), false)
-  await writeFile(join(fish, 'given'), 'tail')
+  await writes(join(fish, 'given'), 'tail')
   assert.equal(await makes(), true)
   await writeFile(program, 'another script')
   assert.equal(await makes(), false)
