@@ -18,12 +18,10 @@ import { LocalView } from '../plan/view.ts'
 import { firstDifference, placeOf } from '../recall/evidence.ts'
 import { mayAskOthers, readPolicy } from '../recall/policy.ts'
 import type { Recall } from '../recall/recall.ts'
-import { ScriptRuns } from '../recall/script-runs.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
 import type { ClosureStore } from '../store/closures.ts'
 import { createSubjectStore } from '../store/subjects.ts'
-import { createTraceStore } from '../store/traces.ts'
 import type { ProcessTable } from '../watch/processes.ts'
 import type { Sessions } from '../watch/sessions.ts'
 import { hexOf } from '../wire/cid.ts'
@@ -42,12 +40,12 @@ import { Looks } from './looks.ts'
 import { bootId, type Machine } from './machine.ts'
 import { declaredReads, readsKeys, readsOfCompile } from './observed.ts'
 import type { ObserverHere } from './observer-here.ts'
+import { openScripts } from './own-scripts.ts'
 import { Packs } from './packs.ts'
 import type { PrivateUnits } from './private-units.ts'
 import { KnownReach } from './reach.ts'
 import { RecentTrees } from './recent-trees.ts'
-import { ScriptMesh } from './script-mesh.ts'
-import { notesBelow, Scripts } from './scripts.ts'
+import type { Scripts } from './scripts.ts'
 import { SessionToolchains } from './session-toolchains.ts'
 import type { Sharing } from './sharing.ts'
 import { StaysHere } from './stays-here.ts'
@@ -168,39 +166,19 @@ export async function openUnits(
   const policy = readPolicy(config.trust.policy ?? (isOpen ? 'strict' : 'team')) ?? { kind: 'own' }
   const workspaces = new WorkspaceTrust(policy, log.child('trust'))
   const nameOf = (peer: string): string => mesh.peers().find((view) => view.peerId === peer)?.name || peer
-  const scriptLog = log.child('scripts')
-  const scripts = await Scripts.open(
+  const scripts = await openScripts(
     {
+      ...parts,
       digests,
-      toolchain: (invocation, target) => toolchains.of(invocation, target),
+      toolchain: planNeeds.toolchain,
       cargoEnvironment: planNeeds.cargoEnvironment,
       processor: planNeeds.processor,
-      blocks,
-      runs: new ScriptRuns({ blocks, traces: createTraceStore({ datastore, log, prefix: '/runs/' }), log }),
       subjects,
-      sessions,
-      observer,
-      privateUnits,
-      mesh: new ScriptMesh({
-        runs: gifts.runs,
-        given: gifts.givenRuns,
-        sharing,
-        trust,
-        privateUnits,
-        clock,
-        log: scriptLog,
-      }),
       policies: (build, { cargoPid, cwd }) => workspaces.of(build, () => placesOf(cargoPid, cwd)),
       nameOf,
       stamp: () => fileClock.now(),
-      log: scriptLog,
     },
-    {
-      salt,
-      notesDir: notesBelow(paths.cache),
-      shim: join(paths.shimDir, 'shoal-rustc'),
-      alwaysRun: config.build['always-run'],
-    },
+    { paths, alwaysRun: config.build['always-run'] },
   )
   const causes = new Causes({
     subjects,

@@ -16,14 +16,17 @@ import { subjectOf } from '../recall/signed-claim.ts'
 import { hexOf } from '../wire/cid.ts'
 import type { Given, GivenFile } from './given.ts'
 import type { PrivateUnits } from './private-units.ts'
+import { type RunAuditNeeds, runAudit } from './run-audit.ts'
+import type { ScriptsAgain } from './script-again.ts'
 import type { Sharing } from './sharing.ts'
 import type { Trust } from './trust.ts'
 
 export interface ScriptMeshNeeds {
   runs: SharedRuns
   sharing: Pick<Sharing, 'ensure' | 'ranScript'>
-  given: Pick<Given, 'note'>
-  trust: Pick<Trust, 'giver' | 'determinism' | 'standings'>
+  given: Pick<Given, 'note' | 'drop'>
+  trust: Pick<Trust, 'giver' | 'determinism' | 'standings' | 'isToBeTried' | 'audits'> & RunAuditNeeds['trust']
+  again: Pick<ScriptsAgain, 'of'>
   privateUnits: Pick<PrivateUnits, 'isPrivatePackage'>
   clock: Clock
   log: Logger
@@ -67,6 +70,7 @@ export class ScriptMesh {
       if (found === undefined || 'refused' in found) return found
       const bytes = await this.#fetch(found, signal)
       await this.#accept(found, planned)
+      if (found.holders.length > 0) this.#mayTry(found, planned, ground)
       return { result: found.result, from: found.holders[0], bytes }
     } catch (error) {
       signal.throwIfAborted()
@@ -107,6 +111,17 @@ export class ScriptMesh {
     }
     await runs.remember(run)
     sharing.ranScript(key, true)
+  }
+
+  /** Has it run again here, when there is time for that, if anybody whose word it is has yet to be tried. */
+  #mayTry({ result, trace, claims }: ForeignRun, planned: PlannedScript, ground: Ground): void {
+    const { trust, again, given } = this.#needs
+    const theirs = claims.filter((claim) => trust.giver(claim) !== undefined)
+    if (!theirs.some((claim) => trust.isToBeTried(trust.giver(claim) ?? ''))) return
+    const { cid } = encodeScriptResult(result)
+    const makeAgain = again.of(planned, ground)
+    const word = { planned, claims: theirs, reads: trace, result: cid }
+    trust.audits.add(runAudit(word, { trust, makeAgain, drop: (key, of) => given.drop(key, of) }))
   }
 
   /**

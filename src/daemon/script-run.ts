@@ -1,12 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { codeOf, toShoalError } from '../base/errors.ts'
+import { toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { ReadSet } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
-import { observationFile, readObservations } from '../plan/observation.ts'
-import { isWithin, type ReadScope } from '../plan/read-set.ts'
 import { placeRoots } from '../plan/roots.ts'
 import type { ScriptResult } from '../plan/script-action.ts'
 import { arePlain, type PlannedScript, type ScriptCall } from '../plan/script-plan.ts'
@@ -14,11 +12,11 @@ import type { Difference, Ground } from '../recall/evidence.ts'
 import { shellsDigest } from '../recall/script-evidence.ts'
 import { readSetOfScript, withTimes } from '../recall/script-reads.ts'
 import { hexOf } from '../wire/cid.ts'
-import { temporaryDirs, withReal } from './observed.ts'
 import { type CollectedScript, type CollectScriptBlocks, collectScript } from './script-collect.ts'
 import type { ScriptLink } from './script-connection.ts'
 import { type LayoutBlocks, layOut } from './script-layout.ts'
 import type { ScriptMesh } from './script-mesh.ts'
+import { readNotes, scopeOf } from './script-notes.ts'
 import { lookThrough, type Seen } from './script-tree.ts'
 import type { Ran } from './shim-link.ts'
 
@@ -103,9 +101,9 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
     link.refuse(reason)
     return { outcome: 'passed-through', reason, ...more }
   }
-  const objection = await needs.objection(call)
+  // cargo waits meanwhile.
+  const [objection, planned] = await Promise.all([needs.objection(call), needs.plan(call)])
   if (objection !== undefined) return plainly(objection)
-  const planned = await needs.plan(call)
   if (typeof planned === 'string') return plainly(planned)
   const ground = needs.groundOf(planned)
   const found = await needs.runs.find(planned, ground)
@@ -226,33 +224,5 @@ async function keep({ planned, ground, dir, since, until, ran, seen }: Observed,
     const { code, message } = toShoalError(error)
     needs.log.warn('run not kept', { code, message, script: planned.call.program })
     return code === 'ERR_LIMIT' ? 'too-large' : code
-  }
-}
-
-function readNotes(dir: string): ReturnType<typeof readObservations> {
-  try {
-    return readObservations(join(dir, observationFile))
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error
-    return { attached: false, complete: false, events: [] }
-  }
-}
-
-function scopeOf({ call, toolchain, roots }: PlannedScript, notes: string): ReadScope {
-  const { sysroot, covered } = toolchain
-  return {
-    products: [...withReal(call.outDir), notes],
-    temporary: temporaryDirs(call.env),
-    owned: roots.filter(({ name }) => name !== 'build').map(({ path }) => path),
-    dependencyDirs: [],
-    dependencies: new Set(),
-    complete: true,
-    covered: (path) => {
-      if (path === call.program) return true
-      const inside = isWithin(path, sysroot) ? path.slice(sysroot.length + 1) : undefined
-      return inside !== undefined && (inside === '' || covered.has(inside))
-    },
-    unnamedDirs: [],
-    programDirs: new Set((call.env.get('PATH') ?? '').split(':').filter((each) => each.startsWith('/'))),
   }
 }

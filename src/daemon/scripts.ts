@@ -9,7 +9,7 @@ import type { Reason } from '../plan/classify.ts'
 import { runsAlways } from '../plan/declared-inputs.ts'
 import type { PlanNeeds } from '../plan/plan.ts'
 import { encodeScriptResult } from '../plan/script-action.ts'
-import { compilerOf, type PlannedScript, planScript, type ScriptCall } from '../plan/script-plan.ts'
+import { isStillToolchain, type PlannedScript, planScript, type ScriptCall } from '../plan/script-plan.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import { LocalView } from '../plan/view.ts'
 import type { Cause } from '../recall/cause.ts'
@@ -133,6 +133,9 @@ export class Scripts {
 
   #storyNeeds(link: ScriptLink, build: string): ScriptNeeds {
     const { digests, blocks, runs, observer, privateUnits, mesh, toolchain, stamp, log } = this.#needs
+    const policies = this.#needs.policies(build, link.call)
+    // Who needs them hears of it.
+    policies.catch(() => undefined)
     return {
       objection: (call) => this.#objection(call),
       plan: async (call) => {
@@ -154,15 +157,10 @@ export class Scripts {
       notesDir: this.#init.notesDir,
       failing: this.#failing,
       stamp,
-      isStill: async ({ call, toolchain: before }) => {
-        const target = call.env.get('TARGET')
-        const other = target === call.env.get('HOST') || target?.endsWith('.json') ? undefined : target
-        return (await toolchain(compilerOf(call), other))?.digest === before.digest
-      },
+      isStill: (planned) => isStillToolchain(planned, toolchain),
       others: async (planned, ground) => {
-        const { call } = planned
-        const policies = await this.#needs.policies(build, call)
-        return await mesh.find(planned, ground, { dir: directoryOf(call), policies, signal: link.signal })
+        const whose = { dir: directoryOf(planned.call), policies: await policies, signal: link.signal }
+        return await mesh.find(planned, ground, whose)
       },
       keeping: async (planned, result, reads) => {
         const cids = result.entries.flatMap((entry) => (entry.kind === 'file' ? [entry.cid] : []))

@@ -142,9 +142,7 @@ export class Trust {
     if (claim === undefined || this.judge.isOwn(claim)) return
     const signer = peerIdOf(claim.body.signer)
     this.standings.accepted(signer)
-    const standing = this.standings.view(signer) ?? { agreed: 0, unexplained: 0, lies: [] }
-    const doubts = standing.unexplained + standing.lies.length
-    if (!isToBeAudited({ agreed: standing.agreed, doubts }, this.#sampling, this.#needs.random)) return
+    if (!this.isToBeTried(signer)) return
     const gift = { key: hexOf(planned.key), result: encodeResult(result).cid }
     const heard = { told: namesIn(result.depInfo, planned), said: saidIn(result.stderr) }
     const isWhole = claim.body.action.equals(planned.key)
@@ -153,6 +151,12 @@ export class Trust {
     const again = isWhole ? makeAgain : undefined
     const isTaken = !isLinked && (await this.#audit(planned, lent, { ...doubtful, makeAgain: again }))
     if (!isTaken && again !== undefined) this.#tryWhole(planned, { claim, reads: looked, ...heard }, gift, again)
+  }
+
+  /** Whether a result that is used on this member's word is to be made again here, as `isToBeAudited` says. */
+  isToBeTried(peer: string): boolean {
+    const { agreed, unexplained, lies } = this.standings.view(peer) ?? { agreed: 0, unexplained: 0, lies: [] }
+    return isToBeAudited({ agreed, doubts: unexplained + lies.length }, this.#sampling, this.#needs.random)
   }
 
   /**

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { statSync, writeFileSync } from 'node:fs'
 import { mkdir, realpath, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { codeOf } from '../base/errors.ts'
@@ -21,7 +22,7 @@ const mostHeard = 8 << 20
 /** How long standard error is listened to when the compile has ended. */
 const afterwardsMs = 1000
 /** Everything as it is, and nothing of it writable. */
-const asItIs = ['--ro-bind', '/', '/', '--dev-bind', '/dev', '/dev', '--unshare-pid', '--die-with-parent']
+export const asItIs = ['--ro-bind', '/', '/', '--dev-bind', '/dev', '/dev', '--unshare-pid', '--die-with-parent']
 
 /** One compile whose incremental directory is wanted, and nothing else of it. */
 export interface WarmRun {
@@ -59,7 +60,7 @@ export async function runWarm(unit: WarmRun, init: WarmRunInit): Promise<boolean
   try {
     for (const dir of [out, temporary, unit.incremental]) await mkdir(dir, { recursive: true })
     const command = await commandOf(unit, init, out)
-    return (await runNicely(command, unit.invocation, { temporary, signal })).succeeded
+    return (await runNicely(command, within(unit.invocation, temporary), { signal })).succeeded
   } finally {
     await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
   }
@@ -88,45 +89,65 @@ export async function runBeside<T>(
     const program = [...programOf(invocation), ...invocation.argv]
     const mounts = ['--bind', scratch, scratch, '--chdir', invocation.cwd, '--']
     const command = bubblewrap === undefined ? program : [bubblewrap, ...asItIs, ...mounts, ...program]
-    const ran = await runNicely(command, invocation, { temporary, signal, isHeard: true })
+    const ran = await runNicely(command, within(invocation, temporary), { signal, hears: ['stderr'] })
     return signal.aborted ? undefined : await take(ran)
   } finally {
     await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
-/** At the lowest priority, in a group of its own. @param how isHeard: whether what it writes to standard error is wanted */
-async function runNicely(
-  command: readonly string[],
-  { cwd, env }: Pick<Invocation, 'cwd' | 'env'>,
-  { temporary, signal, isHeard = false }: { temporary: string; signal: AbortSignal; isHeard?: boolean },
-): Promise<RanBeside> {
-  if (signal.aborted) return { succeeded: false, stderr: Buffer.alloc(0) }
-  const [nice, ...options] = nicest
-  const child = spawn(nice, [...options, ...command], {
-    cwd,
-    env: { ...environmentOf(env), TMPDIR: temporary },
-    stdio: ['ignore', 'ignore', isHeard ? 'pipe' : 'ignore'],
-    detached: true,
-  })
-  const heard = hear(child)
-  const succeeded = await endOf(child, signal)
-  return { succeeded, stderr: await heard() }
+/** A program of which everything is said but how it is run. */
+export interface Command {
+  cwd: string
+  env: Readonly<Record<string, string>>
 }
 
-/** Listens to standard error. @returns to be called when the process has ended: what came */
-function hear({ stderr }: ChildProcess): () => Promise<Buffer> {
+export interface NicelyInit {
+  /** Kills it at once, with all that it started. */
+  signal: AbortSignal
+  /** What it writes that is wanted. */
+  hears?: readonly Heard[]
+  /** What lowers its priority: a program and its arguments. */
+  lowered?: readonly string[]
+}
+
+type Heard = 'stdout' | 'stderr'
+
+/** At the lowest priority, in a group of its own. */
+export async function runNicely(
+  command: readonly string[],
+  { cwd, env }: Command,
+  { signal, hears = [], lowered = nicest }: NicelyInit,
+): Promise<RanBeside & { stdout: Buffer; isCut: boolean }> {
+  const silent = Buffer.alloc(0)
+  if (signal.aborted) return { succeeded: false, stdout: silent, stderr: silent, isCut: false }
+  const [program = '', ...options] = lowered
+  const way = (stream: Heard): 'pipe' | 'ignore' => (hears.includes(stream) ? 'pipe' : 'ignore')
+  const child = spawn(program, [...options, ...command], {
+    cwd,
+    env: { ...env },
+    stdio: ['ignore', way('stdout'), way('stderr')],
+    detached: true,
+  })
+  const heard = [hear(child.stdout), hear(child.stderr)]
+  const succeeded = await endOf(child, signal)
+  const [stdout = silent, stderr = silent] = await Promise.all(heard.map((rest) => rest()))
+  return { succeeded, stdout, stderr, isCut: [stdout, stderr].some(({ length }) => length >= mostHeard) }
+}
+
+/** Listens to a stream. @returns to be called when the process has ended: what came */
+function hear(stream: Readable | null): () => Promise<Buffer> {
   const heard: Buffer[] = []
   let room = mostHeard
-  stderr?.on('data', (chunk: Buffer) => {
+  stream?.on('data', (chunk: Buffer) => {
     heard.push(chunk.subarray(0, room))
     room -= Math.min(room, chunk.length)
   })
-  const closed = stderr === null ? undefined : once(stderr, 'close').catch(nothing)
+  const closed = stream === null ? undefined : once(stream, 'close').catch(nothing)
   return async () => {
     // Something that it started may hold on to it.
     await Promise.race([closed, delay(afterwardsMs, undefined, { ref: false })])
-    stderr?.destroy()
+    stream?.destroy()
     return Buffer.concat(heard)
   }
 }
@@ -167,10 +188,11 @@ export function withOutDir(argv: readonly string[], dir: string): string[] {
   })
 }
 
-function environmentOf(env: Invocation['env']): Record<string, string> {
+/** @param temporary where it may have files for a moment */
+function within({ cwd, env }: Pick<Invocation, 'cwd' | 'env'>, temporary: string): Command {
   const kept = [...env].filter(([name]) => !jobserver.has(name))
   // As the shim does it: a cargo that is started from inside this compile is none of ours.
-  return { ...Object.fromEntries(kept), SHOAL: 'off' }
+  return { cwd, env: { ...Object.fromEntries(kept), SHOAL: 'off', TMPDIR: temporary } }
 }
 
 async function endOf(child: ChildProcess, signal: AbortSignal): Promise<boolean> {

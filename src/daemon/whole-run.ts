@@ -1,5 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { codeOf } from '../base/errors.ts'
@@ -17,8 +16,8 @@ import { firstDifference, placeOf } from '../recall/evidence.ts'
 import { namesIn } from '../recall/read-set.ts'
 import { findsFault, widest } from '../recall/said.ts'
 import { outputsDigest } from '../recall/signed-claim.ts'
-import { cidFromDigest, cidOf } from '../wire/cid.ts'
 import { withoutArtifacts } from './collect.ts'
+import { hashing } from './hashing.ts'
 import type { SessionToolchains } from './session-toolchains.ts'
 import type { Rerun } from './verdict.ts'
 import { runBeside, withOutDir } from './warm-run.ts'
@@ -71,24 +70,6 @@ export async function runWhole(
       return undefined
     }
   })
-}
-
-/** Gives names and keeps nothing. */
-const hashing: Parameters<typeof collectHere>[0]['blocks'] = {
-  get: async () => undefined,
-  path: () => undefined,
-  put: async (bytes: Uint8Array) => cidOf(bytes),
-  async putFile(path: string, { watch }: { maxBytes: number; watch?: (chunk: Uint8Array) => void }) {
-    const hash = createHash('sha256')
-    let size = 0
-    for await (const chunk of createReadStream(path)) {
-      const bytes: Uint8Array = chunk
-      hash.update(bytes)
-      watch?.(bytes)
-      size += bytes.length
-    }
-    return { cid: cidFromDigest(new Uint8Array(hash.digest())), size }
-  },
 }
 
 function withoutWidth(argv: readonly string[]): string[] {

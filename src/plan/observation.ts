@@ -1,11 +1,14 @@
 import { isUtf8 } from 'node:buffer'
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
 
 /** The file that the observer writes, beside the outputs of a compile. */
 export const observationFile = '.shoal-reads'
 
 /** Bytes of that file when it is made: all holes. */
 export const observationBytes = 8 << 20
+
+/** The same of a build script, and how many hashes it has: what a script starts can be a whole build system. As `shim/observe.rs` has it. */
+const ofScript = { bytes: 64 << 20, slots: 1 << 16 } as const
 
 /** In the order of their numbers, from 1. */
 const kinds = [
@@ -50,12 +53,12 @@ export interface Observations {
 }
 
 const magic = 'shoalob1'
-const header = { cursor: 8, flags: 16, expected: 24, attached: 32, slots: 40, bytes: 64 } as const
+const header = { cursor: 8, flags: 16, expected: 24, attached: 32, slots: 40, purpose: 48, bytes: 64 } as const
 const [usualSlots, maxSlots] = [8192, 1 << 20]
 const recordHeader = 12
 const maxPath = 4096
 /** Of a build script more is noted. */
-const maxArea = 64 << 20
+const maxArea = ofScript.bytes
 
 /**
  * Reads what the observer wrote. Bytes after the last record need not be there. Never throws: bytes that the observer would not
@@ -79,6 +82,20 @@ export function decodeObservations(bytes: Uint8Array, maxRecords: number = Numbe
   const whole = view.getBigUint64(header.flags, true) === 0n && end <= bytes.length && everybody
   const records = decodeRecords(view, { areaStart, end: Math.min(end, bytes.length), maxRecords })
   return { attached: true, complete: whole && records.complete, events: records.events }
+}
+
+/** Makes the file for a build script, all holes. @throws the file system's error */
+export function makeScriptNotes(path: string): void {
+  const file = openSync(path, 'wx', 0o600)
+  try {
+    ftruncateSync(file, ofScript.bytes)
+    const told = Buffer.alloc(16)
+    told.writeBigUInt64LE(BigInt(ofScript.slots), 0)
+    told.writeBigUInt64LE(1n, header.purpose - header.slots)
+    writeSync(file, told, 0, told.length, header.slots)
+  } finally {
+    closeSync(file)
+  }
 }
 
 /**

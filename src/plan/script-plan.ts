@@ -48,16 +48,16 @@ export async function planScript(
   needs: Pick<PlanNeeds, 'digests' | 'toolchain' | 'cargoEnvironment' | 'processor'>,
 ): Promise<PlannedScript | Reason> {
   const { env: variables, cwd, umask } = call
-  const cargo = await needs.cargoEnvironment(call.cargoPid)
+  // cargo waits: nothing of this needs to wait for the rest of it.
+  const [cargo, toolchain, script] = await Promise.all([
+    needs.cargoEnvironment(call.cargoPid),
+    needs.toolchain(compilerOf(call), targetOf(call)),
+    needs.digests.digest(call.program),
+  ])
   // Without it, what cargo has added cannot be told from what was there.
   if (cargo === undefined) return 'unobserved'
   const { env, secrets } = actionEnvironment(variables, cargo)
   if (secrets.length > 0) return 'secret-in-environment'
-  const target = variables.get('TARGET')
-  const toolchain = await needs.toolchain(
-    compilerOf(call),
-    target === variables.get('HOST') || target?.endsWith('.json') ? undefined : target,
-  )
   if (toolchain === undefined) return 'toolchain-unknown'
   const roots = rootsOf(call, toolchain.sysroot)
   if (hasUnusualPath(roots)) return 'unusual-path'
@@ -74,7 +74,7 @@ export async function planScript(
     salt,
     toolchain: toolchain.digest,
     host: toolchain.host,
-    script: (await needs.digests.digest(call.program)).cid,
+    script: script.cid,
     processor: needs.processor() ?? '',
     cwd: nameRoots(cwd, called),
     nesting: nestingOf(roots),
@@ -97,11 +97,25 @@ function librariesOf(path: string, roots: readonly Root[]): string {
 export const arePlain = (roots: readonly Root[]): boolean => roots.every(({ path }) => /^[\w/.+@~-]+$/.test(path))
 
 /** The compiler that cargo tells its scripts of. */
-export function compilerOf({ env, cwd, cargoPid }: ScriptCall): Invocation {
+function compilerOf({ env, cwd, cargoPid }: ScriptCall): Invocation {
   return { driver: undefined, rustc: env.get('RUSTC') ?? 'rustc', argv: [], cwd, env, remaps: [], cargoPid }
 }
 
-function rootsOf({ env, outDir, cwd }: ScriptCall, sysroot: string): Root[] {
+/** What the package is compiled for; undefined for what the script itself runs on. */
+function targetOf({ env }: ScriptCall): string | undefined {
+  const target = env.get('TARGET')
+  return target === env.get('HOST') || target?.endsWith('.json') ? undefined : target
+}
+
+/** Whether the toolchain is still the one that a run was named with. */
+export async function isStillToolchain(
+  { call, toolchain }: Pick<PlannedScript, 'call' | 'toolchain'>,
+  find: PlanNeeds['toolchain'],
+): Promise<boolean> {
+  return (await find(compilerOf(call), targetOf(call)))?.digest === toolchain.digest
+}
+
+function rootsOf({ env, program, outDir, cwd }: ScriptCall, sysroot: string): Root[] {
   const dir = env.get('CARGO_MANIFEST_DIR') ?? cwd
   const home = env.get('CARGO_HOME') || join(env.get('HOME') || '/', '.cargo')
   const registry = join(home, 'registry/src')
@@ -112,7 +126,8 @@ function rootsOf({ env, outDir, cwd }: ScriptCall, sysroot: string): Root[] {
     { name: 'toolchain', path: sysroot },
   ]
   if (isAbsolute(home)) roots.push({ name: 'registry', path: registry }, { name: 'git', path: git })
-  const target = targetDirectory(outDir)
+  // Where a target is named, OUT_DIR lies in a directory of that within the one that has the script and its libraries.
+  const target = targetDirectory(dirname(program)) ?? targetDirectory(outDir)
   if (target !== undefined) roots.push({ name: 'target', path: target })
   const workspace = isWithin(dir, registry) || isWithin(dir, git) ? undefined : workspaceOf(dir)
   if (workspace !== undefined && workspace !== dir) roots.push({ name: 'workspace', path: workspace })

@@ -18,7 +18,10 @@ export function fitForTerminal(text: string): string {
   return isOdd(text) ? text.split('\n').map(fitLine).join('\n') : text
 }
 
-const isOdd = (text: string): boolean => text.search(odd) >= 0 || oddEscape.test(text)
+/** Whether a terminal would obey something in a text, or show it in another order than it stands there: colours of words are nothing of that. */
+export const isObeyed = (text: string): boolean => text.search(odd) >= 0
+
+const isOdd = (text: string): boolean => isObeyed(text) || oddEscape.test(text)
 
 function fitLine(line: string): string {
   if (!isOdd(line)) return line

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { readdir, realpath } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import type { Environment } from '../base/paths.ts'
@@ -49,6 +49,11 @@ export interface Toolchain {
   isFetched: boolean
   /** What `stat` said of the files; see `isUnchanged`. */
   stamp: string
+  /**
+   * Where a standard library for the target would lie, relative to the sysroot. Absent: it lies there. Without it nothing of it is loaded: whoever
+   * compiles for such a target brings what it needs, as `-Zbuild-std` does, or needs none.
+   */
+  lacks?: string
 }
 
 export interface ResolvedRustc {
@@ -103,7 +108,7 @@ export class Toolchains {
 
   /**
    * @param target default: the host
-   * @throws ShoalError ERR_TOOLCHAIN when files are missing, change while they are read, or the target is not installed
+   * @throws ShoalError ERR_TOOLCHAIN when files are missing or change while they are read, or the target is half installed
    */
   async identify(sysroot: string, target?: string): Promise<Toolchain> {
     const key = `${sysroot}\n${target ?? ''}`
@@ -174,7 +179,9 @@ export class Toolchains {
   async #examine(sysroot: string, target: string, version: CompilerVersion): Promise<Toolchain> {
     const { host, release, commitHash } = version
     const paths = await compilerFiles(sysroot)
-    for (const triple of new Set([host, target])) paths.push(...(await standardLibrary(sysroot, triple)))
+    const lacks = target === host ? undefined : lackedIn(sysroot, target)
+    for (const triple of new Set(lacks === undefined ? [host, target] : [host]))
+      paths.push(...(await standardLibrary(sysroot, triple)))
     paths.push(...(await filesUnder(sysroot, codegenBackends(host)).catch(none)))
     const files: ToolchainFile[] = []
     const signatures: string[] = []
@@ -204,6 +211,7 @@ export class Toolchains {
       files,
       isFetched: false,
       stamp: signatures.join(' '),
+      ...(lacks === undefined ? {} : { lacks }),
     }
   }
 
@@ -244,7 +252,8 @@ export function isUnchanged(toolchain: Toolchain): boolean {
     const stat = statSync(join(toolchain.sysroot, path), { bigint: true, throwIfNoEntry: false })
     return stat === undefined ? '' : signatureOf(stat)
   })
-  return now.join(' ') === toolchain.stamp
+  const { lacks } = toolchain
+  return now.join(' ') === toolchain.stamp && (lacks === undefined || !exists(join(toolchain.sysroot, lacks)))
 }
 
 /** bin/rustc and the shared libraries that are the compiler, relative to the sysroot. */
@@ -259,6 +268,12 @@ async function compilerFiles(sysroot: string): Promise<string[]> {
   const outside = paths.find((path) => path.startsWith('..'))
   if (outside !== undefined) throw new ShoalError('ERR_TOOLCHAIN', `${sysroot}: ${outside} lies outside`)
   return [compilerProgram, ...paths]
+}
+
+/** Where there is nothing at all of a target. */
+function lackedIn(sysroot: string, triple: string): string | undefined {
+  const dir = dirname(standardLibraryOf(triple))
+  return exists(join(sysroot, dir)) ? undefined : dir
 }
 
 async function standardLibrary(sysroot: string, triple: string): Promise<string[]> {

@@ -4,6 +4,7 @@ import type { Read, ReadSet } from '../plan/action.ts'
 import { isWithin } from '../plan/read-set.ts'
 import { placeRoots, type Root } from '../plan/roots.ts'
 import type { ScriptEntry, ScriptResult } from '../plan/script-action.ts'
+import { isObeyed } from '../plan/terminal-text.ts'
 import { isForOthers } from './evidence.ts'
 import { hasSecret, isOfPerson, ofMachine, ofSession, ofShells } from './script-evidence.ts'
 
@@ -68,13 +69,16 @@ export function objectionTo(
   const bytes = entries.reduce((sum, entry) => sum + (entry.kind === 'file' ? entry.size : 0), 0)
   if (bytes > maxBytes) return 'too much'
   for (const said of [stdout, stderr]) {
-    if (!isUtf8(said) || placeRoots(Buffer.from(said).toString(), roots).includes('\0'))
-      return 'what it said is no text'
+    const text = isUtf8(said) ? placeRoots(Buffer.from(said).toString(), roots) : '\0'
+    if (text.includes('\0')) return 'what it said is no text'
+    // cargo shows warnings of a script as they are, and all that one says that fails.
+    if (isObeyed(text)) return 'a terminal would obey what it said'
   }
   const dirs = new Set(['.'])
   const paths = new Set<string>()
   for (const entry of entries) {
     const { path } = entry
+    if (isObeyed(path)) return 'a terminal would obey a name'
     if (paths.has(path)) return `twice: ${path}`
     if (!dirs.has(posix.dirname(path))) return `in no directory: ${path}`
     const odd = entry.kind === 'link' ? !staysWithin(entry) : !isUsual(entry, umask)

@@ -75,13 +75,17 @@ export function unsaidValues(env: ReadonlyMap<string, string>): string[] {
 /** A jobserver of make's is another one each time, and says nothing of what is made. */
 const ofJobs = /(^|\s)(-j\d*|--jobserver-(auth|fds)=\S*)(?=\s|$)/g
 
+export const isFlagsOfMake = (name: string): boolean => name === 'MAKEFLAGS' || name === 'MFLAGS'
+/** What of them is not about how many may work at once. */
+export const withoutJobs = (flags: string): string => flags.replace(ofJobs, '').trim()
+
 function digestOf({ env, roots }: Surroundings, counts: (name: string) => boolean): CID {
   const called = calledRoots(roots)
   const target = roots.find(({ name }) => name === 'target')?.path
   const lines = [...env].flatMap(([name, value]) => {
     if (!counts(name)) return []
-    if (name === 'MAKEFLAGS' || name === 'MFLAGS') {
-      const flags = value.replace(ofJobs, '').trim()
+    if (isFlagsOfMake(name)) {
+      const flags = withoutJobs(value)
       return flags === '' ? [] : `${name}=${flags}`
     }
     // Where cargo was started: mostly around the target directory, wherever that lies.

@@ -84,6 +84,38 @@ export const subjects: Readonly<Record<string, Subject>> = {
     dependencies: 'cxx = "=1.0.205"',
     files: { 'src/main.rs': 'fn main() { cxx::let_cxx_string!(name = "fish"); println!("{name}") }\n' },
   },
+  bindgen: {
+    dependencies: '',
+    buildDependencies: 'bindgen = "=0.72.1"',
+    files: {
+      'build.rs':
+        'fn main() { let made = bindgen::Builder::default().header("c/fish.h").generate().unwrap(); made.write_to_file(std::path::PathBuf::from(std::env::var("OUT_DIR").unwrap()).join("fish.rs")).unwrap() }\n',
+      'c/fish.h': '#include <stddef.h>\nstruct fish { size_t fins; };\n',
+      'src/main.rs':
+        '#![allow(dead_code, non_camel_case_types, non_upper_case_globals, non_snake_case)]\nmod fish { include!(concat!(env!("OUT_DIR"), "/fish.rs")); }\nfn main() { println!("{}", fish::fish { fins: 7 }.fins) }\n',
+    },
+  },
+  typenum: {
+    dependencies: 'typenum = "=1.17.0"',
+    files: {
+      'src/main.rs': 'use typenum::Unsigned;\nfn main() { println!("{}", typenum::U7::to_u32()) }\n',
+    },
+  },
+  'proc-macro2': {
+    dependencies: 'proc-macro2 = "=1.0.95"',
+    files: { 'src/main.rs': 'fn main() { println!("{}", "7".parse::<proc_macro2::TokenStream>().unwrap()) }\n' },
+  },
+  serde: {
+    dependencies: 'serde = { version = "=1.0.219", features = ["derive"] }',
+    files: {
+      'src/main.rs':
+        '#[derive(serde::Serialize)]\nstruct Fish { fins: u32 }\nfn main() { println!("{}", Fish { fins: 7 }.fins) }\n',
+    },
+  },
+  libc: {
+    dependencies: 'libc = "=0.2.174"',
+    files: { 'src/main.rs': 'fn main() { println!("{}", unsafe { libc::getppid() } > 0) }\n' },
+  },
   probes: {
     dependencies:
       'serde = { version = "1", features = ["derive"] }\nlibc = "0.2"\nanyhow = "1"\nthiserror = "2"\ntypenum = "1"\nnum-traits = "0.2"\nsemver = "1"\nserde_json = "1"\nindexmap = "1"\nproc-macro2 = "1"',

@@ -1,5 +1,5 @@
 import { cp, mkdir, readdir, readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, capture, type TestNode, type UnitRow } from '../support/cluster.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
@@ -10,9 +10,9 @@ import { type Subject, subjects } from './script-packages.ts'
 /**
  * Build scripts of published packages: what is recalled of them from nothing, in another directory and in another home, whether what they
  * leave and what is linked with it is what plain cargo makes there with the same flags, and how long either takes.
- * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here]` (only in one directory); with `--tests` whether the own tests of a package that depends on it pass
+ * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here] [--target TRIPLE]` (`--here`: only in one directory); with `--tests` whether the own tests of a package that depends on it pass
  * with what was recalled, as many as with plain cargo; with `--sccache PATH` also what plain cargo takes with that, for rustc and for C; with
- * `--nodes` what two nodes did with a package in release, and what a third one takes of it that wants two people's word; with
+ * `--nodes` what two nodes did with a package in release, and what a third one takes of it that wants two people's word, with another home and the toolchain in another directory; with
  * `--overhead` what it costs to observe a script, in pairs: by itself, observed, observed, by itself. Needs the network.
  */
 const argument = (name: string): string | undefined => {
@@ -23,7 +23,10 @@ const isRelease = process.argv.includes('--release') || process.argv.includes('-
 const runs = Number(argument('runs') ?? '1')
 const sccache = argument('sccache')
 const profile = isRelease ? 'release' : 'debug'
-const flags = isRelease ? ['--release'] : []
+/** What is compiled for, if that is to be said, and where cargo has it then. */
+const target = argument('target')
+const flags = [...(isRelease ? ['--release'] : []), ...(target === undefined ? [] : [`--target=${target}`])]
+const madeIn = (dir: string): string => join(dir, 'target', target ?? '', profile)
 
 async function must(dir: string, env: NodeJS.ProcessEnv, args: string[]): Promise<number> {
   const from = performance.now()
@@ -62,9 +65,9 @@ interface Built {
 }
 
 async function made(dir: string): Promise<Map<string, string>> {
-  const left = await everything(join(dir, 'target', profile, 'build'))
+  const left = await everything(join(madeIn(dir), 'build'))
   const all = new Map([...left].filter(([path]) => /^[^/]+\/out(\/|$)/.test(path)))
-  return all.set('the program', (await readFile(join(dir, 'target', profile, 'subject'))).toString('hex'))
+  return all.set('the program', (await readFile(join(madeIn(dir), 'subject'))).toString('hex'))
 }
 
 async function build({ dir, env }: Place, more: NodeJS.ProcessEnv): Promise<Built> {
@@ -96,8 +99,7 @@ async function setUp(name: string, subject: Subject, cluster: Cluster): Promise<
   await must(one, process.env, ['fetch'])
   await writeAll(two, { ...files, 'Cargo.lock': await readFile(join(one, 'Cargo.lock'), 'utf8') })
   const home = join(cluster.dir, name, 'home')
-  const rustup = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
-  const elsewhere = { HOME: home, CARGO_HOME: join(home, 'cargo'), RUSTUP_HOME: rustup }
+  const elsewhere = { HOME: home, CARGO_HOME: join(home, 'cargo'), RUSTUP_HOME: rustupHome }
   await writeAll(home, { empty: '' })
   await must(two, { ...process.env, ...elsewhere }, ['fetch', '--locked'])
   const here = { dir: one, env: {} }
@@ -198,7 +200,10 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
       await rm(outDir, { recursive: true, force: true })
       await mkdir(outDir)
       const options = { cwd, env: { ...env, ...more } }
-      const ran = await capture('bash', ['-c', `TIMEFORMAT='took %3R %3U %3S'; time env ${what}`], options)
+      // In a build the node has just looked at cargo and its toolchain, for the script's own compile.
+      const before = what === seen ? '' : `env ${seen} >/dev/null 2>&1; rm -rf '${outDir}'; mkdir '${outDir}'; `
+      const timed = `${before}TIMEFORMAT='took %3R %3U %3S'; time env ${what}`
+      const ran = await capture('bash', ['-c', timed], options)
       if (ran.code !== 0) throw new Error(ran.stderr)
       const took = /took (\S+) (\S+) (\S+)\s*$/.exec(ran.stderr) ?? []
       const [wall = 0, user = 0, system = 0] = took.slice(1).map((seconds) => Number(seconds) * 1000)
@@ -207,9 +212,12 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
     /** With words of cargo's that are in the key: as if the script had never been seen. */
     const unseen = (run: number): string =>
       command.replace(/\S+build-script-build$/, (script) => `CARGO_PKG_DESCRIPTION='${process.pid} ${run}' ${script}`)
+    const seen = unseen(0)
     const pairs: [plain: Times, observed: Times][] = []
     const plainly = (): Promise<Times> => once(real, { SHOAL: 'off' })
-    for (let run = 0; run < Math.max(4, runs); run++) {
+    await once(seen, {})
+    await delay(1500)
+    for (let run = 1; run <= Math.max(4, runs); run++) {
       const observed = async (): Promise<Times> => {
         const took = await once(unseen(run), {})
         // What it left is kept after it has ended: nobody is to compete with that.
@@ -223,7 +231,7 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
       }
     }
     const off = await once(command, { SHOAL: 'off' })
-    const recalled = await once(unseen(0), {})
+    const recalled = await once(seen, {})
     say(`${name} · ${crate}: ${comparison(pairs)}; launcher alone ${off[0]} ms, recalled ${recalled[0]} ms`)
   }
 }
@@ -241,19 +249,39 @@ function comparison(pairs: readonly [plain: Times, observed: Times][]): string {
   return `wall ${of(0)}, processor ${of(1)}`
 }
 
+const rustupHome = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
+
+/** The same toolchain in another directory. @returns a home of rustup's */
+async function ownRustup(cluster: Cluster): Promise<string> {
+  const home = join(cluster.dir, 'rustup-of-cy')
+  const sysroot = (await capture('rustc', ['--print=sysroot'])).stdout.trim()
+  const own = join(home, 'toolchains', basename(sysroot))
+  await mkdir(own, { recursive: true })
+  await mkdir(join(cluster.dir, 'home-of-cy'))
+  await cp(join(rustupHome, 'settings.toml'), join(home, 'settings.toml'))
+  for (const part of ['bin', 'lib']) await cp(join(sysroot, part), join(own, part), { recursive: true })
+  return home
+}
+
+interface Others {
+  wrapper: string
+  /** Home of rustup's for the last node. */
+  rustup: string
+}
+
 /** Each node from nothing in a directory and for a home of its own, and what plain cargo makes where the last one does. */
-async function between(name: string, subject: Subject, cluster: Cluster, wrapper: string): Promise<void> {
+async function between(name: string, subject: Subject, cluster: Cluster, { wrapper, rustup }: Others): Promise<void> {
   let lock: Record<string, string> = {}
   for (const node of cluster.nodes) {
     const dir = join(cluster.dir, name, node.name)
     const home = join(cluster.dir, name, `${node.name}-cargo`)
     await writeAll(dir, { 'Cargo.toml': manifestOf(subject), ...subject.files, ...lock })
-    const rustup = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
-    const homes = { CARGO_HOME: home, RUSTUP_HOME: rustup }
+    const isLast = node === cluster.nodes.at(-1)
+    const ofPerson = isLast ? { HOME: join(cluster.dir, 'home-of-cy'), RUSTUP_HOME: rustup } : {}
+    const homes = { CARGO_HOME: home, RUSTUP_HOME: rustupHome, ...ofPerson }
     await must(dir, { ...process.env, ...homes }, ['fetch'])
     lock = { 'Cargo.lock': await readFile(join(dir, 'Cargo.lock'), 'utf8') }
     const place = { dir, env: homes }
-    const isLast = node === cluster.nodes.at(-1)
     const plain = isLast ? await build(place, { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: wrapper }) : undefined
     const { ms, made } = await build(place, await node.cargoEnv())
     const seen = (await settledRuns(node)).map((unit) =>
@@ -277,11 +305,12 @@ try {
   for (const each of cluster.nodes) await withLaunchers(each)
   if (isBetween) for (const each of cluster.nodes) await each.waitForPeers(2)
   const wrapper = await writeRemapWrapper(cluster.dir)
+  const rustup = isBetween ? await ownRustup(cluster) : ''
   for (const [name, subject] of Object.entries(subjects)) {
     if (only !== undefined && !only.includes(name)) continue
     try {
       if (isBetween) {
-        await between(name, subject, cluster, wrapper)
+        await between(name, subject, cluster, { wrapper, rustup })
         continue
       }
       const places = await setUp(name, subject, cluster)

@@ -4,6 +4,7 @@ import type { Clock } from '../../src/base/clock.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { ShoalError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/log.ts'
+import type { Audit } from '../../src/daemon/audits.ts'
 import { ScriptMesh, type ScriptMeshNeeds } from '../../src/daemon/script-mesh.ts'
 import type { ReadSet } from '../../src/plan/action.ts'
 import type { ScriptResult } from '../../src/plan/script-action.ts'
@@ -62,6 +63,7 @@ const claim = (signer: string): SignedClaim =>
 
 interface Seen {
   did: string[]
+  audits: Audit[]
   mesh: ScriptMesh
 }
 
@@ -73,9 +75,12 @@ function node(
     isPrivate: boolean
     isUnsteady: boolean
     fails: boolean
+    /** Of whom every result is tried. */
+    tries: string
   }> = {},
 ): Seen {
   const did: string[] = []
+  const audits: Audit[] = []
   const needs = {
     runs: {
       find: async () => change.run,
@@ -107,12 +112,21 @@ function node(
         accepted: (by: string) => void did.push(`accepted ${by}`),
         doubt: async () => void did.push('doubted'),
       },
+      isToBeTried: (by: string) => by === change.tries,
+      audits: {
+        add: (audit: Audit) => {
+          did.push(`to be tried: ${audit.crate}`)
+          audits.push(audit)
+        },
+      },
+      judge: { isWorthTrying: ({ body }: SignedClaim) => Buffer.from(body.signer).toString() !== 'bob' },
     },
+    again: { of: () => async () => undefined },
     privateUnits: { isPrivatePackage: () => change.isPrivate === true },
     clock: systemClock satisfies Clock,
     log: silentLogger,
   }
-  return { did, mesh: new ScriptMesh(needs as unknown as ScriptMeshNeeds) }
+  return { did, audits, mesh: new ScriptMesh(needs as unknown as ScriptMeshNeeds) }
 }
 const run = {
   result,
@@ -135,6 +149,22 @@ test('a run of others is written down by all whose word it is before it is used,
     'accepted bob',
   ]
   assert.deepEqual(did, [...before, 'remembered', 'told'])
+})
+
+test('a run that others gave is tried if one of them is to be, by all whose word still counts, and what was here already is not', async () => {
+  const theirs = { ...run, holders: ['p'] } as unknown as ForeignRun
+  const { did, audits, mesh } = node({ run: theirs, tries: 'ann' })
+  await mesh.find(plannedWith(), ground, asked)
+  assert.equal(did.at(-1), 'to be tried: fish-sys build script')
+  const found = await audits[0]?.case()
+  assert.deepEqual(
+    found?.claims.map(({ claim }) => Buffer.from(claim.body.signer).toString()),
+    ['ann'],
+  )
+  for (const other of [node({ run: theirs, tries: 'me' }), node({ run: { ...theirs, holders: [] }, tries: 'ann' })]) {
+    await other.mesh.find(plannedWith(), ground, asked)
+    assert.deepEqual(other.audits, [])
+  }
 })
 
 test('what cannot be fetched is not used, and nobody is asked about what is private, people’s own or unsteady', async () => {

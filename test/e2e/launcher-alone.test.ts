@@ -3,7 +3,7 @@ import { readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Cluster, capture, type TestNode } from '../support/cluster.ts'
-import { withLaunchers, writeAll } from '../support/scripts.ts'
+import { crossing, withLaunchers, writeAll } from '../support/scripts.ts'
 
 /** Its script says how it was started: cargo shows that in what the program says. */
 const files = {
@@ -18,32 +18,6 @@ const files = {
   'src/main.rs': 'fn main() { println!("{} {}", include_str!(concat!(env!("OUT_DIR"), "/said")), env!("FOR")) }\n',
 }
 
-/** No library of another kind of machine is here, so this needs none: not even `core`. What it is made from comes from OUT_DIR. */
-const crossing = {
-  'Cargo.toml': '[package]\nname = "crossing"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
-  'build.rs': `fn main() {
-    let variable = |name| std::env::var(name).unwrap_or_default();
-    assert_ne!(variable("TARGET"), variable("HOST"));
-    let text = format!("macro_rules! said {{ ({}) => {{}} }}", variable("CARGO_CFG_TARGET_ARCH"));
-    std::fs::write(format!("{}/said.rs", variable("OUT_DIR")), text).unwrap();
-    println!("cargo::rerun-if-env-changed=SAYS");
-    println!("cargo::rustc-cfg=says_{}", variable("SAYS"));
-    println!("cargo::rustc-check-cfg=cfg(says_alone)");
-}
-`,
-  'src/lib.rs': `#![feature(no_core, rustc_attrs)]
-#![allow(internal_features)]
-#![no_core]
-#[rustc_builtin_macro]
-macro_rules! include { () => {} }
-#[rustc_builtin_macro]
-macro_rules! concat { () => {} }
-#[rustc_builtin_macro]
-macro_rules! env { () => {} }
-include!(concat!(env!("OUT_DIR"), "/said.rs"));
-said!(aarch64);
-`,
-}
 const elsewhere = 'aarch64-unknown-linux-gnu'
 /** `e_machine` of that in ELF. */
 const aarch64 = 183

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { copyFile, readdir, readFile, utimes, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { Cluster, type TestNode } from '../support/cluster.ts'
+import { Cluster, capture, type TestNode } from '../support/cluster.ts'
 import { type Built, buildAnew, outDirOf, type Texts, withLaunchers, writeAll } from '../support/scripts.ts'
 
 /** A script that does what a variable says. */
@@ -33,6 +33,8 @@ fn main() {
         "asks-random" => done(child("sh").args(["-c", "head -c 8 /dev/urandom > $OUT_DIR/random"])),
         "asks-secret" => println!("cargo::warning={}", env::var("FISH_TOKEN").unwrap().len()),
         "dumps" => fs::write(format!("{out}/all"), format!("{:?}", env::vars().collect::<Vec<_>>())).unwrap(),
+        "leaves-much" => fs::File::create(format!("{out}/large")).unwrap().set_len((2 << 30) + 1).unwrap(),
+        "asks-other-rustc" => done(child(&format!("{beside}/other/bin/rustc")).arg("-vV")),
         "makes-pipe" => done(child("mkfifo").arg(format!("{out}/pipe"))),
         "knows-place" => fs::write(format!("{out}/place.rs"), format!("{out:?}")).unwrap(),
         "packs" => drop(fs::copy("packed.gz", format!("{out}/packed.gz")).unwrap()),
@@ -56,6 +58,10 @@ describe('a build script that cannot be recalled', () => {
     await writeAll(dir, deeds)
     await writeFile(join(dir, 'packed.gz'), gzipSync('a path'))
     await copyFile(join(node.home, 'state/bin/shoal-rustc'), join(cluster.dir, 'static'))
+    const sysroot = (await capture('rustc', ['--print=sysroot'])).stdout.trim()
+    await mkdir(join(cluster.dir, 'other/bin'), { recursive: true })
+    await copyFile(join(sysroot, 'bin/rustc'), join(cluster.dir, 'other/bin/rustc'))
+    await symlink(join(sysroot, 'lib'), join(cluster.dir, 'other/lib'))
   })
   after(() => cluster.close())
 
@@ -76,6 +82,8 @@ describe('a build script that cannot be recalled', () => {
     ['asks-secret', 'secret-in-environment', { FISH_TOKEN: 'abcdefgh12345' }],
     ['dumps', 'unusual-output'],
     ['makes-pipe', 'unusual-output'],
+    ['leaves-much', 'too-large'],
+    ['asks-other-rustc', 'other-compiler'],
   ]
   test('runs each time, and the report says why', async () => {
     assert.equal(outcome(await build('nothing')), 'compiled-here ')

@@ -5,12 +5,17 @@ import { after, before, describe, test } from 'node:test'
 import { Cluster, capture, type TestNode } from '../support/cluster.ts'
 import { type Built, buildAnew, compilingC, everything, outDirOf, withLaunchers, writeAll } from '../support/scripts.ts'
 
+/** As pkg-config reads it. */
+const packageFile = (flags: string): string => `Name: fish\nDescription: fish\nVersion: 1\nCflags: ${flags}\n`
+
 describe('a build script that compiles C', () => {
   let cluster: Cluster
   let node: TestNode
   let dir: string
   let env: NodeJS.ProcessEnv
+  let host: string
   before(async () => {
+    host = /host: (.*)/.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
     cluster = await Cluster.start(['ada'])
     node = cluster.node('ada')
     await withLaunchers(node)
@@ -18,7 +23,7 @@ describe('a build script that compiles C', () => {
     await writeAll(dir, compilingC)
     const system = join(cluster.dir, 'system')
     await mkdir(join(cluster.dir, 'first'))
-    await writeAll(system, { 'fish_system.h': '#define SYSTEM 10\n', 'fish.pc': 'Cflags: -DPC\n' })
+    await writeAll(system, { 'fish_system.h': '#define SYSTEM 10\n', 'fish.pc': packageFile('-DPC') })
     env = {
       SYSTEM_INCLUDE: system,
       FISH_PC: join(system, 'fish.pc'),
@@ -132,7 +137,7 @@ describe('a build script that compiles C', () => {
       ['a header of the system', () => file(join(cluster.dir, 'system/fish_system.h'), '#define SYSTEM 20\n')],
       ['a header that hides that one', () => file(join(dir, 'c/fish_system.h'), '#define SYSTEM 30\n')],
       ['a file that only a child reads', () => file(join(dir, 'c/data.txt'), 'other\n')],
-      ['a pkg-config file', () => file(join(cluster.dir, 'system/fish.pc'), 'Cflags: -DFLAG=5\n')],
+      ['a pkg-config file', () => file(join(cluster.dir, 'system/fish.pc'), packageFile('-DFLAG=5'))],
       ['the compiler', () => file(join(first, 'cc'), wrapped('cc'), 0o755)],
       ['the archiver', () => file(join(first, 'ar'), wrapped('ar'), 0o755)],
     ]
@@ -148,20 +153,48 @@ describe('a build script that compiles C', () => {
       ['the order of PATH', { PATH: `${join(cluster.dir, 'second')}:${env.PATH}` }, []],
       ['a feature', {}, ['--features=loud']],
       ['a profile', {}, ['--release']],
+      ['a target', {}, [`--target=${host}`]],
       ['the script', {}, []],
+      ['what the script depends on', {}, []],
     ]
+    const changes: Record<string, [path: string, from: string, to: string]> = {
+      'the script': ['build.rs', 'a word', 'another word'],
+      'what the script depends on': ['helper/src/lib.rs', '-O1', '-O2'],
+    }
     await writeAll(join(cluster.dir, 'second'), { cc: wrapped('cc') })
     await chmod(join(cluster.dir, 'second/cc'), 0o755)
     for (const [what, more, args] of variables) {
+      const [path, from = '', to = ''] = changes[what] ?? []
       const back =
-        what === 'the script'
-          ? await file(join(dir, 'build.rs'), `${compilingC['build.rs']}\n// more\n`.replace('a word', 'another word'))
-          : undefined
+        path === undefined ? undefined : await file(join(dir, path), (compilingC[path] ?? '').replace(from, to))
       assert.equal(await build(more, args), ran, what)
       await back?.()
       assert.equal(await build(), recalled, `${what}, as before`)
       assert.equal(await says(), '11 data debug')
     }
+  })
+
+  test('runs when a file of pkg-config changes that pkg-config alone reads', async () => {
+    const asking = { FISH_PC: undefined, FISH_ASKS: '1', PKG_CONFIG_PATH: join(cluster.dir, 'system') }
+    const list = join(cluster.dir, 'system/fish.pc')
+    assert.equal(await build(asking), ran)
+    assert.equal(await build(asking), recalled)
+    await writeFile(list, packageFile('-DFLAG=5'))
+    assert.equal(await build(asking), ran)
+    assert.equal(await says(), '16 data debug')
+    await writeFile(list, packageFile('-DPC'))
+    assert.equal(await build(asking), recalled)
+    assert.equal(await says(), '11 data debug')
+    // One that hides it, where none was before.
+    const earlier = join(cluster.dir, 'first')
+    const both = { ...asking, PKG_CONFIG_PATH: `${earlier}:${asking.PKG_CONFIG_PATH}` }
+    assert.equal(await build(both), ran)
+    assert.equal(await build(both), recalled)
+    await writeFile(join(earlier, 'fish.pc'), packageFile('-DFLAG=6'))
+    assert.equal(await build(both), ran)
+    assert.equal(await says(), '17 data debug')
+    await rm(join(earlier, 'fish.pc'))
+    assert.equal(await build(both), recalled)
   })
 
   test('why says what changed', async () => {

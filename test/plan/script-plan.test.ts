@@ -19,17 +19,21 @@ interface Place {
   env?: Record<string, string>
   script?: string
   umask?: number
+  /** Named to cargo. */
+  triple?: string
 }
 
 /** A script of a package in a workspace, as cargo would start it there. */
 async function callIn({ home = 'home', workspace = 'ws', env = {}, ...place }: Place): Promise<ScriptCall> {
   const ws = join(dir, workspace)
   const target = place.target === undefined ? join(ws, 'target') : join(dir, place.target)
-  const [package_, outDir] = [join(ws, 'crates/fish'), join(target, 'debug/build/fish-0123/out')]
-  for (const made of [package_, outDir, join(dir, home)]) await mkdir(made, { recursive: true })
+  const package_ = join(ws, 'crates/fish')
+  const at = (of: string): string => join(of, 'debug/build/fish-0123')
+  const outDir = join(at(join(target, place.triple ?? '')), 'out')
+  for (const made of [package_, outDir, at(target), join(dir, home)]) await mkdir(made, { recursive: true })
   await writeFile(join(ws, 'Cargo.lock'), '')
-  await writeFile(join(target, 'debug/.cargo-lock'), '')
-  const program = join(outDir, '../build-script.real')
+  for (const each of [target, join(target, place.triple ?? '')]) await writeFile(join(each, 'debug/.cargo-lock'), '')
+  const program = join(at(target), 'build-script.real')
   await writeFile(program, place.script ?? 'script')
   const cargo = { CARGO_MANIFEST_DIR: package_, CARGO_PKG_NAME: 'fish', OUT_DIR: outDir, TARGET: 't', HOST: 't' }
   const variables = { ...shell(home), ...cargo, NUM_JOBS: '4', ...env }
@@ -70,6 +74,13 @@ describe('planScript()', () => {
     assert.equal(await key({ workspace: 'other/place' }), here)
     assert.equal(await key({ home: 'another' }), here)
     assert.equal(await key({ env: { NUM_JOBS: '8' } }), here)
+    // What the script is made for lies beside what it is made of.
+    const across = (target: string): Promise<string> => {
+      const libraries = ['debug', 'debug/deps'].map((each) => join(dir, target, each)).join(':')
+      return key({ target, triple: 'aarch64', env: { TARGET: 'aarch64', LD_LIBRARY_PATH: libraries } })
+    }
+    assert.equal(await across('made/here'), await across('there'))
+    assert.notEqual(await across('there'), here)
     const { action } = await planned()
     assert.equal(action.cwd, '\0package\0')
     assert.deepEqual(new Map(action.env).get('OUT_DIR'), '\0build\0')

@@ -152,7 +152,6 @@ test('docs and other targets do not count; the wanted target does, and whether t
   const cross = await all.identify(at, 'other')
   assert.notEqual(cross.digest, plain.digest)
   assert.ok(cross.files.some((file) => file.path === 'lib/rustlib/any-host/lib/libcore.rlib'))
-  await assert.rejects(all.identify(at, 'nowhere'), { code: 'ERR_TOOLCHAIN' })
   rmSync(join(at, 'share'), { recursive: true })
   rmSync(join(at, 'lib/rustlib/other'), { recursive: true })
   const smaller = await (await toolchains('targets-memo')).identify(at)
@@ -161,6 +160,28 @@ test('docs and other targets do not count; the wanted target does, and whether t
   const bare = await (await toolchains('targets-memo')).identify(at)
   assert.notEqual(bare.digest, plain.digest)
   assert.equal(bare.hasSource, false)
+})
+
+test('a target without any library of its own is another toolchain, until it has one', async () => {
+  const at = smallToolchain('lacking')
+  const clock = new StoppedClock()
+  const all = await toolchains('lacking-memo', clock)
+  const [plain, cross] = [await all.identify(at), await all.identify(at, 'nowhere')]
+  assert.notEqual(cross.digest, plain.digest)
+  assert.notEqual(cross.digest, (await all.identify(at, 'elsewhere')).digest)
+  assert.deepEqual(cross.files, plain.files)
+  assert.equal(isUnchanged(cross), true)
+  const lib = join(at, 'lib/rustlib/nowhere/lib')
+  mkdirSync(dirname(lib))
+  assert.equal(isUnchanged(cross), false)
+  clock.at += 2000
+  // Half installed.
+  await assert.rejects(all.identify(at, 'nowhere'), { code: 'ERR_TOOLCHAIN' })
+  mkdirSync(lib)
+  writeFileSync(join(lib, 'libcore.rlib'), 'core')
+  assert.notEqual((await all.identify(at, 'nowhere')).digest, cross.digest)
+  rmSync(join(at, 'lib/rustlib/any-host'), { recursive: true })
+  await assert.rejects((await toolchains('lacking-memo')).identify(at), { code: 'ERR_TOOLCHAIN' })
 })
 
 test('list() finds each directory once and leaves broken ones out', async () => {

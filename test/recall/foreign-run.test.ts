@@ -140,3 +140,15 @@ test('what others say that a script left is put in place only where all of it li
   const odd = [Buffer.from([0xff]), Buffer.from('a\0nowhere\0'), Buffer.from('a\0')]
   for (const stdout of odd) assert.equal(objection([], { stdout }), 'what it said is no text')
 })
+
+test('what others have a script say is shown only if no terminal would obey it', () => {
+  const said = (text: string): Partial<ScriptResult>[] => [{ stdout: Buffer.from(text) }, { stderr: Buffer.from(text) }]
+  const plain = 'cargo::warning=\u001b[1m\u001b[33mold\u001b[0m\tcompiler, größer\ncargo::rustc-cfg=fish\n'
+  for (const one of said(plain)) assert.equal(objection([], one), undefined)
+  const obeyed = ['\u001b[2J', '\u001b]0;title\u0007', '\u001b[8mhidden', '\u009b2J', 'ok\rbad', 'a\b', '\u202egnp.exe']
+  for (const word of obeyed) {
+    for (const one of said(`cargo::warning=${word}\n`))
+      assert.equal(objection([], one), 'a terminal would obey what it said', JSON.stringify(word))
+    assert.equal(objection([file(`x${word}`)]), 'a terminal would obey a name', JSON.stringify(word))
+  }
+})

@@ -85,7 +85,9 @@ export async function outDirOf(dir: string, name: string, profile = 'debug'): Pr
 
 /** A package whose script compiles C: with what is on PATH, from its own sources and with headers that lie elsewhere. */
 export const compilingC: Texts = {
-  'Cargo.toml': `[package]\nname = "native"\nversion = "0.1.0"\nedition = "2021"\n[features]\nloud = []\n[workspace]\n`,
+  'Cargo.toml': `[package]\nname = "native"\nversion = "0.1.0"\nedition = "2021"\n[features]\nloud = []\n[build-dependencies]\nhelper = { path = "helper" }\n[workspace]\n`,
+  'helper/Cargo.toml': '[package]\nname = "helper"\nversion = "0.1.0"\nedition = "2021"\n',
+  'helper/src/lib.rs': 'pub const FLAGS: &[&str] = &["-O1", "-MMD"];\n',
   'build.rs': `use std::{env, fs, process::Command};
 fn run(command: &mut Command) {
     assert!(command.status().unwrap().success(), "{command:?}");
@@ -93,7 +95,7 @@ fn run(command: &mut Command) {
 fn main() {
     let out = env::var("OUT_DIR").unwrap();
     let mut cc = Command::new("cc");
-    cc.args(["-O1", "-MMD", "-Ic", "-c", "c/x.c", "-o"]).arg(format!("{out}/x.o"));
+    cc.args(helper::FLAGS).args(["-Ic", "-c", "c/x.c", "-o"]).arg(format!("{out}/x.o"));
     if let Ok(dir) = env::var("SYSTEM_INCLUDE") { cc.arg("-isystem").arg(dir); }
     if let Ok(flags) = env::var("FISH_CFLAGS") { cc.args(flags.split(' ')); }
     if env::var_os("CARGO_FEATURE_LOUD").is_some() { cc.arg("-DLOUD"); }
@@ -101,6 +103,11 @@ fn main() {
         for line in fs::read_to_string(package).unwrap().lines() {
             if let Some(flag) = line.strip_prefix("Cflags: ") { cc.arg(flag); }
         }
+    }
+    if env::var_os("FISH_ASKS").is_some() {
+        let asked = Command::new("pkg-config").args(["--cflags", "fish"]).output().unwrap();
+        assert!(asked.status.success(), "{asked:?}");
+        cc.args(String::from_utf8(asked.stdout).unwrap().split_whitespace());
     }
     run(&mut cc);
     run(Command::new("ar").args(["crsD", &format!("{out}/libx.a"), &format!("{out}/x.o")]));
@@ -140,5 +147,34 @@ int x(void) { return OWN + EXTRA + SYSTEM + SAID + FLAG; }
   'c/data.txt': 'data\n',
   'src/main.rs': `extern "C" { fn x() -> i32; }
 fn main() { println!("{} {} {}", unsafe { x() }, include_str!(concat!(env!("OUT_DIR"), "/data")).trim(), env!("PROFILE_THEN")) }
+`,
+}
+
+/** No library of another kind of machine is here, so this needs none: not even `core`. What it is made from comes from OUT_DIR. */
+export const crossing: Texts = {
+  'Cargo.toml': '[package]\nname = "crossing"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
+  'build.rs': `fn main() {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let text = format!("macro_rules! said {{ ({}) => {{}} }}", variable("CARGO_CFG_TARGET_ARCH"));
+    std::fs::write(format!("{}/said.rs", variable("OUT_DIR")), text).unwrap();
+    println!("cargo::rerun-if-env-changed=SAYS");
+    println!("cargo::rustc-cfg=says_{}", variable("SAYS"));
+    println!("cargo::rustc-check-cfg=cfg(says_alone)");
+}
+`,
+  'src/lib.rs': `#![feature(no_core, rustc_attrs)]
+#![allow(internal_features)]
+#![no_core]
+#[rustc_builtin_macro]
+macro_rules! include { () => {} }
+#[rustc_builtin_macro]
+macro_rules! concat { () => {} }
+#[rustc_builtin_macro]
+macro_rules! env { () => {} }
+include!(concat!(env!("OUT_DIR"), "/said.rs"));
+#[cfg(target_arch = "aarch64")]
+said!(aarch64);
+#[cfg(not(target_arch = "aarch64"))]
+said!(x86_64);
 `,
 }
