@@ -304,7 +304,8 @@ export class PrivateUnits {
     env: ReadonlyMap<string, string>,
   ): Promise<boolean> {
     if (await this.#secrets.tells(build, env)) return true
-    if (!isOwn(source)) return false
+    // A repository that cargo checks out need not be everybody's.
+    if (source.root === 'registry') return false
     // An empty file is the same whoever made it.
     const isPrivate = build.tree.files.some(({ cid, size }) => size > 0 && this.#marks.left.has(hexOf(cid)))
     return isPrivate || (await this.#secrets.hasKeys(build, source.dir))
