@@ -144,8 +144,7 @@ export function taskOf(planned: PlannedAction, lent: LentInputs, build: Uint8Arr
   let sourceBytes = 0
   for (const { path, size } of lent.own.tree.files) if (path.endsWith('.rs')) sourceBytes += size
   const expectedMs = Math.min(mostMs, Math.round(guessMs + sourceBytes / sourceBytesPerMs))
-  const withheld = lent.own.withheld && planned.usesMacros
-  if (planned.notAway !== undefined || withheld) return { ...stayingTask(build), expectedMs }
+  if (planned.notAway !== undefined) return { ...stayingTask(build), expectedMs }
   return {
     build,
     toolchain: planned.action.toolchain,

@@ -34,17 +34,13 @@ test('a tree is its files, whatever build directories and version control lie be
 
 test('what looks private counts, but is not lent', async () => {
   await put('src/lib.rs', 'a')
-  for (const path of [
-    '.gitignore',
-    '.cargo/config.toml',
-    '.dockerignore',
-    'web/.prettierignore',
-    'tests/tls/server.pem',
-  ])
-    await put(path, 'target')
+  // What sqlx's macros read, and what everybody may.
+  for (const path of ['.sqlx/query-1.json', 'web/.well-known/security.txt']) await put(path, '{}')
   assert.equal((await memo().tree(dir, false)).withheld, false)
-  await put('web/.htpasswd', 'me')
+  for (const path of ['.gitignore', '.cargo/config.toml', '.sqlx/.env', '.sqlx/db.key', '.sqlx-data/a.json'])
+    await put(path, 'target')
   assert.equal((await memo().tree(dir, false)).withheld, true)
+  await put('web/.htpasswd', 'me')
   for (const path of ['local.env', 'credentials.json', 'client_secret.json', 'service-account-prod.json', 'push.p8'])
     await put(path, 'k')
   await put('.env', 'TOKEN=1')
@@ -55,7 +51,7 @@ test('what looks private counts, but is not lent', async () => {
   assert.equal(tree.withheld, true)
   assert.deepEqual(
     [...filesOf(tree)].map(({ path }) => path),
-    [join(dir, 'src/lib.rs')],
+    ['.sqlx/query-1.json', 'src/lib.rs', 'web/.well-known/security.txt'].map((path) => join(dir, path)),
   )
   await put('.env', 'TOKEN=2')
   assert.ok(!(await memo().tree(dir, false)).cid.equals(tree.cid))
