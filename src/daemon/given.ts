@@ -21,8 +21,11 @@ export interface GivenNeeds {
   onGone(key: string): void
   /** Where it is written down. Default: `/given/`. */
   prefix?: string
-  /** Removes what was put into a directory; resolves with the number of files. Default: the files of that name, as long as they are these. */
-  undo?(dir: string, outputs: readonly GivenFile[]): Promise<number>
+  /**
+   * Removes what was put into a directory, one of `all`; resolves with the number of files. Default: the files of that name, as long as they are
+   * these, and what cargo made of them where people look.
+   */
+  undo?(dir: string, outputs: readonly GivenFile[], all: readonly string[]): Promise<number>
 }
 
 export type GivenFile = [name: string, cid: CID]
@@ -35,6 +38,8 @@ export interface Gave {
   outputs: readonly GivenFile[]
   /** Where it was put for cargo. */
   dir: string
+  /** Where else it may be. */
+  seen?: readonly string[]
 }
 
 export interface Purged {
@@ -106,29 +111,37 @@ export class Given {
   /**
    * A result has been delivered. What is made here, or was never given, costs one look into memory.
    * @param by peerId of the member whose word it is; undefined for what was kept before, of which that is known or was never so
+   * @param seen where cargo puts what people look for: it can be told to build elsewhere
    */
   async delivered(
     { key, roots }: Pick<PlannedAction, 'key' | 'roots'>,
     result: Result,
     by: string | undefined,
+    seen: readonly string[] = [],
   ): Promise<void> {
     const hex = hexOf(key)
     const dir = roots.find(({ name }) => name === 'out')?.path
     if (dir === undefined || (by === undefined && !this.#gifts.has(hex))) return
     const { cid } = encodeResult(result)
     const outputs = result.outputs.map((output): GivenFile => [output.name, output.cid])
-    await this.note({ key: hex, result: cid, outputs, dir }, by)
+    const elsewhere = seen.filter((each) => each !== dirname(dir))
+    await this.note({ key: hex, result: cid, outputs, dir, seen: elsewhere }, by)
   }
 
   /** As `delivered`, of anything. With `alike`, several members can have given the same, and whoever of them is dropped, all of it goes. */
-  async note({ key: hex, result: cid, outputs, dir }: Gave, by: string | undefined, alike = false): Promise<void> {
+  async note(
+    { key: hex, result: cid, outputs, dir, seen = [] }: Gave,
+    by: string | undefined,
+    alike = false,
+  ): Promise<void> {
     const before = this.#gifts.get(hex)
     const known = before?.find((gift) => gift.result.equals(cid) && (!alike || gift.by === by))
-    if (known?.dirs.includes(dir)) return
+    const wanted = [dir, ...seen]
+    if (known !== undefined && wanted.every((each) => known.dirs.includes(each))) return
     if (known === undefined && by === undefined) return
     if (before === undefined && this.#gifts.size >= this.#maxKeys) await this.#forgetOne()
     const gift = known ?? { by: by ?? '', result: cid, outputs: outputs.slice(0, maxOutputs), dirs: [] }
-    const dirs = [dir, ...gift.dirs].slice(0, maxDirs)
+    const dirs = [...new Set([...wanted, ...gift.dirs])].slice(0, maxDirs)
     const others = (before ?? []).filter((each) => each !== known)
     const after = [{ ...gift, dirs }, ...others].slice(0, maxGifts)
     this.#gifts.set(hex, after)
@@ -208,7 +221,7 @@ export class Given {
 
   async #removeFiles({ outputs, dirs }: Gift): Promise<number> {
     let count = 0
-    for (const dir of dirs) count += await (this.#needs.undo ?? removeGiven)(dir, outputs)
+    for (const dir of dirs) count += await (this.#needs.undo ?? removeGiven)(dir, outputs, dirs)
     return count
   }
 
@@ -221,14 +234,14 @@ export class Given {
   }
 }
 
-async function removeGiven(dir: string, outputs: readonly GivenFile[]): Promise<number> {
+async function removeGiven(dir: string, outputs: readonly GivenFile[], all: readonly string[]): Promise<number> {
   let count = 0
   for (const [name, cid] of outputs) {
     // A build script may have been put beside its launcher, which is of no use without it.
     for (const path of [join(dir, name), join(dir, launchedScript)]) {
       // Another compile may have put its own there since.
       if (!(await holds(path, cid))) continue
-      await removeOtherLinks(path)
+      await removeWhereSeen(path, cid, all)
       await rm(path, { force: true })
       await rm(join(dir, name), { force: true })
       count += 1
@@ -237,17 +250,34 @@ async function removeGiven(dir: string, outputs: readonly GivenFile[]): Promise<
   return count
 }
 
-/** cargo links what it was asked for into the directory above, where people run it; examples and build scripts beside it. */
-async function removeOtherLinks(path: string): Promise<void> {
+/**
+ * cargo links what it was asked for into the directory above, or into that of another tree, where people run it; examples and build scripts beside it.
+ * Where it cannot make links, it copies.
+ * @param all directories into which it was put
+ */
+async function removeWhereSeen(path: string, cid: CID, all: readonly string[]): Promise<void> {
   const dir = dirname(path)
-  const { dev, ino, nlink } = await lstat(path)
-  if (nlink < 2) return
-  const at = basename(dir) === 'deps' ? dirname(dir) : dir
-  for (const name of await readdir(at)) {
-    const linked = join(at, name)
-    const stat = linked === path ? undefined : await lstat(linked).catch(() => undefined)
-    if (stat?.isFile() && stat.dev === dev && stat.ino === ino) await rm(linked, { force: true })
+  const { dev, ino, size } = await lstat(path)
+  const others = all.filter((other) => other !== dir)
+  const places = new Set([basename(dir) === 'deps' ? dirname(dir) : dir, ...others.flatMap(whereSeen)])
+  for (const place of places) {
+    for (const name of await namesIn(place)) {
+      // It is looked at by itself.
+      if (name === basename(path) && all.includes(place)) continue
+      const seen = join(place, name)
+      const stat = seen === path ? undefined : await lstat(seen).catch(() => undefined)
+      if (!stat?.isFile()) continue
+      const isLink = stat.dev === dev && stat.ino === ino
+      if (isLink || (stat.size === size && (await holds(seen, cid)))) await rm(seen, { force: true })
+    }
   }
+}
+
+const whereSeen = (dir: string): string[] => [dir, join(dir, 'examples')]
+
+/** None where there is no directory. */
+async function namesIn(dir: string): Promise<string[]> {
+  return await readdir(dir).catch(() => [])
 }
 
 /** Whether a file is there and has this content. */
