@@ -12,7 +12,7 @@ import type { PlannedAction } from '../plan/plan.ts'
 import { isWithin, selectReads } from '../plan/read-set.ts'
 import { nameRoots, rootToken } from '../plan/roots.ts'
 import type { Trees } from '../plan/trees.ts'
-import { bindTo, type Place } from '../recall/evidence.ts'
+import type { Place } from '../recall/evidence.ts'
 import {
   type DeclaredTree,
   declaredReadSet,
@@ -21,7 +21,6 @@ import {
   readSetOf,
   type Unshareable,
 } from '../recall/read-set.ts'
-import { hasSecret } from '../recall/script-evidence.ts'
 
 export interface CompiledHere {
   planned: PlannedAction
@@ -49,10 +48,7 @@ export async function readsOfCompile(compiled: CompiledHere, trees: Trees): Prom
     const selected = selectReads(events, scopeOf(planned, place.env, productsDir))
     const readsEnvironment =
       (await anyUsesEnviron(selected.loaded, planned)) || seesAllVariables(selected.programs, planned)
-    const reads = await readSetOf({ selected, depInfo, build, since, readsEnvironment }, place)
-    // Who is told the digest of an environment, and knows the rest of it, can try what a secret in it may be.
-    const isTelling = typeof reads !== 'string' && readsEnvironment && hasSecret(place.env)
-    return isTelling ? bindTo(reads, place) : reads
+    return await readSetOf({ selected, depInfo, build, since, readsEnvironment }, place)
   }
   if (looksUnseen(planned)) return 'unobserved'
   return await declaredReads(planned, { depInfo, since }, place, trees)

@@ -12,6 +12,7 @@ import { calledRoots, nameRoots, placeRoots, rootToken } from '../plan/roots.ts'
 import { realOf } from '../plan/unit-roots.ts'
 import { agrees } from '../plan/view.ts'
 import { environmentDigest, type Ground, namePath, type Place, rootsDigest } from './evidence.ts'
+import { hasSecret } from './script-evidence.ts'
 
 /** Why nothing can be said about where a result holds. */
 export type Unshareable = Extract<
@@ -63,7 +64,9 @@ export async function readSetOf(observed: ObservedCompile, place: Place): Promis
   if (!seesAll(depInfo, reads, observed.build, place)) return 'unobserved'
   if (observed.readsEnvironment) reads.push(['environ', '', environmentDigest(place)])
   const variables = new Map([...observedVariables(selected, place), ...depInfo.env])
-  const knows = { place: knowsItsPlace(selected, place), secrets: secretValues(place.env) }
+  // Who is told the digest of an environment, and knows the rest of it, can try what a secret in it may be.
+  const isTelling = observed.readsEnvironment && hasSecret(place.env)
+  const knows = { place: isTelling || knowsItsPlace(selected, place), secrets: secretValues(place.env) }
   return finish(reads, variables, depInfo, place, knows)
 }
 

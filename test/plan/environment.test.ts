@@ -74,6 +74,10 @@ test('something like a secret is named, cargo metadata is not', () => {
   ])
     assert.ok(looksSecret(name), name)
   for (const name of [
+    'GITHUB_SHA',
+    'GITHUB_REF_NAME',
+    'AWS_REGION',
+    'AWS_DEFAULT_REGION',
     'CARGO_PKG_AUTHORS',
     'AUTHOR',
     'PASSENGERS',

@@ -257,6 +257,12 @@ test('who can see the whole environment depends on all of it', async () => {
     ['environ', '', environmentDigest(place)],
     sourceRead,
   ])
+  // Others would learn what they can try a secret by.
+  const env = new Map([['DEPLOY_TOKEN', 'canary']])
+  const kinds = async (readsEnvironment: boolean): Promise<string[]> =>
+    (await keptReads([source], { place: placeIn(dir, { env }), readsEnvironment })).map(([kind]) => kind)
+  assert.deepEqual(await kinds(true), ['bound', 'environ', 'file'])
+  assert.deepEqual(await kinds(false), ['file'])
 })
 
 test('a directory that rustc was told as text binds a result to its place, OUT_DIR excepted', async () => {
