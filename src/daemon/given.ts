@@ -1,7 +1,4 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { lstat, readdir, rm } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { type Datastore, Key } from 'interface-datastore'
 import type { CID } from 'multiformats/cid'
 import { z } from 'zod'
@@ -11,7 +8,8 @@ import { encodeResult, type Result } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { readTrace } from '../recall/evidence.ts'
 import { cidSchema, decodeCbor, encodeCbor } from '../wire/cbor.ts'
-import { digestOf, hexOf } from '../wire/cid.ts'
+import { hexOf } from '../wire/cid.ts'
+import { type GivenFile, removeGiven } from './given-files.ts'
 
 export interface GivenNeeds {
   datastore: Datastore
@@ -21,14 +19,9 @@ export interface GivenNeeds {
   onGone(key: string): void
   /** Where it is written down. Default: `/given/`. */
   prefix?: string
-  /**
-   * Removes what was put into a directory, one of `all`; resolves with the number of files. Default: the files of that name, as long as they are
-   * these, and what cargo made of them where people look.
-   */
-  undo?(dir: string, outputs: readonly GivenFile[], all: readonly string[]): Promise<number>
+  /** Removes what was put into a directory; resolves with the number of files. Default: `removeGiven` for all of them. */
+  undo?(dir: string): Promise<number>
 }
-
-export type GivenFile = [name: string, cid: CID]
 
 /** What somebody's word was taken for. */
 export interface Gave {
@@ -58,8 +51,6 @@ interface Gift {
   dirs: string[]
 }
 
-/** What `shim/launcher.rs` calls the build script whose place it takes. */
-const launchedScript = 'build-script.real'
 const usualPrefix = '/given/'
 const defaultMaxKeys = 100_000
 /** More than there are traces of an action, which are kept by when they were used last; also the number of members that can have given the same. */
@@ -220,8 +211,10 @@ export class Given {
   }
 
   async #removeFiles({ outputs, dirs }: Gift): Promise<number> {
+    const { undo } = this.#needs
+    if (undo === undefined) return await removeGiven(dirs, outputs)
     let count = 0
-    for (const dir of dirs) count += await (this.#needs.undo ?? removeGiven)(dir, outputs, dirs)
+    for (const dir of dirs) count += await undo(dir)
     return count
   }
 
@@ -231,64 +224,5 @@ export class Given {
     if (gifts.length > 0) return void (await this.#needs.datastore.put(name, encodeCbor(gifts).bytes))
     this.#gifts.delete(key)
     await this.#needs.datastore.delete(name)
-  }
-}
-
-async function removeGiven(dir: string, outputs: readonly GivenFile[], all: readonly string[]): Promise<number> {
-  let count = 0
-  for (const [name, cid] of outputs) {
-    // A build script may have been put beside its launcher, which is of no use without it.
-    for (const path of [join(dir, name), join(dir, launchedScript)]) {
-      // Another compile may have put its own there since.
-      if (!(await holds(path, cid))) continue
-      await removeWhereSeen(path, cid, all)
-      await rm(path, { force: true })
-      await rm(join(dir, name), { force: true })
-      count += 1
-    }
-  }
-  return count
-}
-
-/**
- * cargo links what it was asked for into the directory above, or into that of another tree, where people run it; examples and build scripts beside it.
- * Where it cannot make links, it copies.
- * @param all directories into which it was put
- */
-async function removeWhereSeen(path: string, cid: CID, all: readonly string[]): Promise<void> {
-  const dir = dirname(path)
-  const { dev, ino, size } = await lstat(path)
-  const others = all.filter((other) => other !== dir)
-  const places = new Set([basename(dir) === 'deps' ? dirname(dir) : dir, ...others.flatMap(whereSeen)])
-  for (const place of places) {
-    for (const name of await namesIn(place)) {
-      // It is looked at by itself.
-      if (name === basename(path) && all.includes(place)) continue
-      const seen = join(place, name)
-      const stat = seen === path ? undefined : await lstat(seen).catch(() => undefined)
-      if (!stat?.isFile()) continue
-      const isLink = stat.dev === dev && stat.ino === ino
-      if (isLink || (stat.size === size && (await holds(seen, cid)))) await rm(seen, { force: true })
-    }
-  }
-}
-
-const whereSeen = (dir: string): string[] => [dir, join(dir, 'examples')]
-
-/** None where there is no directory. */
-async function namesIn(dir: string): Promise<string[]> {
-  return await readdir(dir).catch(() => [])
-}
-
-/** Whether a file is there and has this content. */
-async function holds(path: string, cid: CID): Promise<boolean> {
-  try {
-    if (!(await lstat(path)).isFile()) return false
-    const hash = createHash('sha256')
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array)
-    return hash.digest().equals(digestOf(cid))
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return false
-    throw error
   }
 }

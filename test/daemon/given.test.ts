@@ -100,12 +100,17 @@ test('what people run is gone wherever cargo puts it, also where that cannot be 
   const seen = [join(dir, 'elsewhere/debug'), join(dir, 'target/debug')]
   for (const unit of [program, example]) await given.delivered(unit, unit.result, 'p', seen)
   await mkdir(join(dir, 'target/debug/examples'), { recursive: true })
+  await writeFile(join(dir, 'target/debug/.cargo-lock'), '')
   await link(join(dir, 'elsewhere/debug/deps/app-1'), join(dir, 'target/debug/app'))
   await copyFile(join(dir, 'elsewhere/debug/examples/show-1'), join(dir, 'target/debug/examples/show'))
   // As long, and something else.
   await writeFile(join(dir, 'target/debug/other'), someBytes(1000))
   assert.deepEqual(await (await open()).purge('p'), { results: 2, files: 2 })
-  assert.deepEqual((await readdir(join(dir, 'target/debug'), { recursive: true })).sort(), ['examples', 'other'])
+  assert.deepEqual((await readdir(join(dir, 'target/debug'), { recursive: true })).sort(), [
+    '.cargo-lock',
+    'examples',
+    'other',
+  ])
 })
 
 test('of more than can be noted the last ones are, and of those what is kept here longest', async (t) => {
