@@ -52,7 +52,7 @@ describe('what a member gave, where cargo builds in another directory than peopl
     const there = (): string[] => seen.filter((path) => existsSync(join(dir, 'target/debug', path)))
     assert.deepEqual(there(), seen)
     assert.ok(!existsSync(join(dir, 'target/debug/deps')), 'it is built elsewhere')
-    const ran = await ada.shoal('purge', '--by', 'ben')
+    const ran = await ada.shoal('purge', '--by', 'ben', '--yes')
     assert.equal(ran.code, 0, ran.stderr)
     assert.deepEqual(there(), [])
     // What it has given is not known any more; what it still has is as good as ever, as it was not shut out.
