@@ -1,4 +1,5 @@
 import type { CID } from 'multiformats/cid'
+import { BoundedMap } from '../base/bounded-map.ts'
 import type { Clock } from '../base/clock.ts'
 import type { AskOptions as MeshAskOptions } from '../mesh/holdings.ts'
 import type { Mesh } from '../mesh/mesh.ts'
@@ -39,7 +40,7 @@ interface Kept {
  */
 export class Lookups {
   readonly #needs: LookupsNeeds
-  readonly #found = new Map<string, Kept>()
+  readonly #found = new BoundedMap<string, Kept>(maxKept)
   readonly #dht: DhtSearch
   /** Questions to the members, and answers that came from what was kept. */
   readonly #counts = { asked: 0, kept: 0 }
@@ -104,9 +105,5 @@ export class Lookups {
 
   #keep(hex: string, holdings: Holding[]): void {
     this.#found.set(hex, { until: this.#needs.clock.now() + positiveMs, holdings })
-    for (const oldest of this.#found.keys()) {
-      if (this.#found.size <= maxKept) break
-      this.#found.delete(oldest)
-    }
   }
 }

@@ -1,5 +1,6 @@
-import { readFileSync, readlinkSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { basename, dirname, resolve } from 'node:path'
+import { BoundedMap } from '../base/bounded-map.ts'
 import { statFields } from '../base/proc-stat.ts'
 import { processEnvironment } from '../plan/environment.ts'
 import type { PlanNeeds } from '../plan/plan.ts'
@@ -9,27 +10,19 @@ const maxRemembered = 16
 
 /** The environment of each cargo, read once: `/proc` shows what a process was started with. */
 export function cargoEnvironments(processes: ProcessTable): PlanNeeds['cargoEnvironment'] {
-  const known = new Map<string, ReturnType<PlanNeeds['cargoEnvironment']>>()
+  const known = new BoundedMap<string, ReturnType<PlanNeeds['cargoEnvironment']>>(maxRemembered)
   return async (pid) => {
     const identity = processes.identify(pid)
     if (identity === undefined) return undefined
     const read = known.get(identity) ?? processEnvironment(pid)
     known.set(identity, read)
-    for (const oldest of known.keys()) {
-      if (known.size <= maxRemembered) break
-      known.delete(oldest)
-    }
     return await read
   }
 }
 
 /** Where a process works; undefined where the system does not tell. */
 export function workingDirectory(pid: number): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`)
-  } catch {
-    return undefined
-  }
+  return linkAt(`/proc/${pid}/cwd`)
 }
 
 /** Directories at or below a cargo's workspace: where it works, and where the manifest lies that it was told of. */
@@ -41,6 +34,37 @@ export function cargoPlaces(pid: number): string[] {
     args[at - 1] === '--manifest-path' ? argument : (/^--manifest-path=(.+)$/.exec(argument)?.[1] ?? []),
   )
   return [cwd, ...named.map((path) => dirname(resolve(cwd, path)))]
+}
+
+/**
+ * Directories in which a cargo holds its locks: those that it builds in, and those in which people look for what it built. Empty where the
+ * system does not tell.
+ */
+export function lockedBy(pid: number): string[] {
+  const open = `/proc/${pid}/fd`
+  const paths = entriesOf(open).map((descriptor) => linkAt(`${open}/${descriptor}`))
+  return [
+    ...new Set(paths.flatMap((path) => (path !== undefined && ofCargo.test(basename(path)) ? dirname(path) : []))),
+  ]
+}
+
+const ofCargo = /^\.cargo(-\w+)*-lock$/
+
+function entriesOf(dir: string): string[] {
+  try {
+    return readdirSync(dir)
+  } catch {
+    return []
+  }
+}
+
+/** Undefined when it is gone. */
+function linkAt(path: string): string | undefined {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return undefined
+  }
 }
 
 /** Empty where the system does not tell. */

@@ -46,6 +46,8 @@ export interface Work {
   task: Task
   /** What others would do of it: all of it, or everything up to the linker. */
   lent: PlannedAction
+  /** Whether its package has files that they are not given, and a macro may miss one. */
+  misses: boolean
 }
 
 /** What was made of others' word. */

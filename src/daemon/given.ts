@@ -1,7 +1,4 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { lstat, readdir, rm } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { type Datastore, Key } from 'interface-datastore'
 import type { CID } from 'multiformats/cid'
 import { z } from 'zod'
@@ -11,7 +8,8 @@ import { encodeResult, type Result } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { readTrace } from '../recall/evidence.ts'
 import { cidSchema, decodeCbor, encodeCbor } from '../wire/cbor.ts'
-import { digestOf, hexOf } from '../wire/cid.ts'
+import { hexOf } from '../wire/cid.ts'
+import { type GivenFile, removeGiven } from './given-files.ts'
 
 export interface GivenNeeds {
   datastore: Datastore
@@ -21,11 +19,9 @@ export interface GivenNeeds {
   onGone(key: string): void
   /** Where it is written down. Default: `/given/`. */
   prefix?: string
-  /** Removes what was put into a directory; resolves with the number of files. Default: the files of that name, as long as they are these. */
-  undo?(dir: string, outputs: readonly GivenFile[]): Promise<number>
+  /** Removes what was put into a directory; resolves with the number of files. Default: `removeGiven` for all of them. */
+  undo?(dir: string): Promise<number>
 }
-
-export type GivenFile = [name: string, cid: CID]
 
 /** What somebody's word was taken for. */
 export interface Gave {
@@ -35,6 +31,8 @@ export interface Gave {
   outputs: readonly GivenFile[]
   /** Where it was put for cargo. */
   dir: string
+  /** Where else it may be. */
+  seen?: readonly string[]
 }
 
 export interface Purged {
@@ -53,8 +51,6 @@ interface Gift {
   dirs: string[]
 }
 
-/** What `shim/launcher.rs` calls the build script whose place it takes. */
-const launchedScript = 'build-script.real'
 const usualPrefix = '/given/'
 const defaultMaxKeys = 100_000
 /** More than there are traces of an action, which are kept by when they were used last; also the number of members that can have given the same. */
@@ -106,29 +102,37 @@ export class Given {
   /**
    * A result has been delivered. What is made here, or was never given, costs one look into memory.
    * @param by peerId of the member whose word it is; undefined for what was kept before, of which that is known or was never so
+   * @param seen where cargo puts what people look for: it can be told to build elsewhere
    */
   async delivered(
     { key, roots }: Pick<PlannedAction, 'key' | 'roots'>,
     result: Result,
     by: string | undefined,
+    seen: readonly string[] = [],
   ): Promise<void> {
     const hex = hexOf(key)
     const dir = roots.find(({ name }) => name === 'out')?.path
     if (dir === undefined || (by === undefined && !this.#gifts.has(hex))) return
     const { cid } = encodeResult(result)
     const outputs = result.outputs.map((output): GivenFile => [output.name, output.cid])
-    await this.note({ key: hex, result: cid, outputs, dir }, by)
+    const elsewhere = seen.filter((each) => each !== dirname(dir))
+    await this.note({ key: hex, result: cid, outputs, dir, seen: elsewhere }, by)
   }
 
   /** As `delivered`, of anything. With `alike`, several members can have given the same, and whoever of them is dropped, all of it goes. */
-  async note({ key: hex, result: cid, outputs, dir }: Gave, by: string | undefined, alike = false): Promise<void> {
+  async note(
+    { key: hex, result: cid, outputs, dir, seen = [] }: Gave,
+    by: string | undefined,
+    alike = false,
+  ): Promise<void> {
     const before = this.#gifts.get(hex)
     const known = before?.find((gift) => gift.result.equals(cid) && (!alike || gift.by === by))
-    if (known?.dirs.includes(dir)) return
+    const wanted = [dir, ...seen]
+    if (known !== undefined && wanted.every((each) => known.dirs.includes(each))) return
     if (known === undefined && by === undefined) return
     if (before === undefined && this.#gifts.size >= this.#maxKeys) await this.#forgetOne()
     const gift = known ?? { by: by ?? '', result: cid, outputs: outputs.slice(0, maxOutputs), dirs: [] }
-    const dirs = [dir, ...gift.dirs].slice(0, maxDirs)
+    const dirs = [...new Set([...wanted, ...gift.dirs])].slice(0, maxDirs)
     const others = (before ?? []).filter((each) => each !== known)
     const after = [{ ...gift, dirs }, ...others].slice(0, maxGifts)
     this.#gifts.set(hex, after)
@@ -207,8 +211,10 @@ export class Given {
   }
 
   async #removeFiles({ outputs, dirs }: Gift): Promise<number> {
+    const { undo } = this.#needs
+    if (undo === undefined) return await removeGiven(dirs, outputs)
     let count = 0
-    for (const dir of dirs) count += await (this.#needs.undo ?? removeGiven)(dir, outputs)
+    for (const dir of dirs) count += await undo(dir)
     return count
   }
 
@@ -218,47 +224,5 @@ export class Given {
     if (gifts.length > 0) return void (await this.#needs.datastore.put(name, encodeCbor(gifts).bytes))
     this.#gifts.delete(key)
     await this.#needs.datastore.delete(name)
-  }
-}
-
-async function removeGiven(dir: string, outputs: readonly GivenFile[]): Promise<number> {
-  let count = 0
-  for (const [name, cid] of outputs) {
-    // A build script may have been put beside its launcher, which is of no use without it.
-    for (const path of [join(dir, name), join(dir, launchedScript)]) {
-      // Another compile may have put its own there since.
-      if (!(await holds(path, cid))) continue
-      await removeOtherLinks(path)
-      await rm(path, { force: true })
-      await rm(join(dir, name), { force: true })
-      count += 1
-    }
-  }
-  return count
-}
-
-/** cargo links what it was asked for into the directory above, where people run it; examples and build scripts beside it. */
-async function removeOtherLinks(path: string): Promise<void> {
-  const dir = dirname(path)
-  const { dev, ino, nlink } = await lstat(path)
-  if (nlink < 2) return
-  const at = basename(dir) === 'deps' ? dirname(dir) : dir
-  for (const name of await readdir(at)) {
-    const linked = join(at, name)
-    const stat = linked === path ? undefined : await lstat(linked).catch(() => undefined)
-    if (stat?.isFile() && stat.dev === dev && stat.ino === ino) await rm(linked, { force: true })
-  }
-}
-
-/** Whether a file is there and has this content. */
-async function holds(path: string, cid: CID): Promise<boolean> {
-  try {
-    if (!(await lstat(path)).isFile()) return false
-    const hash = createHash('sha256')
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array)
-    return hash.digest().equals(digestOf(cid))
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return false
-    throw error
   }
 }

@@ -16,7 +16,7 @@ import { StatDigests } from '../plan/stat-digests.ts'
 import { type DigestedTree, Trees } from '../plan/trees.ts'
 import { LocalView } from '../plan/view.ts'
 import { firstDifference, placeOf } from '../recall/evidence.ts'
-import { mayAskOthers, readPolicy } from '../recall/policy.ts'
+import { mayAskOthers, policiesOf, readPolicy, takesAnyWord } from '../recall/policy.ts'
 import type { Recall } from '../recall/recall.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import { place, placeBytes } from '../store/checkout.ts'
@@ -25,7 +25,7 @@ import { createSubjectStore } from '../store/subjects.ts'
 import type { ProcessTable } from '../watch/processes.ts'
 import type { Sessions } from '../watch/sessions.ts'
 import { hexOf } from '../wire/cid.ts'
-import { cargoEnvironments, cargoPlaces, workingDirectory } from './cargo-process.ts'
+import { cargoEnvironments, cargoPlaces, lockedBy, workingDirectory } from './cargo-process.ts'
 import { Causes } from './causes.ts'
 import { collectLinked, collectResult } from './collect.ts'
 import { compile } from './compile.ts'
@@ -143,6 +143,8 @@ export async function openUnits(
     blocks.lend(cid, path)
     return { cid: cid.bytes, bytes: size }
   }
+  /** Of each build, where its cargo puts what people look for. */
+  const seenAt = new WeakMap<Uint8Array, readonly string[]>()
   /** Crates of which it was said that a secret keeps them here. */
   const warned = new Set<string>()
   const math = mathematics()
@@ -203,6 +205,9 @@ export async function openUnits(
     compile: async (shim, build, over) => {
       const { cargoPid, cwd } = shim.invocation
       const policies = await workspaces.of(Buffer.from(build).toString('hex'), () => placesOf(cargoPid, cwd))
+      // Asked once: at the end of a build its cargo is gone.
+      const seen = seenAt.get(build) ?? lockedBy(cargoPid)
+      seenAt.set(build, seen)
       // Of this one unit; until it is known nothing leaves.
       let isPrivate: boolean | undefined
       let isLent = false
@@ -240,10 +245,15 @@ export async function openUnits(
               return planned
             }),
           recall: {
-            own: (planned, place) => recall.own(planned, place, policies),
+            own: (planned, place) => recall.own(planned, place, policiesOf(policies, planned)),
             whose: (planned, kept) => recall.whose(planned, kept),
-            mesh: async (planned, place, options) =>
-              isPrivate === false ? await recall.mesh(planned, place, { ...options, policies }) : undefined,
+            mesh: async (planned, place, options) => {
+              if (isPrivate !== false) return undefined
+              const asked = policiesOf(policies, planned)
+              // Whoever is at the same work just now is one more that says so, and not to be waited for.
+              const work = takesAnyWord(asked, planned.kind) ? options.work : undefined
+              return await recall.mesh(planned, place, { ...options, work, policies: asked })
+            },
             remember: async (result, reads, claims) => {
               await privateUnits.keeping(result, reads, isPrivate !== false, roots)
               await recall.remember(result, reads, claims)
@@ -333,7 +343,7 @@ export async function openUnits(
           },
           causes: (planned, ended) => causes.of(planned, ended),
           announce: (key) => sharing.made(key),
-          delivered: (planned, result, by) => gifts.given.delivered(planned, result, by),
+          delivered: (planned, result, by) => gifts.given.delivered(planned, result, by, seen),
           fileOf: (cid) => blocks.path(cid),
           place: async (cid, path, executable) => {
             await place([{ name: basename(path), cid, executable }], { outDir: dirname(path), blocks })

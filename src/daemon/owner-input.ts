@@ -32,8 +32,8 @@ const linuxPlaces: InputPlaces = {
 
 /** What is plugged in is found within so many calls: a minute. */
 const listEvery = 12
-/** What has moved at so many calls in a row, ten minutes, is no person: some touchpads and mice report all the time. */
-const restless = 120
+/** What has moved at so many calls in a row, an hour, is no person, not even one who plays: some touchpads and mice report all the time. */
+const restless = 720
 
 /** @param linux directories that stand in for those of Linux */
 export function ownerInput(platform: NodeJS.Platform, linux: Partial<InputPlaces> = {}): OwnerInput {

@@ -13,7 +13,6 @@ import { isKeyFile } from '../plan/key-files.ts'
 import { dependencyPath } from '../plan/normalise.ts'
 import type { Planned, PlannedAction } from '../plan/plan.ts'
 import { placeRoots, type Root } from '../plan/roots.ts'
-import { ownPlace } from '../plan/script-place.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import type { DigestedTree } from '../plan/trees.ts'
 import { takesAllVariables } from '../recall/script-evidence.ts'
@@ -261,10 +260,11 @@ export class PrivateUnits {
     { dir, roots, env }: { dir: string; roots: readonly Root[]; env: ReadonlyMap<string, string> },
   ): Promise<boolean> {
     const isWithin = this.#needs.paths.glance()
-    const isFetched = ownPlace(roots).length === 0
+    const registry = roots.find(({ name }) => name === 'registry')?.path
+    const isPublished = registry !== undefined && dir.startsWith(`${registry}/`)
     const isKept = ([kind, name]: Read): boolean =>
       (/[/\0]/.test(name) && isWithin(placeRoots(name, roots))) ||
-      (!isFetched && kind === 'file' && isKeyFile(name, placeRoots(name, roots)))
+      (!isPublished && kind === 'file' && isKeyFile(name, placeRoots(name, roots)))
     const looked = reads.some(isKept)
     // What a shell makes of a secret that it did not ask for can be in what it left in any form.
     const mayTell = takesAllVariables({ reads }) && secretValues(env).length > 0
@@ -304,7 +304,8 @@ export class PrivateUnits {
     env: ReadonlyMap<string, string>,
   ): Promise<boolean> {
     if (await this.#secrets.tells(build, env)) return true
-    if (!isOwn(source)) return false
+    // A repository that cargo checks out need not be everybody's.
+    if (source.root === 'registry') return false
     // An empty file is the same whoever made it.
     const isPrivate = build.tree.files.some(({ cid, size }) => size > 0 && this.#marks.left.has(hexOf(cid)))
     return isPrivate || (await this.#secrets.hasKeys(build, source.dir))

@@ -1,4 +1,5 @@
 import { basename, resolve } from 'node:path'
+import { BoundedMap } from '../base/bounded-map.ts'
 import { codeOf } from '../base/errors.ts'
 import type { Result } from '../plan/action.ts'
 import type { Reach, UnitSource } from '../plan/dependencies.ts'
@@ -18,7 +19,7 @@ const maxExpected = 8192
 export class KnownReach implements Reach {
   readonly #store: ClosureStore
   readonly #digests: StatDigests
-  readonly #expected = new Map<string, Parameters<Reach['expect']>[1]>()
+  readonly #expected = new BoundedMap<string, Parameters<Reach['expect']>[1]>(maxExpected)
 
   constructor(store: ClosureStore, digests: StatDigests) {
     this.#store = store
@@ -34,12 +35,7 @@ export class KnownReach implements Reach {
   }
 
   expect(path: string, unit: Parameters<Reach['expect']>[1]): void {
-    this.#expected.delete(path)
     this.#expected.set(path, unit)
-    for (const oldest of this.#expected.keys()) {
-      if (this.#expected.size <= maxExpected) break
-      this.#expected.delete(oldest)
-    }
   }
 
   /** The unit is complete: from now on its metadata is known by content, in every build and after a restart. */

@@ -1,3 +1,4 @@
+import { BoundedMap } from '../base/bounded-map.ts'
 import type { Clock } from '../base/clock.ts'
 import type { ErrorCode } from '../base/errors.ts'
 
@@ -12,7 +13,7 @@ const maxRemembered = 256
 /** When what failed may be tried again. Bounded: the oldest failure is forgotten first. */
 export class Retries {
   readonly #clock: Pick<Clock, 'now'>
-  readonly #failures = new Map<string, { count: number; until: number }>()
+  readonly #failures = new BoundedMap<string, { count: number; until: number }>(maxRemembered)
 
   constructor(clock: Pick<Clock, 'now'>) {
     this.#clock = clock
@@ -26,12 +27,7 @@ export class Retries {
   failed(key: string, code: ErrorCode): void {
     const count = (this.#failures.get(key)?.count ?? 0) + 1
     const pause = hopeless.has(code) ? hopelessMs : Math.min(mostRetryMs, retryMs * 2 ** (count - 1))
-    this.#failures.delete(key)
     this.#failures.set(key, { count, until: this.#clock.now() + pause })
-    for (const oldest of this.#failures.keys()) {
-      if (this.#failures.size <= maxRemembered) break
-      this.#failures.delete(oldest)
-    }
   }
 
   succeeded(key: string): void {

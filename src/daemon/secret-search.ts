@@ -6,7 +6,7 @@ import { NeedleSearch } from '../execute/needles.ts'
 import type { Dependency } from '../plan/dependencies.ts'
 import { secretValues } from '../plan/environment.ts'
 import { isKeyFile } from '../plan/key-files.ts'
-import { nameRoots, type Root } from '../plan/roots.ts'
+import { nameRoots, type Root, rootToken } from '../plan/roots.ts'
 import { saidBy } from '../plan/script-said.ts'
 import type { DigestedTree } from '../plan/trees.ts'
 import { cidOf, hexOf } from '../wire/cid.ts'
@@ -16,6 +16,8 @@ const maxKnown = 16_384
 /** Larger files are no sources. */
 const maxSearchedBytes = 16 << 20
 const pieceBytes = 1 << 20
+/** A shorter one (`password123`, what a documentation begins with) may stand in what everybody can read. */
+const leastOfAll = 20
 
 /** Finds secrets in what goes into a unit: each library and each OUT_DIR is looked through once. */
 export class SecretSearch {
@@ -23,6 +25,7 @@ export class SecretSearch {
   readonly #known = new Map<string, boolean>()
   /** The values of one unit are looked for in all libraries that go into it. */
   readonly #names = new WeakMap<readonly string[], string>()
+  readonly #long = new WeakMap<readonly string[], readonly string[]>()
 
   constructor(beside: Pick<SourcesBeside, 'told'>) {
     this.#beside = beside
@@ -58,7 +61,20 @@ export class SecretSearch {
   async isIn({ cid, path }: Dependency, values: readonly string[], roots: readonly Root[]): Promise<boolean> {
     const hex = hexOf(cid)
     if (await this.#isTold(`${hex} ${path}`, path, roots)) return true
-    return values.length > 0 && (await this.#once(`${hex} ${this.#nameOf(values)}`, () => fileHolds(path, values)))
+    const long = values.length > 0 && (await this.#isPublic(path, roots)) ? this.#longOf(values) : values
+    return long.length > 0 && (await this.#once(`${hex} ${this.#nameOf(long)}`, () => fileHolds(path, long)))
+  }
+
+  /** Whether a library is one of a registry. */
+  async #isPublic(library: string, roots: readonly Root[]): Promise<boolean> {
+    const [first = ''] = (await this.#beside.told(library))?.files ?? []
+    return nameRoots(first, roots).startsWith(`${rootToken('registry')}/`)
+  }
+
+  #longOf(values: readonly string[]): readonly string[] {
+    const long = this.#long.get(values) ?? values.filter((value) => value.length >= leastOfAll)
+    this.#long.set(values, long)
+    return long
   }
 
   /** By the dep-info beside it, which is there before the library is. */

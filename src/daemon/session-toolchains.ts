@@ -1,3 +1,4 @@
+import { BoundedMap } from '../base/bounded-map.ts'
 import type { Clock } from '../base/clock.ts'
 import { installedTarget } from '../plan/classify.ts'
 import type { Invocation } from '../plan/invocation.ts'
@@ -15,7 +16,7 @@ const maxEntries = 64
 export class SessionToolchains {
   readonly #find: PlanNeeds['toolchain']
   readonly #clock: Clock
-  readonly #found = new Map<string, { since: number; toolchain: Promise<ToolchainId | undefined> }>()
+  readonly #found = new BoundedMap<string, { since: number; toolchain: Promise<ToolchainId | undefined> }>(maxEntries)
 
   constructor(find: PlanNeeds['toolchain'], clock: Clock) {
     this.#find = find
@@ -28,12 +29,7 @@ export class SessionToolchains {
     const known = this.#found.get(key)
     if (known !== undefined && now - known.since < validMs) return await known.toolchain
     const toolchain = this.#find(invocation, target)
-    this.#found.delete(key)
     this.#found.set(key, { since: now, toolchain })
-    for (const oldest of this.#found.keys()) {
-      if (this.#found.size <= maxEntries) break
-      this.#found.delete(oldest)
-    }
     try {
       return await toolchain
     } catch (error) {

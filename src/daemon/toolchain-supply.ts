@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CID } from 'multiformats/cid'
+import { BoundedMap } from '../base/bounded-map.ts'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError, toShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
@@ -63,7 +64,7 @@ export class ToolchainSupply {
   readonly #retries: Retries
   readonly #counts = { served: 0, fetched: 0, failed: 0, removed: 0 }
   /** Digest (hex) → the member that builds with it, the one heard of last at the end. */
-  readonly #wishes = new Map<string, string>()
+  readonly #wishes = new BoundedMap<string, string>(maxWishes)
   #isReady = false
   #fetching: { digest: string; ended: Promise<void> } | undefined
 
@@ -130,12 +131,7 @@ export class ToolchainSupply {
     for (const bytes of toolchains.slice(0, maxWishes).reverse()) {
       if (bytes.length !== 32) continue
       const digest = Buffer.from(bytes).toString('hex')
-      this.#wishes.delete(digest)
       this.#wishes.set(digest, peer)
-    }
-    for (const oldest of this.#wishes.keys()) {
-      if (this.#wishes.size <= maxWishes) break
-      this.#wishes.delete(oldest)
     }
     this.#fetchNext()
   }

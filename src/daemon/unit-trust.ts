@@ -1,7 +1,7 @@
 import type { ReadSet } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { packageOf } from '../recall/judge.ts'
-import { mayAskOthers, type Policy, takesAnyWord } from '../recall/policy.ts'
+import { mayAskOthers, type Policy, policiesOf, takesAnyWord } from '../recall/policy.ts'
 import type { Recalled } from '../recall/recall.ts'
 import type { Lent, UnitTrust } from './compile-needs.ts'
 import type { Trust } from './trust.ts'
@@ -29,7 +29,7 @@ export function unitTrust(
       if (trust.isUnsettled(planned)) return 'conflict'
       return mayAskOthers(policies, planned.kind) ? undefined : 'policy'
     },
-    objectionToLending: ({ kind }) => (takesAnyWord(policies, kind) ? undefined : 'policy'),
+    objectionToLending: (planned) => (takesAnyWord(policiesOf(policies, planned), planned.kind) ? undefined : 'policy'),
     lent: (planned, peer, claim, trace) => trust.lent(planned, peer, claim, trace),
     takesEarly: (peer) => trust.takesEarly(peer),
     // It was away, so what lenders have of it is known.

@@ -12,7 +12,7 @@ import type { Unshareable } from '../recall/read-set.ts'
 import type { Disputed, Missed, Recalled } from '../recall/recall.ts'
 import { type SignedClaim, sameOutputs } from '../recall/signed-claim.ts'
 import { cidOf, dagCborCodec } from '../wire/cid.ts'
-import { readsAway, type Told } from './away.ts'
+import { readsAway } from './away.ts'
 import { isLendersFault, whyBack } from './blame.ts'
 import type { CompileNeeds, UnitEnd, UnitOutcome, Work } from './compile-needs.ts'
 import { byUrgency, Delivery } from './deliver.ts'
@@ -40,6 +40,8 @@ export class Unit {
   #lent: PlannedAction
   /** What a compile here left, in the store by now. */
   #made: readonly { name: string; cid: CID; identity: string }[] = []
+  /** It failed elsewhere, where not all files of its package are. */
+  #missedFiles = false
 
   constructor(planned: PlannedAction, shim: ShimLink, needs: CompileNeeds) {
     this.#planned = planned
@@ -126,7 +128,7 @@ export class Unit {
     this.#shim.exit(0)
   }
 
-  async compileSomewhere({ task, lent }: Pick<Work, 'task' | 'lent'>, letGo: () => void): Promise<UnitEnd> {
+  async compileSomewhere({ task, lent, misses }: Work, letGo: () => void): Promise<UnitEnd> {
     this.#lent = lent
     if (this.isAnnounced) {
       this.#brokeEarlyWord(false)
@@ -161,6 +163,7 @@ export class Unit {
       await Promise.all(early)
       if (placement.reason === 'came-back') this.#fallback = whyBack(placement.returned)
       if (placement.returned === 'unusable') this.#needs.staysHere.add(lent.key, 'unobserved')
+      this.#missedFiles = misses && placement.returned === 'failed'
       if (this.#delivery.announcedMetadata === undefined) return await this.#compileHere(placement, letGo)
       placement.release()
       this.#brokeEarlyWord(false)
@@ -204,7 +207,7 @@ export class Unit {
     try {
       const declared = this.#planned.action.outputs.some(([output, kind]) => output === name && kind === 'metadata')
       if (!declared) throw new ShoalError('ERR_OUTPUT', 'metadata under another name')
-      await this.#checkReads(metadata)
+      await readsAway(metadata, { planned: this.#lent, place: this.#place }, this.#needs)
       this.#bytesIn += await this.#needs.fetch(cid, size, [peer], signal, true)
       if (this.#delivery.announcedMetadata !== undefined || signal.aborted) return
       if (await this.#delivery.early(depInfo, name, cid)) this.#announcedBy = peer
@@ -223,7 +226,8 @@ export class Unit {
     const came = decodeResult(bytes)
     if (!answers(came, this.#lent)) throw new ShoalError('ERR_OUTPUT', 'result of another action')
     const cid = cidOf(bytes, dagCborCodec)
-    const looked = await this.#checkReads({ cid, trace, depInfo: came.depInfo })
+    const told = { cid, trace, depInfo: came.depInfo }
+    const looked = await readsAway(told, { planned: this.#lent, place: this.#place }, this.#needs)
     const claim = await this.#needs.trust.lent(this.#lent, peer, word, { ...looked, result: cid })
     if (!sameOutputs(claim, came)) throw new ShoalError('ERR_CLAIM', 'the claim is about other outputs')
     const metadata = came.outputs.find((output) => output.kind === 'metadata')
@@ -306,11 +310,6 @@ export class Unit {
     }
   }
 
-  /** @throws as `readsAway` */
-  async #checkReads(told: Told): Promise<ReadSet> {
-    return await readsAway(told, { planned: this.#lent, place: this.#place }, this.#needs)
-  }
-
   async #compileHere(placement: Placement & { kind: 'here' }, letGo: () => void): Promise<UnitEnd> {
     const outDir = this.#planned.roots.find((root) => root.name === 'out')?.path ?? ''
     const privateDir = join(outDir, `.shoal-${randomBytes(8).toString('hex')}`)
@@ -327,6 +326,7 @@ export class Unit {
       placement.release(ran.cpuMs)
       this.#needs.over()
       if (ran.code === 0) this.#needs.took(this.#planned, ran.wallMs)
+      if (ran.code === 0 && this.#missedFiles) this.#needs.staysHere.add(this.#lent.key, 'withheld-files')
       if (ran.code === 0 && !ran.truncated) await this.#afterwards(() => this.#keep(privateDir, since, ran))
     } finally {
       placement.release()
@@ -354,12 +354,10 @@ export class Unit {
       const bound = bindTo(reads, this.#place)
       await this.#needs.trust.madeHere(this.#planned, { result, reads: bound })
       await this.#remember(result, bound, [])
-    } else
-      await this.#remember(
-        result,
-        reads,
-        await this.#needs.trust.made(this.#planned, { result, reads }, this.#disputed),
-      )
+    } else {
+      const claims = await this.#needs.trust.made(this.#planned, { result, reads }, this.#disputed)
+      await this.#remember(result, reads, claims)
+    }
     await this.#done(this.#reason === 'source-changed' ? undefined : result)
   }
 

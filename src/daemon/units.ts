@@ -144,8 +144,7 @@ export function taskAlone({ notAway }: PlannedAction, build: Uint8Array): Task {
 export function taskOf(planned: PlannedAction, lent: LentInputs, build: Uint8Array): Task {
   const sourceBytes = ownSourceBytes(planned, lent.own.tree)
   const expectedMs = Math.min(mostMs, Math.round(guessMs + sourceBytes / sourceBytesPerMs))
-  const withheld = lent.own.withheld && planned.usesMacros
-  if (planned.notAway !== undefined || withheld) return { ...stayingTask(build), expectedMs }
+  if (planned.notAway !== undefined) return { ...stayingTask(build), expectedMs }
   return {
     build,
     toolchain: planned.action.toolchain,

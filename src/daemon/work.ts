@@ -44,14 +44,17 @@ export class Works {
    */
   async of(planned: PlannedAction, build: Uint8Array, isAlone: boolean): Promise<Work> {
     if (isAlone) {
-      return { key: await this.#keyAlone(planned), shared: undefined, task: taskAlone(planned, build), lent: planned }
+      const alone = { shared: undefined, task: taskAlone(planned, build), lent: planned, misses: false }
+      return { key: await this.#keyAlone(planned), ...alone }
     }
     const lent = await this.lend(planned)
     // Too much, or gone: the unit stays here, and rustc will say what is wrong.
-    if (lent === undefined) return { key: randomUUID(), shared: undefined, task: stayingTask(build), lent: planned }
+    if (lent === undefined)
+      return { key: randomUUID(), shared: undefined, task: stayingTask(build), lent: planned, misses: false }
     const shared = workKey(digestOf(planned.key), digestOf(lent.inputs.own.cid))
     const task = taskOf(lent.planned, lent.inputs, build)
-    return { key: Buffer.from(shared).toString('hex'), shared, task, lent: lent.planned }
+    const misses = lent.inputs.own.withheld && planned.usesMacros
+    return { key: Buffer.from(shared).toString('hex'), shared, task, lent: lent.planned, misses }
   }
 
   /** Packages from outside lie in one place for all builds; of people's own there can be several checkouts that are built at once. */

@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parse } from 'smol-toml'
 import { z } from 'zod'
+import { BoundedMap } from '../base/bounded-map.ts'
 import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type Policy, readPolicy } from '../recall/policy.ts'
@@ -20,7 +21,7 @@ const manifestSchema = z.object({ workspace: shoal.optional(), package: shoal.op
 export class WorkspaceTrust {
   readonly #own: Policy
   readonly #log: Logger
-  readonly #builds = new Map<string, Promise<readonly Policy[]>>()
+  readonly #builds = new BoundedMap<string, Promise<readonly Policy[]>>(maxBuilds)
 
   constructor(own: Policy, log: Logger) {
     this.#own = own
@@ -33,10 +34,6 @@ export class WorkspaceTrust {
     if (policies === undefined) {
       policies = this.#look(dirs())
       this.#builds.set(build, policies)
-      for (const oldest of this.#builds.keys()) {
-        if (this.#builds.size <= maxBuilds) break
-        this.#builds.delete(oldest)
-      }
     }
     return policies
   }

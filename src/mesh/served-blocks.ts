@@ -1,4 +1,5 @@
 import type { CID } from 'multiformats/cid'
+import { BoundedMap } from '../base/bounded-map.ts'
 import type { Clock } from '../base/clock.ts'
 import { hexOf } from '../wire/cid.ts'
 import { chunkBytes, chunkCount, chunkLength, encodeManifest, largeBytes } from './manifest.ts'
@@ -48,7 +49,7 @@ export class ServedBlocks {
   readonly #entries = new Map<string, Entry>()
   readonly #waiting: (() => void)[] = []
   /** By block; undefined while it is being made. */
-  readonly #manifests = new Map<string, Uint8Array | undefined>()
+  readonly #manifests = new BoundedMap<string, Uint8Array | undefined>(maxManifests)
   #loads = 0
   #keptBytes = 0
   #cancelSweep: (() => void) | undefined
@@ -134,10 +135,6 @@ export class ServedBlocks {
     this.#manifests.delete(key)
     if (bytes === undefined) return
     this.#manifests.set(key, bytes)
-    for (const oldest of this.#manifests.keys()) {
-      if (this.#manifests.size <= maxManifests) break
-      this.#manifests.delete(oldest)
-    }
   }
 
   async #load(cid: CID): Promise<RangeFile | undefined> {

@@ -157,5 +157,17 @@ function reasonNotLinked(args: RustcArgs, target: string, isLinked: boolean): Re
     : undefined
 }
 
+/**
+ * Whether all that comes of a unit is what lints find in people's own code, where somebody wants to know that they find nothing: nothing is built of
+ * it, so a lie about it would show nowhere. What one of the lints in a manifest is to fail, whatever builds the unit says as well.
+ * @param isDriven something like clippy-driver runs in rustc's place
+ */
+export function isVerdict(args: RustcArgs, isDriven: boolean): boolean {
+  if (args.emit.includes('link') || args.options.some(({ name }) => name === 'cap-lints')) return false
+  return isDriven || args.options.some(({ name, value }) => failing.has(name) && value === 'warnings')
+}
+
+const failing: ReadonlySet<string> = new Set(['D', 'F', 'deny', 'forbid'])
+
 /** Whether what comes of a unit runs on the machine that builds, with all that its user may do, while it builds. */
 export const runsOnHost = (kind: UnitKind): boolean => kind === 'proc-macro' || kind === 'build-script'

@@ -45,12 +45,15 @@ const always = /^(CARGO_PKG_\w+|CARGO_CRATE_NAME|CARGO_BIN_NAME|CARGO_MANIFEST_D
 const ambient = ['RUSTC_BOOTSTRAP', 'MACOSX_DEPLOYMENT_TARGET', 'SDKROOT']
 
 const named = /^CARGO_(PKG|BIN_EXE|FEATURE)_/
+/** What is called like a secret by its first word alone, and says where or of what something was built. */
+const harmless =
+  /^(GITHUB_(SHA|REF|REF_NAME|REF_TYPE|HEAD_REF|BASE_REF|RUN_ID|RUN_NUMBER|RUN_ATTEMPT|REPOSITORY|REPOSITORY_OWNER|WORKFLOW|JOB|ACTOR|EVENT_NAME|ACTIONS|WORKSPACE|SERVER_URL|API_URL)|AWS_(DEFAULT_)?REGION|GOOGLE_CLOUD_(PROJECT|REGION))$/
 
 /** Whether a variable of this name is a secret itself, and not only something around one. */
 export const isSecretItself = (name: string): boolean =>
   !named.test(name) && (secretItself.test(name) || keyItself.test(name))
 
-export const looksSecret = (name: string): boolean => !named.test(name) && secretName.test(name)
+export const looksSecret = (name: string): boolean => !named.test(name) && !harmless.test(name) && secretName.test(name)
 
 /** Whether a text holds what looks like a password or a key whatever it is called. */
 export const holdsPassword = (text: string): boolean => withPassword.test(text) || wellKnown.test(text)

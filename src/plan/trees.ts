@@ -16,7 +16,7 @@ export interface DigestedTree extends Encoded {
   /** The part that may be given to a lender: the same tree, or one without files that look private. */
   lendable: Encoded
   lendableTree: Tree
-  /** True when `lendable` leaves something out that a macro may look for. */
+  /** True when `lendable` leaves something out. */
   withheld: boolean
   /** Those of the files, by their paths in it, that are symbolic links. */
   links: readonly string[]
@@ -29,13 +29,9 @@ const [turnFiles, listingFiles] = [512, 16]
 
 /** Directories that are never a package's source. */
 const skippedDirectories = new Set(['.git', '.hg', '.svn', '.jj', 'node_modules'])
-/** Hidden names that no macro looks for: left out of what is lent without a word. */
-const harmlessHidden =
-  /^\.(git(ignore|attributes|modules|keep|-blame-ignore-revs)|github|gitlab(-ci\.ya?ml)?|gitea|forgejo|circleci|buildkite|devcontainer|husky|reuse|cargo|config|vscode|idea|zed|helix|direnv|envrc|mailmap|editorconfig|tool-versions|nvmrc|cargo_vcs_info\.json|cargo-(ok|checksum\.json)|DS_Store|[\w-]*ignore|(rustfmt|clippy|taplo|typos|nextest|release-plz|deny)\.toml|(cirrus|travis|appveyor|codecov|mergify|pre-commit-config|pre-commit-hooks|readthedocs|yamllint|woodpecker|azure-pipelines|markdownlint)\.(ya?ml|json))$/
+/** What is hidden, but for what sqlx's macros read (it is checked in, so that others can compile) and what a web server shows everybody. */
 const privateName =
-  /^(\.|id_(rsa|dsa|ecdsa|ed25519))|\.(pem|key|p8|p12|pfx|ppk|jks|keystore|kdbx|asc|env)$|^(client[-_])?(secrets?|credentials?)\.(json|ya?ml|toml)$|^service[-_]account.*\.json$/i
-/** Keys there are for tests, which read them themselves. */
-const forTests = /^(tests|benches|examples)\//
+  /^(\.(?!(sqlx|well-known)$)|id_(rsa|dsa|ecdsa|ed25519))|\.(pem|key|p8|p12|pfx|ppk|jks|keystore|kdbx|asc|env)$|^(client[-_])?(secrets?|credentials?)\.(json|ya?ml|toml)$|^service[-_]account.*\.json$/i
 
 /**
  * Walks `dir` and digests every regular file in it (symbolic links to files count as what they point to). Build
@@ -48,7 +44,6 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
   const held: Tree['files'] = []
   const links: string[] = []
   let bytes = 0
-  let withheld = false
   let looked = 0
 
   const walk = async (relative: string, hidden: boolean): Promise<void> => {
@@ -80,7 +75,6 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
       if (target !== undefined) links.push(path)
       const leadsToPrivate = !publicSource && target?.split('/').some((part) => part !== '..' && privateName.test(part))
       if (!isPrivate && !leadsToPrivate) held.push(file)
-      else if (!isHarmless(path) && (isPrivate || target === undefined || !isHarmless(target))) withheld = true
     }
   }
   await walk('', false)
@@ -90,16 +84,11 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
   if (held.length === files.length)
     return { ...encoded, tree, dir, lendable: encoded, lendableTree: tree, withheld: false, links }
   const lendableTree = sorted(held)
-  return { ...encoded, tree, dir, lendable: encodeTree(lendableTree), lendableTree, withheld, links }
+  return { ...encoded, tree, dir, lendable: encodeTree(lendableTree), lendableTree, withheld: true, links }
 }
 
 /** Where a link leads, from the directory that it is in a tree of. */
 const targetOf = (dir: string, path: string): string => pathFrom(realpathSync(dir), realpathSync(join(dir, path)))
-
-function isHarmless(path: string): boolean {
-  const hidden = path.split('/').find((part) => part.startsWith('.') && part !== '..')
-  return hidden === undefined ? forTests.test(path) : harmlessHidden.test(hidden)
-}
 
 function sorted(files: Tree['files']): Tree {
   return { v: 1, files: files.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)) }

@@ -1,5 +1,6 @@
 import { type Datastore, Key } from 'interface-datastore'
 import { z } from 'zod'
+import { BoundedMap } from '../base/bounded-map.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { sameBytes } from '../mesh/statement.ts'
@@ -32,7 +33,7 @@ export interface ClaimStoreNeeds {
  */
 export class ClaimStore {
   readonly #needs: ClaimStoreNeeds
-  readonly #cached = new Map<string, readonly SignedClaim[]>()
+  readonly #cached = new BoundedMap<string, readonly SignedClaim[]>(maxCached)
   #writing: Promise<void> = Promise.resolve()
 
   constructor(needs: ClaimStoreNeeds) {
@@ -108,11 +109,6 @@ export class ClaimStore {
   }
 
   #remember(keyHex: string, claims: readonly SignedClaim[]): void {
-    this.#cached.delete(keyHex)
     this.#cached.set(keyHex, claims)
-    for (const oldest of this.#cached.keys()) {
-      if (this.#cached.size <= maxCached) break
-      this.#cached.delete(oldest)
-    }
   }
 }

@@ -1,5 +1,6 @@
 import { isPolicyName } from '../base/config.ts'
-import { runsOnHost, type UnitKind } from '../plan/classify.ts'
+import { isVerdict, runsOnHost, type UnitKind } from '../plan/classify.ts'
+import type { PlannedAction } from '../plan/plan.ts'
 
 /**
  * Whose results are used.
@@ -9,6 +10,7 @@ import { runsOnHost, type UnitKind } from '../plan/classify.ts'
  * - `ci`: what a member with the role ci has computed
  * - `strict`: any member's, but nothing that runs on this machine during a build
  * - `team`: any member's
+ * - `vouched`: what a member with the role ci has computed, or two different people alike. Not to be asked for: see `policiesOf`
  */
 export type Policy =
   | { kind: 'own' }
@@ -16,6 +18,7 @@ export type Policy =
   | { kind: 'ci' }
   | { kind: 'strict' }
   | { kind: 'team' }
+  | { kind: 'vouched' }
 
 /** `own`, `strict`, `team`, `ci` or `quorum:K`, with K from 2 to 16; undefined for anything else. */
 export function readPolicy(text: string): Policy | undefined {
@@ -34,6 +37,15 @@ export interface Witness {
   /** This node itself. */
   isSelf: boolean
 }
+
+/**
+ * What one unit asks for, of a build that asks for `policies`: one member alone has nobody told that lints find nothing. Of two who say
+ * so one is right, so that nothing was found that fails the build.
+ */
+export const policiesOf = (
+  policies: readonly Policy[],
+  { args, action }: Pick<PlannedAction, 'args' | 'action'>,
+): readonly Policy[] => (isVerdict(args, action.driver !== null) ? [...policies, { kind: 'vouched' }] : policies)
 
 /** Whether every one of these policies has a result of a unit used, given who says the same of it. */
 export function allows(policies: readonly Policy[], kind: UnitKind, witnesses: readonly Witness[]): boolean {
@@ -58,6 +70,9 @@ function peopleAmong(witnesses: readonly Witness[]): number {
   return count
 }
 
+/** So many people have to say of what is a verdict alone that it is so. */
+const vouchers = 2
+
 function allowsOne(policy: Policy, kind: UnitKind, witnesses: readonly Witness[]): boolean {
   switch (policy.kind) {
     case 'own':
@@ -70,6 +85,8 @@ function allowsOne(policy: Policy, kind: UnitKind, witnesses: readonly Witness[]
       return !runsOnHost(kind)
     case 'team':
       return true
+    case 'vouched':
+      return witnesses.some(({ isCi }) => isCi) || peopleAmong(witnesses) >= vouchers
     default:
       return policy satisfies never
   }
@@ -96,6 +113,9 @@ export function allowsRun(policies: readonly Policy[], witnesses: readonly Witne
 export const takesAnyWord = (policies: readonly Policy[], kind: UnitKind): boolean =>
   policies.every(({ kind: policy }) => policy === 'team' || (policy === 'strict' && !runsOnHost(kind)))
 
-/** How many answers it is worth waiting for. */
-export const peopleWanted = (policies: readonly Policy[]): number =>
-  Math.max(1, ...policies.map((policy) => (policy.kind === 'quorum' ? policy.people : 1)))
+/** Whether those who say the same have to have rustc say the same, too. */
+export const asksWhatIsSaid = (policies: readonly Policy[]): boolean => policies.some(({ kind }) => kind === 'vouched')
+
+/** How many answers it is worth waiting for: where one is not enough all, because each may be about other sources. */
+export const answersWanted = (policies: readonly Policy[]): number =>
+  policies.some(({ kind }) => kind === 'quorum' || kind === 'vouched') ? Number.POSITIVE_INFINITY : 1

@@ -9,9 +9,10 @@ import { workingDirectory } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import type { Look, SelectedReads } from '../plan/read-set.ts'
 import { calledRoots, nameRoots, placeRoots, rootToken } from '../plan/roots.ts'
+import { realOf } from '../plan/unit-roots.ts'
 import { agrees } from '../plan/view.ts'
 import { environmentDigest, type Ground, namePath, type Place, rootsDigest } from './evidence.ts'
-import { ofMachine } from './script-evidence.ts'
+import { hasSecret, ofMachine } from './script-evidence.ts'
 
 /** Why nothing can be said about where a result holds. */
 export type Unshareable = Extract<
@@ -66,7 +67,9 @@ export async function readSetOf(observed: ObservedCompile, place: Place): Promis
   if (!seesAll(depInfo, reads, observed.build, place)) return 'unobserved'
   if (observed.readsEnvironment) reads.push(['environ', '', environmentDigest(place)])
   const variables = new Map([...observedVariables(selected, place), ...depInfo.env])
-  const knows = { place: knowsItsPlace(selected, place), secrets: secretValues(place.env) }
+  // Who is told the digest of an environment, and knows the rest of it, can try what a secret in it may be.
+  const isTelling = observed.readsEnvironment && hasSecret(place.env)
+  const knows = { place: isTelling || knowsItsPlace(selected, place), secrets: secretValues(place.env) }
   return finish(reads, variables, depInfo, place, knows)
 }
 
@@ -265,17 +268,34 @@ function readDepInfo(text: string): DepInfo | undefined {
   }
 }
 
-/** Whether a trace speaks of every file that its result's dep-info names: one that does not would hold anywhere. */
+/**
+ * Whether a trace speaks of every file and variable that its result's dep-info names: one that does not would hold anywhere, or have cargo miss
+ * something and make the unit anew each time.
+ */
 export function tellsOfSources(
   depInfoText: string,
-  { reads }: ReadSet,
-  planned: Pick<PlannedAction, 'build'>,
+  { reads, env }: ReadSet,
+  planned: Pick<PlannedAction, 'action' | 'build'>,
   place: Place,
 ): boolean {
   const depInfo = readDepInfo(depInfoText)
   if (depInfo === undefined) return false
   const build = planned.build && { dir: rootToken('build'), files: planned.build.tree.files }
-  return seesAll(depInfo, reads, build, place)
+  const said = new Map([...env, ...planned.action.env])
+  const isSaid = ([name, value]: DepInfo['env'][number]): boolean =>
+    said.get(name) === value || env.some((each) => each[0] === name && each[1] === value)
+  return depInfo.env.every(isSaid) && seesAll(depInfo, reads, build, place) && !leadsAstray(depInfo, reads, place)
+}
+
+/** Whether a name leads back out of a linked directory, and so to another file than it reads like, which the trace does not speak of. */
+function leadsAstray({ files }: DepInfo, reads: readonly Read[], { action, roots }: Place): boolean {
+  const named = new Set(reads.map(([, name]) => name))
+  return files.some((file) => {
+    if (!file.split('/').includes('..')) return false
+    const name = isRooted(file) ? file : `${action.cwd}/${file}`
+    const path = placeRoots(name, roots)
+    return !named.has(name) && realOf(posix.dirname(path)) !== realOf(posix.dirname(posix.normalize(path)))
+  })
 }
 
 /** What a dep-info names, roots by name. */
@@ -311,7 +331,8 @@ export function namesFile(reads: readonly Read[]): (path: string) => boolean {
 
 /** Whether the observer saw every file that rustc says it read. */
 function seesAll(depInfo: DepInfo, reads: readonly Read[], build: DeclaredTree | undefined, place: Place): boolean {
-  const isNamed = namesFile(reads)
+  // What was not there, or was listed, is no source.
+  const isNamed = namesFile(reads.filter(([kind]) => kind === 'file' || kind === 'tree'))
   const generated = rootToken('build')
   return depInfo.files.every((file) => {
     const path = fullPath(file, place)

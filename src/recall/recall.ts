@@ -12,11 +12,12 @@ import {
 } from '../plan/action.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
-import { areAtOne, candidatesAmong, type Holding, namedBy, nameOf, saidOf } from './candidates.ts'
+import { areAtOne, type Candidate, candidatesAmong, type Holding, namedBy, nameOf, saidOf } from './candidates.ts'
 import { answers, type Difference, firstDifference, isBound, type Place, readTrace } from './evidence.ts'
 import { contradict, type Judge, maxClaims } from './judge.ts'
-import { allows, type Policy, peopleWanted, takesAnyWord } from './policy.ts'
+import { allows, answersWanted, asksWhatIsSaid, type Policy, takesAnyWord } from './policy.ts'
 import { tellsOfSources } from './read-set.ts'
+import { sayTheSame } from './said.ts'
 import { evidenceOf, type SignedClaim, sameOutputs } from './signed-claim.ts'
 
 /** A result that holds for an invocation, and where its blocks are. */
@@ -92,6 +93,8 @@ const leastAskMs = 125
 const mostAskMs = 1000
 
 const nothing: ReadonlySet<string> = new Set()
+/** Results that are fetched to hold one against them. */
+const mostCompared = 8
 
 /** Has anybody done this already? */
 export class Recall {
@@ -144,7 +147,7 @@ export class Recall {
     { expectedMs, signal, work, policies }: MeshOptions,
   ): Promise<Recalled | Refused | undefined> {
     const budgetMs = Math.min(mostAskMs, Math.max(leastAskMs, expectedMs / 2))
-    const enough = peopleWanted(policies)
+    const enough = answersWanted(policies)
     const holdings = await this.#needs.ask(planned.key, { budgetMs, signal, work, enough })
     const known = holdings.length === 0 ? nothing : namedBy(await this.#needs.traces.traces(hexOf(planned.key)))
     const candidates = await candidatesAmong(holdings, planned.key, place, { known })
@@ -172,8 +175,15 @@ export class Recall {
         const result = decodeResult(bytes)
         const isSaid = sameOutputs(about, result)
         if (isSaid && answers(result, planned) && tellsOfSources(result.depInfo, trace, planned, place)) {
-          const others = claims.filter((claim) => claim !== about)
-          return { result, reads: trace, holders: peers, claims: [about, ...others] }
+          let others = claims.filter((claim) => claim !== about)
+          if (asksWhatIsSaid(policies)) {
+            const more = candidates.filter((candidate) => candidate.trace !== trace)
+            others = await this.#sayingSame(result, others, more, signal)
+          }
+          const voices = [about, ...others]
+          if (this.#isAllowed(voices, planned, policies))
+            return { result, reads: trace, holders: peers, claims: voices }
+          isRefused = true
         }
       } catch (error) {
         signal.throwIfAborted()
@@ -181,6 +191,29 @@ export class Recall {
       }
     }
     return isRefused ? { refused: 'policy', disputed: [] } : undefined
+  }
+
+  /** Those of the claims that are about a result which has rustc say the same: no claim tells what that is. */
+  async #sayingSame(
+    { stderr }: Result,
+    claims: readonly SignedClaim[],
+    candidates: readonly Candidate[],
+    signal: AbortSignal,
+  ): Promise<SignedClaim[]> {
+    const same: SignedClaim[] = []
+    for (const { trace, peers } of candidates.slice(0, mostCompared)) {
+      const about = claims.find((claim) => this.#needs.judge.isAbout(claim, trace))
+      if (about === undefined) continue
+      try {
+        const bytes = await this.#needs.fetch(trace.result, { from: peers, maxBytes: limits.result, signal })
+        const result = decodeResult(bytes)
+        if (sameOutputs(about, result) && sayTheSame(stderr, result.stderr)) same.push(about)
+      } catch (error) {
+        signal.throwIfAborted()
+        if (codeOf(error) === undefined) throw error
+      }
+    }
+    return same
   }
 
   /** Whose word is behind a result that is kept here: this node's own, else that of others. */

@@ -48,6 +48,12 @@ export function saysSame(theirs: Said, stderr: Uint8Array, { beside }: { beside:
   return theirs.quoted.every((word) => text.includes(word))
 }
 
+/** Whether two results have rustc say the same, however wide a terminal was. */
+export function sayTheSame(a: Uint8Array, b: Uint8Array): boolean {
+  const [one, other] = [saidIn(a), saidIn(b)]
+  return one.diagnostics === other.diagnostics && one.beside === other.beside
+}
+
 /**
  * Whether rustc has found fault with a source: a reason to fail that lies in what was compiled, not in where.
  * @param usesMacros then only a lint counts: a macro can fail for many a reason

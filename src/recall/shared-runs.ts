@@ -8,7 +8,7 @@ import { areAtOne, type Candidate, candidatesAmong, type Holding, saidOf } from 
 import { type Ground, isBound, readTrace } from './evidence.ts'
 import { isRunForOthers, objectionTo } from './foreign-run.ts'
 import { type Judge, maxClaims, packageOf } from './judge.ts'
-import { allowsRun, mayTakeRuns, type Policy, peopleWanted } from './policy.ts'
+import { allowsRun, answersWanted, mayTakeRuns, type Policy } from './policy.ts'
 import type { HeldKey, RecallNeeds } from './recall.ts'
 import { type SignedClaim, sameOutputs } from './signed-claim.ts'
 
@@ -57,7 +57,7 @@ export class SharedRuns {
     const here = { peer: '', traces: await this.#needs.traces.traces(hexOf(planned.key)), claims: [] }
     const known = await this.#judge([here], planned, place, { policies, signal })
     if (known !== undefined && 'result' in known) return known
-    const options = { budgetMs: askMs, signal, work: undefined, enough: peopleWanted(policies) }
+    const options = { budgetMs: askMs, signal, work: undefined, enough: answersWanted(policies) }
     const holdings = await this.#needs.ask(planned.key, options)
     return holdings.length === 0 ? known : await this.#judge([here, ...holdings], planned, place, { policies, signal })
   }

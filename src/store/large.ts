@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { fstatSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { CID } from 'multiformats/cid'
+import { BoundedMap } from '../base/bounded-map.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import { digestOf } from '../wire/cid.ts'
 import { openFlagsFollowing, readChecked } from './files.ts'
@@ -138,7 +139,7 @@ const maxStamps = 1024
 
 /** Large files outside the store that hold blocks. Each is read through once, and again when it was touched. */
 export class LentFiles {
-  readonly #stamps = new Map<string, { digest: Uint8Array; stamp: Stamp }>()
+  readonly #stamps = new BoundedMap<string, { digest: Uint8Array; stamp: Stamp }>(maxStamps)
 
   /** @returns undefined when the file does not hold the block */
   async open(path: string, cid: CID): Promise<BlockFile | undefined> {
@@ -158,10 +159,6 @@ export class LentFiles {
     if (checked.kind !== 'right') return undefined
     const stamp = stampOf(checked.stat)
     this.#stamps.set(path, { digest, stamp })
-    for (const oldest of this.#stamps.keys()) {
-      if (this.#stamps.size <= maxStamps) break
-      this.#stamps.delete(oldest)
-    }
     return await BlockFile.open(path, openFlagsFollowing, stamp)
   }
 }

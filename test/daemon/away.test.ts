@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, test } from 'node:test'
@@ -32,7 +32,9 @@ describe('what a lender says that a compile looked at', () => {
     const place = placeIn(dir, { env: new Map([['MOOD', 'good']]), tree: async () => content('doc') })
     const declared: ReadSet = { reads: [source], env: [['DECLARED', null]] }
     const needs = { staysHere, declaredReads: async () => declared }
-    return readsAway({ cid, trace: bytes, depInfo }, { planned: { ...planned, usesMacros }, place }, needs)
+    const env: typeof planned.action.env = [...planned.action.env, ['OUT_DIR', '\0build\0']]
+    const unit = { ...planned, usesMacros, action: { ...planned.action, env } }
+    return readsAway({ cid, trace: bytes, depInfo }, { planned: unit, place }, needs)
   }
 
   test('is believed when all of it holds here', async () => {
@@ -65,6 +67,30 @@ describe('what a lender says that a compile looked at', () => {
     await assert.rejects(held(trace({}), true, 'x.d: x/src/lib.rs x/src/more.rs\n'), { code: 'ERR_OUTPUT' })
   })
 
+  test('is refused when its dep-info names what was not read: cargo would make it anew each time', async () => {
+    const depInfo = 'x.d: x/src/lib.rs x/gone.rs\n'
+    const gone: ReadSet['reads'][number] = ['absent', '\0workspace\0/x/gone.rs', null]
+    await assert.rejects(held(trace({ reads: [gone, source] }), true, depInfo), { code: 'ERR_OUTPUT' })
+    const asking = (told: string): Promise<ReadSet> =>
+      held(trace({ env: [['UNSET', null]] }), true, `x.d: x/src/lib.rs\n\n# env-dep:${told}\n`)
+    for (const told of ['MOOD=bad', 'UNSET=1', 'CARGO_PKG_NAME=y', 'CARGO_PKG_NAME', 'OTHER'])
+      await assert.rejects(asking(told), { code: 'ERR_OUTPUT' }, told)
+    for (const told of ['UNSET', 'CARGO_PKG_NAME=x']) await asking(told)
+  })
+
+  test('is refused when a name leads out of a linked directory to another file than the trace names', async () => {
+    await mkdir(join(dir, 'elsewhere/linked'), { recursive: true })
+    await symlink(join(dir, 'elsewhere/linked'), join(dir, 'ws/linked'))
+    try {
+      const depInfo = 'x.d: linked/../x/src/lib.rs\n'
+      await assert.rejects(held(trace({}), true, depInfo), { code: 'ERR_OUTPUT' })
+      const plain = 'x.d: x/src/../src/lib.rs\n'
+      assert.equal(shown(await held(trace({}), true, plain)), shown({ reads: [source], env: [] }))
+    } finally {
+      await rm(join(dir, 'ws/linked'))
+    }
+  })
+
   test('is refused, and not followed, when it leads to where nothing ends, or into a home', async () => {
     for (const read of [
       ['file', '/proc/self/pagemap', content('x')],
@@ -86,7 +112,7 @@ describe('what a lender says that a compile looked at', () => {
   })
 
   test('is refused when a source computes with OUT_DIR, which is another one there, and the unit stays here', async () => {
-    const depInfo = 'x.d: x/src/lib.rs\n\n# env-dep:OUT_DIR=\\0build\\0\n'
+    const depInfo = 'x.d: x/src/lib.rs\n\n# env-dep:OUT_DIR=\0build\0\n'
     assert.equal(shown(await held(trace({}), true, depInfo)), shown({ reads: [source], env: [] }))
     await writeFile(join(dir, 'ws/x/src/lib.rs'), 'const N: usize = env!("OUT_DIR").len();')
     try {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { isStopped } from '../../src/daemon/cargo-process.ts'
+import { isStopped, lockedBy } from '../../src/daemon/cargo-process.ts'
 
 const stateOf = (pid: number): string => /\) (.)/.exec(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.[1] ?? ''
 
@@ -55,6 +55,29 @@ test('isStopped() sees a process whose child was stopped before it became anothe
       await ended
     }
   } finally {
+    rmSync(dir, { recursive: true })
+  }
+})
+
+test('lockedBy() tells in which profiles a cargo builds and puts what it built', linux, () => {
+  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'shoal-locks-')))
+  const open: number[] = []
+  try {
+    for (const name of [
+      'built/debug/.cargo-lock',
+      'target/debug/.cargo-build-lock',
+      'target/debug/.cargo-lock',
+      'target/app.d',
+      'locked/Cargo.lock',
+    ]) {
+      mkdirSync(join(dir, name, '..'), { recursive: true })
+      open.push(openSync(join(dir, name), 'w'))
+    }
+    const here = lockedBy(process.pid).filter((path) => path.startsWith(dir))
+    assert.deepEqual(here.sort(), [join(dir, 'built/debug'), join(dir, 'target/debug')])
+    assert.deepEqual(lockedBy(2 ** 30), [])
+  } finally {
+    for (const descriptor of open) closeSync(descriptor)
     rmSync(dir, { recursive: true })
   }
 })

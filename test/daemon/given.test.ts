@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { link, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { copyFile, link, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
@@ -89,6 +89,28 @@ test('what people run is gone too, and what only has its name is not', async (t)
   await writeFile(join(dir, 'debug/examples/show-2'), 'another')
   assert.deepEqual(await given.purge('p'), { results: 1, files: 1 })
   assert.deepEqual(await readdir(join(dir, 'debug/examples')), ['show-2'])
+})
+
+test('what people run is gone wherever cargo puts it, also where that cannot be a link', async (t) => {
+  const { dir, open, make } = await setUp(t)
+  const given = await open()
+  const [program] = await make('app-1', 'elsewhere/debug/deps')
+  const [example] = await make('show-1', 'elsewhere/debug/examples')
+  assert.ok(program && example)
+  const seen = [join(dir, 'elsewhere/debug'), join(dir, 'target/debug')]
+  for (const unit of [program, example]) await given.delivered(unit, unit.result, 'p', seen)
+  await mkdir(join(dir, 'target/debug/examples'), { recursive: true })
+  await writeFile(join(dir, 'target/debug/.cargo-lock'), '')
+  await link(join(dir, 'elsewhere/debug/deps/app-1'), join(dir, 'target/debug/app'))
+  await copyFile(join(dir, 'elsewhere/debug/examples/show-1'), join(dir, 'target/debug/examples/show'))
+  // As long, and something else.
+  await writeFile(join(dir, 'target/debug/other'), someBytes(1000))
+  assert.deepEqual(await (await open()).purge('p'), { results: 2, files: 2 })
+  assert.deepEqual((await readdir(join(dir, 'target/debug'), { recursive: true })).sort(), [
+    '.cargo-lock',
+    'examples',
+    'other',
+  ])
 })
 
 test('of more than can be noted the last ones are, and of those what is kept here longest', async (t) => {

@@ -39,6 +39,15 @@ test('a library that holds a secret of its build is for nobody else, nor what us
     assert.equal(await units.hasSecretWithin(user(name), env), true, name)
     assert.deepEqual([units.hasKey(hexOf(user(name).key)), await judge(user(name).dependencies)], [true, true], name)
   }
+  // In what everybody can read a short one stands by chance.
+  const short = new Map([['PGPASSWORD', 'password123']])
+  await write('target/debug/deps/libdoc-1.rmeta', 'such as password123, or canary-0123456789-abc')
+  await depInfo('doc-1', `${dir}/registry/doc-1.0.0/src/lib.rs`)
+  assert.equal(await units.hasSecretWithin(user('doc'), short), false)
+  await depInfo('doc-1', 'o/src/lib.rs')
+  assert.equal(await units.hasSecretWithin(user('doc'), short), true)
+  await depInfo('doc-1', `${dir}/registry/doc-1.0.0/src/lib.rs`)
+  assert.equal(await units.hasSecretWithin(user('doc'), new Map([['API_TOKEN', 'canary-0123456789-abc']])), true)
   for (const name of ['open', 'gone']) assert.equal(await units.hasSecretWithin(user(name), env), false, name)
   assert.equal(await units.hasSecretWithin(user('token'), new Map()), false, 'nothing to be told')
 
@@ -111,7 +120,7 @@ test('what a build script makes of a file of keys stays here with its package', 
   const { dir, units, write, judge } = await setUp(t)
   const outDir = join(dir, 'target/debug/build/d-1/out')
   let count = 0
-  const made = async (files: Record<string, string>, said = '', root: 'package' | 'registry' = 'package') => {
+  const made = async (files: Record<string, string>, said = '', root: 'package' | 'registry' | 'git' = 'package') => {
     await rm(join(outDir, '..'), { recursive: true, force: true })
     await write('target/debug/build/d-1/output', said)
     for (const [path, text] of Object.entries(files)) await write(`target/debug/build/d-1/out/${path}`, text)
@@ -127,6 +136,7 @@ test('what a build script makes of a file of keys stays here with its package', 
   assert.equal(await made({ 'made.rs': `pub const KEY: &str = "${key}";` }), true)
   assert.equal(await made({ 'made.rs': 'const LABEL: &str = "-----BEGIN PRIVATE KEY-----";' }), false, 'who reads keys')
   assert.equal(await made({ 'openssl/test/ca.pem': key }, '', 'registry'), false, 'everybody has it')
+  assert.equal(await made({ 'openssl/test/ca.pem': key }, '', 'git'), true, 'not everybody may check it out')
 
   // Seen while it ran, whatever it has said.
   const keep = (name: string, home: string): Promise<boolean> => {
@@ -134,12 +144,14 @@ test('what a build script makes of a file of keys stays here with its package', 
     const roots = [
       { name: 'package' as const, path: join(dir, home) },
       { name: 'registry' as const, path: join(dir, 'registry') },
+      { name: 'git' as const, path: join(dir, 'git') },
     ]
     return units.keepingRun([content('of the key')], { reads }, { dir: join(dir, home), roots, env: new Map() })
   }
   assert.equal(await made({ 'made.bin': 'of the key' }), false)
   assert.equal(await keep('\0package\0/tests/ca.pem', 'registry/x-1.0.0'), false)
   assert.equal(await keep('\0package\0/tls/server.key', 'd'), true)
+  assert.equal(await keep('\0package\0/tls/server.key', 'git/checkouts/x-1'), true)
   assert.equal(await made({ 'made.bin': 'of the key' }), true)
   assert.equal(await made({ 'made.bin': 'of the key' }, '', 'registry'), false)
 })

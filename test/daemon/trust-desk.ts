@@ -90,6 +90,7 @@ export function unit(name: string, change: Partial<PlannedAction> = {}) {
     ...result,
     action: cid,
     outputs: result.outputs.map((output) => ({ ...output, cid: cidOf(Buffer.from(text)) })),
+    depInfo: 'libx-1.rmeta: src/lib.rs\n',
   })
   return { planned, giving }
 }

@@ -47,7 +47,7 @@ test('what cargo would not make again when a source changes is dropped, though t
   const { cid } = await use(desk, ann, of, 'right', 'confined')
   await desk.rest()
   assert.deepEqual([desk.dropped, desk.trust.view(peerOf(ann))?.isLiar], [[cid], false])
-  desk.rerun = () => ({ ...comesOut('right'), told })
+  desk.rerun = () => ({ ...comesOut('right'), told: { ...told, sources: ['\0workspace\0/src/lib.rs'] } })
   await use(desk, ann, unit('two'), 'right', 'confined')
   await desk.rest()
   assert.equal(desk.trust.view(peerOf(ann))?.agreed, 1)

@@ -33,7 +33,10 @@ const lints = {
 test('what somebody else has linted is linted again here when there is time, and the same is found', async () => {
   const { cluster, ada, ben, audits: counted } = await startAudited()
   try {
-    for (const node of [ben, ada]) {
+    // One alone is not believed.
+    const cy = await cluster.join('cy', '[lend]\nslots = 0\n')
+    for (const node of [ada, ben, cy]) await node.waitForPeers(2)
+    for (const node of [ben, cy, ada]) {
       const dir = join(cluster.dir, node.name, 'ws')
       await writeFiles(dir, lints)
       const ran = await node.cargo(dir, 'clippy', '--offline')

@@ -59,7 +59,7 @@ test('something like a secret is named, cargo metadata is not', () => {
   const rustc = new Map([...cargo, ['CARGO_PKG_AUTHORS', 'A'], ['DEPLOY_TOKEN', 'canary']])
   const { env, secrets } = actionEnvironment(rustc, cargo)
   assert.deepEqual([env, secrets], [[['CARGO_PKG_AUTHORS', 'A']], ['DEPLOY_TOKEN']])
-  for (const name of ['GH_TOKEN', 'DB_PASSWORD', 'API_KEY', 'APIKEY', 'AWS_REGION', 'SESSION_COOKIE', 'AUTH_HEADER']) {
+  for (const name of ['GH_TOKEN', 'DB_PASSWORD', 'API_KEY', 'APIKEY', 'AWS_PROFILE', 'SESSION_COOKIE', 'AUTH_HEADER']) {
     assert.ok(looksSecret(name), name)
   }
   for (const name of [
@@ -74,6 +74,10 @@ test('something like a secret is named, cargo metadata is not', () => {
   ])
     assert.ok(looksSecret(name), name)
   for (const name of [
+    'GITHUB_SHA',
+    'GITHUB_REF_NAME',
+    'AWS_REGION',
+    'AWS_DEFAULT_REGION',
     'CARGO_PKG_AUTHORS',
     'AUTHOR',
     'PASSENGERS',

@@ -50,9 +50,9 @@ test('a secret of cargo’s configuration keeps only those units here that ask f
     assert.ok(!planned.shareable)
     return planned.reason
   }
-  assert.equal(await reasonWith({ DATABASE_URL: 'postgres://me:pass@host/', AWS_REGION: 'eu' }), 'toolchain-unknown')
-  assert.equal(await reasonWith({ AWS_REGION: 'eu', OUT_DIR: outDir }), 'toolchain-unknown')
+  assert.equal(await reasonWith({ DATABASE_URL: 'postgres://me:pass@host/', AWS_PROFILE: 'eu' }), 'toolchain-unknown')
+  assert.equal(await reasonWith({ AWS_PROFILE: 'eu', OUT_DIR: outDir }), 'toolchain-unknown')
   assert.equal(await reasonWith({ A_TOKEN: 'x=y', OUT_DIR: outDir }), 'secret-in-environment')
   const unknown = join(dir, 'target/debug/build/y-1/out')
-  assert.equal(await reasonWith({ AWS_REGION: 'eu', OUT_DIR: unknown }), 'secret-in-environment')
+  assert.equal(await reasonWith({ AWS_PROFILE: 'eu', OUT_DIR: unknown }), 'secret-in-environment')
 })

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { parseRustcArgs } from '../../src/plan/rustc-args.ts'
 import {
   allows,
   allowsRun,
+  answersWanted,
   mayAskOthers,
   mayTakeRuns,
-  peopleWanted,
+  policiesOf,
   readPolicy,
   takesAnyWord,
   type Witness,
 } from '../../src/recall/policy.ts'
+import { content, planned } from './support.ts'
 
 const who = (person: string, change: Partial<Witness> = {}): Witness => ({
   people: new Set([person]),
@@ -82,6 +85,44 @@ test('what a build script did is taken from nobody on the word of one who is not
   }
 })
 
+test('what is a verdict alone is taken from two, or from the machine of all', () => {
+  const isAsked = (args: string, driver: typeof planned.action.driver = null): boolean => {
+    const unit = { ...planned, args: parseRustcArgs(args.split(' ')), action: { ...planned.action, driver } }
+    return policiesOf([policy('team')], unit).length > 1
+  }
+  const check = '--crate-name x --emit=dep-info,metadata'
+  const table: [string, boolean][] = [
+    [`${check} -D warnings`, true],
+    [`${check} -Fwarnings`, true],
+    [`${check} --deny=warnings`, true],
+    [`${check} --forbid warnings`, true],
+    [check, false],
+    [`${check} --warn=warnings`, false],
+    // Whatever builds it says that as well.
+    [`${check} --deny=unsafe_code`, false],
+    [`${check},link -D warnings`, false],
+    // Of what is somebody else's all lints are off.
+    [`${check} --cap-lints allow -D warnings`, false],
+  ]
+  for (const [args, expected] of table) assert.equal(isAsked(args), expected, args)
+  assert.equal(isAsked(check, content('clippy-driver')), true)
+  const vouched = [policy('team'), { kind: 'vouched' as const }]
+  const two = [who('ann'), who('bob')]
+  for (const [witnesses, expected] of [
+    [[who('ann')], false],
+    [[who('ann'), who('ann')], false],
+    [two, true],
+    [[who('ci', { isCi: true })], true],
+    [[who('me', { isSelf: true })], true],
+  ] as const)
+    assert.equal(allows(vouched, 'lib', witnesses), expected)
+  assert.equal(allows([policy('quorum:3'), ...vouched], 'lib', two), false)
+  assert.deepEqual(
+    [takesAnyWord(vouched, 'lib'), mayAskOthers(vouched, 'lib'), answersWanted(vouched)],
+    [false, true, Number.POSITIVE_INFINITY],
+  )
+})
+
 test('two machines of one name are one person, as after a new key', () => {
   const [old, fresh] = [who('a', { name: 'ann' }), who('b', { name: 'ann' })]
   assert.equal(allows([policy('quorum:2')], 'lib', [old, fresh]), false)
@@ -93,7 +134,7 @@ test('of two policies none makes the other less strict', () => {
   assert.equal(allows(both, 'lib', [machine]), false)
   assert.equal(allows(both, 'lib', [who('ann'), who('bob')]), false)
   assert.equal(allows(both, 'lib', [machine, who('bob')]), true)
-  assert.equal(peopleWanted(both), 2)
+  assert.equal(answersWanted(both), Number.POSITIVE_INFINITY)
   assert.equal(allows([policy('team'), policy('own')], 'lib', [machine]), false)
 })
 

@@ -270,6 +270,10 @@ test('who can see the whole environment depends on all of it', async () => {
     ['environ', '', environmentDigest(place)],
     sourceRead,
   ])
+  // Others would learn what they can try a secret by.
+  const secret = { place: placeIn(dir, { env: new Map([['DEPLOY_TOKEN', 'canary']]) }), readsEnvironment: true }
+  assert.deepEqual((await keptReads([source], secret))[0]?.[0], 'bound')
+  assert.deepEqual(await keptReads([source], { ...secret, readsEnvironment: false }), [sourceRead])
 })
 
 test('a directory that rustc was told as text binds a result to its place, OUT_DIR excepted', async () => {

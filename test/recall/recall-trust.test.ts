@@ -63,6 +63,28 @@ test('a policy that wants more than one word refuses until there are enough', as
   }
 })
 
+test('of what is a verdict two have to say the same, word for word', async () => {
+  const { ann, ivy } = court.mesh
+  const said = (text: string, wallMs: number): Result => ({ ...result, wallMs, stderr: Buffer.from(text) })
+  const warned = JSON.stringify({ message: 'unused', level: 'warning', spans: [], rendered: 'unused' })
+  const quiet = said('', 1)
+  const policies: Policy[] = [{ kind: 'team' }, { kind: 'vouched' }]
+  for (const [others, expected] of [
+    [[], 'policy'],
+    [[[ann, said('', 2)]], 'policy'],
+    [[[ivy, said('', 2)]], 'used'],
+    [[[ivy, said(warned, 2)]], 'policy'],
+  ] as const) {
+    const all = [[ann, quiet] as const, ...others]
+    const results = new Map(all.map(([, of]) => [hexOf(encodeResult(of).cid), encodeResult(of).bytes]))
+    const holdings = all.map(([who, of]) => holding([court.claim(who, of, reads)], of))
+    const { recall } = node(holdings, async (cid) => results.get(hexOf(cid)) ?? assert.fail('not held'))
+    const found = await recall.mesh(planned, place, { ...options, policies })
+    assert.equal(found && ('refused' in found ? found.refused : 'used'), expected)
+    if (expected === 'used') assert.equal(used(found).claims.length, 2)
+  }
+})
+
 test('who is behind a word is looked for only where people are counted', async () => {
   const lookedFor = async (policies: Policy[]): Promise<number> => {
     const { recall, judge } = node([holding([court.claim(court.mesh.ann, result, reads)])])
