@@ -41,7 +41,15 @@ test('what looks private counts, but is not lent', async () => {
     await put(path, 'target')
   assert.equal((await memo().tree(dir, false)).withheld, true)
   await put('web/.htpasswd', 'me')
-  for (const path of ['local.env', 'credentials.json', 'client_secret.json', 'service-account-prod.json', 'push.p8'])
+  for (const path of [
+    'local.env',
+    'credentials.json',
+    'client_secret.json',
+    'service-account-prod.json',
+    'push.p8',
+    'prod.tfvars',
+    'kubeconfig',
+  ])
     await put(path, 'k')
   await put('.env', 'TOKEN=1')
   await put('keys/id_ed25519', 'k')
