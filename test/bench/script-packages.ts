@@ -90,7 +90,7 @@ export const subjects: Readonly<Record<string, Subject>> = {
     files: {
       'build.rs':
         'fn main() { let made = bindgen::Builder::default().header("c/fish.h").generate().unwrap(); made.write_to_file(std::path::PathBuf::from(std::env::var("OUT_DIR").unwrap()).join("fish.rs")).unwrap() }\n',
-      'c/fish.h': '#include <stddef.h>\nstruct fish { size_t fins; };\n',
+      'c/fish.h': 'struct fish { unsigned long fins; };\n',
       'src/main.rs':
         '#![allow(dead_code, non_camel_case_types, non_upper_case_globals, non_snake_case)]\nmod fish { include!(concat!(env!("OUT_DIR"), "/fish.rs")); }\nfn main() { println!("{}", fish::fish { fins: 7 }.fins) }\n',
     },
