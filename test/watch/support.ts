@@ -49,7 +49,7 @@ export class TestClock implements Clock {
 
 export async function temporaryFile(t: TestContext): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'shoal-watch-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
+  t.after(() => rm(dir, { recursive: true, force: true, maxRetries: 5 }))
   return join(dir, 'state', 'sessions.jsonl')
 }
 
