@@ -167,6 +167,8 @@ export async function openUnits(
   const subjects = createSubjectStore({ datastore, log })
   const policy = readPolicy(config.trust.policy ?? (isOpen ? 'strict' : 'team')) ?? { kind: 'own' }
   const workspaces = new WorkspaceTrust(policy, log.child('trust'))
+  const holdsPrivate = (lent: Lent | undefined): boolean =>
+    lent !== undefined && treesOf(lent).some((tree) => privateUnits.isAmong(tree))
   const nameOf = (peer: string): string => mesh.peers().find((view) => view.peerId === peer)?.name || peer
   const scripts = await openScripts(
     {
@@ -267,7 +269,7 @@ export async function openUnits(
               const known = works.lentOf(planned)
               if (known !== undefined || reads === undefined) return known
               const lent = await works.lend(planned)
-              if (lent !== undefined && treesOf(lent).some((tree) => privateUnits.isAmong(tree))) return undefined
+              if (holdsPrivate(lent)) return undefined
               // Somebody may have edited it since it was compiled, and would then have everybody blamed for what comes out.
               const difference = await firstDifference(reads, placeHere(planned, shim.invocation.env))
               return difference === undefined ? lent : undefined
@@ -281,9 +283,7 @@ export async function openUnits(
               if (isPrivate === false) isPrivate = await privateUnits.hasSecretWithin(planned, shim.invocation.env)
               const isAlone = isPrivate !== false || !mesh.peers().some((peer) => peer.connected)
               const work = await works.of(planned, build, isAlone)
-              const lendable = works.lentOf(planned)
-              const isAmong = lendable !== undefined && treesOf(lendable).some((tree) => privateUnits.isAmong(tree))
-              isLent = isPrivate === false && !isAmong
+              isLent = isPrivate === false && !holdsPrivate(works.lentOf(planned))
               if (!isLent) return { ...work, shared: undefined, task: stayingTask(build) }
               const task = learnt.known(work.task, build, planned, shim.invocation.env, rank)
               const lent = planned.usesMacros && task.mayGoAway && !isAlone ? await lentObserver() : undefined

@@ -54,21 +54,28 @@ pub unsafe fn find_all() {
     }
 }
 
+/// The call of the libc function of that name, or what is answered when libc has none.
+macro_rules! call_of {
+    ($name:ident($($arg:ident: $type:ty),*) -> $ret:ty = $missing:expr) => {{
+        #[used]
+        #[link_section = "shoal_next"]
+        static NEXT: $crate::hook::Next = $crate::hook::Next::new(concat!(stringify!($name), "\0"));
+        || -> $ret {
+            match NEXT.target() {
+                0 => $missing,
+                target => core::mem::transmute::<usize, unsafe extern "C" fn($($type),*) -> $ret>(target)($($arg),*),
+            }
+        }
+    }};
+}
+
 /// `name(arguments) -> result = what it answers when libc has no such function, next => body`. In the body `next()` is
 /// the call of the libc function.
 macro_rules! hooks {
     ($($name:ident($($arg:ident: $type:ty),*) -> $ret:ty = $missing:expr, $next:ident => $body:expr;)*) => {$(
         #[no_mangle]
         pub unsafe extern "C" fn $name($($arg: $type),*) -> $ret {
-            #[used]
-            #[link_section = "shoal_next"]
-            static NEXT: $crate::hook::Next = $crate::hook::Next::new(concat!(stringify!($name), "\0"));
-            let $next = || -> $ret {
-                match NEXT.target() {
-                    0 => $missing,
-                    target => core::mem::transmute::<usize, unsafe extern "C" fn($($type),*) -> $ret>(target)($($arg),*),
-                }
-            };
+            let $next = call_of!($name($($arg: $type),*) -> $ret = $missing);
             $body
         }
     )*};
@@ -88,15 +95,7 @@ macro_rules! hooks_by_caller {
         }
 
         unsafe extern "C" fn $plan($($arg: $type,)* $caller: usize) -> $ret {
-            #[used]
-            #[link_section = "shoal_next"]
-            static NEXT: $crate::hook::Next = $crate::hook::Next::new(concat!(stringify!($name), "\0"));
-            let $next = || -> $ret {
-                match NEXT.target() {
-                    0 => $missing,
-                    target => core::mem::transmute::<usize, unsafe extern "C" fn($($type),*) -> $ret>(target)($($arg),*),
-                }
-            };
+            let $next = call_of!($name($($arg: $type),*) -> $ret = $missing);
             $body
         }
     )*};
