@@ -183,6 +183,8 @@ export const kickedShape = memberShape.extend({
   open: z.boolean().default(false),
 })
 export const renamedShape = z.looseObject({ name: z.string() })
+/** What a running node answers to `leave`. */
+export const farewellShape = z.looseObject({ told: z.number().optional() })
 export const leftShape = z.looseObject({ touched: z.array(z.string()), rootKey: z.string().nullish() })
 
 export const forgottenRootShape = z.looseObject({

@@ -64,8 +64,7 @@ export async function runCommand(method: string, params: unknown, needs: Command
       return code === undefined ? await needs.membership.pending() : await needs.membership.approve(code)
     }
     case 'leave':
-      await needs.membership.leave()
-      return {}
+      return await needs.membership.leave()
     case 'rekey':
       return await needs.membership.rekey()
     case 'cache-stats':

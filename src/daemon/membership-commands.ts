@@ -11,7 +11,6 @@ import {
   promote,
 } from '../mesh/administer.ts'
 import type { PendingView } from '../mesh/approvals.ts'
-import type { SigningKey } from '../mesh/ed25519.ts'
 import { meshKeyOf } from '../mesh/genesis.ts'
 import { loadNextIdentity, makeNextIdentity } from '../mesh/identity.ts'
 import type { MemberView } from '../mesh/member-view.ts'
@@ -53,7 +52,8 @@ export interface MembershipCommands {
   pending(): Promise<{ pending: PendingView[] }>
   /** @param code as a person typed it */
   approve(code: string): Promise<{ name: string; address: string }>
-  leave(): Promise<void>
+  /** `told`: connected members that have heard of it. Without any, the mesh believes that it still belongs. Not there when it did not. */
+  leave(): Promise<{ told?: number }>
   /** Has a new key certified. It takes over when the node starts the next time. */
   rekey(): Promise<{ peerId: string }>
 }
@@ -100,16 +100,18 @@ async function until(
 /** Of two machines with one key each administrator talks to one, in turn. */
 const turnMs = 45_000
 
-/** Asks for a certificate of the next key; who shares its key with another machine waits for its turn to. */
-async function asked(mesh: Mesh, next: SigningKey): Promise<boolean> {
-  const { members, peerId } = mesh
+/** Does what needs others, once some are connected; who shares its key with another machine waits for its turn to. */
+async function inTurn({ members, peerId }: Mesh, isDone: () => boolean): Promise<boolean> {
   const end = members.now + turnMs
-  while (!mesh.askToSucceed(next)) {
+  while (!isDone()) {
     if (!members.cloned().has(peerId) || members.now > end) return false
     await delay(pollMs)
   }
   return true
 }
+
+const listeners = (mesh: Mesh): number =>
+  mesh.peers().filter(({ connected, peerId }) => connected && isMember(mesh.members, peerId)).length
 
 /** So long an inviter may take to sign a certificate. */
 const renameMs = 5000
@@ -132,7 +134,7 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
     if (members.signsForItself) {
       const follows = handOver(meshKeyOf(members.genesis), members.signer, key.publicKey)
       await certifySuccessor(members, key.publicKey, follows)
-    } else if (!(await asked(mesh, key))) {
+    } else if (!(await inTurn(mesh, () => mesh.askToSucceed(key)))) {
       throw new ShoalError('ERR_PEER_LOST', 'nobody who could certify a new key is connected', {
         hint: 'Nothing has changed. Try again when an administrator of the mesh is there.',
       })
@@ -150,7 +152,7 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
       const keptRoot = mayKeepRoot(members, [view, ...view.others])
       const lost = await kickMember(members, view, issued)
       // Who is kicked stays for another moment, to hear it.
-      const told = mesh.peers().filter(({ connected, peerId }) => connected && isMember(members, peerId)).length
+      const told = listeners(mesh)
       const line = members.roster.lines(members.now).livingWith(view.key).map(peerIdOfHex)
       const stayed = issued ? guestsOf(members, view.key).map(({ peerId }) => peerId) : []
       // Whoever kicks the key that this machine had before keeps its own.
@@ -206,10 +208,13 @@ export function membershipCommands({ mesh, stateDir }: { mesh: Mesh; stateDir: s
     },
     async leave() {
       // Who is no member has nobody to tell, but still a key to destroy.
-      if (members.objectionToSelf() !== undefined) return
+      if (members.objectionToSelf() !== undefined) return {}
       const next = await loadNextIdentity(stateDir)
+      await inTurn(mesh, () => listeners(mesh) > 0)
+      const told = listeners(mesh)
       await leaveMesh(members, next && signingKeyOf(next))
       await delay(farewellMs)
+      return { told }
     },
   }
 }

@@ -6,7 +6,7 @@ import { askNode } from '../client.ts'
 import { confirmed } from '../confirm.ts'
 import { daemonOnce, waitForExit } from '../daemon-program.ts'
 import { type Io, note, print } from '../io.ts'
-import { leftShape, type Status, shaped, statusShape } from '../shapes.ts'
+import { farewellShape, leftShape, type Status, shaped, statusShape } from '../shapes.ts'
 
 export function addLeave(program: Command, io: Io): void {
   program
@@ -31,12 +31,20 @@ export function addLeave(program: Command, io: Io): void {
       for (const line of doubts) note(io, line)
       const hint = 'Say --yes to leave without being asked.'
       if (doubts.length > 0 && !(await confirmed(io, 'Leave all the same?', hint))) return
-      await askNode(io, 'leave')
+      const { told } = shaped(farewellShape, await askNode(io, 'leave', {}, waitMs), 'leave')
+      if (told === 0 && (mesh.members ?? 1) > 1)
+        note(
+          io,
+          `Nobody was connected, so the others have not heard of it. An administrator can say so: shoal kick ${foreignText(node.name)}`,
+        )
       await askNode(io, 'stop')
       await waitForExit(node.pid)
       await forget(io)
     })
 }
+
+/** Longer than a node waits for somebody to tell. */
+const waitMs = 60_000
 
 /** What a person should know before it is too late. */
 function doubtsOf(node: Status['node'], mesh: Status['mesh']): string[] {
