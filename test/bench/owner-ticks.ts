@@ -4,7 +4,7 @@ import { capture } from '../support/cluster.ts'
 import { say } from './figures.ts'
 
 /** What the machine has besides the task: nothing, guests at work, or guests that were stopped and only take room. */
-export type Beside = 'nothing' | 'guests' | 'stopped guests'
+export type Beside = 'nothing' | 'nothing, once more' | 'guests' | 'stopped guests'
 
 export interface TicksInit {
   /** Notes how late each tick of a task was, see `ticks.rs`. */
@@ -17,6 +17,10 @@ export interface TicksInit {
   lender: number
   /** Resolves when the machine is in that state. */
   become(state: 'nothing' | 'guests'): Promise<void>
+  /** Does something while what belongs to the other machine stands still. */
+  alone<T>(act: () => Promise<T>): Promise<T>
+  /** Guests at work right now. */
+  guests(): Promise<number>
 }
 
 const at = (sorted: readonly number[], share: number): number =>
@@ -35,20 +39,25 @@ const percentile = (blocks: readonly (readonly number[])[], share: number): numb
 export async function besideTicks(init: TicksInit): Promise<void> {
   const { program, turns, ticks, states } = init
   const late = new Map<Beside, number[][]>(states.map((state) => [state, []]))
+  /** At the end of each turn: while the other machine stands still nothing comes after a guest that is done. */
+  const left: number[] = []
   for (let turn = 0; turn < turns; turn += 1) {
     // Each comes after each other one equally often.
     for (const state of turn % 2 === 0 ? states : states.toReversed()) {
-      await init.become(state === 'nothing' ? 'nothing' : 'guests')
+      await init.become(state.startsWith('nothing') ? 'nothing' : 'guests')
       const stopped = state === 'stopped guests' ? guestProcesses(init.lender) : []
       try {
         for (const pid of stopped) signalTo(pid, 'SIGSTOP')
-        const { stdout } = await capture(program, [`${ticks}`])
+        const { stdout } = await init.alone(() => capture(program, [`${ticks}`]))
+        if (state === 'guests') left.push(await init.guests())
         late.get(state)?.push(stdout.trim().split(' ').map(Number))
       } finally {
         for (const pid of stopped) signalTo(pid, 'SIGCONT')
       }
     }
   }
+  if (left.length > 0)
+    say(`  guests at the end of a turn: ${(left.reduce((a, b) => a + b, 0) / left.length).toFixed(2)}`)
   const alone = late.get('nothing') ?? []
   for (const share of [0.5, 0.9, 0.99]) {
     const without = percentile(alone, share)
@@ -79,7 +88,7 @@ function spread(alone: readonly number[][], beside: readonly number[][], share: 
 }
 
 /** It may have ended meanwhile. */
-function signalTo(pid: number, signal: NodeJS.Signals): void {
+export function signalTo(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {

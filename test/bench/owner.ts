@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -9,16 +9,16 @@ import { writeFiles } from '../support/busy.ts'
 import { Cluster, capture } from '../support/cluster.ts'
 import { until } from '../support/until.ts'
 import { median, say } from './figures.ts'
-import { type Beside, besideTicks } from './owner-ticks.ts'
+import { type Beside, besideTicks, signalTo } from './owner-ticks.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
-/** Compiles for some five seconds on one processor, with 220 MB of memory. */
+/** Compiles for some fifteen seconds on one processor. */
 const heavy = (salt: number): string =>
   [
     `pub const SALT: u32 = ${salt};`,
     ...Array.from(
-      { length: 10 },
+      { length: 30 },
       (_, n) => `pub fn f${n}(mut words: Vec<String>, n: u64) -> std::collections::BTreeMap<String, u64> {
         words.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
         words.into_iter().enumerate().map(|(at, word)| (format!("{word}-{}", at as u64 * n + ${n}), n ^ ${n})).collect()
@@ -56,11 +56,19 @@ interface StatusRow {
   slots: { lent: number }
 }
 
+interface Elsewhere {
+  /** Before a command, to run it there. */
+  launcher: string[]
+  /** Does something while all of it stands still: another machine would take no processor of this one. */
+  frozen<T>(act: () => Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
 /**
  * Ben sits at another machine; on this one, what he does must not take anything from the owner. A scheduling class alone does not see to that:
  * Linux divides the processor among groups and sessions first.
  */
-async function openElsewhere(): Promise<{ launcher: string[]; close(): Promise<void> }> {
+async function openElsewhere(): Promise<Elsewhere> {
   for (const root of ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup']) {
     const group = join(root, `shoal-bench-${process.pid}`)
     try {
@@ -68,8 +76,20 @@ async function openElsewhere(): Promise<{ launcher: string[]; close(): Promise<v
       await writeFile(join(group, 'cpu.idle'), '1')
       const enter = ['sh', '-c', `echo $$ > ${group}/cgroup.procs; exec "$@"`, 'sh']
       // What was ended takes a moment to be gone.
+      const signal = async (name: NodeJS.Signals): Promise<void> => {
+        const pids = await readFile(join(group, 'cgroup.procs'), 'latin1')
+        for (const pid of pids.split('\n').filter(Boolean)) signalTo(Number(pid), name)
+      }
       return {
         launcher: enter,
+        async frozen(act) {
+          await signal('SIGSTOP')
+          try {
+            return await act()
+          } finally {
+            await signal('SIGCONT')
+          }
+        },
         close: () =>
           until('empty', () =>
             rmdir(group).then(
@@ -177,9 +197,18 @@ export async function owner({ runs, ticks, turns, stops }: OwnerInit): Promise<v
         `  cargo build of examples/offline: ${without.toFixed(0)} ms alone, ${beside.toFixed(0)} ms beside guests, ${ratio} x`,
       )
     }
-    const states: Beside[] = ['nothing', 'guests', ...(stops ? ['stopped guests' as const] : [])]
+    const states: Beside[] = ['nothing', 'guests', 'nothing, once more', ...(stops ? ['stopped guests' as const] : [])]
     const { pid: lender } = (await ada.ask<StatusRow>('status')).node
-    await besideTicks({ program, turns, ticks, states, lender, become: (state) => become(state === 'guests') })
+    await besideTicks({
+      program,
+      turns,
+      ticks,
+      states,
+      lender,
+      become: (state) => become(state === 'guests'),
+      alone: (act) => elsewhere.frozen(act),
+      guests: lent,
+    })
   } finally {
     for (const child of background) {
       if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) continue
