@@ -45,10 +45,10 @@ const lender = new Lender({ background: true })
 await lender.start()
 try {
   if (lender.executor.tier === 'none') throw new Error(lender.executor.reason)
-  await overhead(lender)
+  if (trials > 0) await overhead(lender)
 } finally {
   await lender.stop()
 }
-const [runs, turns] = [argument('runs', 4), argument('turns', 20)]
+const [runs, turns] = [argument('runs', 4), argument('turns', 40)]
 const stops = process.argv.includes('--stops')
-if (runs + turns > 0) await owner({ runs, turns, ticks: argument('ticks', 500), stops })
+if (runs + turns > 0) await owner({ runs, turns, ticks: argument('ticks', 200), stops })

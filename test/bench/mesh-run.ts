@@ -7,6 +7,8 @@ import { Machines, type Usage } from './machines.ts'
 /** What is built, on machines of which kind. */
 export interface Setting {
   example: string
+  /** Of cargo. */
+  profile: string
   /** Of one processor, of each machine. */
   share: number
   /** How often another workspace is built before, by all the machines together and with all there is of the processor. */
@@ -36,12 +38,14 @@ async function checkout(dir: string, example: string, as: string): Promise<strin
   return to
 }
 
+const buildArgs = (profile: string): string[] => ['build', '--offline', '--profile', profile]
+
 /** The nodes build something else together, as nodes do that have been up for days; then nothing of it is left. */
-async function warmUp(machines: Machines, { example, warm, share, network }: Setting): Promise<void> {
+async function warmUp(machines: Machines, { example, profile, warm, share, network }: Setting): Promise<void> {
   await machines.setShares(Number.POSITIVE_INFINITY)
   const dir = await checkout(machines.dir, 'offline', 'warm')
   // What is measured must not have been built: for the same workspace, another profile.
-  const args = example === 'offline' ? ['build', '--offline', '--release'] : ['build', '--offline']
+  const args = buildArgs(example === 'offline' && profile === 'dev' ? 'release' : 'dev')
   for (let round = 0; round < warm; round++) {
     // What lenders show of themselves is what they will show then.
     if (round === Math.min(1, warm - 1)) await machines.setShares(share, network.periodMs)
@@ -74,7 +78,7 @@ export async function meshBuild(count: number, setting: Setting): Promise<Measur
     const dir = await checkout(machines.dir, setting.example, 'checkout')
     const before = await machines.usage()
     const from = performance.now()
-    await machines.cargo(0, dir, ['build', '--offline'], 'node')
+    await machines.cargo(0, dir, buildArgs(setting.profile), 'node')
     const ms = performance.now() - from
     const after = await machines.usage()
     const { units, bytesIn, traffic } = await lastReportOf(machines)
@@ -105,7 +109,10 @@ export type Plain = Pick<Measured, 'ms' | 'restMs'>
  * The same without nodes: as many such machines build it at once, each all of it for itself. What they share underneath, caches and the
  * two halves of a core, is as busy then as it is when they build it together. Of each figure the mean.
  */
-export async function plainBuilds(count: number, { example, share, network }: Setting): Promise<Plain | string> {
+export async function plainBuilds(
+  count: number,
+  { example, profile, share, network }: Setting,
+): Promise<Plain | string> {
   const machines = await Machines.open(count, share, network.mbit)
   if (typeof machines === 'string') return machines
   try {
@@ -116,7 +123,7 @@ export async function plainBuilds(count: number, { example, share, network }: Se
       machines.all.map(async (_, at) => {
         const dir = await checkout(machines.dir, example, `plain-${at}`)
         const from = performance.now()
-        await machines.cargo(at, dir, ['build', '--offline'], 'plain')
+        await machines.cargo(at, dir, buildArgs(profile), 'plain')
         return performance.now() - from
       }),
     )

@@ -12,7 +12,7 @@ import { costOf, mobile, predictedMs, slowed, slowerIn } from './mesh-terms.ts'
 
 /**
  * How much faster a build gets with more machines: real nodes in network namespaces, each with the same share of a processor and
- * nothing in its store. `npm run bench -- mesh [--nodes 1,2,4,6] [--share 0.25] [--example NAME] [--mbit N] [--runs N]
+ * nothing in its store. `npm run bench -- mesh [--nodes 1,2,4,6] [--share 0.25] [--example NAME] [--profile NAME] [--mbit N] [--runs N]
  * [--warm ROUNDS] [--period-ms N] [--keep FILE]`. Beside it stand plain cargo on as many such machines at once, each for itself; the least
  * that any scheduler could do if compiles took what they take there; and what the simulator expects of the market with the same units and
  * with what nodes and compiles took in this very run. With `--keep` what is measured is written there, and not measured again.
@@ -23,6 +23,7 @@ const mbit = argument('mbit', '') === '' ? undefined : Number(argument('mbit', '
 const keep = argument('keep', '')
 const setting: Setting = {
   example: argument('example', 'workspace'),
+  profile: argument('profile', 'dev'),
   share: Number(argument('share', '0.25')),
   warm: Number(argument('warm', '3')),
   network: { mbit, periodMs: Number(argument('period-ms', '10')) },
@@ -93,7 +94,7 @@ interface Line {
 
 const example = fileURLToPath(new URL(`../../examples/${setting.example}`, import.meta.url))
 await capture('cargo', ['fetch', '--locked', '--quiet'], { cwd: example })
-kept.recording ??= recordBuild(example, 'stable')
+kept.recording ??= recordBuild(example, 'stable', setting.profile)
 await write()
 const { recording } = kept
 say(`${recording.package}: ${recording.units.length} units, machines of ${setting.share} processors with one slot each`)

@@ -7,8 +7,8 @@ import { say } from './figures.ts'
 export type Beside = 'nothing' | 'nothing, once more' | 'guests' | 'stopped guests'
 
 export interface TicksInit {
-  /** Notes how late each tick of a task was, see `ticks.rs`. */
-  program: string
+  /** How to start what notes how late each tick of a task was, see `ticks.rs`. */
+  program: readonly string[]
   /** How often each state has its turn, and for how many ticks. */
   turns: number
   ticks: number
@@ -17,8 +17,6 @@ export interface TicksInit {
   lender: number
   /** Resolves when the machine is in that state. */
   become(state: 'nothing' | 'guests'): Promise<void>
-  /** Does something while what belongs to the other machine stands still. */
-  alone<T>(act: () => Promise<T>): Promise<T>
   /** Guests at work right now. */
   guests(): Promise<number>
 }
@@ -37,9 +35,10 @@ const percentile = (blocks: readonly (readonly number[])[], share: number): numb
  * of a state together the percentiles, and within what the ratio lies in 95 of 100 choices of turns.
  */
 export async function besideTicks(init: TicksInit): Promise<void> {
-  const { program, turns, ticks, states } = init
+  const { turns, ticks, states } = init
+  const [program = '', ...args] = init.program
   const late = new Map<Beside, number[][]>(states.map((state) => [state, []]))
-  /** At the end of each turn: while the other machine stands still nothing comes after a guest that is done. */
+  /** At the end of each turn. */
   const left: number[] = []
   for (let turn = 0; turn < turns; turn += 1) {
     // Each comes after each other one equally often.
@@ -48,7 +47,7 @@ export async function besideTicks(init: TicksInit): Promise<void> {
       const stopped = state === 'stopped guests' ? guestProcesses(init.lender) : []
       try {
         for (const pid of stopped) signalTo(pid, 'SIGSTOP')
-        const { stdout } = await init.alone(() => capture(program, [`${ticks}`]))
+        const { stdout } = await capture(program, [...args, `${ticks}`])
         if (state === 'guests') left.push(await init.guests())
         late.get(state)?.push(stdout.trim().split(' ').map(Number))
       } finally {
@@ -88,7 +87,7 @@ function spread(alone: readonly number[][], beside: readonly number[][], share: 
 }
 
 /** It may have ended meanwhile. */
-export function signalTo(pid: number, signal: NodeJS.Signals): void {
+function signalTo(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises'
+import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -9,7 +10,7 @@ import { writeFiles } from '../support/busy.ts'
 import { Cluster, capture } from '../support/cluster.ts'
 import { until } from '../support/until.ts'
 import { median, say } from './figures.ts'
-import { type Beside, besideTicks, signalTo } from './owner-ticks.ts'
+import { type Beside, besideTicks } from './owner-ticks.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
@@ -59,8 +60,6 @@ interface StatusRow {
 interface Elsewhere {
   /** Before a command, to run it there. */
   launcher: string[]
-  /** Does something while all of it stands still: another machine would take no processor of this one. */
-  frozen<T>(act: () => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 
@@ -76,20 +75,8 @@ async function openElsewhere(): Promise<Elsewhere> {
       await writeFile(join(group, 'cpu.idle'), '1')
       const enter = ['sh', '-c', `echo $$ > ${group}/cgroup.procs; exec "$@"`, 'sh']
       // What was ended takes a moment to be gone.
-      const signal = async (name: NodeJS.Signals): Promise<void> => {
-        const pids = await readFile(join(group, 'cgroup.procs'), 'latin1')
-        for (const pid of pids.split('\n').filter(Boolean)) signalTo(Number(pid), name)
-      }
       return {
-        launcher: enter,
-        async frozen(act) {
-          await signal('SIGSTOP')
-          try {
-            return await act()
-          } finally {
-            await signal('SIGCONT')
-          }
-        },
+        launcher: [...enter, ...onProcessors(half, processors - 1)],
         close: () =>
           until('empty', () =>
             rmdir(group).then(
@@ -115,6 +102,14 @@ export interface OwnerInit {
   stops: boolean
 }
 
+/** What a program is started with to run on some processors only. */
+const onProcessors = (first: number, last: number): string[] => ['taskset', '-c', `${first}-${last}`]
+
+/** Each of the two machines has half of the processors: what the other one does takes none of the owner's. */
+const processors = availableParallelism()
+const half = processors >> 1
+const hers = onProcessors(0, half - 1)
+
 /**
  * The owner of a machine that is full of guests: two nodes, of which one lends all that its owner leaves and the other has work
  * without end. The owner's own build through its node, and a task every 10 ms, with and without guests in turns.
@@ -133,13 +128,16 @@ export async function owner({ runs, ticks, turns, stops }: OwnerInit): Promise<v
   await ben.stop()
   ben.launcher = elsewhere.launcher
   await ben.start()
+  await ada.stop()
+  ada.launcher = hers
+  await ada.start()
   await ada.waitForPeers(1)
   const workDir = join(cluster.dir, 'work')
   const background: ChildProcess[] = []
   try {
     await writeFiles(workDir, work)
-    // Both of Ben's slots.
-    for (const copy of ['one', 'two']) {
+    // All of Ben's slots.
+    for (const copy of Array.from({ length: processors - half }, (_, slot) => `slot${slot}`)) {
       const dir = join(cluster.dir, copy)
       await writeFiles(dir, hold(copy))
       background.push(await cargoInBackground(dir, [], { HOLD_DIR: dir }))
@@ -162,15 +160,16 @@ export async function owner({ runs, ticks, turns, stops }: OwnerInit): Promise<v
       const from = performance.now()
       // Nobody has it: what was built before, Ben keeps a copy of.
       const unknown = { ...env, RUSTFLAGS: `--cfg build="${builds}"` }
-      const built = await capture('cargo', ['build', '--offline'], { cwd: dir, env: unknown })
+      const [cargo = '', ...args] = [...hers, 'cargo', 'build', '--offline']
+      const built = await capture(cargo, args, { cwd: dir, env: unknown })
       if (built.code !== 0) throw new Error(built.stderr)
       return performance.now() - from
     }
     const become = async (guests: boolean): Promise<void> => {
       await ada.shoal(guests ? 'resume' : 'pause')
       await until(
-        guests ? 'two guests: is anybody else at work here?' : 'no guest',
-        async () => (await lent()) === (guests ? 2 : 0),
+        guests ? 'full of guests: is anybody else at work here?' : 'no guest',
+        async () => (await lent()) === (guests ? half : 0),
       )
     }
     const measure = async (guests: boolean): Promise<number> => {
@@ -200,13 +199,12 @@ export async function owner({ runs, ticks, turns, stops }: OwnerInit): Promise<v
     const states: Beside[] = ['nothing', 'guests', 'nothing, once more', ...(stops ? ['stopped guests' as const] : [])]
     const { pid: lender } = (await ada.ask<StatusRow>('status')).node
     await besideTicks({
-      program,
+      program: [...hers, program],
       turns,
       ticks,
       states,
       lender,
       become: (state) => become(state === 'guests'),
-      alone: (act) => elsewhere.frozen(act),
       guests: lent,
     })
   } finally {

@@ -27,9 +27,10 @@ interface Note {
  * Builds a package with cargo, and notes its unit graph and what each unit cost: in CPU time, which other work on the machine
  * hardly changes.
  * @param toolchain of rustup
+ * @param profile of cargo
  * @throws what cargo says when it fails
  */
-export function recordBuild(directory: string, toolchain: string): Recording {
+export function recordBuild(directory: string, toolchain: string, profile = 'dev'): Recording {
   const scratch = mkdtempSync(path.join(tmpdir(), 'record-'))
   const cargo = (args: string[], env: NodeJS.ProcessEnv = process.env): string => {
     const options = { cwd: directory, env: { ...env, CARGO_TARGET_DIR: scratch }, maxBuffer: 1 << 28 } as const
@@ -40,14 +41,14 @@ export function recordBuild(directory: string, toolchain: string): Recording {
   }
   try {
     // A stable cargo, too, has a graph to show; it is asked for that alone, because packages look at this variable.
-    const graphArgs = ['build', '--locked', '-Zunstable-options', '--unit-graph']
+    const graphArgs = ['build', '--locked', '--profile', profile, '-Zunstable-options', '--unit-graph']
     const graph = (JSON.parse(cargo(graphArgs, { ...process.env, RUSTC_BOOTSTRAP: '1' })) as { units: GraphUnit[] })
       .units
     const notes = path.join(scratch, 'notes')
     execFileSync('mkdir', ['-p', notes])
     const wrapper = path.join(import.meta.dirname, 'rustc-timed')
     const env = { ...process.env, SHOAL_RECORD: notes, RUSTC_WRAPPER: wrapper, CARGO_INCREMENTAL: '0' }
-    cargo(['build', '--locked', '--timings', '-j2'], env)
+    cargo(['build', '--locked', '--profile', profile, '--timings', '-j2'], env)
     const compiles = readdirSync(notes).flatMap((file) => readNote(path.join(notes, file)))
     const byKey = Map.groupBy(compiles, ({ key }) => key)
     const total = (of: (note: Note) => number): number => compiles.reduce((sum, note) => sum + of(note), 0)
@@ -59,7 +60,7 @@ export function recordBuild(directory: string, toolchain: string): Recording {
       .toString()
       .trim()
     const root = graph.find((unit) => unit.target.kind.includes('bin'))?.pkg_id ?? ''
-    return { package: packageOf(root).join(' '), rustc: version, profile: 'dev', jobs: 2, units }
+    return { package: packageOf(root).join(' '), rustc: version, profile, jobs: 2, units }
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
