@@ -211,11 +211,12 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
     const real = command.replace(/build-script-build$/, 'build-script.real')
     const env = await node.cargoEnv()
     /** Wall time and processor time of it and its children, ms. */
-    const once = async (what: string, more: NodeJS.ProcessEnv): Promise<Times> => {
+    const once = async (what: string): Promise<Times> => {
       await rm(outDir, { recursive: true, force: true })
       await mkdir(outDir)
-      const options = { cwd, env: { ...env, ...more } }
-      // In a build the node has just looked at cargo and its toolchain, for the script's own compile.
+      const options = { cwd, env }
+      // In a build the node has just looked at cargo and its toolchain, for the script's own compile. The same comes before each
+      // of a pair: a script that ran just before would be quicker the second time.
       const before = what === seen ? '' : `env ${seen} >/dev/null 2>&1; rm -rf '${outDir}'; mkdir '${outDir}'; `
       const timed = `${before}TIMEFORMAT='took %3R %3U %3S'; time env ${what}`
       const ran = await capture('bash', ['-c', timed], options)
@@ -229,12 +230,12 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
       command.replace(/\S+build-script-build$/, (script) => `CARGO_PKG_DESCRIPTION='${process.pid} ${run}' ${script}`)
     const seen = unseen(0)
     const pairs: [plain: Times, observed: Times][] = []
-    const plainly = (): Promise<Times> => once(real, { SHOAL: 'off' })
-    await once(seen, {})
+    const plainly = (): Promise<Times> => once(`SHOAL=off ${real}`)
+    await once(seen)
     await delay(1500)
     for (let run = 1; run <= Math.max(4, runs); run++) {
       const observed = async (): Promise<Times> => {
-        const took = await once(unseen(run), {})
+        const took = await once(unseen(run))
         // What it left is kept after it has ended: nobody is to compete with that.
         await delay(1500)
         return took
@@ -245,8 +246,8 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
         pairs.push([await plainly(), took])
       }
     }
-    const off = await once(command, { SHOAL: 'off' })
-    const recalled = await once(seen, {})
+    const off = await once(`SHOAL=off ${command}`)
+    const recalled = await once(seen)
     say(`${name} · ${crate}: ${comparison(pairs)}; launcher alone ${off[0]} ms, recalled ${recalled[0]} ms`)
   }
 }

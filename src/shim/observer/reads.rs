@@ -143,7 +143,12 @@ pub unsafe fn note_listed(fd: c_int) {
 
 /// The text of a link. Of a descriptor of a build script's own that leads to a file it is where that file lies: it was noted by the path that it
 /// was opened by, so what is learnt here is where the links on that path's way lead.
-unsafe fn reading_link(dir: c_int, path: Str, into: Pointer, next: impl FnOnce() -> isize) -> isize {
+unsafe fn reading_link(
+    dir: c_int,
+    path: Str,
+    into: Pointer,
+    next: impl FnOnce() -> isize,
+) -> isize {
     let result = next();
     if result > 0 && log::on() && log::is_script() && is_own_descriptor(bytes(path.cast())) {
         let text = core::slice::from_raw_parts(into.cast::<u8>(), result.unsigned_abs());
