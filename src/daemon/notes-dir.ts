@@ -9,9 +9,9 @@ const sticky = 0o1000
 const othersWrite = 0o022
 
 /**
- * An empty directory for the notes of runs, this user's alone: in memory where there is such a file system. Each program that a script starts
- * writes to hundreds of pages of the notes, and on a disk the first time that it does costs ten times what it costs there, for
- * the file system's own books: of a script that compiles C with fifty programs 60 ms, and 3 with the notes in memory.
+ * An empty directory for the notes of runs, this user's alone: in memory where there is such a file system. On a disk the first write to each
+ * page of the notes waits for the file system's books: a compile of C with new notes took 2.0 ms longer there than without
+ * them, and 0.6 in memory (medians of 40, ext4).
  * The directory of the socket comes first: whoever reaches this node can reach that.
  * @param shared a directory of everybody's that lies in memory
  * @returns its path; what a node that was killed has left there is gone

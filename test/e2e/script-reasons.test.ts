@@ -161,7 +161,8 @@ describe('a build script that cannot be recalled', () => {
     await copyFile(join(dir, 'packed.gz'), join(odd, 'packed.gz'))
     const env = { DEED: 'nothing', BESIDE: cluster.dir, TMPDIR: cluster.dir }
     for (const _ of [1, 2]) assert.equal(outcome(await buildAnew(node, odd, { env })), 'passed-through unusual-path')
-    const around = join(cluster.dir, 'around-rustc')
+    const around = join(cluster.dir, 'around/rustc')
+    await mkdir(join(cluster.dir, 'around'))
     await writeFile(around, '#!/bin/sh\nexec rustc "$@"\n', { mode: 0o755 })
     for (const _ of [1, 2])
       assert.equal(outcome(await build('nothing', { RUSTC: around })), 'passed-through toolchain-unknown')
