@@ -40,6 +40,8 @@ const TABLE: usize = 64;
 const USUAL_SLOTS: usize = 8192;
 const MAX_SLOTS: usize = 1 << 20;
 const NEIGHBOURS: usize = 16;
+/// Slots that are tried first: what lies together is mapped at once, and most have no need of more.
+const NEAR_SLOTS: usize = 4096;
 const RECORD: usize = 12;
 const MAX_PATH: usize = 4096;
 /// What is allocated at a time of a file that is all holes: a page that the disk has no room for would end the program.
@@ -275,19 +277,24 @@ unsafe fn word<'a>(base: *mut u8, offset: usize) -> &'a AtomicU64 {
 }
 
 unsafe fn slot<'a>(base: *mut u8, hash: u64, step: usize) -> &'a AtomicU64 {
-    let at = (hash as usize).wrapping_add(step) % SLOTS.load(Relaxed);
+    let slots = SLOTS.load(Relaxed);
+    let within = match step < NEIGHBOURS {
+        true => slots.min(NEAR_SLOTS),
+        false => slots,
+    };
+    let at = (hash as usize).wrapping_add(step % NEIGHBOURS) % within;
     word(base, TABLE + 8 * at)
 }
 
 unsafe fn is_known(base: *mut u8, hash: u64) -> bool {
-    (0..NEIGHBOURS)
+    (0..2 * NEIGHBOURS)
         .map(|step| slot(base, hash, step).load(Acquire))
         .take_while(|held| *held != 0)
         .any(|held| held == hash)
 }
 
 unsafe fn remember(base: *mut u8, hash: u64) {
-    for step in 0..NEIGHBOURS {
+    for step in 0..2 * NEIGHBOURS {
         match slot(base, hash, step).compare_exchange(0, hash, Release, Relaxed) {
             Err(held) if held != hash => {}
             _ => return,
