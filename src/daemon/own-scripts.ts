@@ -6,10 +6,11 @@ import { isStillToolchain } from '../plan/script-plan.ts'
 import { ScriptRuns } from '../recall/script-runs.ts'
 import { createTraceStore } from '../store/traces.ts'
 import type { Gifts } from './gifts.ts'
+import { makeNotesDir } from './notes-dir.ts'
 import type { PrivateUnits } from './private-units.ts'
 import { ScriptsAgain } from './script-again.ts'
 import { ScriptMesh } from './script-mesh.ts'
-import { notesBelow, Scripts, type ScriptsNeeds } from './scripts.ts'
+import { Scripts, type ScriptsNeeds } from './scripts.ts'
 import type { Sharing } from './sharing.ts'
 import type { Trust } from './trust.ts'
 import { findBubblewrap } from './warm-run.ts'
@@ -47,7 +48,7 @@ export async function openScripts(
     },
     { scratchDir: join(paths.cache, 'scripts-again') },
   )
-  return await Scripts.open(
+  return new Scripts(
     {
       ...parts,
       log,
@@ -63,6 +64,6 @@ export async function openScripts(
         log,
       }),
     },
-    { salt: parts.salt, notesDir: notesBelow(paths.cache), shim: join(paths.shimDir, 'shoal-rustc'), alwaysRun },
+    { salt: parts.salt, notesDir: await makeNotesDir(paths), shim: join(paths.shimDir, 'shoal-rustc'), alwaysRun },
   )
 }

@@ -78,8 +78,10 @@ export class Failing {
     this.#left.set(circumstances, timesAlone)
   }
 
-  /** Whether this run is one of those without. */
-  runsAlone(circumstances: string): boolean {
+  /** Whether this run is one of those without. @param circumstancesNow takes a millisecond, and mostly nothing has failed */
+  runsAlone(circumstancesNow: () => string): boolean {
+    if (this.#left.size === 0) return false
+    const circumstances = circumstancesNow()
     const left = this.#left.get(circumstances) ?? 0
     if (left <= 1) this.#left.delete(circumstances)
     else this.#left.set(circumstances, left - 1)
@@ -123,7 +125,7 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
   if (readdirSync(call.outDir).length > 0) return plainly('out-dir-in-use', missed)
   const observer = needs.observer()
   if (observer === '') return plainly('unobserved', missed)
-  if (needs.failing.runsAlone(circumstancesOf(planned, ground))) return plainly('failed', missed)
+  if (needs.failing.runsAlone(() => circumstancesOf(planned, ground))) return plainly('failed', missed)
   const reason = await observe({ planned, ground, observer }, link, needs)
   return { outcome: 'compiled-here', reason: reason || refused, ...missed }
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { realpathSync } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { rm } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { codeOf } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
@@ -50,7 +50,7 @@ export interface ScriptsNeeds {
 
 export interface ScriptsInit {
   salt: string
-  /** Nobody else's; what a node that was killed has left there goes. */
+  /** For the notes of runs; empty, and nobody else's. */
   notesDir: string
   /** The program that cargo calls in place of rustc. */
   shim: string
@@ -71,17 +71,10 @@ export class Scripts {
   /** Looked at once: it takes a while where there are many. */
   readonly #processor: string | undefined
 
-  private constructor(needs: ScriptsNeeds, init: ScriptsInit) {
+  constructor(needs: ScriptsNeeds, init: ScriptsInit) {
     this.#needs = needs
     this.#init = init
     this.#processor = needs.processor()
-  }
-
-  /** @throws the file system's errors */
-  static async open(needs: ScriptsNeeds, init: ScriptsInit): Promise<Scripts> {
-    await rm(init.notesDir, { recursive: true, force: true })
-    await mkdir(init.notesDir, { recursive: true, mode: 0o700 })
-    return new Scripts(needs, init)
   }
 
   /** A file was delivered, or compiled: if it is a build script, its content is known when it runs. */
@@ -101,9 +94,10 @@ export class Scripts {
     }
   }
 
-  /** Resolves when nothing is under way, what was made of it kept. */
+  /** Resolves when nothing is under way, what was made of it kept. To be called when no more is to come. */
   async drained(): Promise<void> {
     await Promise.allSettled(this.#underWay)
+    await rm(this.#init.notesDir, { recursive: true, force: true })
   }
 
   async #run(link: ScriptLink): Promise<void> {
@@ -217,6 +211,3 @@ function isSameFile(one: string, other: string): boolean {
     return false
   }
 }
-
-/** Where the notes of runs are made, below the cache of a node. */
-export const notesBelow = (cache: string): string => join(cache, 'runs')

@@ -29,6 +29,9 @@ const kinds = [
 /** As the observer calls the working directory, which is asked for like a variable. */
 export const workingDirectory = 'getcwd()'
 
+/** As the observer calls it when somebody asks where a file lies that is open. */
+export const placeOfOpened = 'readlink()'
+
 /** As the observer calls libm, of which a code generator asked what is constant. What it is here stands in a place's environment under this name. */
 export const mathLibrary = 'libm()'
 

@@ -98,7 +98,7 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
       continue
     }
     const plain = normalize(path).replace(/(?<=.)\/$/, '')
-    if (ofTheSystem.test(plain)) continue
+    if (ofTheSystem.test(plain) || (kind === 'stat' && plain === '/proc/self/fd')) continue
     if (kind === 'attach') programs.push(plain)
     // Another one for whoever looks later.
     if (ofAnyProcess.test(plain)) problem ??= 'unobserved'

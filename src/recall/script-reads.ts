@@ -5,7 +5,8 @@ import type { Read, ReadSet } from '../plan/action.ts'
 import type { Reason } from '../plan/classify.ts'
 import { readDynamic } from '../plan/elf.ts'
 import { holdsPassword, looksSecret } from '../plan/environment.ts'
-import { type Observation, workingDirectory } from '../plan/observation.ts'
+import { linksOnTheWay } from '../plan/links.ts'
+import { type Observation, placeOfOpened, workingDirectory } from '../plan/observation.ts'
 import { callsKernelItself } from '../plan/raw-calls.ts'
 import { isWithin, type Look, type ReadScope, type SelectedReads, selectReads } from '../plan/read-set.ts'
 import { calledRoots, nameRoots, placeRoots } from '../plan/roots.ts'
@@ -62,6 +63,7 @@ export async function readSetOfScript(
   if (opened.some(({ kind, path }) => kind === 'open' && isTerminal.test(path))) return 'source-changed'
   if (opened.some(({ path }) => ofOtherProcess.test(path))) return 'unobserved'
   const selected = selectReads(events, scope)
+  if (selected.variables.has(placeOfOpened)) selected.looks.push(...linksOf(events, scope))
   if (selected.looks.some(({ kind, path }) => kind !== 'absent' && kind !== 'program' && ofTheMoment.test(path)))
     return 'source-changed'
   if (selected.problem !== undefined) return selected.problem
@@ -94,7 +96,13 @@ export async function readSetOfScript(
   const given = new Map(action.env)
   const env: ReadSet['env'] = []
   for (const [name, { macro: byScript }] of selected.variables) {
-    if (name === workingDirectory || ofEveryProgram.test(name) || (!byScript && harmless.test(name))) continue
+    if (
+      name === workingDirectory ||
+      name === placeOfOpened ||
+      ofEveryProgram.test(name) ||
+      (!byScript && harmless.test(name))
+    )
+      continue
     const text = place.env.get(name)
     const value = text === undefined ? null : nameRoots(text, calledRoots(roots))
     if (given.has(name) && given.get(name) === value) continue
@@ -103,6 +111,16 @@ export async function readSetOfScript(
   }
   if (reads.some(([, name]) => holdsPassword(name))) return 'secret-in-environment'
   return { reads: sortedReads(reads), env: env.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
+}
+
+/** The links on the way of all that was opened: where it lies was asked of the kernel, and by which path it was opened is not known then. */
+function linksOf(events: readonly Observation[], { products }: ReadScope): Look[] {
+  const isOpened = ({ kind, errno, path }: Observation): boolean =>
+    errno === 0 && (kind === 'open' || kind === 'list' || kind === 'attach') && path.startsWith('/')
+  const paths = events.filter(isOpened).map(({ path }) => path)
+  const isElsewhere = (path: string): boolean => !products.some((dir) => isWithin(path, dir))
+  const links = linksOnTheWay(paths.filter((path) => !/^\/(proc|sys|dev)\//.test(path)))
+  return links.filter(isElsewhere).map((path) => ({ kind: 'link', path }))
 }
 
 /** A program that the run has made, to see whether it works, and removed. */

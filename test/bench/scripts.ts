@@ -5,21 +5,25 @@ import { Cluster, capture, type TestNode, type UnitRow } from '../support/cluste
 import { writeRemapWrapper } from '../support/plain.ts'
 import { everything, runsOf, withLaunchers, writeAll } from '../support/scripts.ts'
 import { median, say } from './figures.ts'
+import { type Sccache, startSccache } from './sccache.ts'
 import { type Subject, subjects } from './script-packages.ts'
 
 /**
  * Build scripts of published packages: what is recalled of them from nothing, in another directory and in another home, whether what they
  * leave and what is linked with it is what plain cargo makes there with the same flags, and how long either takes.
- * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here] [--target TRIPLE]` (`--here`: only in one directory); with `--tests` whether the own tests of a package that depends on it pass
- * with what was recalled, as many as with plain cargo; with `--sccache PATH` also what plain cargo takes with that, for rustc and for C; with
+ * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here] [--target TRIPLE]` (`--here`: only in one directory); with `--sccache PATH` also what cargo takes with that program for rustc
+ * and for C, from an empty cache on. With `--tests` whether the own tests of a package that depends on it pass with what was recalled, as many as with plain cargo; with
  * `--nodes` what two nodes did with a package in release, and what a third one takes of it that wants two people's word, with another home and the toolchain in another directory; with
- * `--overhead` what it costs to observe a script, in pairs: by itself, observed, observed, by itself. Needs the network.
+ * `--all` all of this, in release; with `--overhead` what it costs to observe a script, in pairs: by itself, observed, observed, by itself. Needs the network.
  */
 const argument = (name: string): string | undefined => {
   const at = process.argv.indexOf(`--${name}`)
   return at < 0 ? undefined : process.argv[at + 1]
 }
-const isRelease = process.argv.includes('--release') || process.argv.includes('--nodes')
+const has = (name: string): boolean => process.argv.includes(`--${name}`)
+const isAll = has('all')
+const isBetween = isAll || has('nodes')
+const isRelease = isBetween || has('release')
 const runs = Number(argument('runs') ?? '1')
 const sccache = argument('sccache')
 const profile = isRelease ? 'release' : 'debug'
@@ -109,33 +113,44 @@ async function setUp(name: string, subject: Subject, cluster: Cluster): Promise<
     ['elsewhere', { dir: two, env: {} }],
     ['another home', { dir: two, env: elsewhere }],
   ]
-  return process.argv.includes('--here') ? places.slice(0, 2) : places
+  return has('here') ? places.slice(0, 2) : places
 }
 
-/** What plain cargo makes of each place, and what is made with a node there. */
+/** What plain cargo makes of each place, what is made with a node there, and how long it takes with sccache. */
 async function measure(name: string, places: [string, Place][], node: TestNode, wrapper: string): Promise<void> {
   const plainly = { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: wrapper }
   const known = new Map<Place, Built>()
-  for (const [what, place] of places) {
-    const without = known.get(place) ?? (await build(place, plainly))
-    known.set(place, without)
-    const { ms, made } = await build(place, await node.cargoEnv())
-    const seen = await settledRuns(node)
-    const other = differences(without.made, made)
-    const bytes = other.length === 0 ? 'same bytes' : `DIFFERENT: ${other.slice(0, 4).join(' ')} (${other.length})`
-    const cached = sccache === undefined || what !== 'again' ? '' : await withSccache(place)
-    say(
-      `${name} · ${what}: plain ${Math.round(without.ms)} ms, shoal ${Math.round(ms)} ms${cached} · ${bytes} (${made.size}) · ${outcomes(seen)}`,
-    )
+  const dir = join(node.home, '..', `sccache-${name}`)
+  const cache = sccache === undefined ? undefined : await startSccache(sccache, dir)
+  try {
+    for (const [what, place] of places) {
+      const without = known.get(place) ?? (await build(place, plainly))
+      known.set(place, without)
+      const cached = cache === undefined ? '' : `, sccache ${await cachedBy(cache, place)}`
+      const { ms, made } = await build(place, await node.cargoEnv())
+      const seen = await settledRuns(node)
+      say(
+        `${name} · ${what}: plain ${Math.round(without.ms)} ms${cached}, shoal ${Math.round(ms)} ms · ${comparedWith(without, made)} (${made.size}) · ${outcomes(seen)}`,
+      )
+    }
+  } finally {
+    await cache?.close()
+    await rm(dir, { recursive: true, force: true })
   }
 }
 
-/** From nothing with what it has kept, which it has after the first time. */
-async function withSccache(place: Place): Promise<string> {
-  const env = { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: sccache, CC: `${sccache} cc`, CXX: `${sccache} c++` }
-  const first = await build(place, env)
-  const again = await build(place, env)
-  return `, sccache ${Math.round(first.ms)} and then ${Math.round(again.ms)} ms`
+/** How long it takes, or that it cannot be built so. */
+async function cachedBy({ env }: Sccache, place: Place): Promise<string> {
+  try {
+    return `${Math.round((await build(place, env)).ms)} ms`
+  } catch (error) {
+    return `fails (${error instanceof Error ? error.message.trim().slice(-200).replaceAll('\n', ' ') : String(error)})`
+  }
+}
+
+function comparedWith(plain: Built, made: Map<string, string>): string {
+  const other = differences(plain.made, made)
+  return other.length === 0 ? 'same bytes' : `DIFFERENT: ${other.slice(0, 4).join(' ')} (${other.length})`
 }
 
 /** The own tests of a package that depends on it. */
@@ -196,11 +211,12 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
     const real = command.replace(/build-script-build$/, 'build-script.real')
     const env = await node.cargoEnv()
     /** Wall time and processor time of it and its children, ms. */
-    const once = async (what: string, more: NodeJS.ProcessEnv): Promise<Times> => {
+    const once = async (what: string): Promise<Times> => {
       await rm(outDir, { recursive: true, force: true })
       await mkdir(outDir)
-      const options = { cwd, env: { ...env, ...more } }
-      // In a build the node has just looked at cargo and its toolchain, for the script's own compile.
+      const options = { cwd, env }
+      // In a build the node has just looked at cargo and its toolchain, for the script's own compile. The same comes before each
+      // of a pair: a script that ran just before would be quicker the second time.
       const before = what === seen ? '' : `env ${seen} >/dev/null 2>&1; rm -rf '${outDir}'; mkdir '${outDir}'; `
       const timed = `${before}TIMEFORMAT='took %3R %3U %3S'; time env ${what}`
       const ran = await capture('bash', ['-c', timed], options)
@@ -214,12 +230,12 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
       command.replace(/\S+build-script-build$/, (script) => `CARGO_PKG_DESCRIPTION='${process.pid} ${run}' ${script}`)
     const seen = unseen(0)
     const pairs: [plain: Times, observed: Times][] = []
-    const plainly = (): Promise<Times> => once(real, { SHOAL: 'off' })
-    await once(seen, {})
+    const plainly = (): Promise<Times> => once(`SHOAL=off ${real}`)
+    await once(seen)
     await delay(1500)
     for (let run = 1; run <= Math.max(4, runs); run++) {
       const observed = async (): Promise<Times> => {
-        const took = await once(unseen(run), {})
+        const took = await once(unseen(run))
         // What it left is kept after it has ended: nobody is to compete with that.
         await delay(1500)
         return took
@@ -230,8 +246,8 @@ async function overhead(name: string, dir: string, node: TestNode): Promise<void
         pairs.push([await plainly(), took])
       }
     }
-    const off = await once(command, { SHOAL: 'off' })
-    const recalled = await once(seen, {})
+    const off = await once(`SHOAL=off ${command}`)
+    const recalled = await once(seen)
     say(`${name} · ${crate}: ${comparison(pairs)}; launcher alone ${off[0]} ms, recalled ${recalled[0]} ms`)
   }
 }
@@ -272,7 +288,8 @@ interface Others {
 /** Each node from nothing in a directory and for a home of its own, and what plain cargo makes where the last one does. */
 async function between(name: string, subject: Subject, cluster: Cluster, { wrapper, rustup }: Others): Promise<void> {
   let lock: Record<string, string> = {}
-  for (const node of cluster.nodes) {
+  // What the first one did is known where it has built all the rest.
+  for (const node of cluster.nodes.slice(isAll ? 1 : 0)) {
     const dir = join(cluster.dir, name, node.name)
     const home = join(cluster.dir, name, `${node.name}-cargo`)
     await writeAll(dir, { 'Cargo.toml': manifestOf(subject), ...subject.files, ...lock })
@@ -287,9 +304,7 @@ async function between(name: string, subject: Subject, cluster: Cluster, { wrapp
     const seen = (await settledRuns(node)).map((unit) =>
       `${unit.crate} ${unit.outcome} ${unit.where} ${unit.reason}`.trim(),
     )
-    const other = plain === undefined ? [] : differences(plain.made, made)
-    const same =
-      plain === undefined ? '' : other.length === 0 ? 'same bytes · ' : `DIFFERENT: ${other.slice(0, 4).join(' ')} · `
+    const same = plain === undefined ? '' : `${comparedWith(plain, made)} · `
     say(
       `${name} · ${node.name}: ${plain === undefined ? '' : `plain ${Math.round(plain.ms)} ms, `}shoal ${Math.round(ms)} ms · ${same}${seen.join(', ')}`,
     )
@@ -297,8 +312,8 @@ async function between(name: string, subject: Subject, cluster: Cluster, { wrapp
 }
 
 const only = argument('only')?.split(',')
-const isBetween = process.argv.includes('--nodes')
 const wants = (name: string): string => (name === 'cy' ? '[trust]\npolicy = "quorum:2"\n' : '')
+if (sccache === undefined && !has('overhead')) say('sccache is not measured: --sccache PATH')
 const cluster = await Cluster.start(isBetween ? ['ada', 'ben', 'cy'] : ['ada'], wants)
 try {
   const node = cluster.node('ada')
@@ -306,17 +321,20 @@ try {
   if (isBetween) for (const each of cluster.nodes) await each.waitForPeers(2)
   const wrapper = await writeRemapWrapper(cluster.dir)
   const rustup = isBetween ? await ownRustup(cluster) : ''
+  const measured = async (name: string, subject: Subject): Promise<void> => {
+    if (has('nodes')) return await between(name, subject, cluster, { wrapper, rustup })
+    const places = await setUp(name, subject, cluster)
+    if (has('overhead')) return await overhead(name, places[0]?.[1].dir ?? '', node)
+    if (has('tests')) return await tests(name, subject, cluster, node)
+    for (let run = 0; run < runs; run++) await measure(name, places, node, wrapper)
+    if (!isAll) return
+    await between(name, subject, cluster, { wrapper, rustup })
+    await tests(name, subject, cluster, node)
+  }
   for (const [name, subject] of Object.entries(subjects)) {
     if (only !== undefined && !only.includes(name)) continue
     try {
-      if (isBetween) {
-        await between(name, subject, cluster, { wrapper, rustup })
-        continue
-      }
-      const places = await setUp(name, subject, cluster)
-      if (process.argv.includes('--overhead')) await overhead(name, places[0]?.[1].dir ?? '', node)
-      else if (process.argv.includes('--tests')) await tests(name, subject, cluster, node)
-      else for (let run = 0; run < runs; run++) await measure(name, places, node, wrapper)
+      await measured(name, subject)
     } catch (error) {
       say(`${name}: ${error instanceof Error ? error.message.slice(-600) : String(error)}`)
     }

@@ -13,6 +13,7 @@ const files: Texts = {
   't.sh': '#!/bin/sh\n',
   'd/x': '',
   'e/x': '',
+  'f/x': '',
   'build.rs': `use std::{env, fs, path::Path, process::Command};
 fn main() {
     let out = env::var("OUT_DIR").unwrap();
@@ -37,6 +38,13 @@ fn main() {
         "copies" => { fs::copy("t.sh", format!("{out}/t.sh")).unwrap(); String::new() }
         "is link" => format!("{}", fs::symlink_metadata("d").unwrap().file_type().is_symlink()),
         "resolves" => Path::new("d/x").canonicalize().unwrap().strip_prefix(&here).unwrap().display().to_string(),
+        "opens" => {
+            use std::os::fd::AsRawFd;
+            let file = fs::File::open("d/x").unwrap();
+            let place = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+            place.strip_prefix(&here).unwrap().display().to_string()
+        }
+        "asks streams" => format!("{:?}", fs::read_link("/proc/self/fd/1").unwrap()),
         "finds" => {
             let path = format!("{beside}/one:{beside}/two:{path}");
             let done = Command::new("generate").env("PATH", path).output().unwrap();
@@ -181,6 +189,11 @@ describe('what a build script can find out', () => {
     await rm(join(dir, 'd'))
     await writeAll(dir, { 'd/x': '' })
     await differs('resolves', 'd/x', 'e/x', pointed)
+    await differs('opens', 'e/x', 'f/x', async () => {
+      await rm(join(dir, 'd'))
+      await symlink('f', join(dir, 'd'))
+      return undefined
+    })
   })
 
   test('of programs and libraries that are not there makes it run when they are', async () => {
@@ -222,6 +235,7 @@ describe('what a build script can find out', () => {
 
   test('of the machine, of its parent or of the observer is not kept', async () => {
     assert.equal(outcome(await build('asks machine')), 'compiled-here source-changed')
+    assert.equal(outcome(await build('asks streams')), 'compiled-here source-changed')
     assert.equal(outcome(await build('asks parent')), 'compiled-here unobserved')
     assert.equal(outcome(await build('names variables')), 'compiled-here unusual-output')
     assert.equal(outcome(await build('leaves a child')), 'compiled-here unobserved')

@@ -155,6 +155,19 @@ describe('a build script that cannot be recalled', () => {
     assert.deepEqual(await left(), ['value 1'])
   })
 
+  test('runs as it is where a directory, or what compiles, cannot be named', async () => {
+    const odd = join(cluster.dir, 'a=b')
+    await writeAll(odd, deeds)
+    await copyFile(join(dir, 'packed.gz'), join(odd, 'packed.gz'))
+    const env = { DEED: 'nothing', BESIDE: cluster.dir, TMPDIR: cluster.dir }
+    for (const _ of [1, 2]) assert.equal(outcome(await buildAnew(node, odd, { env })), 'passed-through unusual-path')
+    const around = join(cluster.dir, 'around/rustc')
+    await mkdir(join(cluster.dir, 'around'))
+    await writeFile(around, '#!/bin/sh\nexec rustc "$@"\n', { mode: 0o755 })
+    for (const _ of [1, 2])
+      assert.equal(outcome(await build('nothing', { RUSTC: around })), 'passed-through toolchain-unknown')
+  })
+
   test('is not asked about when its package says so, or the configuration', async () => {
     const manifest = join(dir, 'Cargo.toml')
     const text = await readFile(manifest, 'utf8')

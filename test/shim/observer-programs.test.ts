@@ -152,6 +152,19 @@ int main(int count, char **words) { log(3, "%s %g %d %g", "fish", 1.5 * count, 7
     }
   })
 
+  test('what was preloaded behind it is called before libc', async () => {
+    const at = await watch.empty()
+    await writeFile(join(at, 'other.c'), 'int access(const char *path, int mode) { return 7; }\n')
+    execFileSync('cc', ['-shared', '-fPIC', '-o', 'other.so', 'other.c'], { cwd: at })
+    const file = await watch.newFile()
+    const preload = `${watch.library}:${join(at, 'other.so')}`
+    const { stdout } = run(watch.probe, ['access', '/none'], { env: { ...watch.env(file), LD_PRELOAD: preload } })
+    assert.equal(stdout, '1 0\n')
+    assert.notEqual((await watch.observe(watch.probe, ['access', '/none'])).stdout, stdout)
+    const { events, complete } = readObservations(file)
+    assert.ok(complete && events.some(({ kind, path }) => kind === 'stat' && path === '/none'))
+  })
+
   test('what is no program is missed only if it could be one', async () => {
     const at = await watch.empty()
     const text = join(at, 'text')

@@ -65,6 +65,20 @@ describe('what is noted of a build script besides', onlyWhereItRuns, () => {
       assert.deepEqual(await noted(name, ['gettimeofday']), ['clock 0 gettimeofday'])
   })
 
+  test('where a file lies that is open, and no number of a pipe', async () => {
+    const at = await watch.empty()
+    await writeFile(join(at, 'file'), '')
+    const seen = async (command: string): Promise<string[]> => {
+      const ran = await watch.observe('/bin/sh', ['-c', command], { script: 1 << 16 })
+      assert.ok(ran.complete)
+      const isAsked = ({ path }: { path: string }): boolean =>
+        path === 'readlink()' || path.startsWith('/proc/self/fd/')
+      return ran.events.filter(isAsked).map(shown)
+    }
+    assert.deepEqual(await seen(`exec 7<${join(at, 'file')}; readlink /proc/self/fd/7`), ['env 0 readlink()'])
+    assert.deepEqual(await seen('true | readlink /proc/self/fd/0'), ['link 0 /proc/self/fd/0'])
+  })
+
   test('more than a compile has room for', async () => {
     const at = await watch.empty()
     const asks = `n=0; while [ $n -lt 12000 ]; do [ -e ${at}/${'x'.repeat(200)}$n ]; n=$((n + 1)); done\n`

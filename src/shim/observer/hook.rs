@@ -3,6 +3,8 @@
 use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::symbols::{hash_of, Found, Tables};
+
 extern "C" {
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     // The linker's names for the ends of the section in which every `Next` lies.
@@ -15,6 +17,7 @@ extern "C" {
 pub struct Next {
     name: *const u8,
     target: AtomicUsize,
+    hash: u32,
 }
 
 unsafe impl Sync for Next {}
@@ -25,6 +28,7 @@ impl Next {
         Self {
             name: name.as_ptr(),
             target: AtomicUsize::new(0),
+            hash: hash_of(name),
         }
     }
 
@@ -47,9 +51,14 @@ impl Next {
 
 /// At the start, because the loader's lock may be held for ever in a process that was forked.
 pub unsafe fn find_all() {
+    let tables = Tables::read();
     let mut next = &raw const __start_shoal_next;
     while next < &raw const __stop_shoal_next {
-        (*next).find();
+        match tables.find((*next).hash, (*next).name) {
+            Found::At(target) => (*next).target.store(target, Relaxed),
+            Found::Nowhere => {}
+            Found::Unclear => drop((*next).find()),
+        }
         next = next.add(1);
     }
 }

@@ -14,11 +14,11 @@ use crate::paths::absolute;
 use crate::{environment, tools};
 
 #[repr(C)]
-struct Segment {
-    kind: u32,
+pub struct Segment {
+    pub kind: u32,
     flags: u32,
     offset: u64,
-    address: usize,
+    pub address: usize,
     physical: usize,
     file_size: usize,
     size: usize,
@@ -27,16 +27,16 @@ struct Segment {
 
 /// `struct dl_phdr_info`.
 #[repr(C)]
-struct Object {
-    base: usize,
-    name: *const u8,
+pub struct Object {
+    pub base: usize,
+    pub name: *const u8,
     segments: *const Segment,
     segment_count: u16,
     loaded: u64,
     unloaded: u64,
 }
 
-type Visit = unsafe extern "C" fn(*const Object, usize, *mut c_void) -> c_int;
+pub type Visit = unsafe extern "C" fn(*const Object, usize, *mut c_void) -> c_int;
 
 extern "C" {
     fn dl_iterate_phdr(visit: Visit, data: *mut c_void) -> c_int;
@@ -63,6 +63,11 @@ static UNLOADED: AtomicU64 = AtomicU64::new(0);
 static STARTED_AS: AtomicUsize = AtomicUsize::new(0);
 /// A library was loaded by its name, and not noted yet where it was found.
 static LOOKED_UP: AtomicBool = AtomicBool::new(false);
+
+/// What the process has loaded, the program first and then in the order in which the loader searches.
+pub unsafe fn each_object(visit: Visit, data: *mut c_void) {
+    dl_iterate_phdr(visit, data);
+}
 
 /// Reads from what the program started with who is the compiler here.
 pub unsafe fn look_around() {
@@ -115,11 +120,11 @@ fn note_shared_std(name: &[u8]) {
     }
 }
 
-unsafe fn segments(object: &Object) -> &[Segment] {
+pub unsafe fn segments(object: &Object) -> &[Segment] {
     core::slice::from_raw_parts(object.segments, usize::from(object.segment_count))
 }
 
-unsafe fn extent(object: &Object) -> (usize, usize) {
+pub unsafe fn extent(object: &Object) -> (usize, usize) {
     let loadable = || {
         segments(object)
             .iter()

@@ -34,10 +34,14 @@ const ATTACHED: usize = 32;
 /// Said by whoever made the file.
 const SLOTS_WANTED: usize = 40;
 const PURPOSE: usize = 48;
+/// Bytes of the file, from its start, that have room on the disk.
+const BACKED: usize = 56;
 const TABLE: usize = 64;
 const USUAL_SLOTS: usize = 8192;
 const MAX_SLOTS: usize = 1 << 20;
 const NEIGHBOURS: usize = 16;
+/// Slots that are tried first: what lies together is mapped at once, and most have no need of more.
+const NEAR_SLOTS: usize = 4096;
 const RECORD: usize = 12;
 const MAX_PATH: usize = 4096;
 /// What is allocated at a time of a file that is all holes: a page that the disk has no room for would end the program.
@@ -49,8 +53,6 @@ const TRIED: u8 = 1;
 static STATE: AtomicU8 = AtomicU8::new(UNTRIED);
 static BASE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 static SIZE: AtomicU64 = AtomicU64::new(0);
-/// Bytes of the file, from its start, that have room on the disk.
-static BACKED: AtomicU64 = AtomicU64::new(0);
 static SLOTS: AtomicUsize = AtomicUsize::new(USUAL_SLOTS);
 static IS_SCRIPT: AtomicBool = AtomicBool::new(false);
 /// The file's path and a zero; the environment may be written over.
@@ -106,14 +108,18 @@ unsafe fn map_open(fd: c_int) -> Option<*mut u8> {
     const SHARED: usize = 1;
     const RANDOM: usize = 1;
     let stat = linux::fstat(fd)?;
-    let slots = match number_at(fd, SLOTS_WANTED) as usize {
+    let mut head = [0u8; TABLE];
+    linux::read_at(fd, 0, head.as_mut_ptr(), TABLE);
+    let slots = match number_at(&head, SLOTS_WANTED) as usize {
         0 => USUAL_SLOTS,
         slots => slots.min(MAX_SLOTS),
     };
     let area = area_after(slots) as u64;
     let fits = stat.size >= area + RECORD as u64 && stat.size <= 1 << 30;
     let first = stat.size.min(area.next_multiple_of(CHUNK));
-    if stat.mode & KIND != REGULAR || !fits || !allocate(fd, 0, first) {
+    // To ask for room that is there takes time for each page of it.
+    let has_room = || number_at(&head, BACKED) >= first || allocate(fd, 0, first);
+    if stat.mode & KIND != REGULAR || !fits || !has_room() {
         return None;
     }
     let size = stat.size as usize;
@@ -130,17 +136,16 @@ unsafe fn map_open(fd: c_int) -> Option<*mut u8> {
         return None;
     }
     SIZE.store(stat.size, Relaxed);
-    BACKED.store(first, Relaxed);
+    word(base, BACKED).fetch_max(first, Relaxed);
     SLOTS.store(slots, Relaxed);
-    IS_SCRIPT.store(number_at(fd, PURPOSE) == 1, Relaxed);
+    IS_SCRIPT.store(number_at(&head, PURPOSE) == 1, Relaxed);
     Some(base)
 }
 
-/// A number of the header; 0 if it cannot be read.
-unsafe fn number_at(fd: c_int, offset: usize) -> u64 {
-    let mut bytes = [0u8; 8];
-    linux::read_at(fd, offset as u64, bytes.as_mut_ptr(), bytes.len());
-    u64::from_le_bytes(bytes)
+/// A number of the header.
+fn number_at(head: &[u8; TABLE], offset: usize) -> u64 {
+    let bytes = head.iter().skip(offset).take(8).rev();
+    bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// Where the records begin.
@@ -182,8 +187,8 @@ unsafe fn allocate(fd: c_int, from: u64, to: u64) -> bool {
     matches!(-answer, 0 | linux::EOPNOTSUPP | linux::ENOSYS)
 }
 
-unsafe fn has_room(end: u64) -> bool {
-    let from = BACKED.load(Relaxed);
+unsafe fn has_room(base: *mut u8, end: u64) -> bool {
+    let from = word(base, BACKED).load(Relaxed);
     if end <= from {
         return true;
     }
@@ -195,7 +200,7 @@ unsafe fn has_room(end: u64) -> bool {
     let allocated = allocate(fd, from, to);
     linux::close(fd);
     if allocated {
-        BACKED.fetch_max(to, Relaxed);
+        word(base, BACKED).fetch_max(to, Relaxed);
     }
     allocated
 }
@@ -249,7 +254,7 @@ unsafe fn append(base: *mut u8, kind: u8, origin: u8, errno: i32, path: &[u8]) {
     let at = area_after(SLOTS.load(Relaxed)) as u64
         + word(base, CURSOR).fetch_add(total as u64, Relaxed);
     let end = at + total as u64;
-    if end > SIZE.load(Relaxed) || !has_room(end) {
+    if end > SIZE.load(Relaxed) || !has_room(base, end) {
         return flag(OVERFLOW);
     }
     let record = base.add(at as usize);
@@ -272,19 +277,24 @@ unsafe fn word<'a>(base: *mut u8, offset: usize) -> &'a AtomicU64 {
 }
 
 unsafe fn slot<'a>(base: *mut u8, hash: u64, step: usize) -> &'a AtomicU64 {
-    let at = (hash as usize).wrapping_add(step) % SLOTS.load(Relaxed);
+    let slots = SLOTS.load(Relaxed);
+    let within = match step < NEIGHBOURS {
+        true => slots.min(NEAR_SLOTS),
+        false => slots,
+    };
+    let at = (hash as usize).wrapping_add(step % NEIGHBOURS) % within;
     word(base, TABLE + 8 * at)
 }
 
 unsafe fn is_known(base: *mut u8, hash: u64) -> bool {
-    (0..NEIGHBOURS)
+    (0..2 * NEIGHBOURS)
         .map(|step| slot(base, hash, step).load(Acquire))
         .take_while(|held| *held != 0)
         .any(|held| held == hash)
 }
 
 unsafe fn remember(base: *mut u8, hash: u64) {
-    for step in 0..NEIGHBOURS {
+    for step in 0..2 * NEIGHBOURS {
         match slot(base, hash, step).compare_exchange(0, hash, Release, Relaxed) {
             Err(held) if held != hash => {}
             _ => return,

@@ -21,6 +21,7 @@ mod network;
 mod paths;
 mod programs;
 mod reads;
+mod symbols;
 mod syscalls;
 mod tools;
 mod writes;

@@ -6,7 +6,7 @@ use core::ptr::null_mut;
 use crate::chance;
 use crate::hook::Outcome;
 use crate::linux::{self, absence, answered, bytes, number, Str, AT_FDCWD};
-use crate::log::{self, note, LINK, LIST, OPEN, STAT, WRITE};
+use crate::log::{self, note, ENV, LINK, LIST, OPEN, STAT, WRITE};
 use crate::paths::{absolute, of_descriptor};
 use crate::writes;
 
@@ -141,6 +141,34 @@ pub unsafe fn note_listed(fd: c_int) {
     }
 }
 
+/// The text of a link. Of a descriptor of a build script's own that leads to a file it is where that file lies: it was noted by the path that it
+/// was opened by, so what is learnt here is where the links on that path's way lead.
+unsafe fn reading_link(
+    dir: c_int,
+    path: Str,
+    into: Pointer,
+    next: impl FnOnce() -> isize,
+) -> isize {
+    let result = next();
+    if result > 0 && log::on() && log::is_script() && is_own_descriptor(bytes(path.cast())) {
+        let text = core::slice::from_raw_parts(into.cast::<u8>(), result.unsigned_abs());
+        let is_elsewhere = |dir: &&[u8]| text.starts_with(dir);
+        let is_file = text.first() == Some(&b'/') && !text.ends_with(b" (deleted)");
+        let places: [&[u8]; 3] = [b"/dev/", b"/proc/", b"/memfd:"];
+        if is_file && !places.iter().any(is_elsewhere) {
+            note(ENV, 0, b"readlink()");
+            return result;
+        }
+    }
+    note_result(LINK, dir, path, result.failed());
+    result
+}
+
+fn is_own_descriptor(path: &[u8]) -> bool {
+    let number = path.strip_prefix(b"/proc/self/fd/").unwrap_or(b"");
+    !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+}
+
 /// `realpath`: every link on the way is read.
 unsafe fn resolving(path: Str, next: impl FnOnce() -> *mut c_char) -> *mut c_char {
     let result = observed(STAT, AT_FDCWD, path, next);
@@ -255,10 +283,10 @@ hooks! {
     listxattr(path: Str, into: Pointer, size: usize) -> isize = -1, next => observed(STAT, AT_FDCWD, path, next);
     llistxattr(path: Str, into: Pointer, size: usize) -> isize = -1, next => observed(STAT, AT_FDCWD, path, next);
 
-    readlink(path: Str, into: Pointer, size: usize) -> isize = -1, next => observed(LINK, AT_FDCWD, path, next);
-    readlinkat(dir: c_int, path: Str, into: Pointer, size: usize) -> isize = -1, next => observed(LINK, dir, path, next);
-    __readlink_chk(path: Str, into: Pointer, size: usize, limit: usize) -> isize = -1, next => observed(LINK, AT_FDCWD, path, next);
-    __readlinkat_chk(dir: c_int, path: Str, into: Pointer, size: usize, limit: usize) -> isize = -1, next => observed(LINK, dir, path, next);
+    readlink(path: Str, into: Pointer, size: usize) -> isize = -1, next => reading_link(AT_FDCWD, path, into, next);
+    readlinkat(dir: c_int, path: Str, into: Pointer, size: usize) -> isize = -1, next => reading_link(dir, path, into, next);
+    __readlink_chk(path: Str, into: Pointer, size: usize, limit: usize) -> isize = -1, next => reading_link(AT_FDCWD, path, into, next);
+    __readlinkat_chk(dir: c_int, path: Str, into: Pointer, size: usize, limit: usize) -> isize = -1, next => reading_link(dir, path, into, next);
     realpath(path: Str, into: *mut c_char) -> *mut c_char = null_mut(), next => resolving(path, next);
     __realpath_chk(path: Str, into: *mut c_char, limit: usize) -> *mut c_char = null_mut(), next => resolving(path, next);
     canonicalize_file_name(path: Str) -> *mut c_char = null_mut(), next => resolving(path, next);
