@@ -36,7 +36,7 @@ export const timing = {
   tellsLeast: 1400,
   /** A lender whose bid was worth nothing is not asked again for so long: at first, and at most. */
   refused: 80,
-  refusedMost: 2560,
+  refusedMost: 160,
   /** How long a free slot here waits for the bid of a faster lender. */
   left: 30,
   /** A killed task that has not ended by then is given up and its slot is used again. */

@@ -40,9 +40,9 @@ export interface Usage {
 export class Machines {
   readonly all: BenchMachine[] = []
   readonly dir: string
-  readonly #network: Network
+  readonly #network: Pick<Network, 'hosts' | 'remove'>
 
-  private constructor(network: Network, dir: string) {
+  private constructor(network: Pick<Network, 'hosts' | 'remove'>, dir: string) {
     this.#network = network
     this.dir = dir
   }
@@ -57,9 +57,18 @@ export class Machines {
   static async open(count: number, share: number, mbit?: number, prefix = 'shoalms'): Promise<Machines | string> {
     const network = await Network.make(count, mbit, prefix)
     if (typeof network === 'string') return network
+    return await Machines.on(network, count, { share, slots: 1, prefix })
+  }
+
+  /** The same on a network that was made before, and is removed with them. @param slots of each of them */
+  static async on(
+    network: Pick<Network, 'hosts' | 'remove'>,
+    count: number,
+    { share, slots, prefix }: { share: number; slots: number; prefix: string },
+  ): Promise<Machines> {
     const machines = new Machines(network, await mkdtemp(join(tmpdir(), 'shoal-machines-')))
     try {
-      for (let at = 0; at < count; at++) await machines.#add(at, share, `${prefix}-o${at}`)
+      for (let at = 0; at < count; at++) await machines.#add(at, { share, slots, port: `${prefix}-o${at}` })
       for (const { node } of machines.all) await node.waitForPeers(count - 1)
       for (const { node } of machines.all) await lends(node)
       return machines
@@ -69,7 +78,7 @@ export class Machines {
     }
   }
 
-  async #add(at: number, share: number, port: string): Promise<void> {
+  async #add(at: number, { share, slots, port }: { share: number; slots: number; port: string }): Promise<void> {
     const host = this.#network.hosts[at]
     if (host === undefined) throw new RangeError(`no machine ${at}`)
     const name = `shoal-machine-${randomBytes(4).toString('hex')}`
@@ -88,7 +97,7 @@ export class Machines {
     await setShare(machine, share)
     // What is installed anyway is known already; nothing was ever compiled.
     await node.configure(
-      `name = "${node.name}"\nslots = 1\n[trust]\naudit-first = 0\n[lend]\nyield = false\n[mesh]\nlisten = ["${host.address}"]\nmdns = false\n`,
+      `name = "${node.name}"\nslots = ${slots}\n[trust]\naudit-first = 0\n[lend]\nyield = false\n[mesh]\nlisten = ["${host.address}"]\nmdns = false\n`,
     )
     await knownToolchains(node.home)
     const first = this.all[0]?.node

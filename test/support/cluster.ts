@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { type ShoalPaths, shoalPaths } from '../../src/base/paths.ts'
 import { ask } from '../../src/cli/client.ts'
-import { daemonFlags } from '../../src/cli/daemon-program.ts'
+import { daemonFlags, wrapperEnv } from '../../src/cli/daemon-program.ts'
 import { keepPrograms, keepToolchains, keptPrograms, knownToolchains } from './programs.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -87,8 +88,13 @@ export class TestNode {
     return { ...process.env, SHOAL_HOME: this.home }
   }
 
-  get #socket(): string {
-    return join(this.home, 'run/shoal.sock')
+  /** Whether this process is where its programs are: then what commands have done can be done without starting them. */
+  get isNear(): boolean {
+    return this.launcher.length === 0
+  }
+
+  get paths(): ShoalPaths {
+    return shoalPaths({ SHOAL_HOME: this.home }, homedir())
   }
 
   /** What the daemon logged so far. */
@@ -110,7 +116,7 @@ export class TestNode {
 
   /** As `json`, without a process of its own for each question. */
   async ask<T>(method: string, params: Record<string, unknown> = {}): Promise<T> {
-    return (await ask(this.#socket, method, params)) as T
+    return (await ask(this.paths.socket, method, params)) as T
   }
 
   async configure(toml: string): Promise<void> {
@@ -164,6 +170,7 @@ export class TestNode {
   }
 
   async #readExports(): Promise<NodeJS.ProcessEnv> {
+    if (this.isNear) return wrapperEnv(this.env, join(this.paths.shimDir, 'shoal-rustc'), this.paths.socket)
     const { stdout } = await must(this, this.shoal('env'))
     const exports = [...stdout.matchAll(/^export (\w+)='(.*)'$/gm)]
     return Object.fromEntries(exports.map(([, name = '', value]) => [name, value]))
@@ -259,12 +266,28 @@ export class Cluster {
   }
 }
 
-/** Makes a mesh with one node in it, or lets it join that of a node that runs. */
+/**
+ * Makes a mesh with one node in it, or lets it join that of a node that runs: what `shoal init`, `invite` and `join` do. As most of them
+ * are processes that load much and do little, the nodes that are near are set up by this one.
+ */
 export async function enrol(node: TestNode, host: TestNode | undefined): Promise<void> {
+  if (host === undefined) await keptPrograms(node.home)
+  await (node.isNear ? setUpHere(node, host) : setUpThere(node, host))
+  if (host === undefined) await keepPrograms(node.home)
+}
+
+async function setUpHere(node: TestNode, host: TestNode | undefined): Promise<void> {
+  // It loads most of a node, which is for nothing where nodes are elsewhere.
+  const { setUp } = await import('../../src/daemon/setup.ts')
+  const nobody = { tell: () => undefined, agrees: async () => false }
+  const link = (await host?.ask<{ link: string }>('invite', { role: 'member' }))?.link
+  const request = link === undefined ? { action: 'init' } : { action: 'join', link }
+  await setUp({ ...request, name: node.name }, node.paths, node.env, nobody)
+}
+
+async function setUpThere(node: TestNode, host: TestNode | undefined): Promise<void> {
   if (host === undefined) {
-    await keptPrograms(node.home)
     await must(node, node.shoal('init', '--name', node.name, '--yes'))
-    await keepPrograms(node.home)
   } else {
     const link = (await must(host, host.shoal('invite'))).stdout.trim()
     await must(node, node.shoal('join', link, '--name', node.name))

@@ -4,7 +4,7 @@ import { run } from './tools.ts'
 // what compressing them gains, `who-has` what it costs to know who has what, `join` how long three machines take from nothing to a
 // build across them, `kick` how fast somebody is shut out, `reconnect` how fast members meet again, `lend` what guests cost their host,
 // `audits` whether anybody is accused who is honest, `liar` how soon somebody is who lies, `kinds` what of a build others can take over,
-// `mesh` how much faster more machines are, `cost` what a node costs a build in processor time, `faults` what the loss of a lender costs a build, `builders` how
+// `mesh` how much faster more machines are, `cost` what a node costs a build in processor time, `alone` what a mesh that cannot help costs it by the clock, `faults` what the loss of a lender costs a build, `builders` how
 // several builders share their machines, `scripts` what is recalled of published build scripts; none of these, building from nothing.
 const sections: readonly string[] = [
   'loop',
@@ -21,6 +21,7 @@ const sections: readonly string[] = [
   'kinds',
   'mesh',
   'cost',
+  'alone',
   'faults',
   'builders',
   'scripts',
