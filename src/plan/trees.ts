@@ -31,7 +31,7 @@ const [turnFiles, listingFiles] = [512, 16]
 const skippedDirectories = new Set(['.git', '.hg', '.svn', '.jj', 'node_modules'])
 /** What is hidden, but for what sqlx's macros read (it is checked in, so that others can compile) and what a web server shows everybody. */
 const privateName =
-  /^(\.(?!(sqlx|well-known)$)|id_(rsa|dsa|ecdsa|ed25519))|\.(pem|key|p8|p12|pfx|ppk|jks|keystore|kdbx|asc|env|ovpn|tfstate|tfvars)$|^(.*[-_.])?kubeconfig(\.ya?ml)?$|^(client[-_])?(secrets?|credentials?)\.(json|ya?ml|toml)$|^service[-_]account.*\.json$/i
+  /^(\.(?!(sqlx|well-known)$)|id_(rsa|dsa|ecdsa|ed25519))|\.(pem|key|p8|p12|pfx|ppk|jks|keystore|kdbx|asc|env|ovpn|tfstate(\..*)?|tfvars(\.json)?)$|^(.*[-_.])?kubeconfig([-_][^.]*)?(\.ya?ml)?$|^(.*[-_])?(secrets?|credentials?)\.(json|ya?ml|toml)$|^service[-_]account.*\.json$/i
 
 /**
  * Walks `dir` and digests every regular file in it (symbolic links to files count as what they point to). Build

@@ -93,7 +93,7 @@ describe('what a compile away looked at', () => {
     { env = {}, stuck = [], refused = 0 }: { env?: NodeJS.ProcessEnv; stuck?: string[]; refused?: number } = {},
   ): Promise<Map<string, UnitRow>> {
     await cargo(dir, env, '-p', 'first')
-    await whileBusy(ada, join(cluster.dir, `busy-${holds++}`), 2, async (release) => {
+    const whileStuck = async (release: () => Promise<void>): Promise<void> => {
       const before = ada.log.length
       let over = false
       const building = cargo(dir, env, ...libs.flatMap((name) => ['-p', name])).finally(() => {
@@ -103,15 +103,18 @@ describe('what a compile away looked at', () => {
         const names = await readdir(join(dir, 'target/debug/deps'))
         return libs.every((lib) => stuck.includes(lib) || names.some((name) => name.startsWith(`lib${lib}-`)))
       }
-      await until('built, or stuck', async () => {
+      const isDone = async (): Promise<boolean> => {
         const refusals = ada.log.slice(before).match(/result from away not used|unit came back/g)?.length ?? 0
         const { units } = (await ask(join(ada.home, 'run/shoal.sock'), 'status', {})) as StatusRow
         const waits = stuck.length > 0 && units.away === 0 && units.waiting === stuck.length
         return over || (waits && refusals >= refused && (await arrived()))
-      })
+      }
+      // On a busy machine Ben seems to be in trouble now and then, and is not asked for half a minute.
+      await until('built, or stuck', isDone, { ms: 140_000 })
       await release()
       await building
-    })
+    }
+    await whileBusy(ada, join(cluster.dir, `busy-${holds++}`), 2, whileStuck, 150_000)
     const { units } = await lastReport(ada)
     return new Map(units.map((unit) => [unit.crate, unit]))
   }

@@ -48,7 +48,11 @@ test('what looks private counts, but is not lent', async () => {
     'service-account-prod.json',
     'push.p8',
     'prod.tfvars',
+    'prod.tfvars.json',
+    'terraform.tfstate.backup',
     'kubeconfig',
+    'kubeconfig-prod.yaml',
+    'application_default_credentials.json',
   ])
     await put(path, 'k')
   await put('.env', 'TOKEN=1')

@@ -1,5 +1,5 @@
 //! Clocks and random numbers: what a build script makes of them is another thing each time. Clocks are noted of procedural macros
-//! too, not of the compiler that they are in, nor of programs that they start; random numbers are noted of scripts only.
+//! too, not of the compiler that they are in, nor of programs that they start, but for `date`; random numbers are noted of scripts only.
 //!
 //! `time` is what compilers ask for `__DATE__`, and cmake for a time stamp in a text: it counts whoever asks. Every other clock is
 //! asked by tools for the names of temporary files and to compare files. Seeds of hash tables are no reason: nearly every program
@@ -28,7 +28,7 @@ fn is_of_the_world(clock: c_int) -> bool {
 fn clock(caller: usize, name: &[u8]) {
     let counts = || match log::is_script() {
         true => !tools::compares_times(),
-        false => loads::is_macro(caller),
+        false => loads::is_macro(caller) || tools::tells_time(),
     };
     if log::on() && counts() {
         note(CLOCK, 0, name);

@@ -179,6 +179,12 @@ pub fn is_macro(caller: usize) -> bool {
         && !is_in(&STARTED_WITH, caller)
 }
 
+/// Whether a call came from what a compiler has loaded since it began, or may have: for what is no harm where nobody can tell.
+pub fn came_later(caller: usize) -> bool {
+    let is_known = STARTED_WITH_COUNT.load(Relaxed) <= STARTED_WITH.len();
+    LOOKED.load(Acquire) && is_compiler() && !(is_known && is_in(&STARTED_WITH, caller))
+}
+
 fn is_in(extents: &[[AtomicUsize; 2]], address: usize) -> bool {
     extents
         .iter()

@@ -7,6 +7,8 @@ const OTHER: u8 = 0;
 const BUILDER: u8 = 1;
 /// Compilers, assemblers, linkers, archivers: ask for the variables that they obey, and for the time to name what is temporary.
 const TOOL: u8 = 2;
+/// Asks for the time to say it.
+const DATE: u8 = 3;
 
 static KIND: AtomicU8 = AtomicU8::new(OTHER);
 
@@ -62,6 +64,8 @@ pub fn recognise(path: &[u8]) {
         TOOL
     } else if is_among(&BUILDERS, name) {
         BUILDER
+    } else if matches!(name, b"date" | b"gdate") {
+        DATE
     } else {
         OTHER
     };
@@ -94,5 +98,10 @@ pub fn is_tool() -> bool {
 
 /// Whether that it looks at a clock means nothing.
 pub fn compares_times() -> bool {
-    KIND.load(Relaxed) != OTHER
+    matches!(KIND.load(Relaxed), BUILDER | TOOL)
+}
+
+/// Whether it looks at a clock for whoever has started it.
+pub fn tells_time() -> bool {
+    KIND.load(Relaxed) == DATE
 }
