@@ -4,6 +4,10 @@ import { codeOf } from '../base/errors.ts'
 /** Of these the content is a secret, and of what is made from one that is said to hold it. */
 const keyFile =
   /(^|\/)(id_(rsa|dsa|ecdsa|ed25519)([-_][^/.]*)?|\.env(\.(?!example|sample|template)[^/]*)?|\.(netrc|npmrc|pypirc|pgpass|git-credentials)|\.(ssh|aws|gnupg|kube|docker|azure)\/.*|[^/]+\.(pem|key|p8|p12|pfx|ppk|jks|keystore|kdbx|ovpn|tfstate(\.[^/]*)?|tfvars(\.json)?)|([^/]*[-_.])?kubeconfig([-_][^/.]*)?(\.ya?ml)?|(?!(?:example|sample|template|default)\.)[^/]+\.env|([^/]*[-_])?(secrets?|credentials?)\.(json|ya?ml|toml)|service[-_]account[^/]*\.json)$/i
+
+/** Whether a file of that name in a package is taken for one that holds keys, whatever is in it. */
+export const isNamedLikeKey = (name: string): boolean => keyFile.test(name)
+
 const everybodys = /^(\0(registry|toolchain)\0|\/usr\/|\/nix\/store\/|\/etc\/ssl\/(certs\/|cert\.pem$))/
 
 /**

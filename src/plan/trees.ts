@@ -6,6 +6,7 @@ import type { CID } from 'multiformats/cid'
 import { codeOf, ShoalError } from '../base/errors.ts'
 import type { Encoded } from '../wire/cbor.ts'
 import { encodeTree, type Tree } from './action.ts'
+import { isNamedLikeKey } from './key-files.ts'
 import type { StatDigests } from './stat-digests.ts'
 
 /** A directory, digested. */
@@ -30,8 +31,10 @@ const [turnFiles, listingFiles] = [512, 16]
 /** Directories that are never a package's source. */
 const skippedDirectories = new Set(['.git', '.hg', '.svn', '.jj', 'node_modules'])
 /** What is hidden, but for what sqlx's macros read (it is checked in, so that others can compile) and what a web server shows everybody. */
-const privateName =
-  /^(\.(?!(sqlx|well-known)$)|id_(rsa|dsa|ecdsa|ed25519))|\.(pem|key|p8|p12|pfx|ppk|jks|keystore|kdbx|asc|env|ovpn|tfstate(\..*)?|tfvars(\.json)?)$|^(.*[-_.])?kubeconfig([-_][^.]*)?(\.ya?ml)?$|^(.*[-_])?(secrets?|credentials?)\.(json|ya?ml|toml)$|^service[-_]account.*\.json$/i
+const hiddenName = /^\.(?!(sqlx|well-known)$)/
+/** What is no key, but beside keys, or like them. */
+const besideKeys = /^id_(rsa|dsa|ecdsa|ed25519)|\.(asc|env)$/i
+const isPrivateName = (name: string): boolean => hiddenName.test(name) || besideKeys.test(name) || isNamedLikeKey(name)
 
 /**
  * Walks `dir` and digests every regular file in it (symbolic links to files count as what they point to). Build
@@ -53,7 +56,7 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
     if (relative !== '' && entries.some((entry) => entry.name === 'CACHEDIR.TAG')) return
     for (const entry of entries) {
       const path = relative === '' ? entry.name : `${relative}/${entry.name}`
-      const isPrivate = hidden || (!publicSource && privateName.test(entry.name))
+      const isPrivate = hidden || (!publicSource && isPrivateName(entry.name))
       if (entry.isDirectory()) {
         if (!skippedDirectories.has(entry.name)) await walk(path, isPrivate)
         continue
@@ -73,7 +76,7 @@ async function digestTree(dir: string, digests: StatDigests, publicSource: boole
       // Whatever it is called here.
       const target = kind === undefined ? undefined : targetOf(dir, path)
       if (target !== undefined) links.push(path)
-      const leadsToPrivate = !publicSource && target?.split('/').some((part) => part !== '..' && privateName.test(part))
+      const leadsToPrivate = !publicSource && target?.split('/').some((part) => part !== '..' && isPrivateName(part))
       if (!isPrivate && !leadsToPrivate) held.push(file)
     }
   }

@@ -1,11 +1,11 @@
-import { cp, readFile, rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { lastReport } from '../support/cluster.ts'
+import { capture, lastReport } from '../support/cluster.ts'
 import { FarNetwork } from './far.ts'
 import { argument, median, say } from './figures.ts'
 import { Machines, setShare } from './machines.ts'
+import { checkout, exampleDir } from './mesh-run.ts'
 import { Network } from './network.ts'
 
 /**
@@ -112,19 +112,13 @@ else {
       builder.node.daemonEnv = { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` }
       await builder.node.start()
     }
-    const source = (name: string): string => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url))
-    const checkout = async (name: string, as: string): Promise<string> => {
-      const to = join(machines.dir, as)
-      await cp(source(name), to, { recursive: true, filter: (path) => !/\/target(\/|$)/.test(path) })
-      return to
-    }
-    const dir = await checkout(example, 'checkout')
-    const warm = await checkout('offline', 'warm')
+    await capture('cargo', ['fetch', '--locked', '--quiet'], { cwd: exampleDir(example) })
+    const dir = await checkout(machines.dir, example, 'checkout')
+    const warm = await checkout(machines.dir, 'offline', 'warm')
     for (let round = 0; round < 2; round++) {
       await machines.cargo(0, warm, ['build', '--offline'], round === 0 ? 'plain' : 'node')
       await rm(join(warm, 'target'), { recursive: true })
     }
-    await machines.cargo(0, dir, ['fetch'], 'plain').catch(() => undefined)
     say(
       `examples/${example}, ${share} processors, mesh: ${mesh}, ${isCold ? 'nodes just started' : 'nodes that have built before'}`,
     )

@@ -30,9 +30,10 @@ export interface Measured {
   restMs: number
 }
 
-const exampleDir = (name: string): string => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url))
+export const exampleDir = (name: string): string => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url))
 
-async function checkout(dir: string, example: string, as: string): Promise<string> {
+/** A copy of an example without what was built there. @returns its directory */
+export async function checkout(dir: string, example: string, as: string): Promise<string> {
   const to = join(dir, as)
   await cp(exampleDir(example), to, { recursive: true, filter: (path) => !/\/target(\/|$)/.test(path) })
   return to

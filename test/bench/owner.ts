@@ -57,17 +57,11 @@ interface StatusRow {
   slots: { lent: number }
 }
 
-interface Elsewhere {
-  /** Before a command, to run it there. */
-  launcher: string[]
-  close(): Promise<void>
-}
-
 /**
  * Ben sits at another machine; on this one, what he does must not take anything from the owner. A scheduling class alone does not see to that:
  * Linux divides the processor among groups and sessions first.
  */
-async function openElsewhere(): Promise<Elsewhere> {
+async function openElsewhere(): Promise<{ launcher: string[]; close(): Promise<void> }> {
   for (const root of ['/sys/fs/cgroup/cpu', '/sys/fs/cgroup']) {
     const group = join(root, `shoal-bench-${process.pid}`)
     try {
@@ -115,6 +109,7 @@ const hers = onProcessors(0, half - 1)
  * without end. The owner's own build through its node, and a task every 10 ms, with and without guests in turns.
  */
 export async function owner({ runs, ticks, turns, stops }: OwnerInit): Promise<void> {
+  if (half === 0) throw new Error('the machines of two people need a processor each, and there is one')
   const cluster = await Cluster.start(['ada', 'ben'], (name) =>
     name === 'ada' ? '[lend]\nyield = true\n[build]\nwarm-incremental = false\n' : '[lend]\nslots = 0\n',
   )
