@@ -4,13 +4,13 @@ import { constants } from 'node:os'
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { codeOf, ShoalError } from '../base/errors.ts'
-import { statFields } from '../base/proc-stat.ts'
 import { handOver } from './guest-users.ts'
 import { type Launcher, yieldSession } from './launchers.ts'
 import type { GuestLimits } from './limits.ts'
 import { launchOf, type SandboxInit, type SandboxSetup } from './sandbox.ts'
 import type { Standstill } from './standstill.ts'
 import { overLimit, overLimitAlone, processesOf } from './watchdog.ts'
+import { isDead, Written } from './written.ts'
 
 export interface GuestInit {
   inside: SandboxInit
@@ -100,6 +100,7 @@ class Guest {
   readonly #stdout: Buffer[] = []
   readonly #read = { stdout: 0, stderr: 0 }
   readonly #timers = new Set<() => void>()
+  readonly #written = new Written()
   #hasYielded = false
   #hasRefilled = false
   #statusText = ''
@@ -254,7 +255,8 @@ class Guest {
     try {
       const over = this.#isAlone
         ? await overLimitAlone(firstPid, outDir, limits)
-        : ((await this.#launcher.group?.exceeded()) ?? (await overLimit(await processesOf(firstPid), outDir, limits)))
+        : ((await this.#launcher.group?.exceeded()) ??
+          overLimit(await processesOf(firstPid), this.#init, this.#written))
       if (over !== undefined) this.#kill(new ShoalError('ERR_LIMIT', over))
     } catch (error) {
       // What cannot be watched must not run.
@@ -302,18 +304,4 @@ function childrenOf(pid: number): number[] {
     looked(() => readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1').split(' ')),
   )
   return children.filter((text) => text !== '').map(Number)
-}
-
-/**
- * Absent, or a zombie and nothing else: the kernel lets the first process of a namespace become one when all others in it are
- * gone, but lets its first thread before the others.
- */
-function isDead(pid: number): boolean {
-  try {
-    const [state] = statFields(readFileSync(`/proc/${pid}/stat`, 'latin1'))
-    return (state === 'Z' || state === 'X') && readdirSync(`/proc/${pid}/task`).length <= 1
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return true
-    throw error
-  }
 }

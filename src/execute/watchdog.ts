@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process'
 import { closeSync, type Dirent, lstatSync, opendirSync, openSync, readdirSync, readSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { codeOf } from '../base/errors.ts'
 import type { GuestLimits } from './limits.ts'
+import { deletedOf, type Written } from './written.ts'
 
 const execute = promisify(execFile)
 
@@ -52,33 +52,43 @@ function threadsOf(pid: number): string[] {
   }
 }
 
+/** Of a guest that is watched. */
+interface Watched {
+  outDir: string | undefined
+  limits: GuestLimits
+  /** Whether one process of it may leave to another what it has written. Default: it may not. */
+  startsPrograms?: boolean
+  /** What may let it stand still. */
+  standstill?: { readonly isHeld: boolean } | undefined
+}
+
 /**
  * Measures all processes of a guest, and what it has written.
+ * @param written what was seen of this guest before
  * @returns what is over its limit, in words, or undefined
  */
-export async function overLimit(
+export function overLimit(
   pids: readonly number[],
-  outDir: string | undefined,
-  limits: GuestLimits,
-): Promise<string | undefined> {
+  { outDir, limits, startsPrograms = false, standstill }: Watched,
+  written: Written,
+): string | undefined {
   let memory = 0
   let tasks = 0
-  let written = 0
   for (const pid of pids) {
     const status = readProc(`${pid}/status`)
     for (const [, kib] of status.matchAll(memoryOf)) memory += 1024 * Number(kib)
     tasks += Number(/^Threads:\s+(\d+)$/m.exec(status)?.[1] ?? 0)
-    // Counts also what was deleted since: files that are gone but open take room.
-    const counted = await ioOf(pid)
-    if (counted === undefined) return 'writing: a process does not let itself be watched'
-    written += Number(/^write_bytes: (\d+)$/m.exec(counted)?.[1] ?? 0)
   }
   if (memory > limits.memoryBytes) return `memory: ${memory} bytes`
   if (tasks > limits.tasks) return `tasks: ${tasks}`
-  if (written > 2 * limits.outBytes) return `writing: ${written} bytes`
+  const bytes = written.look(pids, standstill?.isHeld)
+  if (bytes === undefined) return 'writing: a process does not let itself be watched'
+  if (bytes > 2 * limits.outBytes) return `writing: ${bytes} bytes`
   const temporary = temporaryOf(`/proc/${pids[0]}/root/tmp`, limits.tmpBytes)
   if (temporary > maxEntries) return `temporary files: ${temporary}`
-  const out = outDir === undefined ? 0 : usage(outDir)
+  if (outDir === undefined) return undefined
+  if (written.fills(outDir)) return 'output: hardly any room is left'
+  const out = usage(outDir) + (startsPrograms ? deletedOf(pids) : 0)
   return out > limits.outBytes ? `output: ${out} bytes` : undefined
 }
 
@@ -173,21 +183,6 @@ function blocksOf(path: string): number {
     if (isGone(error)) return 0
     throw error
   }
-}
-
-/** Undefined when a process of this very user keeps it to itself for good, as after running a file that it must not read. */
-async function ioOf(pid: number): Promise<string | undefined> {
-  for (let tries = 0; tries < 5; tries++) {
-    try {
-      return readText(`/proc/${pid}/io`)
-    } catch (error) {
-      if (codeOf(error) !== 'EACCES' && isGone(error)) return ''
-      if (codeOf(error) !== 'EACCES') throw error
-    }
-    // For a moment between two programs it may be so anyway.
-    await delay(10)
-  }
-  return undefined
 }
 
 /** What the kernel says of a process is in memory: there is no disk to wait for, and a thread takes longer than the answer. */

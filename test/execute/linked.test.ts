@@ -129,6 +129,46 @@ extern "C" { fn fork() -> i32; fn syscall(number: i64, ...) -> i64; fn _exit(cod
     })
   }
 
+  test('answers for what programs that have ended wrote into files that are gone', async () => {
+    const started = join(lender.dir, 'writes')
+    const source = 'fn main() { std::io::Write::write_all(&mut std::io::stdout(), &vec![1u8; 8 << 20]).unwrap() }'
+    writeFileSync(`${started}.rs`, source)
+    execFileSync('rustc', ['-C', 'panic=abort', '-C', 'strip=symbols', '-o', started, `${started}.rs`])
+    const deps = lender.procMacro(
+      'has_written',
+      `use proc_macro::TokenStream;
+extern "C" { fn signal(number: i32, handler: usize) -> usize; }
+#[proc_macro] pub fn start(_: TokenStream) -> TokenStream {
+    use std::os::unix::fs::PermissionsExt;
+    // SIGCHLD: what nobody waits for is added to nobody's account.
+    unsafe { signal(17, 1) };
+    std::fs::write("/tmp/writes", include_bytes!("${started}")).unwrap();
+    std::fs::set_permissions("/tmp/writes", std::fs::Permissions::from_mode(0o755)).unwrap();
+    let dir = std::env::args().skip_while(|a| a != "--out-dir").nth(1).unwrap();
+    let kept: Vec<_> = (0..16).map(|n| {
+        let path = format!("{dir}/{n}");
+        let file = std::fs::File::create(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::process::Command::new("/tmp/writes").stdout(file.try_clone().unwrap()).status().unwrap_err();
+        file
+    }).collect();
+    std::thread::sleep(std::time::Duration::from_secs(20));
+    drop(kept);
+    TokenStream::new()
+}
+`,
+    )
+    const unit = await program({
+      crate: 'app',
+      deps,
+      files: { 'src/lib.rs': 'has_written::start!(); fn main() {}' },
+    })
+    await assert.rejects(run(unit, linking, { outBytes: 64 << 20, wallMs: 15_000 }), {
+      code: 'ERR_LIMIT',
+      message: /^output: /,
+    })
+  })
+
   test('stands still with all that its macros have started', async () => {
     const started = join(lender.dir, 'stays')
     writeFileSync(`${started}.rs`, 'fn main() { std::thread::sleep(std::time::Duration::from_secs(600)) }')
