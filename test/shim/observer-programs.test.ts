@@ -41,6 +41,41 @@ int main(int count, char **words) { log(3, "%s %g %d %g", "fish", 1.5 * count, 7
       assert.equal((await watch.observe(join(at, 'main'), [], options)).stdout, plain.stdout)
   })
 
+  test('what a program without libm loads gets libm, or what it has of its own, as without the observer', async () => {
+    const at = await watch.empty()
+    const sources = {
+      'in.c': `double pow(double, double); float powf(float, float); void sincos(double, double *, double *);
+double last(double x) { return pow(x, 0.7); }
+float inner(float x) { return powf(x, 0.7f) + 1; }
+double two(double x) { double s, c; sincos(x, &s, &c); return s + 2 * c; }`,
+      'own.c': `double log(const char *text, double x) { return text[0] + x; }
+double own(double x) { return log("fish", x) * 2; }`,
+      'main.c': `#include <dlfcn.h>
+#include <stdio.h>
+int main(int count, char **words) {
+    for (int again = 0; again < 2; again++) {
+        void *in = dlopen(words[1], RTLD_NOW);
+        double (*last)(double) = dlsym(in, "last"), (*two)(double) = dlsym(in, "two");
+        float (*inner)(float) = dlsym(in, "inner");
+        printf("%.17g %.9g %.17g ", last(3), inner(3), two(3));
+        dlclose(in);
+    }
+    double (*own)(double) = dlsym(dlopen(words[2], RTLD_NOW), "own");
+    printf("%g", own(4));
+}`,
+    }
+    for (const [name, source] of Object.entries(sources)) await writeFile(join(at, name), source)
+    const cc = (...args: string[]): unknown => execFileSync('cc', ['-w', '-fno-builtin', '-O2', ...args], { cwd: at })
+    cc('-shared', '-fPIC', '-o', 'libin.so', 'in.c', '-lm')
+    cc('-shared', '-fPIC', '-o', 'libown.so', 'own.c')
+    cc('-o', 'main', 'main.c', '-ldl')
+    const libraries = [join(at, 'libin.so'), join(at, 'libown.so')]
+    const plain = run(join(at, 'main'), libraries)
+    assert.match(plain.stdout, /^2\.15\d+ 3\.15\d+ \S+ 2\.15\d+ 3\.15\d+ \S+ 212$/)
+    for (const options of [{}, { script: 1 << 16 }])
+      assert.equal((await watch.observe(join(at, 'main'), libraries, options)).stdout, plain.stdout)
+  })
+
   /** How to start the probe, with the words that make it open a file, from another probe. */
   const ways: ((probe: string, file: string) => string[])[] = [
     (probe, file) => ['execv', probe, 'open', file, '0'],

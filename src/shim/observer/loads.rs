@@ -40,6 +40,8 @@ pub type Visit = unsafe extern "C" fn(*const Object, usize, *mut c_void) -> c_in
 
 extern "C" {
     fn dl_iterate_phdr(visit: Visit, data: *mut c_void) -> c_int;
+    fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    fn dlclose(handle: *mut c_void) -> c_int;
 }
 
 const INTERPRETER: u32 = 3;
@@ -189,6 +191,59 @@ fn is_in(extents: &[[AtomicUsize; 2]], address: usize) -> bool {
     extents
         .iter()
         .any(|[from, to]| (from.load(Relaxed)..to.load(Relaxed)).contains(&address))
+}
+
+struct Names {
+    address: usize,
+    names: [*const u8; 64],
+    count: usize,
+}
+
+/// What libraries that were loaded since the program began can call by that name, and what is there for the program itself is not what it was meant
+/// to be: `not`. The one that an address lies in is asked first, with what it was loaded with; where that says nothing, as when a function ends
+/// with the call of another, whichever has it. 0 when there is none. `name` ends with a zero.
+pub unsafe fn find_beside(name: *const u8, address: usize, not: usize) -> usize {
+    let mut found = Names {
+        address,
+        names: [null(); 64],
+        count: 1,
+    };
+    dl_iterate_phdr(name_object, &mut found as *mut Names as *mut c_void);
+    for object in found.names.iter().take(found.count) {
+        if object.is_null() {
+            continue;
+        }
+        let (lazily, if_loaded) = (1, 4);
+        let open = core::mem::transmute::<usize, Open>(DLOPEN.target());
+        let handle = open(object.cast(), lazily | if_loaded);
+        if handle.is_null() {
+            continue;
+        }
+        let target = dlsym(handle, name.cast()) as usize;
+        dlclose(handle);
+        if target != 0 && target != not {
+            return target;
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn name_object(object: *const Object, _: usize, names: *mut c_void) -> c_int {
+    let (object, names) = (&*object, &mut *names.cast::<Names>());
+    let (low, high) = extent(object);
+    let name = bytes(object.name);
+    if !name.contains(&b'/') || name == own_name() {
+        return 0;
+    }
+    let at = match (low..high).contains(&names.address) {
+        true => 0,
+        false => names.count,
+    };
+    if let Some(slot) = names.names.get_mut(at) {
+        *slot = object.name;
+        names.count += usize::from(at != 0);
+    }
+    0
 }
 
 pub unsafe fn note_all() {

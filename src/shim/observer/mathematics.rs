@@ -77,11 +77,22 @@ macro_rules! computing {
             static NEXT: Next = Next::new(concat!(stringify!($name), "\0"));
             computed($counts, caller);
             match NEXT.target() {
-                0 => missing as *const () as usize,
+                0 => beside(concat!(stringify!($name), "\0"), caller, $name as *const () as usize),
                 target => target,
             }
         }
     )*};
+}
+
+/// A program that was not linked with libm may load a library that was, or that has such a function of its own: as libclang, which is loaded by a
+/// build script. Nothing is kept of what was found: both may be gone the next time.
+#[cold]
+#[inline(never)]
+unsafe fn beside(name: &'static str, caller: usize, not: usize) -> usize {
+    match loads::find_beside(name.as_ptr(), caller, not) {
+        0 => missing as *const () as usize,
+        target => target,
+    }
 }
 
 /// Asked of nobody who has not looked whether there is one.
