@@ -2,8 +2,24 @@ import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { codeOf } from '../base/errors.ts'
 
 /** Of these the content is a secret, and of what is made from one that is said to hold it. */
-const keyFile =
-  /(^|\/)(id_(rsa|dsa|ecdsa|ed25519)([-_][^/.]*)?|\.env(\.(?!example|sample|template)[^/]*)?|\.(netrc|npmrc|pypirc|pgpass|git-credentials)|\.(ssh|aws|gnupg|kube|docker|azure)\/.*|[^/]+\.(pem|key|p8|p12|pfx|ppk|jks|keystore|kdbx|ovpn|tfstate(\.[^/]*)?|tfvars(\.json)?)|([^/]*[-_.])?kubeconfig([-_][^/.]*)?(\.ya?ml)?|(?!(?:example|sample|template|default)\.)[^/]+\.env|([^/]*[-_])?(secrets?|credentials?)\.(json|ya?ml|toml)|service[-_]account[^/]*\.json)$/i
+const keyFile = new RegExp(
+  `(^|/)(${[
+    String.raw`id_(rsa|dsa|ecdsa|ed25519)([-_][^/.]*)?`,
+    String.raw`\.env(\.(?!example|sample|template)[^/]*)?`,
+    String.raw`(?!(?:example|sample|template|default)\.)[^/]+\.env`,
+    String.raw`\.(netrc|npmrc|pypirc|pgpass|git-credentials)`,
+    String.raw`\.(ssh|aws|gnupg|kube|docker|azure)/.*`,
+    String.raw`[^/]+\.(pem|key|p8|p12|pfx|ppk|jks|jceks|keystore|keytab|kdbx|ovpn|tfplan|tfstate(\.[^/]*)?|tfvars(\.json)?)`,
+    String.raw`([^/]*[-_.])?kubeconfig([-_.][^/]*)?(?<!\.(rs|md))`,
+    // As their makers call them: Google's `client_secret_12-ab.apps.googleusercontent.com.json`, shuttle's `Secrets.dev.toml`.
+    String.raw`([^/]*[-_.])?(secrets?|credentials?)([-_.](?!example|sample|template|schema)[^/.]*)?\.(json|ya?ml|toml|ron|ini|properties|csv)`,
+    String.raw`client[-_]secret[^/]*\.json`,
+    String.raw`[^/]*(service[-_]account[^/]*|firebase-adminsdk[^/]*|-[0-9a-f]{12})\.json`,
+    String.raw`[^/]*accessKeys\.csv`,
+    String.raw`(wg\d+|rclone)\.conf`,
+  ].join('|')})(.(bak|old|orig|backup)|~)?$`,
+  'i',
+)
 
 /** Whether a file of that name in a package is taken for one that holds keys, whatever is in it. */
 export const isNamedLikeKey = (name: string): boolean => keyFile.test(name)

@@ -35,7 +35,9 @@ test('a tree is its files, whatever build directories and version control lie be
 test('what looks private counts, but is not lent', async () => {
   await put('src/lib.rs', 'a')
   // What sqlx's macros read, and what everybody may.
-  for (const path of ['.sqlx/query-1.json', 'web/.well-known/security.txt']) await put(path, '{}')
+  const query = `.sqlx/query-${'0123456789abcdef'.repeat(4)}.json`
+  const lent = [query, 'docs/secrets.example.toml', 'src/kubeconfig.rs', 'web/.well-known/security.txt']
+  for (const path of lent) await put(path, '{}')
   assert.equal((await memo().tree(dir, false)).withheld, false)
   for (const path of ['.gitignore', '.cargo/config.toml', '.sqlx/.env', '.sqlx/db.key', '.sqlx-data/a.json'])
     await put(path, 'target')
@@ -53,6 +55,14 @@ test('what looks private counts, but is not lent', async () => {
     'kubeconfig',
     'kubeconfig-prod.yaml',
     'application_default_credentials.json',
+    'Secrets.dev.toml',
+    'prod.secrets.yaml',
+    'kubeconfig.prod.yaml',
+    'client_secret_12-ab.apps.googleusercontent.com.json',
+    'fish-firebase-adminsdk-x1-0123456789.json',
+    'fish-0123456789ab.json',
+    'server.key.bak',
+    'fish_accessKeys.csv',
   ])
     await put(path, 'k')
   await put('.env', 'TOKEN=1')
@@ -63,7 +73,7 @@ test('what looks private counts, but is not lent', async () => {
   assert.equal(tree.withheld, true)
   assert.deepEqual(
     [...filesOf(tree)].map(({ path }) => path),
-    ['.sqlx/query-1.json', 'src/lib.rs', 'web/.well-known/security.txt'].map((path) => join(dir, path)),
+    [...lent, 'src/lib.rs'].sort().map((path) => join(dir, path)),
   )
   await put('.env', 'TOKEN=2')
   assert.ok(!(await memo().tree(dir, false)).cid.equals(tree.cid))
