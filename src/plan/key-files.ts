@@ -4,7 +4,7 @@ import { codeOf } from '../base/errors.ts'
 /** Of these the content is a secret, and of what is made from one that is said to hold it. */
 const keyFile = new RegExp(
   `(^|/)(${[
-    String.raw`id_(rsa|dsa|ecdsa|ed25519)([-_][^/.]*)?`,
+    'id_(rsa|dsa|ecdsa|ed25519)([-_][^/.]*)?',
     String.raw`\.env(\.(?!example|sample|template)[^/]*)?`,
     String.raw`(?!(?:example|sample|template|default)\.)[^/]+\.env`,
     String.raw`\.(netrc|npmrc|pypirc|pgpass|git-credentials)`,

@@ -109,11 +109,11 @@ directory_by_caller! {
     get_current_dir_name, CURRENT_DIR_NAME, current_dir_name_by;
 }
 
-/// What the machine is called, asked by a build script or a procedural macro.
+/// What the machine is called, asked by a build script or a procedural macro, or by a program that either has started to be told.
 fn machine(caller: usize, name: &[u8]) {
     let counts = || match log::is_script() {
         true => !tools::is_tool(),
-        false => loads::is_macro(caller),
+        false => loads::is_macro(caller) || tools::tells_name(),
     };
     if log::on() && counts() {
         note_from(ENV, 1, 0, name);

@@ -9,6 +9,8 @@ const BUILDER: u8 = 1;
 const TOOL: u8 = 2;
 /// Asks for the time to say it.
 const DATE: u8 = 3;
+/// Asks what the machine is called to say it.
+const NAME: u8 = 4;
 
 static KIND: AtomicU8 = AtomicU8::new(OTHER);
 
@@ -66,6 +68,8 @@ pub fn recognise(path: &[u8]) {
         BUILDER
     } else if matches!(name, b"date" | b"gdate") {
         DATE
+    } else if matches!(name, b"hostname" | b"uname") {
+        NAME
     } else {
         OTHER
     };
@@ -104,4 +108,9 @@ pub fn compares_times() -> bool {
 /// Whether it looks at a clock for whoever has started it.
 pub fn tells_time() -> bool {
     KIND.load(Relaxed) == DATE
+}
+
+/// Whether it asks what the machine is called for whoever has started it.
+pub fn tells_name() -> bool {
+    KIND.load(Relaxed) == NAME
 }
