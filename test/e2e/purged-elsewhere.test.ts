@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { writeFiles } from '../support/busy.ts'
-import { Cluster, lastReport, type TestNode } from '../support/cluster.ts'
+import { Cluster, capture, lastReport, type TestNode } from '../support/cluster.ts'
 
 const files = {
   'Cargo.toml': '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n',
@@ -15,6 +15,8 @@ const files = {
 }
 /** What people look for in `target/debug`. */
 const seen = ['app', 'libapp.rlib', 'examples/show']
+
+const host = /^host: (.*)$/m.exec((await capture('rustc', ['-vV'])).stdout)?.[1] ?? ''
 
 /** A file system on which there is no link to the other one, if there is one. */
 const otherDisk = '/dev/shm'
@@ -32,37 +34,61 @@ describe('what a member gave, where cargo builds in another directory than peopl
   })
   after(() => cluster.close())
 
-  async function build(node: TestNode, dir: string, buildDir: string): Promise<string[]> {
+  async function build(node: TestNode, dir: string, buildDir: string, more: readonly string[]): Promise<string[]> {
     const config = `[build]\nbuild-dir = ${JSON.stringify(buildDir)}\n`
     await writeFiles(dir, { ...files, '.cargo/config.toml': config })
-    const ran = await node.cargo(dir, 'build', '--offline', '--lib', '--bins', '--examples')
+    // What only a nightly knows, this one is told to know too.
+    const env = { ...(await node.cargoEnv()), RUSTC_BOOTSTRAP: '1' }
+    const args = ['build', '--offline', '--lib', '--bins', '--examples', ...more]
+    const ran = await capture('cargo', args, { cwd: dir, env })
     assert.equal(ran.code, 0, ran.stderr)
     return (await lastReport(node)).units.map(({ outcome }) => outcome)
   }
 
-  async function isPurged(t: TestContext, name: string, buildDir: string): Promise<void> {
+  async function isPurged(
+    t: TestContext,
+    name: string,
+    buildDir: string,
+    { args = [], profile = 'debug' }: { args?: readonly string[]; profile?: string } = {},
+  ): Promise<void> {
     t.after(() => rm(buildDir, { recursive: true, force: true }))
     assert.ok(
-      (await build(cluster.node('ben'), join(cluster.dir, 'ben', name), join(cluster.dir, 'ben', `${name}-built`)))
-        .length > 0,
+      (
+        await build(
+          cluster.node('ben'),
+          join(cluster.dir, 'ben', name),
+          join(cluster.dir, 'ben', `${name}-built`),
+          args,
+        )
+      ).length > 0,
     )
     const dir = join(cluster.dir, 'ada', name)
-    const outcomes = await build(ada, dir, buildDir)
+    const outcomes = await build(ada, dir, buildDir, args)
     assert.ok(outcomes.length === 3 && outcomes.every((outcome) => outcome.startsWith('recalled')), outcomes.join())
-    const there = (): string[] => seen.filter((path) => existsSync(join(dir, 'target/debug', path)))
+    const there = (): string[] => seen.filter((path) => existsSync(join(dir, 'target', profile, path)))
     assert.deepEqual(there(), seen)
-    assert.ok(!existsSync(join(dir, 'target/debug/deps')), 'it is built elsewhere')
+    assert.ok(!existsSync(join(dir, 'target', profile, 'deps')), 'it is built elsewhere')
     const ran = await ada.shoal('purge', '--by', 'ben', '--yes')
     assert.equal(ran.code, 0, ran.stderr)
     assert.deepEqual(there(), [])
     // What it has given is not known any more; what it still has is as good as ever, as it was not shut out.
-    await build(ada, dir, buildDir)
+    await build(ada, dir, buildDir, args)
     assert.deepEqual(there(), seen)
   }
 
   test('is gone where people look for it', async (t) => {
     await isPurged(t, 'linked', join(cluster.dir, 'ada', 'built'))
   })
+
+  for (const [name, options] of Object.entries({
+    new: { args: ['-Zbuild-dir-new-layout'] },
+    across: { args: [`--target=${host}`, '--release'], profile: `${host}/release` },
+    'new, across': { args: [`--target=${host}`, '-Zbuild-dir-new-layout'], profile: `${host}/debug` },
+  })) {
+    test(`is gone there as well in another layout: ${name}`, async (t) => {
+      await isPurged(t, name, join(cluster.dir, 'ada', `${name}-built`), options)
+    })
+  }
 
   test('is gone there as well where it can only be copied', async (t) => {
     const isOther = existsSync(otherDisk) && (await stat(otherDisk)).dev !== (await stat(tmpdir())).dev
