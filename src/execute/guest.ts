@@ -9,7 +9,7 @@ import { type Launcher, yieldSession } from './launchers.ts'
 import type { GuestLimits } from './limits.ts'
 import { launchOf, type SandboxInit, type SandboxSetup } from './sandbox.ts'
 import type { Standstill } from './standstill.ts'
-import { overLimit, overLimitAlone, processesOf } from './watchdog.ts'
+import { noRoom, overLimit, overLimitAlone, processesOf } from './watchdog.ts'
 import { isDead, Written } from './written.ts'
 
 export interface GuestInit {
@@ -58,7 +58,7 @@ const [quickLooks, maxLooks] = [30, 5000]
 
 /**
  * Runs a program in the sandbox to its end; when this settles, nothing of it runs any more.
- * @throws ShoalError ERR_DEADLINE, ERR_LIMIT, or ERR_SANDBOX when it was never started; the signal's reason when aborted
+ * @throws ShoalError ERR_DEADLINE, ERR_LIMIT, ERR_DISK_FULL, or ERR_SANDBOX when it was never started; the signal's reason when aborted
  */
 export async function runGuest(init: GuestInit): Promise<GuestEnd> {
   init.signal.throwIfAborted()
@@ -257,7 +257,7 @@ class Guest {
         ? await overLimitAlone(firstPid, outDir, limits)
         : ((await this.#launcher.group?.exceeded()) ??
           overLimit(await processesOf(firstPid), this.#init, this.#written))
-      if (over !== undefined) this.#kill(new ShoalError('ERR_LIMIT', over))
+      if (over !== undefined) this.#kill(new ShoalError(over === noRoom ? 'ERR_DISK_FULL' : 'ERR_LIMIT', over))
     } catch (error) {
       // What cannot be watched must not run.
       this.#kill(new ShoalError('ERR_SANDBOX', 'the guest cannot be watched', { cause: error }))

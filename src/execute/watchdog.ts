@@ -52,6 +52,9 @@ function threadsOf(pid: number): string[] {
   }
 }
 
+/** What is over its limit when it is the disk's, and not this guest's alone. */
+export const noRoom = 'hardly any room is left on the disk'
+
 /** Of a guest that is watched. */
 interface Watched {
   outDir: string | undefined
@@ -87,7 +90,7 @@ export function overLimit(
   const temporary = temporaryOf(`/proc/${pids[0]}/root/tmp`, limits.tmpBytes)
   if (temporary > maxEntries) return `temporary files: ${temporary}`
   if (outDir === undefined) return undefined
-  if (written.fills(outDir)) return 'output: hardly any room is left'
+  if (written.fills(outDir)) return noRoom
   const out = usage(outDir) + (startsPrograms ? deletedOf(pids) : 0)
   return out > limits.outBytes ? `output: ${out} bytes` : undefined
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -167,6 +167,34 @@ extern "C" { fn signal(number: i32, handler: usize) -> usize; }
       code: 'ERR_LIMIT',
       message: /^output: /,
     })
+  })
+
+  test('ends before the disk is full, and is not said to have written too much', {
+    skip: process.getuid?.() === 0 ? false : 'only root mounts',
+  }, async (t) => {
+    const small = join(lender.dir, 'small')
+    mkdirSync(small)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=128m', 'tmpfs', small])
+    t.after(() => execFileSync('umount', ['-l', small]))
+    const executor = new Executor(needs, { workDir: join(small, 'work'), processors: 2, recorder })
+    await executor.start()
+    t.after(() => executor.stop())
+    const deps = lender.procMacro(
+      'fills',
+      `use proc_macro::TokenStream;
+use std::{io::Write, time::Duration};
+#[proc_macro] pub fn start(_: TokenStream) -> TokenStream {
+    let dir = std::env::args().skip_while(|a| a != "--out-dir").nth(1).unwrap();
+    let mut file = std::fs::File::create(format!("{dir}/large")).unwrap();
+    // A quarter of what is there is left when it is first looked at.
+    for _ in 0..40 { std::thread::sleep(Duration::from_millis(100)); let _ = file.write_all(&vec![1u8; 4 << 20]); }
+    std::thread::sleep(Duration::from_secs(20));
+    TokenStream::new()
+}
+`,
+    )
+    const unit = await program({ crate: 'app', deps, files: { 'src/lib.rs': 'fills::start!(); fn main() {}' } })
+    await assert.rejects(run(unit, executor, { wallMs: 15_000 }), { code: 'ERR_DISK_FULL' })
   })
 
   test('stands still with all that its macros have started', async () => {
