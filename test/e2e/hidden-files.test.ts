@@ -11,12 +11,20 @@ const manifest = (name: string, rest = ''): string =>
 const usesMacros = '[dependencies]\nmacros = { path = "../macros" }\n'
 
 const files = {
-  'Cargo.toml': '[workspace]\nresolver = "2"\nmembers = ["macros", "first", "plain", "queries", "misses"]\n',
+  'Cargo.toml':
+    '[workspace]\nresolver = "2"\nmembers = ["macros", "first", "plain", "queries", "beside", "above", "misses"]\n',
   'macros/Cargo.toml': manifest('macros', '[lib]\nproc-macro = true\n'),
   'macros/src/lib.rs': `use proc_macro::TokenStream;
 fn text(path: &str) -> TokenStream { format!("pub const TEXT: &str = {:?};", std::fs::read_to_string(path).unwrap()).parse().unwrap() }
 #[proc_macro] pub fn nothing(_: TokenStream) -> TokenStream { TokenStream::new() }
 #[proc_macro] pub fn query(_: TokenStream) -> TokenStream { text("queries/.sqlx/query-1.json") }
+#[proc_macro] pub fn query_beside(_: TokenStream) -> TokenStream {
+    let dir = std::path::PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join(".sqlx");
+    let mut all: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
+    all.sort();
+    format!("pub const TEXT: &str = {:?};", all.join(" ")).parse().unwrap()
+}
+#[proc_macro] pub fn query_above(_: TokenStream) -> TokenStream { text(".sqlx/query-3.json") }
 #[proc_macro] pub fn words(_: TokenStream) -> TokenStream { text("misses/.words") }
 `,
   'first/Cargo.toml': manifest('first', usesMacros),
@@ -28,6 +36,14 @@ fn text(path: &str) -> TokenStream { format!("pub const TEXT: &str = {:?};", std
   'queries/Cargo.toml': manifest('queries', usesMacros),
   'queries/src/lib.rs': 'macros::query!();\n',
   'queries/.sqlx/query-1.json': '{}',
+  'beside/Cargo.toml': manifest('beside', usesMacros),
+  'beside/src/lib.rs': 'macros::query_beside!();\n',
+  'beside/.sqlx/query-1.json': '{}',
+  'beside/.sqlx/query-2.json': '[]',
+  // What `cargo sqlx prepare --workspace` makes.
+  '.sqlx/query-3.json': '{"above":3}',
+  'above/Cargo.toml': manifest('above', usesMacros),
+  'above/src/lib.rs': 'macros::query_above!();\n',
   'misses/Cargo.toml': manifest('misses', usesMacros),
   'misses/src/lib.rs': 'macros::words!();\n',
   'misses/.words': 'hidden',
@@ -47,7 +63,7 @@ test('hidden files keep here only what cannot do without them, and that is tried
     }
     await build('first')
     const made = await whileBusy(ada, join(cluster.dir, 'busy'), 2, async (release) => {
-      const building = build('plain', 'queries', 'misses')
+      const building = build('plain', 'queries', 'beside', 'above', 'misses')
       await until('all are tried elsewhere', async () => {
         const there = await readdir(join(dir, 'target/debug/deps'))
         const isThere = ['plain', 'queries'].every((name) => there.some((file) => file.startsWith(`lib${name}-`)))
@@ -56,7 +72,11 @@ test('hidden files keep here only what cannot do without them, and that is tried
       await release()
       return await building
     })
-    assert.deepEqual(made, { plain: 'compiled-mesh', queries: 'compiled-mesh', misses: 'compiled-here' }, ada.log)
+    // What a macro lists where the manifest lies is bound to its place; what lies above the package is not sent.
+    const { beside = '', above, ...others } = made
+    assert.match(beside, /^compiled-here( path-bound)?$/, ada.log)
+    assert.equal(above, 'compiled-here', ada.log)
+    assert.deepEqual(others, { plain: 'compiled-mesh', queries: 'compiled-mesh', misses: 'compiled-here' }, ada.log)
     await writeFile(join(dir, 'misses/src/lib.rs'), 'macros::words!();\n// edited\n')
     assert.deepEqual(await build('misses'), { misses: 'compiled-here withheld-files' })
   } finally {
