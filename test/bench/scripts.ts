@@ -302,8 +302,10 @@ async function between(name: string, subject: Subject, cluster: Cluster, { wrapp
     const plain = isLast ? await build(place, { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: wrapper }) : undefined
     const { ms, made } = await build(place, await node.cargoEnv())
     const seen = (await settledRuns(node)).map((unit) =>
-      `${unit.crate} ${unit.outcome} ${unit.where} ${unit.reason}`.trim(),
+      `${unit.crate} ${unit.outcome} ${unit.where} ${unit.reason} ${JSON.stringify(unit.causes)}`.trim(),
     )
+    if (isLast) say((await node.shoal('report')).stdout)
+    if (isLast) say((await node.shoal('why', 'libc')).stdout)
     const same = plain === undefined ? '' : `${comparedWith(plain, made)} · `
     say(
       `${name} · ${node.name}: ${plain === undefined ? '' : `plain ${Math.round(plain.ms)} ms, `}shoal ${Math.round(ms)} ms · ${same}${seen.join(', ')}`,
