@@ -41,7 +41,7 @@ export function splitPlace<T extends Pick<ReadSet, 'reads'>>(set: T): { set: T; 
   for (const [kind, name, cid] of set.reads) {
     if (kind !== 'place' || cid === null) continue
     const [root = '', length] = name.split(' ')
-    place.set(root, { length: Number(length), digest: digestOf(cid).subarray(0, placeDigestBytes) })
+    place.set(root, { length: Number(length), digest: new Uint8Array(digestOf(cid).subarray(0, placeDigestBytes)) })
   }
   return { set: { ...set, reads: set.reads.filter(([kind]) => kind !== 'place') }, place }
 }
