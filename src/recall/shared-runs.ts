@@ -7,7 +7,7 @@ import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
 import { areAtOne, type Candidate, candidatesAmong, type Holding, saidOf } from './candidates.ts'
 import { type Ground, isBound, readTrace } from './evidence.ts'
 import { isRunForOthers, objectionTo } from './foreign-run.ts'
-import { type Judge, maxClaims, packageOf } from './judge.ts'
+import { contradict, type Judge, maxClaims, packageOf } from './judge.ts'
 import { allowsRun, answersWanted, mayTakeRuns, mayVouchForPlaces, type Policy, policiesOfRuns } from './policy.ts'
 import type { HeldKey, RecallNeeds } from './recall.ts'
 import { firstCovering, isSamePlace, placeHere, type RunPlace, readPlace } from './run-place.ts'
@@ -43,6 +43,10 @@ interface PlacedClaim {
 /** Claims that say where the roots lay; of others it is not known where they hold. */
 const placed = (claims: readonly SignedClaim[]): PlacedClaim[] =>
   claims.flatMap((claim) => (claim.body.place === undefined ? [] : { claim, place: readPlace(claim.body.place) }))
+
+/** Whether two say different things of one place. */
+const disagree = (said: readonly PlacedClaim[]): boolean =>
+  said.some(({ claim }) => said.some((other) => contradict(claim, other.claim)))
 
 /** How long peers are waited for. What a script takes is not known; one that is worth sharing takes seconds. */
 const askMs = 300
@@ -96,7 +100,8 @@ export class SharedRuns {
       await judge.keep(said.map(({ claim }) => claim))
       return { refused: why }
     }
-    if (claims.length === 0 || !areAtOne(claims)) return await refused('conflict')
+    if (claims.length === 0) return await refused(disagree(said) ? 'conflict' : 'new-place')
+    if (!areAtOne(claims)) return await refused('conflict')
     const witnesses = claims.map((claim) => judge.witness(claim))
     if (!allowsRun(policies, witnesses)) return await refused('policy')
     // That it does the same in other places is nobody else's word either.

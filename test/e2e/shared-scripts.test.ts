@@ -92,7 +92,7 @@ describe('what the build scripts of published packages did', () => {
     const cy = cluster.node('cy')
     assert.deepEqual(await build('cy'), {
       fish: 'recalled-mesh',
-      eel: 'compiled-here conflict',
+      eel: 'compiled-here new-place',
       squid: 'recalled-mesh',
     })
     const [fins = ''] = honest.split(' ')
