@@ -25,6 +25,7 @@ const sections: readonly string[] = [
   'faults',
   'builders',
   'scripts',
+  'launcher',
 ]
 const [first = '', ...rest] = process.argv.slice(2)
 if (sections.includes(first)) process.exitCode = await run(process.execPath, [`test/bench/${first}.ts`, ...rest])
