@@ -150,6 +150,7 @@ const hints: Readonly<Record<string, string>> = {
 const reasonHints: Readonly<Record<string, string>> = {
   incremental: 'it is being edited here: rustc with its own incremental directory is the fastest',
   'secret-in-environment': 'without the variable, or with cargo started without it, it can be kept',
+  'new-place': 'when it has done the same in two places whose paths differ in length, it is recalled in others too',
   'path-bound': 'it knows where it lies, so it is recalled in its own directory only',
   'out-dir-in-use': 'what it leaves is kept when it begins with an empty directory, as after `cargo clean`',
   clock: 'what it makes of the time is new each time; tools that know SOURCE_DATE_EPOCH go by that if it is set',

@@ -7,7 +7,8 @@ import { makeScriptNotes, observationFile } from '../plan/observation.ts'
 import type { PlannedScript } from '../plan/script-plan.ts'
 import type { StatDigests } from '../plan/stat-digests.ts'
 import { firstDifference, type Ground } from '../recall/evidence.ts'
-import { isFlagsOfMake, withoutJobs } from '../recall/script-evidence.ts'
+import { splitPlace } from '../recall/run-place.ts'
+import { isFlagsOfMake, shimName, withoutJobs } from '../recall/script-evidence.ts'
 import { readSetOfScript } from '../recall/script-reads.ts'
 import { outputsDigest } from '../recall/signed-claim.ts'
 import { hashing } from './hashing.ts'
@@ -75,7 +76,9 @@ export async function runScriptAgain(planned: PlannedScript, init: ScriptAgainIn
     // What holds the name of a directory that it has this one time says nothing.
     const left = { ran: said, seen, since, until, ours: [scratch] }
     const collected = await collectScript(there, left, hashing)
-    return 'reason' in collected ? undefined : { outputs: outputsDigest(collected.result), reads }
+    return 'reason' in collected
+      ? undefined
+      : { outputs: outputsDigest(collected.result), reads: splitPlace(reads).set }
   } finally {
     await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
   }
@@ -106,7 +109,7 @@ function called({ call }: PlannedScript, ground: Ground, temporary: string): Com
     const kept = isFlagsOfMake(name) ? withoutJobs(value) : value
     if (name !== 'CARGO_MAKEFLAGS' && (kept === value || kept !== '')) env.set(name, kept)
   }
-  env.set('SHOAL_WRAPPER', ground.env.get('RUSTC_WRAPPER') === 'shoal' ? (call.env.get('RUSTC_WRAPPER') ?? '') : '')
+  env.set('SHOAL_WRAPPER', ground.env.get('RUSTC_WRAPPER') === shimName ? (call.env.get('RUSTC_WRAPPER') ?? '') : '')
   env.set('SHOAL', 'off')
   env.set('TMPDIR', temporary)
   return { cwd: call.cwd, env: Object.fromEntries(env) }

@@ -7,11 +7,12 @@ import { encodeScriptResult, type ScriptResult } from '../plan/script-action.ts'
 import { ownPlace } from '../plan/script-place.ts'
 import type { PlannedScript } from '../plan/script-plan.ts'
 import type { Ground } from '../recall/evidence.ts'
-import { mayBeTold, objectionTo, withKernel } from '../recall/foreign-run.ts'
+import { formForOthers, mayBeTold, objectionTo } from '../recall/foreign-run.ts'
 import { packageOf } from '../recall/judge.ts'
 import type { Policy } from '../recall/policy.ts'
+import { placeHere } from '../recall/run-place.ts'
 import { ofMachine } from '../recall/script-evidence.ts'
-import type { ForeignRun, SharedRuns } from '../recall/shared-runs.ts'
+import type { ForeignRun, RefusedRun, SharedRuns } from '../recall/shared-runs.ts'
 import { subjectOf } from '../recall/signed-claim.ts'
 import { hexOf } from '../wire/cid.ts'
 import type { Given } from './given.ts'
@@ -62,7 +63,7 @@ export class ScriptMesh {
     planned: PlannedScript,
     ground: Ground,
     { dir, policies, signal }: { dir: string; policies: readonly Policy[]; signal: AbortSignal },
-  ): Promise<TakenRun | { refused: 'policy' | 'conflict' } | undefined> {
+  ): Promise<TakenRun | RefusedRun | undefined> {
     const { runs, privateUnits, trust } = this.#needs
     if (privateUnits.isPrivatePackage(dir) || ownPlace(planned.roots).length > 0) return undefined
     if (trust.determinism.isUnsteady(packageOf(planned))) return undefined
@@ -140,10 +141,10 @@ export class ScriptMesh {
     const { roots, call, key, action } = planned
     const kernel = ground.env.get(ofMachine.kernel)
     if (isPrivate || kernel === undefined || ownPlace(roots).length > 0) return
-    const told = withKernel(set, kernel)
+    const told = formForOthers(set, kernel)
     if (!mayBeTold(told, call.env) || objectionTo(result, { umask: call.umask, roots }) !== undefined) return
     try {
-      const others = await runs.give(planned, result, told, clock.wall())
+      const others = await runs.give(planned, result, told, { at: clock.wall(), place: placeHere(roots) })
       if (others === undefined) {
         // The same script, having looked at the same, did something else before.
         await trust.determinism.note(packageOf({ action }), action.toolchain, false)

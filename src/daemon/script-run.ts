@@ -118,8 +118,9 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
       ? { outcome: 'recalled-here', reason: '', planned }
       : { outcome: 'recalled-mesh', reason: '', from, bytesIn: bytes, planned }
   }
-  const refused = theirs !== undefined && 'refused' in theirs ? theirs.refused : ''
   const difference = 'entries' in found ? undefined : found.difference
+  const isNewPlace = difference?.kind === 'place'
+  const refused = theirs !== undefined && 'refused' in theirs ? theirs.refused : isNewPlace ? 'new-place' : ''
   const missed = { planned, ...(difference === undefined ? {} : { difference }) }
   // What it finds there is made by itself or by another script: nothing that could be named.
   if (readdirSync(call.outDir).length > 0) return plainly('out-dir-in-use', missed)

@@ -15,6 +15,7 @@ import { LocalView } from '../plan/view.ts'
 import type { Cause } from '../recall/cause.ts'
 import { explainScript } from '../recall/explain-script.ts'
 import type { Policy } from '../recall/policy.ts'
+import { shimName } from '../recall/script-evidence.ts'
 import type { ScriptRuns } from '../recall/script-runs.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { SubjectStore } from '../store/subjects.ts'
@@ -169,7 +170,7 @@ export class Scripts {
 
   /** Wherever it lies, the shim is the same to a script: it becomes rustc. */
   #wrapperOf({ env }: ScriptCall): [string, string][] {
-    return isSameFile(env.get('RUSTC_WRAPPER') ?? '', this.#init.shim) ? [['RUSTC_WRAPPER', 'shoal']] : []
+    return isSameFile(env.get('RUSTC_WRAPPER') ?? '', this.#init.shim) ? [['RUSTC_WRAPPER', shimName]] : []
   }
 
   async #objection(call: ScriptCall): Promise<Reason | undefined> {

@@ -123,7 +123,7 @@ export type Result = z.output<typeof resultSchema>
  * - `program`: what a bare name finds along PATH, by content; null: nothing
  * - `tree`: everything in a directory, a tree manifest
  * - `environ`: the environment as a whole; `bound`: the real paths of the roots
- * - `sorts`: which of the others are links, and their modes; of a build script's run alone
+ * - `sorts`: which of the others are links, and their modes; `place`: where one root lay. Of a build script's run alone
  */
 export const readKinds = [
   'file',
@@ -136,6 +136,7 @@ export const readKinds = [
   'environ',
   'bound',
   'sorts',
+  'place',
 ] as const
 export type ReadKind = (typeof readKinds)[number]
 

@@ -33,6 +33,7 @@ export const reasons = {
   'withheld-files': 'its package holds files that are not lent out',
   'too-large': 'its inputs are too large to be named',
   'path-bound': 'its outputs hold paths of this machine',
+  'new-place': 'it was seen in places alone of which this one can differ',
   'source-changed': 'its sources changed while it was compiled',
   'link-time-optimisation': 'it is optimised together with its dependencies',
   linker: 'its linker needs rustc here, or has something to say',

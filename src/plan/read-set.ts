@@ -26,11 +26,13 @@ export interface ReadScope {
 
 /** Something that was looked at; `stat` stands for "exists", as a file with its content or as a directory. */
 export interface Look {
-  kind: Exclude<ReadKind, 'tree' | 'environ' | 'bound' | 'sorts'> | 'stat'
+  kind: Exclude<ReadKind, 'tree' | 'environ' | 'bound' | 'sorts' | 'place'> | 'stat'
   /** Absolute, or a bare name for `program`. */
   path: string
   /** Of a program that was looked for by a path: what that look is when the name leads elsewhere. */
   otherwise?: Look
+  /** A program that was looked for in every directory of PATH and found in none. */
+  isNowhere?: true
 }
 
 export interface SelectedReads {
@@ -97,7 +99,7 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
       if (kind === 'exec' && path !== '') look('program', path)
       continue
     }
-    const plain = normalize(path).replace(/(?<=.)\/$/, '')
+    const plain = plainPath(path)
     if (ofTheSystem.test(plain) || (kind === 'stat' && plain === '/proc/self/fd')) continue
     if (kind === 'attach') programs.push(plain)
     // Another one for whoever looks later.
@@ -135,8 +137,27 @@ export function selectReads(events: readonly Observation[], scope: ReadScope): S
   }
   const isStray = strays(scope, loaded)
   for (const path of crates) if (!isStray(path)) look('file', path)
-  return { looks: withoutImplied([...looks.values()]), variables, programs, loaded, temporary, problem }
+  const looked = withoutSearches([...looks.values()], scope)
+  return { looks: withoutImplied(looked), variables, programs, loaded, temporary, problem }
 }
+
+/** What every directory of PATH was asked for in vain is one look for a program, wherever those directories lie. */
+function withoutSearches(looks: readonly Look[], { programDirs }: ReadScope): Look[] {
+  const dirs = new Set([...programDirs].map(plainPath))
+  const searched = new Map<string, Set<string>>()
+  for (const { kind, path, otherwise } of looks) {
+    if (kind !== 'program' || otherwise?.kind !== 'absent') continue
+    const tried = searched.get(path) ?? new Set<string>()
+    searched.set(path, tried.add(dirname(plainPath(otherwise.path))))
+  }
+  const nowhere = new Set([...searched].filter(([, tried]) => tried.size === dirs.size).map(([name]) => name))
+  const isImplied = ({ kind, path, otherwise }: Look): boolean =>
+    kind === 'program' && nowhere.has(path) && (otherwise === undefined || otherwise.kind === 'absent')
+  const found = [...nowhere].map((path): Look => ({ kind: 'program', path, isNowhere: true }))
+  return [...looks.filter((look) => !isImplied(look)), ...found]
+}
+
+const plainPath = (path: string): string => normalize(path).replace(/(?<=.)\/$/, '')
 
 /**
  * A crate whose file is called without a hash (there is a cdylib beside it) is looked for in every file whose name begins like

@@ -11,7 +11,7 @@ const mode = z.int().min(0).max(0o7777)
 const bytes = z.instanceof(Uint8Array)
 
 const scriptActionSchema = z.strictObject({
-  v: z.literal(2),
+  v: z.literal(3),
   what: z.literal('build-script-run'),
   /** As in an action. */
   salt: text,

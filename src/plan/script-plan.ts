@@ -69,7 +69,7 @@ export async function planScript(
     return 'secret-in-environment'
   const named = given.map(([name, value]): [string, string] => [name, nameRoots(value, called)])
   const action: ScriptAction = {
-    v: 2,
+    v: 3,
     what: 'build-script-run',
     salt,
     toolchain: toolchain.digest,

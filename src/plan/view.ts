@@ -13,7 +13,7 @@ export type Seen = CID | 'there' | undefined
 /** The files of a place, as a compile there sees them. */
 export interface View {
   /** @param path absolute; a bare name for `program` */
-  see(kind: Exclude<ReadKind, 'environ' | 'bound' | 'tree' | 'sorts'>, path: string): Promise<Seen> | Seen
+  see(kind: Exclude<ReadKind, 'environ' | 'bound' | 'tree' | 'sorts' | 'place'>, path: string): Promise<Seen> | Seen
   /** What lies at a path, and whether it changed after the wall-clock time `since` (ms); undefined for devices and the like. */
   what(path: string, since: number): { kind: 'file' | 'dir' | 'absent'; changed: boolean } | undefined
   /**

@@ -6,6 +6,7 @@ import { mathLibrary } from '../plan/observation.ts'
 import type { PlannedAction } from '../plan/plan.ts'
 import { calledRoots, nameRootOf, nameRoots, placeRoots, type Root, rootToken } from '../plan/roots.ts'
 import { agrees, type View } from '../plan/view.ts'
+import { placeReadHere } from './run-place.ts'
 import {
   digestOfLines,
   ofSession,
@@ -74,7 +75,7 @@ export async function firstDifference({ reads, env }: ReadSet, place: Ground): P
 async function differenceOf(read: Read, all: readonly Read[], place: Ground): Promise<Difference | undefined> {
   const [kind, name, recorded] = read
   const text = (cid: CID | null | undefined): string | null => cid?.toString() ?? null
-  if (kind === 'environ' || kind === 'bound' || kind === 'tree' || kind === 'sorts') {
+  if (kind === 'environ' || kind === 'bound' || kind === 'tree' || kind === 'sorts' || kind === 'place') {
     const here = kind === 'sorts' ? sortsAt(name, all, place) : await digestAt(kind, name, place)
     return here !== undefined && recorded?.equals(here)
       ? undefined
@@ -98,10 +99,15 @@ async function differenceOf(read: Read, all: readonly Read[], place: Ground): Pr
 const sortsAt = (name: string, all: readonly Read[], place: Ground): CID =>
   name === ofTimes ? timesDigest(all, place) : sortsDigest(all, place)
 
-async function digestAt(kind: 'environ' | 'bound' | 'tree', name: string, place: Ground): Promise<CID | undefined> {
+async function digestAt(
+  kind: 'environ' | 'bound' | 'tree' | 'place',
+  name: string,
+  place: Ground,
+): Promise<CID | undefined> {
   if (kind === 'environ' && name === ofSession) return sessionDigest(place)
   if (kind === 'environ') return name === ofShells ? shellsDigest(place) : environmentDigest(place)
   if (kind === 'bound') return rootsDigest(place, name)
+  if (kind === 'place') return placeReadHere(name, place.roots)
   return await place.tree(placeRoots(name, place.roots))
 }
 
@@ -161,7 +167,7 @@ const ofAProcess = /^\/(proc|sys|dev)(\/|$)/
 export function isForOthers(set: Pick<ReadSet, 'reads'>): boolean {
   return set.reads.every(([kind, name]) => {
     // What a run of a build script is compared by stays here.
-    if (kind === 'bound' || kind === 'sorts') return false
+    if (kind === 'bound' || kind === 'sorts' || kind === 'place') return false
     return kind === 'tree' ? name.startsWith('\0') : !ofAProcess.test(normalize(name))
   })
 }

@@ -159,6 +159,7 @@ export function explainEnvironment(before: readonly SketchedEnvironment[], now: 
 /** The one thing in which a place differs from what a trace says. @param trees of a difference in a whole directory */
 export function explainDifference({ kind, name, recorded, here }: Difference, trees?: KnownTrees): Cause[] {
   if (kind === 'variable') return [cause('variable', name, recorded, here)]
+  if (kind === 'place') return [cause('path-bound', `where it lies (length of the path of ${name})`, recorded, here)]
   const [before, now] = [valueText(recorded), valueText(here)]
   if (kind === 'environ') return [cause('environment', 'the environment as a whole', before, now)]
   if (kind === 'sorts')

@@ -6,7 +6,8 @@ import { placeRoots, type Root } from '../plan/roots.ts'
 import type { ScriptEntry, ScriptResult } from '../plan/script-action.ts'
 import { isObeyed } from '../plan/terminal-text.ts'
 import { isForOthers } from './evidence.ts'
-import { hasSecret, isOfPerson, ofMachine, ofSession, ofShells } from './script-evidence.ts'
+import { splitPlace } from './run-place.ts'
+import { hasSecret, isOfPerson, ofMachine, ofSession, ofShells, shimName } from './script-evidence.ts'
 
 /** What of a run others may see, and what of one that others saw is put in place here. `protocols/scripts.md` specifies both. */
 const maxBytes = 256 << 20
@@ -39,7 +40,7 @@ export function isRunForOthers({ reads, env }: ReadSet): boolean {
 
 function tellsOfNobody([name, value]: ReadSet['env'][number]): boolean {
   if (value === null || name === ofMachine.kernel || !isOfPerson(name)) return true
-  if (name === 'RUSTC_WRAPPER') return value === 'shoal'
+  if (name === 'RUSTC_WRAPPER') return value === shimName
   return ofBuild.test(name) || (name === 'CARGO' && value.startsWith('\0toolchain\0'))
 }
 
@@ -50,8 +51,13 @@ export function mayBeTold(set: ReadSet, env: ReadonlyMap<string, string>): boole
   return isRunForOthers(set) && !hasSecret(env) && !set.reads.some(isHome)
 }
 
-/** The same read set with what of a machine no run asks for, and what it does can depend on nevertheless. @param kernel its name and release */
-export function withKernel({ reads, env }: ReadSet, kernel: string): ReadSet {
+/**
+ * The form for others: without where the roots lay, which the claim says, and with what of a machine no run asks for, and what it does can depend on
+ * nevertheless.
+ * @param kernel its name and release
+ */
+export function formForOthers(set: ReadSet, kernel: string): ReadSet {
+  const { reads, env } = splitPlace(set).set
   const all: ReadSet['env'] = [...env.filter(([name]) => name !== ofMachine.kernel), [ofMachine.kernel, kernel]]
   return { reads, env: all.sort((a, b) => (a[0] < b[0] ? -1 : 1)) }
 }

@@ -10,7 +10,9 @@ import type { ReadSet, Trace } from '../plan/action.ts'
 import { hexOf } from '../wire/cid.ts'
 import type { ClaimStore } from './claim-store.ts'
 import type { Witness } from './policy.ts'
+import { type RunPlace, tellPlace } from './run-place.ts'
 import {
+  areOfOnePlace,
   type ClaimTier,
   checkClaim,
   evidenceOf,
@@ -50,6 +52,8 @@ interface Circumstances {
   tier: ClaimTier
   /** Milliseconds since the Unix epoch. */
   at: number
+  /** Of the run of a build script. */
+  place?: RunPlace
 }
 
 /** Claims of one answer that are looked at. */
@@ -216,7 +220,7 @@ export class Judge {
     return before.some((other) => this.isOwn(other) && contradict(other, claim))
   }
 
-  #signed(result: Computed, reads: ReadSet, { package: name, tier, at }: Circumstances): SignedClaim {
+  #signed(result: Computed, reads: ReadSet, { package: name, tier, at, place }: Circumstances): SignedClaim {
     const { members } = this.#needs
     const body = {
       mesh: this.#mesh,
@@ -225,7 +229,8 @@ export class Judge {
       outputs: outputsDigest(result),
     }
     const about = { result: result.cid, package: name, tier, at, wallMs: result.wallMs }
-    return signClaim({ ...body, ...about }, members.signer)
+    const where = place === undefined ? {} : { place: tellPlace(place) }
+    return signClaim({ ...body, ...about, ...where }, members.signer)
   }
 
   #read(bytes: Uint8Array): SignedClaim | undefined {
@@ -264,7 +269,9 @@ export function contradict(a: SignedClaim, b: SignedClaim): boolean {
     isWatched(a) &&
     a.body.action.equals(b.body.action) &&
     sameBytes(a.body.evidence, b.body.evidence) &&
-    !sameBytes(a.body.outputs, b.body.outputs)
+    !sameBytes(a.body.outputs, b.body.outputs) &&
+    // What a script makes of where it lies can be other elsewhere.
+    areOfOnePlace(a, b)
   )
 }
 

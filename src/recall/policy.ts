@@ -96,18 +96,25 @@ function allowsOne(policy: Policy, kind: UnitKind, witnesses: readonly Witness[]
 export const mayAskOthers = (policies: readonly Policy[], kind: UnitKind): boolean =>
   policies.every(({ kind: policy }) => policy !== 'own' && (policy !== 'strict' || !runsOnHost(kind)))
 
-/**
- * Whether others can have seen a build script do something that would be done here on their word: not that of one member alone, whoever
- * it is, because nobody can try what a script does.
- */
+/** Whether others can have seen a build script do something that would be done here on their word. */
 export const mayTakeRuns = (policies: readonly Policy[]): boolean =>
-  policies.some(({ kind }) => kind === 'quorum' || kind === 'ci') &&
-  policies.every(({ kind }) => kind !== 'own' && kind !== 'strict')
+  policies.length > 0 && mayAskOthers(policies, 'build-script')
+
+/**
+ * What runs of build scripts ask for, of a build that asks for `policies`: not the word of one member alone, whoever it is, because nobody can try what
+ * a script does before it was used.
+ */
+export const policiesOfRuns = (policies: readonly Policy[]): readonly Policy[] =>
+  policies.map((policy) => (policy.kind === 'team' ? { kind: 'vouched' } : policy))
 
 /** Whether every one of these policies has what a build script did elsewhere done here, given who says the same of it. */
 export function allowsRun(policies: readonly Policy[], witnesses: readonly Witness[]): boolean {
-  return mayTakeRuns(policies) && allows(policies, 'build-script', witnesses)
+  return mayTakeRuns(policies) && allows(policiesOfRuns(policies), 'build-script', witnesses)
 }
+
+/** Whether a member's word counts on a script doing in one place what it does in another. */
+export const mayVouchForPlaces = (policies: readonly Policy[], { isCi, isSelf }: Witness): boolean =>
+  isSelf || isCi || policies.every(({ kind }) => kind !== 'ci')
 
 /** Whether any member's word is enough: then nothing need be looked up for what was accepted before and is kept here. */
 export const takesAnyWord = (policies: readonly Policy[], kind: UnitKind): boolean =>

@@ -13,7 +13,7 @@ const mostBytes = 2 ** 30
 /** Nothing in it leads out of the root again. */
 const inRoot = /^\0[a-z]+\0(?:$|\/(?!.*\.\.))/s
 /** These name no path. */
-const pathless: ReadonlySet<Read[0]> = new Set(['program', 'environ', 'bound', 'sorts'])
+const pathless: ReadonlySet<Read[0]> = new Set(['program', 'environ', 'bound', 'sorts', 'place'])
 
 /**
  * Whether this machine looks at all that somebody else's trace names. Not into its user's home, but for what the roots hold: whether the

@@ -239,8 +239,14 @@ async function readsOf(look: Look, place: Ground, since: number): Promise<Read[]
  * A program holds wherever its name leads to the same content. What was looked for by a path in a directory of PATH can also
  * be no program at all, or one that another directory hides: then the path is what counts.
  */
-async function readsOfProgram({ path, otherwise }: Look, place: Ground, since: number): Promise<Read[] | 'changed'> {
+async function readsOfProgram(
+  { path, otherwise, isNowhere }: Look,
+  place: Ground,
+  since: number,
+): Promise<Read[] | 'changed'> {
   const seen = await place.view.see('program', path)
+  // It came meanwhile.
+  if (isNowhere && seen !== undefined) return 'changed'
   const program: Read = ['program', path, seen === undefined || seen === 'there' ? null : seen]
   if (otherwise === undefined) return [program]
   if (seen !== undefined) {

@@ -39,6 +39,8 @@ const ofPerson =
 
 /** What is asked for by calls: no variables, but told among them by whoever looks at a place. */
 export const ofMachine = { host: 'gethostname()', system: 'uname()', kernel: 'kernel()' } as const
+/** As the shim of this node is called among the variables, wherever it lies. */
+export const shimName = 'shoal'
 const machineNames: ReadonlySet<string> = new Set(Object.values(ofMachine))
 
 /** Whether a variable says something of who sits there, or at which terminal. */

@@ -14,12 +14,14 @@ import { boundByLook, ownPlace } from '../plan/script-place.ts'
 import type { PlannedScript } from '../plan/script-plan.ts'
 import { type Ground, rootsDigest } from './evidence.ts'
 import { harmless, readsNamed, sortedReads } from './read-set.ts'
+import { placeReads } from './run-place.ts'
 import {
   ofSession,
   ofShells,
   ofTimes,
   sessionDigest,
   shellsDigest,
+  shimName,
   sortsDigest,
   timeAt,
   timesDigest,
@@ -63,6 +65,9 @@ export async function readSetOfScript(
   if (opened.some(({ kind, path }) => kind === 'open' && isTerminal.test(path))) return 'source-changed'
   if (opened.some(({ path }) => ofOtherProcess.test(path))) return 'unobserved'
   const selected = selectReads(events, scope)
+  // Wherever the shim lies, it becomes rustc: that it is what stands before that says the variable.
+  if (place.env.get('RUSTC_WRAPPER') === shimName)
+    selected.looks = selected.looks.filter(({ path }) => path !== call.env.get('RUSTC_WRAPPER'))
   if (selected.variables.has(placeOfOpened)) selected.looks.push(...linksOf(events, scope))
   if (selected.looks.some(({ kind, path }) => kind !== 'absent' && kind !== 'program' && ofTheMoment.test(path)))
     return 'source-changed'
@@ -81,6 +86,7 @@ export async function readSetOfScript(
   const isMadeHere = (path: string): boolean => isOwn(path, scope) && !isWithin(path, toolchain.sysroot)
   if (selected.programs.some((path) => isTool.test(basename(path)) && isMadeHere(path))) return 'unobserved'
   reads.push(['sorts', '', sortsDigest(reads, place)])
+  reads.push(...placeReads(roots))
   const shells = startsShells(selected, call.program)
   reads.push(['environ', shells ? ofShells : ofSession, shells ? shellsDigest(place) : sessionDigest(place)])
   const { env: variables } = call

@@ -5,9 +5,32 @@ import type { PlannedScript } from '../plan/script-plan.ts'
 import { dagCborCodec, hexOf } from '../wire/cid.ts'
 import { type Difference, firstDifference, type Ground, readTrace } from './evidence.ts'
 import type { RecallNeeds } from './recall.ts'
+import { firstCovering, isSamePlace, placeHere, type RunPlace, splitPlace, uncovered } from './run-place.ts'
+import { outputsDigest } from './signed-claim.ts'
 
 /** `traces`: of runs alone, nobody else is told of them. */
 export type ScriptRunsNeeds = Pick<RecallNeeds, 'blocks' | 'traces' | 'log'>
+
+/** What a script did elsewhere, having looked at what is the same here. */
+interface KeptRun {
+  bytes: Uint8Array
+  trace: Trace
+  result: ScriptResult
+  place: RunPlace
+}
+
+/** Whether it left and said the same in all of these places. */
+const areAlike = (runs: readonly KeptRun[]): boolean =>
+  new Set(runs.map(({ result }) => Buffer.from(outputsDigest(result)).toString('hex'))).size === 1
+
+/** The roots that may lie elsewhere than in any two of these places, and how long their paths are. */
+function whereItDiffers(newest: KeptRun, all: readonly KeptRun[], here: RunPlace): Difference {
+  const open = all.map(({ place }) => uncovered([newest.place, place], here))
+  const [first, ...others] = areAlike(all) ? open : [uncovered([newest.place, newest.place], here)]
+  const fewest = others.reduce((least, each) => (each.length < least.length ? each : least), first ?? [])
+  const lengths = (place: RunPlace): string => fewest.map((root) => place.get(root)?.length ?? 0).join(', ')
+  return { kind: 'place', name: fewest.join(', '), recorded: lengths(newest.place), here: lengths(here) }
+}
 
 /** What this node has seen build scripts do. */
 export class ScriptRuns {
@@ -17,12 +40,17 @@ export class ScriptRuns {
     this.#needs = needs
   }
 
-  /** What a script would do here and now, complete; else how what is kept differs, if anything is. */
+  /**
+   * What a script would do here and now, complete: what it did here, or alike in places that cover this one. Else how what is kept differs, if
+   * anything is.
+   */
   async find(
-    { key, call }: Pick<PlannedScript, 'key' | 'call'>,
+    { key, call, roots }: Pick<PlannedScript, 'key' | 'call' | 'roots'>,
     place: Ground,
   ): Promise<ScriptResult | { difference: Difference | undefined }> {
     const keyHex = hexOf(key)
+    const here = placeHere(roots)
+    const elsewhere: KeptRun[] = []
     let difference: Difference | undefined
     for (const [age, bytes] of (await this.#needs.traces.traces(keyHex)).entries()) {
       const trace = readTrace(bytes)
@@ -31,7 +59,8 @@ export class ScriptRuns {
         await this.#needs.traces.remove(keyHex, bytes)
         continue
       }
-      const different = await firstDifference(trace, place)
+      const kept = splitPlace(trace)
+      const different = await firstDifference(kept.set, place)
       if (different !== undefined) {
         difference ??= different
         continue
@@ -42,10 +71,19 @@ export class ScriptRuns {
         await this.#needs.traces.remove(keyHex, bytes)
         continue
       }
+      if (!isSamePlace(kept.place, here)) {
+        elsewhere.push({ bytes, trace, result, place: kept.place })
+        continue
+      }
       if (age > 0) await this.#needs.traces.add(keyHex, bytes)
       return result
     }
-    return { difference }
+    const [newest] = elsewhere
+    if (newest === undefined) return { difference }
+    const covering = areAlike(elsewhere) ? firstCovering(elsewhere, here) : undefined
+    if (covering === undefined) return { difference: whereItDiffers(newest, elsewhere, here) }
+    if (covering !== newest) await this.#needs.traces.add(keyHex, covering.bytes)
+    return covering.result
   }
 
   /**

@@ -7,9 +7,10 @@ import { dagCborCodec, digestOf, hexOf } from '../wire/cid.ts'
 import { areAtOne, type Candidate, candidatesAmong, type Holding, saidOf } from './candidates.ts'
 import { type Ground, isBound, readTrace } from './evidence.ts'
 import { isRunForOthers, objectionTo } from './foreign-run.ts'
-import { type Judge, maxClaims, packageOf } from './judge.ts'
-import { allowsRun, answersWanted, mayTakeRuns, type Policy } from './policy.ts'
+import { contradict, type Judge, maxClaims, packageOf } from './judge.ts'
+import { allowsRun, answersWanted, mayTakeRuns, mayVouchForPlaces, type Policy, policiesOfRuns } from './policy.ts'
 import type { HeldKey, RecallNeeds } from './recall.ts'
+import { firstCovering, isSamePlace, placeHere, type RunPlace, readPlace } from './run-place.ts'
 import { type SignedClaim, sameOutputs } from './signed-claim.ts'
 
 /** `traces`: of runs that others may have, or have seen. What holds here alone is elsewhere. */
@@ -30,9 +31,22 @@ export interface ForeignRun {
   claims: readonly SignedClaim[]
 }
 
-type RefusedRun = { refused: 'policy' | 'conflict' }
+export type RefusedRun = { refused: 'policy' | 'conflict' | 'new-place' }
 type Found = ForeignRun | RefusedRun | undefined
 type Planned = Pick<PlannedScript, 'key' | 'action' | 'roots' | 'call'>
+
+interface PlacedClaim {
+  claim: SignedClaim
+  place: RunPlace
+}
+
+/** Claims that say where the roots lay; of others it is not known where they hold. */
+const placed = (claims: readonly SignedClaim[]): PlacedClaim[] =>
+  claims.flatMap((claim) => (claim.body.place === undefined ? [] : { claim, place: readPlace(claim.body.place) }))
+
+/** Whether two say different things of one place. */
+const disagree = (said: readonly PlacedClaim[]): boolean =>
+  said.some(({ claim }) => said.some((other) => contradict(claim, other.claim)))
 
 /** How long peers are waited for. What a script takes is not known; one that is worth sharing takes seconds. */
 const askMs = 300
@@ -51,9 +65,10 @@ export class SharedRuns {
   async find(
     planned: Planned,
     place: Ground,
-    { policies, signal }: { policies: readonly Policy[]; signal: AbortSignal },
+    { policies: asked, signal }: { policies: readonly Policy[]; signal: AbortSignal },
   ): Promise<Found> {
-    if (!mayTakeRuns(policies)) return undefined
+    if (!mayTakeRuns(asked)) return undefined
+    const policies = policiesOfRuns(asked)
     const here = { peer: '', traces: await this.#needs.traces.traces(hexOf(planned.key)), claims: [] }
     const known = await this.#judge([here], planned, place, { policies, signal })
     if (known !== undefined && 'result' in known) return known
@@ -73,16 +88,25 @@ export class SharedRuns {
     const admission = { isForUs: isRunForOthers, known: new Set<string>() }
     const candidates = await candidatesAmong(holdings, planned.key, place, admission)
     if (candidates.length === 0) return undefined
-    const claims = await saidOf(judge, planned, holdings, candidates)
-    if (claims.length === 0) return undefined
+    const said = placed(await saidOf(judge, planned, holdings, candidates))
+    const here = placeHere(planned.roots)
+    const inThisPlace = said.filter(({ place }) => isSamePlace(place, here))
+    // What was done elsewhere says nothing where something else was done here, or elsewhere again.
+    const alike = areAtOne(said.map(({ claim }) => claim)) ? said : inThisPlace
+    const claims = alike.map(({ claim }) => claim)
+    if (said.length === 0) return undefined
     // Once the script has run here it is known who was right.
     const refused = async (why: RefusedRun['refused']): Promise<RefusedRun> => {
-      await judge.keep(claims)
+      await judge.keep(said.map(({ claim }) => claim))
       return { refused: why }
     }
+    if (claims.length === 0) return await refused(disagree(said) ? 'conflict' : 'new-place')
     if (!areAtOne(claims)) return await refused('conflict')
     const witnesses = claims.map((claim) => judge.witness(claim))
     if (!allowsRun(policies, witnesses)) return await refused('policy')
+    // That it does the same in other places is nobody else's word either.
+    const counts = ({ claim }: PlacedClaim): boolean => mayVouchForPlaces(policies, judge.witness(claim))
+    if (firstCovering(alike.filter(counts), here) === undefined) return await refused('new-place')
     for (const candidate of candidates) {
       const about = claims.find((claim) => judge.isAbout(claim, candidate.trace))
       if (about === undefined) continue
@@ -119,6 +143,7 @@ export class SharedRuns {
   /**
    * This node has seen a script run, and puts its name to it.
    * @param set what it looked at, in the form for others
+   * @param where at: milliseconds since the Unix epoch
    * @returns what others have said of the same that cannot be true as well; undefined when this node itself has
    * @throws ShoalError ERR_LIMIT when there is too much of it to be given, and what the store throws
    */
@@ -126,14 +151,14 @@ export class SharedRuns {
     { key, action }: Pick<PlannedScript, 'key' | 'action'>,
     result: ScriptResult,
     { reads, env }: ReadSet,
-    at: number,
+    { at, place }: { at: number; place: RunPlace },
   ): Promise<SignedClaim[] | undefined> {
     const { judge, traces, blocks } = this.#needs
     const { bytes, cid } = encodeScriptResult(result)
     const trace = encodeTrace({ v: 2, action: key, reads, env, result: cid })
     if (bytes.length > maxResultBytes || trace.bytes.length > limits.trace)
       throw new ShoalError('ERR_LIMIT', 'more than others take')
-    const about = { package: packageOf({ action }), tier: 'host' as const, at }
+    const about = { package: packageOf({ action }), tier: 'host' as const, at, place }
     const claim = await judge.signOwn({ ...result, cid }, { reads, env }, about)
     if (claim === undefined) return undefined
     await blocks.put(bytes, dagCborCodec)

@@ -8,6 +8,7 @@ import { bytesOf, keySchema, meshBytes, sameBytes, timeSchema } from '../mesh/st
 import type { ReadSet, Result } from '../plan/action.ts'
 import type { ScriptResult } from '../plan/script-action.ts'
 import { cidSchema, decodeCbor } from '../wire/cbor.ts'
+import { isSamePlace, placeDigestBytes, readPlace } from './run-place.ts'
 
 /** `protocols/claims.md` specifies all of this. */
 
@@ -39,6 +40,11 @@ const bodySchema = z.strictObject({
   at: timeSchema,
   /** What it took. */
   wallMs: z.int().min(0),
+  /** Of the run of a build script: where its roots lay, by root. */
+  place: z
+    .array(z.tuple([z.string().max(16), z.int().min(0).max(4096), bytesOf(placeDigestBytes)]))
+    .max(8)
+    .optional(),
 })
 export type ClaimBody = z.output<typeof bodySchema>
 
@@ -108,6 +114,10 @@ export function isAbout({ body }: SignedClaim, trace: ReadSet & { action: CID; r
  * or with one more thing that it looked at.
  */
 export const subjectOf = ({ body }: SignedClaim): Uint8Array => Buffer.concat([body.signer, body.action.bytes])
+
+/** Whether two claims are of runs in the same place; of compiles they always are. */
+export const areOfOnePlace = ({ body: one }: SignedClaim, { body: other }: SignedClaim): boolean =>
+  one.place === undefined || other.place === undefined || isSamePlace(readPlace(one.place), readPlace(other.place))
 
 /** Whether a claim is about these outputs. */
 export const sameOutputs = ({ body }: SignedClaim, result: Outcome): boolean =>

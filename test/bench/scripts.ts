@@ -1,7 +1,7 @@
 import { cp, mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Cluster, capture, type TestNode, type UnitRow } from '../support/cluster.ts'
+import { Cluster, capture, type ReportRow, type TestNode, type UnitRow } from '../support/cluster.ts'
 import { writeRemapWrapper } from '../support/plain.ts'
 import { everything, runsOf, withLaunchers, writeAll } from '../support/scripts.ts'
 import { median, say } from './figures.ts'
@@ -13,7 +13,7 @@ import { type Subject, subjects } from './script-packages.ts'
  * leave and what is linked with it is what plain cargo makes there with the same flags, and how long either takes.
  * `npm run bench -- scripts [--only NAME,…] [--release] [--runs N] [--here] [--target TRIPLE]` (`--here`: only in one directory); with `--sccache PATH` also what cargo takes with that program for rustc
  * and for C, from an empty cache on. With `--tests` whether the own tests of a package that depends on it pass with what was recalled, as many as with plain cargo; with
- * `--nodes` what two nodes did with a package in release, and what a third one takes of it that wants two people's word, with another home and the toolchain in another directory; with
+ * `--nodes` what two nodes did with a package in release, and what a third one takes of it, each with a home of its own and the toolchain in it, under the policy that a mesh begins with (of runs two people's word); with
  * `--all` all of this, in release; with `--overhead` what it costs to observe a script, in pairs: by itself, observed, observed, by itself. Needs the network.
  */
 const argument = (name: string): string | undefined => {
@@ -267,26 +267,31 @@ function comparison(pairs: readonly [plain: Times, observed: Times][]): string {
 
 const rustupHome = process.env.RUSTUP_HOME ?? join(process.env.HOME ?? '/', '.rustup')
 
-/** The same toolchain in another directory. @returns a home of rustup's */
-async function ownRustup(cluster: Cluster): Promise<string> {
-  const home = join(cluster.dir, 'rustup-of-cy')
+/** The same toolchain in another directory, as everybody has it in a home of their own. */
+async function ownHomes(cluster: Cluster, name: string): Promise<NodeJS.ProcessEnv> {
+  const home = join(cluster.dir, `rustup-of-${name}`)
   const sysroot = (await capture('rustc', ['--print=sysroot'])).stdout.trim()
   const own = join(home, 'toolchains', basename(sysroot))
   await mkdir(own, { recursive: true })
-  await mkdir(join(cluster.dir, 'home-of-cy'))
+  await mkdir(join(cluster.dir, `home-of-${name}`))
   await cp(join(rustupHome, 'settings.toml'), join(home, 'settings.toml'))
   for (const part of ['bin', 'lib']) await cp(join(sysroot, part), join(own, part), { recursive: true })
-  return home
+  return { HOME: join(cluster.dir, `home-of-${name}`), RUSTUP_HOME: home }
 }
 
 interface Others {
   wrapper: string
-  /** Home of rustup's for the last node. */
-  rustup: string
+  /** Of everybody but the first one. */
+  homes: ReadonlyMap<string, NodeJS.ProcessEnv>
 }
 
 /** Each node from nothing in a directory and for a home of its own, and what plain cargo makes where the last one does. */
-async function between(name: string, subject: Subject, cluster: Cluster, { wrapper, rustup }: Others): Promise<void> {
+async function between(
+  name: string,
+  subject: Subject,
+  cluster: Cluster,
+  { wrapper, homes: own }: Others,
+): Promise<void> {
   let lock: Record<string, string> = {}
   // What the first one did is known where it has built all the rest.
   for (const node of cluster.nodes.slice(isAll ? 1 : 0)) {
@@ -294,16 +299,19 @@ async function between(name: string, subject: Subject, cluster: Cluster, { wrapp
     const home = join(cluster.dir, name, `${node.name}-cargo`)
     await writeAll(dir, { 'Cargo.toml': manifestOf(subject), ...subject.files, ...lock })
     const isLast = node === cluster.nodes.at(-1)
-    const ofPerson = isLast ? { HOME: join(cluster.dir, 'home-of-cy'), RUSTUP_HOME: rustup } : {}
-    const homes = { CARGO_HOME: home, RUSTUP_HOME: rustupHome, ...ofPerson }
+    const homes = { CARGO_HOME: home, RUSTUP_HOME: rustupHome, ...own.get(node.name) }
     await must(dir, { ...process.env, ...homes }, ['fetch'])
     lock = { 'Cargo.lock': await readFile(join(dir, 'Cargo.lock'), 'utf8') }
     const place = { dir, env: homes }
     const plain = isLast ? await build(place, { CARGO_INCREMENTAL: '0', RUSTC_WRAPPER: wrapper }) : undefined
     const { ms, made } = await build(place, await node.cargoEnv())
     const seen = (await settledRuns(node)).map((unit) =>
-      `${unit.crate} ${unit.outcome} ${unit.where} ${unit.reason}`.trim(),
+      `${unit.crate} ${unit.outcome} ${unit.where} ${unit.reason} ${(unit.causes ?? []).map(({ name }) => name)}`.trim(),
     )
+    const { units } = await node.ask<ReportRow>('report')
+    const compiled = units.filter(({ kind }) => kind !== 'build-script-run').map(({ outcome }) => outcome)
+    const count = (outcome: string): number => compiled.filter((each) => each === outcome).length
+    seen.push(`of ${compiled.length} units ${count('recalled-mesh')} recalled`)
     const same = plain === undefined ? '' : `${comparedWith(plain, made)} · `
     say(
       `${name} · ${node.name}: ${plain === undefined ? '' : `plain ${Math.round(plain.ms)} ms, `}shoal ${Math.round(ms)} ms · ${same}${seen.join(', ')}`,
@@ -312,23 +320,23 @@ async function between(name: string, subject: Subject, cluster: Cluster, { wrapp
 }
 
 const only = argument('only')?.split(',')
-const wants = (name: string): string => (name === 'cy' ? '[trust]\npolicy = "quorum:2"\n' : '')
 if (sccache === undefined && !has('overhead')) say('sccache is not measured: --sccache PATH')
-const cluster = await Cluster.start(isBetween ? ['ada', 'ben', 'cy'] : ['ada'], wants)
+const cluster = await Cluster.start(isBetween ? ['ada', 'benny', 'cy'] : ['ada'])
 try {
   const node = cluster.node('ada')
   for (const each of cluster.nodes) await withLaunchers(each)
   if (isBetween) for (const each of cluster.nodes) await each.waitForPeers(2)
   const wrapper = await writeRemapWrapper(cluster.dir)
-  const rustup = isBetween ? await ownRustup(cluster) : ''
+  const homes = new Map<string, NodeJS.ProcessEnv>()
+  if (isBetween) for (const name of ['benny', 'cy']) homes.set(name, await ownHomes(cluster, name))
   const measured = async (name: string, subject: Subject): Promise<void> => {
-    if (has('nodes')) return await between(name, subject, cluster, { wrapper, rustup })
+    if (has('nodes')) return await between(name, subject, cluster, { wrapper, homes })
     const places = await setUp(name, subject, cluster)
     if (has('overhead')) return await overhead(name, places[0]?.[1].dir ?? '', node)
     if (has('tests')) return await tests(name, subject, cluster, node)
     for (let run = 0; run < runs; run++) await measure(name, places, node, wrapper)
     if (!isAll) return
-    await between(name, subject, cluster, { wrapper, rustup })
+    await between(name, subject, cluster, { wrapper, homes })
     await tests(name, subject, cluster, node)
   }
   for (const [name, subject] of Object.entries(subjects)) {

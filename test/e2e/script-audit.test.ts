@@ -15,7 +15,7 @@ interface Standing {
 }
 
 test('what two people say that a script did is tried when there is time, and taken away if it does something else here', async () => {
-  const names = ['ada', 'ben', 'cy']
+  const names = ['ada', 'benny', 'cy']
   const policy = (name: string): string => (name === 'cy' ? 'policy = "quorum:2"\naudit-share = 1' : 'audit-share = 0')
   const config = (name: string): string =>
     `[build]\nscript-launcher = true\n[lend]\nslots = 0\n[trust]\n${policy(name)}\n`
@@ -58,7 +58,7 @@ test('what two people say that a script did is tried when there is time, and tak
       return Object.fromEntries(runs)
     }
     // What they say of squid is not so: how nicely it runs is in what it makes.
-    for (const name of ['ada', 'ben']) {
+    for (const name of ['ada', 'benny']) {
       await build(name, [], ['fish', 'eel'], 2)
       await build(name, ['nice', '-n', '5'], ['squid'], 1)
     }
@@ -77,7 +77,7 @@ test('what two people say that a script did is tried when there is time, and tak
       assert.match(await readFile(join(await outOf(name), 'include/fins.h'), 'utf8'), /FINS/)
     const { peers } = await cy.json<Standing>('peers')
     const seen = Object.fromEntries(peers.map(({ name, trust }) => [name, trust]))
-    for (const name of ['ada', 'ben']) {
+    for (const name of ['ada', 'benny']) {
       assert.equal(seen[name]?.unexplained, 1, name)
       assert.deepEqual([seen[name]?.lies, seen[name]?.isLiar], [[], false], name)
     }

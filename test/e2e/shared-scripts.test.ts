@@ -15,7 +15,7 @@ interface Purged {
 
 describe('what the build scripts of published packages did', () => {
   let cluster: Cluster
-  const policies: Record<string, string> = { ada: 'team', ben: 'own', cy: 'quorum:2' }
+  const policies: Record<string, string> = { ada: 'team', benny: 'own', cy: 'quorum:2' }
   before(async () => {
     const config = (name: string): string =>
       `[build]\nscript-launcher = true\n[trust]\naudit-share = 0\npolicy = "${policies[name]}"\n`
@@ -79,9 +79,12 @@ describe('what the build scripts of published packages did', () => {
     // The one that takes any member's word, and the one that takes none, do not take this.
     const ran = 'compiled-here'
     assert.deepEqual(await build('ada', { of: ['fish'] }), { fish: ran })
-    assert.deepEqual(await build('ben', { of: ['fish', 'eel'] }), { fish: ran, eel: ran })
-    assert.deepEqual(await build('ben', { of: ['squid'], nice: true }), { squid: ran })
-    assert.deepEqual(await build('ada', { of: ['eel', 'squid'], nice: true }), { eel: ran, squid: ran })
+    assert.deepEqual(await build('benny', { of: ['fish', 'eel'] }), { fish: ran, eel: ran })
+    assert.deepEqual(await build('benny', { of: ['squid'], nice: true }), { squid: ran })
+    assert.deepEqual(await build('ada', { of: ['eel', 'squid'], nice: true }), {
+      eel: `${ran} policy`,
+      squid: `${ran} policy`,
+    })
 
     // In a moment all know who has what.
     await delay(500)
@@ -89,7 +92,7 @@ describe('what the build scripts of published packages did', () => {
     const cy = cluster.node('cy')
     assert.deepEqual(await build('cy'), {
       fish: 'recalled-mesh',
-      eel: 'compiled-here conflict',
+      eel: 'compiled-here new-place',
       squid: 'recalled-mesh',
     })
     const [fins = ''] = honest.split(' ')
@@ -98,16 +101,16 @@ describe('what the build scripts of published packages did', () => {
     assert.deepEqual([fish, eel], own.slice(0, 2))
     assert.match(
       (await cy.shoal('why', 'fish_sys')).stdout,
-      /recalled: .*fish_sys \(build-script-run\) from (ada|ben)\b/,
+      /recalled: .*fish_sys \(build-script-run\) from (ada|benny)\b/,
     )
     const units = (await runsOf(cy, sorts.length)).filter(({ outcome }) => outcome === 'recalled-mesh')
-    for (const { where } of units) assert.ok(['ada', 'ben'].includes(where), where)
+    for (const { where } of units) assert.ok(['ada', 'benny'].includes(where), where)
   })
 
   test('goes, with what was made of it, when somebody drops all that one of them gave', async () => {
     const cy = cluster.node('cy')
     const poisoned = await says('cy')
-    for (const name of ['ada', 'ben']) await cluster.node(name).stop()
+    for (const name of ['ada', 'benny']) await cluster.node(name).stop()
     const { results, files: gone } = await cy.json<Purged>('purge', '--by', 'ada', '--yes')
     assert.ok(results >= 1 && gone >= 6, `${results} ${gone}`)
     const out = await outDirOf(workspaceOf('cy'), 'squid-sys', 'release')

@@ -344,3 +344,24 @@ test('nothing that was found outside of what the action says is lost, whatever e
     }),
   )
 })
+
+test('what no directory of PATH has is one look for a program, and not one for each of the directories', () => {
+  const tried: Event[] = [
+    ['stat', '/usr/bin/emcc', enoent],
+    ['exec', '/home/a/bin/emcc', enoent],
+  ]
+  const looked = (...events: Event[]): Look[] => select(events).looks
+  assert.deepEqual(looked(...tried), [{ kind: 'program', path: 'emcc', isNowhere: true }])
+  assert.deepEqual(looked(['exec', 'emcc', enoent], ...tried), [{ kind: 'program', path: 'emcc', isNowhere: true }])
+  // One directory alone is no search, and what one has is found.
+  const one = looked(['stat', '/usr/bin/emcc', enoent])
+  assert.deepEqual(
+    one.map(({ otherwise }) => otherwise?.path),
+    ['/usr/bin/emcc'],
+  )
+  const found = looked(['stat', '/usr/bin/emcc', enoent], ['exec', '/home/a/bin/emcc'])
+  assert.equal(found.length, 2)
+  assert.ok(found.every(({ isNowhere }) => isNowhere === undefined))
+  // A PATH that the script has made.
+  assert.ok(looksOf(...tried, ['exec', '/opt/bin/emcc', enoent]).includes('absent /opt/bin/emcc'))
+})

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Read, ReadSet } from '../../src/plan/action.ts'
 import type { ScriptEntry, ScriptResult } from '../../src/plan/script-action.ts'
-import { isRunForOthers, mayBeTold, objectionTo, withKernel } from '../../src/recall/foreign-run.ts'
+import { formForOthers, isRunForOthers, mayBeTold, objectionTo } from '../../src/recall/foreign-run.ts'
 import { shellsDigest } from '../../src/recall/script-evidence.ts'
 import { content } from './support.ts'
 
 const looked = (reads: Read[] = [], env: ReadSet['env'] = []): ReadSet =>
-  withKernel(
+  formForOthers(
     {
       reads: [
         ['sorts', '', content('sorts')],

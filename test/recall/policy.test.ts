@@ -60,11 +60,14 @@ test('each policy takes the word of those that it names', () => {
   }
 })
 
-test('what a build script did is taken from nobody on the word of one who is not the machine of all', () => {
+test('what a build script did is taken on the word of two, or of the machine of all, and never of one', () => {
   const two = [who('ann'), who('bob')]
   const machine = who('ci', { isCi: true })
   const table: [policies: string[], witnesses: Witness[], expected: boolean][] = [
-    [['team'], two, false],
+    [['team'], two, true],
+    [['team'], [who('ann')], false],
+    [['team'], [machine], true],
+    [[], two, false],
     [['strict'], [...two, machine], false],
     [['own'], [...two, machine], false],
     [['quorum:2'], [who('ann')], false],

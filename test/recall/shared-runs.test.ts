@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { silentLogger } from '../../src/base/log.ts'
 import { encodeTrace, type ReadSet } from '../../src/plan/action.ts'
+import type { Root } from '../../src/plan/roots.ts'
 import {
   encodeScriptAction,
   encodeScriptResult,
@@ -12,9 +13,10 @@ import type { PlannedScript } from '../../src/plan/script-plan.ts'
 import { StatDigests } from '../../src/plan/stat-digests.ts'
 import { LocalView } from '../../src/plan/view.ts'
 import type { Ground } from '../../src/recall/evidence.ts'
-import { withKernel } from '../../src/recall/foreign-run.ts'
+import { formForOthers } from '../../src/recall/foreign-run.ts'
 import { type Judge, packageOf } from '../../src/recall/judge.ts'
 import type { Policy } from '../../src/recall/policy.ts'
+import { placeHere } from '../../src/recall/run-place.ts'
 import { sessionDigest, sortsDigest } from '../../src/recall/script-evidence.ts'
 import { SharedRuns } from '../../src/recall/shared-runs.ts'
 import { outputsDigest } from '../../src/recall/signed-claim.ts'
@@ -24,7 +26,7 @@ import { content } from './support.ts'
 import { Court } from './words.ts'
 
 const action: ScriptAction = {
-  v: 2,
+  v: 3,
   what: 'build-script-run',
   salt: 'mesh',
   toolchain: 'a'.repeat(64),
@@ -60,7 +62,7 @@ const groundWith = (variables: Record<string, string>): Ground => ({
   tree: async () => undefined,
 })
 const ground = groundWith({})
-const reads: ReadSet = withKernel(
+const reads: ReadSet = formForOthers(
   {
     reads: [
       ['environ', 'session', sessionDigest(ground)],
@@ -138,8 +140,8 @@ class Node {
     return this.court.judge
   }
 
-  async saw(left: ScriptResult, set = reads): Promise<this> {
-    await this.runs.give(planned, left, set, 1)
+  async saw(left: ScriptResult, at: readonly Root[] = [], set = reads): Promise<this> {
+    await this.runs.give(planned, left, set, { at: 1, place: placeHere(at) })
     return this
   }
 }
@@ -147,8 +149,8 @@ const signal = new AbortController().signal
 const ann = (mesh: Court['mesh']): Person => mesh.ann
 const ivy = (mesh: Court['mesh']): Person => mesh.ivy
 const quorum: Policy[] = [{ kind: 'quorum', people: 2 }]
-const found = async (node: Node, policies = quorum, place = ground): Promise<string> => {
-  const run = await node.runs.find(planned, place, { policies, signal })
+const found = async (node: Node, policies = quorum, place = ground, roots: Root[] = []): Promise<string> => {
+  const run = await node.runs.find({ ...planned, roots }, { ...place, roots }, { policies, signal })
   return run === undefined ? 'nothing' : 'refused' in run ? run.refused : 'taken'
 }
 
@@ -192,6 +194,7 @@ test('on the word of one it is taken where that is the machine of all', async ()
   const node = (): Node => new Node(ivy, one)
   assert.equal(await found(node()), 'policy')
   assert.equal(await found(node(), [{ kind: 'ci' }]), 'policy')
+  assert.equal(await found(node(), [{ kind: 'team' }]), 'policy')
   const hired = (mesh: Court['mesh']): Person => mesh.hire(mesh.ann, 50, ['member', 'ci'])
   const asking = new Node(ivy, [await new Node(hired).saw(result)])
   asking.court.roster.add(hired(asking.court.mesh).certificate.bytes, start)
@@ -199,7 +202,6 @@ test('on the word of one it is taken where that is the machine of all', async ()
   assert.equal(await found(asking, [{ kind: 'ci' }]), 'taken')
   assert.equal(await found(asking, [{ kind: 'ci' }, ...quorum]), 'policy')
   for (const policies of [
-    [{ kind: 'team' }],
     [{ kind: 'own' }],
     [{ kind: 'strict' }],
     [...quorum, { kind: 'own' }],
@@ -215,7 +217,7 @@ test('of two who saw different things neither is believed, until it was seen her
   const liars = [await new Node(ann).saw(other), await new Node(ivy).saw(result)]
   const max = new Node(({ max }) => max, liars)
   assert.equal(await found(max), 'conflict')
-  const against = await max.runs.give(planned, again, reads, 1)
+  const against = await max.runs.give(planned, again, reads, { at: 1, place: placeHere([]) })
   assert.equal(against?.length, 1)
   assert.equal(
     max.judge.isAbout(against[0] as never, { v: 2, action: key, ...reads, result: encodeScriptResult(other).cid }),
@@ -223,9 +225,78 @@ test('of two who saw different things neither is believed, until it was seen her
   )
 })
 
+/** Where somebody builds, whose home and directory have these names. */
+const placeOf = (name: string, toolchain = '/opt/rust'): Root[] => [
+  { name: 'build', path: `/home/${name}/work/target/release/build/fish-1/out` },
+  { name: 'target', path: `/home/${name}/work/target` },
+  { name: 'registry', path: `/home/${name}/.cargo/registry/src` },
+  { name: 'toolchain', path: toolchain },
+]
+
+test('it is taken elsewhere when two have seen it alike in places whose paths differ in length', async () => {
+  const node = async (...at: [left: ScriptResult, place: Root[]][]): Promise<Node> => {
+    const [one, two] = at
+    assert.ok(one !== undefined && two !== undefined)
+    return new Node(({ max }) => max, [await new Node(ann).saw(...one), await new Node(ivy).saw(...two)])
+  }
+  const there: [ScriptResult, Root[]] = [result, placeOf('ann')]
+  const isTaken = async (of: Node, here: Root[]): Promise<string> => await found(of, quorum, ground, here)
+  assert.equal(await isTaken(await node(there, [again, placeOf('isabel')]), placeOf('max')), 'taken')
+  // A path of the same length, and one that nobody had.
+  assert.equal(await isTaken(await node(there, [again, placeOf('ivy')]), placeOf('max')), 'new-place')
+  const other = placeOf('max', '/home/max/rust')
+  assert.equal(await isTaken(await node(there, [again, placeOf('isabel')]), other), 'new-place')
+  assert.equal(await isTaken(await node(there, [again, placeOf('isabel', '/usr/lib/rust')]), other), 'taken')
+  // In the very place of one, whatever the other one has.
+  assert.equal(await isTaken(await node(there, [again, placeOf('ivy')]), placeOf('ann')), 'taken')
+})
+
+test('what comes out differently where it lies elsewhere is taken nowhere, and nobody is doubted for it', async () => {
+  const both = [await new Node(ann).saw(result, placeOf('ann')), await new Node(ivy).saw(other, placeOf('isabel'))]
+  const max = new Node(({ max }) => max, both)
+  assert.equal(await found(max, quorum, ground, placeOf('max')), 'new-place')
+  const place = placeHere(placeOf('maximilian'))
+  assert.deepEqual(await max.runs.give(planned, again, reads, { at: 1, place }), [])
+  // The same node, in two places of its own: it is not what comes out differently each time.
+  const node = await new Node(ann).saw(result, placeOf('ann'))
+  assert.deepEqual(await node.runs.give(planned, other, reads, { at: 2, place }), [])
+  // Two in one place, and somebody else elsewhere who has seen another thing: that place is no other one.
+  const alike = [await new Node(ann).saw(result, placeOf('ann')), await new Node(ivy).saw(again, placeOf('ann'))]
+  const hired = (mesh: Court['mesh']): Person => mesh.hire(mesh.ann, 50, ['member'])
+  const asking = new Node(({ max }) => max, [...alike, await new Node(hired).saw(other, placeOf('isabel'))])
+  asking.court.roster.add(hired(asking.court.mesh).certificate.bytes, start)
+  assert.equal(await found(asking, quorum, ground, placeOf('ann')), 'taken')
+  assert.equal(await found(asking, quorum, ground, placeOf('max')), 'new-place')
+})
+
+test('where the machine of all is wanted, it alone says what holds elsewhere', async () => {
+  const hired = (mesh: Court['mesh']): Person => mesh.hire(mesh.ann, 50, ['member', 'ci'])
+  const machine = await new Node(hired).saw(result, placeOf('ci'))
+  const asking = (of: Node[]): Node => {
+    const node = new Node(({ max }) => max, of)
+    node.court.roster.add(hired(node.court.mesh).certificate.bytes, start)
+    return node
+  }
+  const ofAll: Policy[] = [{ kind: 'ci' }]
+  const isTaken = async (of: Node[]): Promise<string> => await found(asking(of), ofAll, ground, placeOf('max'))
+  const helped = [machine, await new Node(ann).saw(again, placeOf('isabel'))]
+  assert.equal(await isTaken(helped), 'new-place')
+  await machine.saw(again, placeOf('runner'))
+  assert.equal(await isTaken([machine]), 'taken')
+})
+
+test('a word that does not say where is nobody’s word', async () => {
+  const silent = async (of: (mesh: Court['mesh']) => Person): Promise<Node> => {
+    const node = new Node(of)
+    await node.runs.give(planned, result, reads, { at: 1, place: undefined as never })
+    return node
+  }
+  assert.equal(await found(new Node(({ max }) => max, [await silent(ann), await silent(ivy)])), 'nothing')
+})
+
 test('who sees something else the second time has nothing to tell', async () => {
   const node = await new Node(ann).saw(result)
-  assert.equal(await node.runs.give(planned, other, reads, 2), undefined)
+  assert.equal(await node.runs.give(planned, other, reads, { at: 2, place: placeHere([]) }), undefined)
 })
 
 test('it is taken only where all that was looked at is the same, with the words of those who stand behind it', async () => {

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { encode } from '@ipld/dag-cbor'
+import { decode, encode } from '@ipld/dag-cbor'
 import { CID } from 'multiformats/cid'
+import { seededRandom } from '../../src/base/clock.ts'
+import { ShoalError } from '../../src/base/errors.ts'
 import { signingKey } from '../../src/mesh/ed25519.ts'
 import { encodeResult } from '../../src/plan/action.ts'
+import { placeHere, tellPlace } from '../../src/recall/run-place.ts'
 import {
   type ClaimBody,
   checkClaim,
@@ -15,13 +18,17 @@ import {
   signClaim,
   unwatched,
 } from '../../src/recall/signed-claim.ts'
+import { cutBytes, flipBits, pick } from '../mesh/mutate.ts'
+import { fuzzRuns } from '../mesh/office.ts'
 import { content, planned, result } from './support.ts'
 
 interface Vector {
   name: string
   seed: string
   /** Bytes and CIDs as text. */
-  body: Record<keyof ClaimBody, string | number>
+  body: Record<Exclude<keyof ClaimBody, 'place'>, string | number>
+  /** Where the roots of a run lay: root, length, digest. */
+  place?: [string, number, string][]
   bytes: string
 }
 
@@ -31,8 +38,9 @@ const vectors: { claims: Vector[]; unwatched: string; outputs: string } = JSON.p
 const unhex = (text: unknown): Uint8Array => new Uint8Array(Buffer.from(String(text), 'hex'))
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-function bodyOf({ body }: Vector): Omit<ClaimBody, 'v' | 'signer'> {
+function bodyOf({ body, place }: Vector): Omit<ClaimBody, 'v' | 'signer'> {
   return {
+    ...(place === undefined ? {} : { place: place.map(([root, length, digest]) => [root, length, unhex(digest)]) }),
     mesh: unhex(body.mesh),
     action: CID.parse(String(body.action)),
     evidence: unhex(body.evidence),
@@ -114,6 +122,79 @@ test('what is no claim in its one form is refused', () => {
     encode({ body: { ...signed, package: 'x'.repeat(2000) }, sig }),
   ]
   for (const one of bad) assert.throws(() => readClaim(one), { code: 'ERR_DECODE' })
+})
+
+/** Of the run of a build script. */
+const ofRun = {
+  ...body,
+  package: 'x 1.0.0 build script',
+  place: tellPlace(
+    placeHere([
+      { name: 'build', path: '/home/ada/work/target/debug/build/x-1/out' },
+      { name: 'registry', path: '/home/ada/.cargo/registry/src' },
+    ]),
+  ),
+}
+
+test('of a run it is signed where the roots lay, and what is no place is refused', () => {
+  const { bytes, sig, body: signed } = signClaim(ofRun, key)
+  const read = readClaim(bytes)
+  checkClaim(read, mesh)
+  assert.deepEqual(read.body.place, ofRun.place)
+  const [first = ofRun.place[0], second] = ofRun.place
+  assert.ok(first !== undefined && second !== undefined)
+  const [root, length, digest] = first
+  const moved = readClaim(encode({ body: { ...signed, place: [[root, length + 1, digest], second] }, sig }))
+  assert.throws(() => checkClaim(moved, mesh), { code: 'ERR_SIGNATURE' })
+  const { place: _, ...silent } = signed
+  assert.throws(() => checkClaim(readClaim(encode({ body: silent, sig })), mesh), { code: 'ERR_SIGNATURE' })
+  const bad: unknown[] = [
+    null,
+    'here',
+    [[root, length]],
+    [[root, length, digest, 1]],
+    [[root, -1, digest]],
+    [[root, 0.5, digest]],
+    [[root, 4097, digest]],
+    [[root, length, digest.subarray(1)]],
+    [[root, length, 'digest']],
+    [['r'.repeat(17), length, digest]],
+    Array.from({ length: 9 }, () => first),
+  ]
+  for (const place of bad)
+    assert.throws(() => readClaim(encode({ body: { ...signed, place }, sig })), { code: 'ERR_DECODE' })
+})
+
+test(`of ${fuzzRuns / 10} changed claims about runs none is accepted`, () => {
+  const random = seededRandom(16)
+  const claim = signClaim(ofRun, key)
+  const refused = new Map<string, number>()
+  const decoded = decode<{ body: Record<string, unknown>; sig: Uint8Array }>(claim.bytes)
+  /** With the place changed, as anybody could who hands it on. */
+  const misplaced = (): Uint8Array => {
+    const changed = flipBits(encode(ofRun.place), random)
+    try {
+      return encode({ body: { ...decoded.body, place: decode(changed) }, sig: decoded.sig })
+    } catch {
+      return changed
+    }
+  }
+  for (let run = 0; run < fuzzRuns / 10; run++) {
+    const bytes = pick(random, [() => flipBits(claim.bytes, random), () => cutBytes(claim.bytes, random), misplaced])()
+    if (Buffer.compare(bytes, claim.bytes) === 0) continue
+    try {
+      checkClaim(readClaim(bytes), mesh)
+      assert.fail(Buffer.from(bytes).toString('hex'))
+    } catch (error) {
+      const code = error instanceof ShoalError ? error.code : ''
+      assert.ok(
+        ['ERR_DECODE', 'ERR_NOT_CANONICAL', 'ERR_SIGNATURE', 'ERR_OTHER_MESH', 'ERR_LIMIT'].includes(code),
+        String(error),
+      )
+      refused.set(code, (refused.get(code) ?? 0) + 1)
+    }
+  }
+  assert.ok((refused.get('ERR_DECODE') ?? 0) > 0 && (refused.get('ERR_SIGNATURE') ?? 0) > 0)
 })
 
 test('equal outputs are one result however long they took, and a claim is about one trace only', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -23,7 +23,7 @@ const outDir = (): string => join(bench.workspace, 'x/out')
 const notes = (): string => join(bench.workspace, 'notes')
 
 /** A launcher of this shell script, started as cargo starts it. */
-async function start(script: string, env: Record<string, string> = {}): Promise<Started> {
+async function start(script: string, env: Record<string, string> = {}, fds: number[] = []): Promise<Started> {
   const launcher = join(bench.workspace, 'x/build-script-build')
   await mkdir(outDir(), { recursive: true })
   await copyFile(bench.shim, launcher)
@@ -31,7 +31,7 @@ async function start(script: string, env: Record<string, string> = {}): Promise<
   await writeFile(real, `#!/bin/sh\n${script}\n`)
   await chmod(real, 0o755)
   const cargo = { TARGET: 't', HOST: 't', PROFILE: 'debug', RUSTC: rustc, CARGO_MANIFEST_DIR: bench.workspace }
-  return bench.spawn(launcher, [], { env: { ...cargo, CARGO_CFG_TARGET_ARCH: 'x', OUT_DIR: outDir(), ...env } })
+  return bench.spawn(launcher, [], { env: { ...cargo, CARGO_CFG_TARGET_ARCH: 'x', OUT_DIR: outDir(), ...env }, fds })
 }
 
 async function greet(daemon: TestDaemon): Promise<{ peer: Peer; asked: ScriptFrame }> {
@@ -61,6 +61,19 @@ describe('a launcher', onlyWhereItRuns, () => {
     await plain()
     await bench.announce('launch')
     for (const env of [{ SHOAL: 'off' }, { OUT_DIR: '' }, { TARGET: '' }, { SHOAL_OBSERVE: '/x' }]) await plain(env)
+    assert.equal(daemon.accepted, 0)
+  })
+
+  test('asks nobody when the script has a file open that somebody else has opened', async () => {
+    const daemon = await bench.listen()
+    await bench.announce('launch')
+    const handle = await open(new URL(import.meta.url))
+    try {
+      const started = await start('cat <&3 | head -n 1', {}, [handle.fd])
+      assert.match((await started.ended).stdout.toString(), /^import /)
+    } finally {
+      await handle.close()
+    }
     assert.equal(daemon.accepted, 0)
   })
 

@@ -54,6 +54,8 @@ export interface UnitRow {
   fallback?: string
   /** `name@version` */
   package?: string
+  /** Why it was not recalled. */
+  causes?: { what: string; name: string; recorded: string | null; here: string | null }[]
 }
 
 export interface ReportRow {
