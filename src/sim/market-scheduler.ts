@@ -231,6 +231,7 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         this.#cluster.send(Number(event.peer), index, unit.outputBytes, () => {
           const ms = this.time.now() - since
           node.participant.tell({ kind: 'moved', peer: event.peer, bytes: unit.outputBytes, ms })
+          node.participant.tell({ kind: 'settled', id: event.id })
           this.#cluster.accept(index, () => build.finished(unit))
         })
         break
