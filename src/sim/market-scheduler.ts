@@ -77,6 +77,10 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
   get nodes(): number {
     return this.#cluster.machines.length
   }
+  /** Machines that a builder on this one is connected to. */
+  reach(home: number): Iterable<number> {
+    return this.#linked.get(home) ?? []
+  }
   mayLeave(index: number): boolean {
     return !this.#building.get(index)
   }
