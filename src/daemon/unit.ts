@@ -172,10 +172,12 @@ export class Unit {
     try {
       await Promise.all(early)
       await this.#acceptFromAway(placement)
+      placement.release()
       // A lender says how long; it was not longer than that.
       this.#needs.took(this.#planned, Math.min(placement.wallMs, placement.awayMs))
       return this.end('compiled-mesh', placement.peer)
     } catch (error) {
+      placement.release()
       this.#fallBack(error, 'result from away')
       if (isLendersFault(error)) {
         this.#needs.market.fault(placement.peer)

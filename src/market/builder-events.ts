@@ -24,6 +24,8 @@ export type BuilderInput =
   | { kind: 'peer'; peer: string; state: 'up' | 'suspect' | 'lost' }
   /** Bytes have come from this peer, or gone there, in so many milliseconds. */
   | { kind: 'moved'; peer: string; bytes: number; ms: number }
+  /** What a lender has made of the unit has come, or is not wanted any more: after each `away`, once. */
+  | { kind: 'settled'; id: string }
   /** What the peer delivered as a result turned out to be unusable. */
   | { kind: 'fault'; peer: string }
   /** This machine goes to sleep: all that others do for it is given up. And it is awake again. */

@@ -14,7 +14,7 @@ import { Reservations } from './reservations.ts'
 import { Routes } from './routes.ts'
 import { SlotsHere } from './slots-here.ts'
 import type { HereReason, Task } from './task.ts'
-import { type Attempt, keepOn, newAttempt, newUnit, type Unit, WaitingQueue, whyHere } from './unit.ts'
+import { type Attempt, keepOn, newAttempt, newUnit, spare, type Unit, WaitingQueue, whyHere } from './unit.ts'
 import { Units } from './units.ts'
 
 /**
@@ -118,6 +118,9 @@ export class Builder {
       case 'moved':
         this.#links.moved(input.peer, input.bytes, input.ms, this.#reservations.answerMs(input.peer))
         break
+      case 'settled':
+        this.#links.settled(input.id)
+        break
       case 'building':
         this.#announcements.building(now, input.build, input.active)
         break
@@ -204,11 +207,7 @@ export class Builder {
   }
 
   #review(now: number, unit: Unit, attempt: Attempt, stalled: boolean): void {
-    if (attempt.leaseUntil <= now && stalled && !attempt.spared) {
-      // The frames that renew the lease are still in the socket. Only once: a slow process must not wait for ever.
-      attempt.spared = true
-      attempt.leaseUntil = now + timing.heartbeat
-    }
+    if (stalled) spare(attempt, now)
     if (attempt.leaseUntil <= now) this.#lose(now, unit, attempt, 'lease')
     else if (attempt.deadline <= now) this.#lose(now, unit, attempt, 'deadline')
     else if (attempt.judgeAt <= now) this.#judge(now, unit, attempt)
@@ -219,9 +218,8 @@ export class Builder {
     attempt.judgeAt = Math.max(attempt.awardedAt + timing.lateLeast, now + timing.heartbeat)
     if (unit.attempts.length > 1 || unit.late || unit.tries >= marketLimits.attempts || !this.#pace.maySpend) return
     if (!this.#pace.isLate(attempt, this.#routes.times(now, attempt.peer, unit), now)) return
+    this.#queue.addReturned(unit)
     unit.late = true
-    unit.returned = true
-    this.#queue.add(unit)
   }
 
   #frame(now: number, peer: string, body: MarketBody): void {
@@ -266,9 +264,11 @@ export class Builder {
       return
     }
     this.#links.accept(peer)
-    this.#queue.remove(unit)
-    unit.late = false
-    this.#send(peer, awardFrame(bid, unit, newAttempt(unit, peer, now, this.#links.layOutMs(peer))))
+    const attempt = newAttempt(unit, peer, now, this.#links.layOutMs(peer))
+    attempt.onTrial = this.#routes.isTrial(peer)
+    unit.late = attempt.onTrial
+    if (!unit.late) this.#queue.remove(unit)
+    this.#send(peer, awardFrame(bid, unit, attempt))
   }
 
   #progress(now: number, peer: string, progress: Progress): void {
@@ -282,9 +282,10 @@ export class Builder {
     attempt.heard = true
     attempt.leaseUntil = now + timing.lease
     attempt.spared = false
-    this.#read(now, attempt, progress, progress.phase === Phase.FETCHING)
+    this.#read(now, attempt, progress, { fetching: progress.phase === Phase.FETCHING })
+    if (attempt.onTrial && !this.#routes.isTrial(peer)) this.#queue.endTrial(unit, attempt)
     this.#judge(now, unit, attempt)
-    const metadata = attempt.announced ? undefined : metadataOf(progress)
+    const metadata = attempt.announced || attempt.onTrial ? undefined : metadataOf(progress)
     // What is announced has to be waited for.
     if (!metadata || this.#routes.isFar(now, peer, unit, bytesByMetadata(metadata.rmeta), now - attempt.awardedAt))
       return
@@ -292,13 +293,14 @@ export class Builder {
     this.#effects.push({ kind: 'metadata', id, peer, ...metadata })
   }
 
-  #read(now: number, attempt: Attempt, { cpuMs, fetchedBytes, fetchMs }: Progress | Done, isFetching = false): void {
+  #read(now: number, attempt: Attempt, frame: Progress | Done, is: { fetching?: boolean; made?: boolean }): void {
     const { peer, gauge } = attempt
+    const { cpuMs, fetchedBytes, fetchMs } = frame
     const bytes = Number(fetchedBytes)
     const delay = this.#reservations.answerMs(peer)
     if (bytes > gauge.fetchedBytes) this.#links.moved(peer, bytes, Math.max(fetchMs / 2, fetchMs - (delay ?? 0)), delay)
-    gauge.read(now, { cpuMs, fetchedBytes: bytes, fetchMs, isFetching })
-    this.#pace.saw(attempt, now)
+    gauge.read(now, { cpuMs, fetchedBytes: bytes, fetchMs, isFetching: is.fetching === true })
+    this.#pace.saw(attempt, now, is.made)
   }
 
   #done(now: number, peer: string, done: Done): void {
@@ -307,13 +309,14 @@ export class Builder {
     if (!unit || !attempt) return
     this.#offers.giveBack(peer)
     unit.attempts = unit.attempts.filter((other) => other !== attempt)
-    this.#read(now, attempt, done)
+    const failure = failureOf(done)
+    this.#read(now, attempt, done, { made: failure === undefined })
     const isFar = !attempt.announced && this.#routes.isFar(now, peer, unit, Number(done.outputBytes), done.wallMs)
-    const why = failureOf(done) ?? (isFar ? 'far' : undefined)
+    const why = failure ?? (isFar ? 'far' : undefined)
     if (why === undefined) {
       const awayMs = now - attempt.awardedAt
       this.#breakers.succeed(peer)
-      this.#links.made(peer, done, awayMs, now)
+      this.#links.made(peer, id, done, awayMs)
       this.#pace.ended(unit.task.expectedMs, awayMs, done.cpuMs)
       this.#pace.givenUp(now, unit.attempts)
       this.#end(unit)
@@ -343,9 +346,8 @@ export class Builder {
 
   /** It waits again, unless it does already or another lender is at it. */
   #requeue(unit: Unit, peer: string, why: ReturnReason): void {
-    unit.returned = true
-    if (unit.attempts.length === 0 && !unit.late) this.#queue.add(unit)
-    if (unit.attempts.length === 0) unit.late = false
+    if (unit.attempts.length === 0) this.#queue.addReturned(unit)
+    else unit.returned = true
     this.#effects.push({ kind: 'returned', id: unit.id, peer, why })
   }
 

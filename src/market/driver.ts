@@ -77,7 +77,8 @@ export type Placement =
   | { kind: 'here'; reason: HereReason; returned: ReturnReason | undefined; release(cpuMs?: number): void }
   /**
    * A lender says that it has compiled it. `result`, at most 4 MiB, `trace`, at most 512 KiB or empty, and `claim`, at most 1 KiB
-   * or empty: dag-cbor as it came, not yet looked at.
+   * or empty: dag-cbor as it came, not yet looked at. `release`: what it names has come, or is not wanted; until then
+   * a lender of whom nothing is known gets no other unit. May be called more than once.
    */
   | {
       kind: 'away'
@@ -87,6 +88,7 @@ export type Placement =
       claim: Uint8Array
       wallMs: number
       awayMs: number
+      release(): void
     }
 
 export interface MarketStats {
@@ -159,7 +161,10 @@ export function createMarket(needs: MarketNeeds, init: MarketInit): Market {
       case 'away': {
         const { peer, done, awayMs } = event
         const { result, trace, claim, wallMs } = done
-        pending.get(event.id)?.settle({ kind: 'away', peer, result, trace, claim, wallMs, awayMs })
+        const release = (): void => participant.tell({ kind: 'settled', id: event.id })
+        const unit = pending.get(event.id)
+        if (unit) unit.settle({ kind: 'away', peer, result, trace, claim, wallMs, awayMs, release })
+        else release()
         break
       }
       case 'returned': {

@@ -37,6 +37,9 @@ export const timing = {
   /** A lender whose bid was worth nothing is not asked again for so long: at first, and at most. */
   refused: 80,
   refusedMost: 160,
+  /** A lender that was found slow is left alone for so long: at first, twice as long each time it is found so again, and at most. */
+  slow: 2000,
+  slowMost: 16_000,
   /** How long a free slot here waits for the bid of a faster lender. */
   left: 30,
   /** A killed task that has not ended by then is given up and its slot is used again. */

@@ -16,8 +16,6 @@ const roundTrips = 4
 const setUpMs = 30
 /** What it took the last times, which counts instead: a lender may have been busy once. */
 const [mostSetUpMs, setUpWeight] = [2000, 0.3]
-/** Somebody who never says how long a transfer took has forgotten it. */
-const comingForMs = 30_000
 /** What a compile leaves, mostly, and its sources: of ten published packages between 5200 and 7000 and 600 and 1800. */
 const usualBytesPerMs = 7000
 
@@ -26,26 +24,33 @@ export class Links {
   readonly #bytesPerMs = new Map<string, number>()
   readonly #refusedUntil = new Map<string, { until: number; times: number }>()
 
-  /** Lender → bytes of results that are under way from there, and since when. */
-  readonly #coming = new Map<string, { bytes: number; since: number }>()
+  /** Lender → unit → bytes of its result that are under way from there. */
+  readonly #coming = new Map<string, Map<string, number>>()
 
   /** Lender → milliseconds of an attempt that were neither its compile nor the fetching of inputs. */
   readonly #setUpMs = new Map<string, number>()
 
-  /** It has made something, which will be fetched now. @param awayMs since it was awarded */
-  made(peer: string, { outputBytes, wallMs, fetchMs }: Done, awayMs: number, now: number): void {
-    const bytes = Number(outputBytes)
+  /** It has made a unit, which will be fetched now, until `settled`. @param awayMs since it was awarded */
+  made(peer: string, unit: string, { outputBytes, wallMs, fetchMs }: Done, awayMs: number): void {
     if (wallMs > 0) {
       const measured = Math.min(mostSetUpMs, Math.max(0, awayMs - wallMs - fetchMs))
       const known = this.#setUpMs.get(peer) ?? roundTrips + setUpMs
       this.#setUpMs.set(peer, known + setUpWeight * (measured - known))
     }
-    this.#coming.set(peer, { bytes: (this.#coming.get(peer)?.bytes ?? 0) + bytes, since: now })
+    const coming = this.#coming.get(peer) ?? new Map<string, number>()
+    this.#coming.set(peer, coming.set(unit, Number(outputBytes)))
   }
 
-  /** Whether results are under way, of somebody who says in time when they have come. */
-  isComing(peer: string, now: number): boolean {
-    return (this.#coming.get(peer)?.since ?? Number.NEGATIVE_INFINITY) + comingForMs > now
+  /** What somebody made of the unit has come, or is not wanted any more. */
+  settled(unit: string): void {
+    for (const [peer, coming] of this.#coming) {
+      if (coming.delete(unit) && coming.size === 0) this.#coming.delete(peer)
+    }
+  }
+
+  /** Whether results are under way. */
+  isComing(peer: string): boolean {
+    return this.#coming.has(peer)
   }
 
   /** So long its compiles may take to begin, by what the last ones took: twice as long. */
@@ -67,9 +72,7 @@ export class Links {
    * @param answerMs as for `movingMs`
    */
   moved(peer: string, bytes: number, ms: number, answerMs: number = nearMs): void {
-    const coming = this.#coming.get(peer)
-    if (coming && coming.bytes > bytes) coming.bytes -= bytes
-    else this.#coming.delete(peer)
+    this.#arrived(peer, bytes)
     if (bytes < leastBytes || ms <= 0) return
     const measured = bytes / Math.max(1, ms)
     const known = this.#bytesPerMs.get(peer) ?? (answerMs < nearMs ? usualRate(answerMs) : undefined)
@@ -77,6 +80,20 @@ export class Links {
     // In between of a fast and a slow one most of the time is the slow one's.
     const inverse = known === undefined ? 1 / measured : (1 - share) / known + share / measured
     this.#bytesPerMs.set(peer, 1 / inverse)
+  }
+
+  /** Whichever they are of: units are asked for in the order in which they were made. Whose bytes are all here does not come any more. */
+  #arrived(peer: string, bytes: number): void {
+    const coming = this.#coming.get(peer)
+    let left = bytes
+    for (const [unit, ahead] of coming ?? []) {
+      if (ahead > left) {
+        coming?.set(unit, ahead - left)
+        return
+      }
+      this.settled(unit)
+      left -= ahead
+    }
   }
 
   isKnown(peer: string): boolean {
@@ -90,7 +107,8 @@ export class Links {
 
   /** @param answerMs what a frame and its answer take; undefined when that is not known */
   movingMs(peer: string, bytes: number, answerMs?: number): number {
-    const ahead = this.#coming.get(peer)?.bytes ?? 0
+    let ahead = 0
+    for (const left of this.#coming.get(peer)?.values() ?? []) ahead += left
     return (ahead + bytes) / this.bytesPerMs(peer, answerMs)
   }
 

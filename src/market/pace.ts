@@ -19,8 +19,8 @@ const [spareShare, spareMs] = [0.05, 2_000]
 /** So much is believed to have taken as long as expected before anything ended; and no machine to be slower than that. */
 const [expectedAlreadyMs, mostScale] = [1000, 16]
 
-/** A lender that was found slow is tried again after so long. */
-const slowForMs = 30_000
+/** What a lender showed longer ago may be otherwise now. */
+const freshForMs = 30_000
 /** Of what a lender showed longer ago nobody takes that others can do it now: one machine may sleep, all may be busy. */
 const usualForMs = 60_000
 /** Of the rates of one lender, the latest counts so much. */
@@ -43,6 +43,16 @@ export interface Times {
   hereMs: number
 }
 
+/** That a lender is slow: found in so many attempts, one after the other. */
+interface Suspicion {
+  times: number
+  /** The last of them. */
+  attempt: Attempt
+  at: number
+  /** Until then it is left alone, and asked for one unit afterwards. */
+  until: number
+}
+
 /** How long compiles take compared to what was expected, how busy lenders are with them, and what second attempts have cost. */
 export class Pace {
   readonly #excess: number[] = []
@@ -50,6 +60,8 @@ export class Pace {
   readonly #here: { expectedMs: number; tookMs: number; cpuMs: number | undefined }[] = []
   /** Lenders that have shown how fast they are; the rate is undefined where only results tell. */
   readonly #lenders = new Map<string, { rate: number | undefined; at: number }>()
+  /** Lenders that were slow when they were seen last. */
+  readonly #slow = new Map<string, Suspicion>()
   #scale = 1
   /** Processor time per time of compiles here, lately. */
   #rateHere: number | undefined
@@ -88,31 +100,43 @@ export class Pace {
     if (expectedMs > 0) push(this.#excess, tookMs / expectedMs)
   }
 
-  /** The attempt has been read, or has ended. */
-  saw({ peer, awardedAt, expectedMs, gauge: { rate, cpuMs } }: Attempt, now: number): void {
+  /** The attempt has been read. @param hasEnded with a result */
+  saw(attempt: Attempt, now: number, hasEnded = false): void {
+    const { peer, awardedAt, expectedMs, gauge } = attempt
+    const { rate, cpuMs } = gauge
     this.#latest = now
     const known = this.#lenders.get(peer)
+    // What took several times as long as it should says too little.
+    const tookFairly = now - awardedAt <= fairTimes * expectedMs + fairMs
+    if (hasEnded && tookFairly && this.#slow.delete(peer)) this.#lenders.set(peer, { rate: undefined, at: now })
     if (rate === undefined) {
-      // What took several times as long as it should says too little.
-      const tellsEnough = now - awardedAt <= fairTimes * expectedMs + fairMs
-      if (!known && cpuMs === undefined && tellsEnough) this.#lenders.set(peer, { rate, at: now })
+      if (!known && cpuMs === undefined && tookFairly) this.#lenders.set(peer, { rate, at: now })
       return
     }
+    // How a compile begins may take a busy machine longer than the compile.
+    if (now - gauge.since < timing.tellsLeast && this.#share(rate) < 1) return
     this.#lenders.set(peer, {
       rate: known?.rate === undefined ? rate : known.rate + weight * (rate - known.rate),
       at: now,
     })
+    if (this.speed(peer) < slowShare) this.#suspect(attempt, now)
+    else this.#slow.delete(peer)
   }
 
-  forget(peer: string): void {
-    this.#lenders.delete(peer)
+  /** However often one attempt shows it, it is one reason to believe it. */
+  #suspect(attempt: Attempt, now: number): void {
+    const before = this.#slow.get(attempt.peer)
+    const recent = before !== undefined && now - before.at < usualForMs ? before.times : 0
+    const times = before?.attempt === attempt ? recent : recent + 1
+    const ms = Math.min(timing.slowMost, timing.slow * 2 ** (times - 1))
+    this.#slow.set(attempt.peer, { times, attempt, at: now, until: now + ms })
   }
 
   /** Whether anything is known of how fast this lender is. */
   knows(peer: string, now: number): boolean {
     const known = this.#lenders.get(peer)
-    if (!known) return false
-    return now - known.at < slowForMs || this.#share(known.rate) === 1
+    if (!known || this.isSuspect(peer)) return false
+    return now - known.at < freshForMs || this.#share(known.rate) === 1
   }
 
   /** How fast it is compared to others; 1 unless it is known to be slow. */
@@ -131,10 +155,14 @@ export class Pace {
     return lead < leadLeast ? 1 : Math.min(leadMost, lead)
   }
 
-  /** Whether it was in trouble when it was last seen, and that not long ago. */
+  /** Whether it was in trouble when it was last seen. */
+  isSuspect(peer: string): boolean {
+    return this.#slow.has(peer)
+  }
+
+  /** Whether that was so short a time ago that it is left alone. */
   isSlow(peer: string, now: number): boolean {
-    const known = this.#lenders.get(peer)
-    return known !== undefined && now - known.at < slowForMs && this.speed(peer) < slowShare
+    return (this.#slow.get(peer)?.until ?? now) > now
   }
 
   #share(rate: number | undefined): number {

@@ -53,7 +53,7 @@ export class Routes {
   next(now: number, peer: string, queue: Iterable<Unit>): Unit | undefined {
     const { here, links, offers, units } = this.#needs
     const isKnown = this.#knows(now, peer)
-    if (!isKnown && (units.awayAt(peer).length > 0 || links.isComing(peer, now))) return undefined
+    if (!isKnown && (units.awayAt(peer).length > 0 || links.isComing(peer))) return undefined
     let last: Unit | undefined
     for (const [unit, waitMs] of here.waits(now, queue, this.#scale(peer))) {
       if (!offers.suits(peer, unit.task) || !this.#isWorth(now, peer, unit, waitMs)) continue
@@ -165,6 +165,11 @@ export class Routes {
     return undefined
   }
 
+  /** Whether a unit that this peer gets is tried there only, because it was found slow. */
+  isTrial(peer: string): boolean {
+    return this.#needs.pace.isSuspect(peer)
+  }
+
   /** Of a lender, compared to this machine. */
   #speed(peer: string): number {
     const { pace, offers } = this.#needs
@@ -174,11 +179,14 @@ export class Routes {
   /** Whether its result would be here sooner than from a slot here. */
   #isWorth(now: number, peer: string, unit: Unit, waitMs: number): boolean {
     if (!this.allowed(now, peer, unit)) return false
-    if (unit.attempts.length > 0) return true
-    // What it would add is little, and a unit that others turn out to wait for would keep them waiting.
-    if (this.#needs.pace.isSlow(peer, now)) return false
+    const { pace, offers } = this.#needs
+    const isSuspect = pace.isSuspect(peer)
+    if (unit.attempts.length > 0) return !isSuspect
+    // Its trial takes nothing from the unit, but this node's time; a unit that lost its lender has nobody else, perhaps.
+    if (pace.isSlow(peer, now) && !unit.returned) return false
     const ms = this.#scale(peer) * unit.task.expectedMs
-    const costMs = this.#sendMs(peer, unit) + ms * (1 / this.#speed(peer) - 1)
+    const speed = isSuspect ? offers.speed(peer) / this.#needs.speed() : this.#speed(peer)
+    const costMs = this.#sendMs(peer, unit) + ms * (1 / speed - 1)
     // A slot here that it leaves to others is worth something too.
     if (costMs <= fairCostMs + fairCost * ms) return true
     const hereMs = waitMs + ms

@@ -17,6 +17,8 @@ export interface Attempt {
   heard: boolean
   /** Its rmeta was passed on. */
   announced: boolean
+  /** Its lender was found slow: its unit waits for a slot here, too, until that turns out to be over. */
+  onTrial: boolean
   /** How it advances. */
   gauge: Gauge
   /** Its lease ran out while this process stood still, and got some more time. */
@@ -79,11 +81,19 @@ export function newAttempt(unit: Unit, peer: string, now: number, layOutMs = 0):
     judgeAt: now + timing.lateLeast,
     heard: false,
     announced: false,
+    onTrial: false,
     gauge: new Gauge(now, layOutMs),
     spared: false,
   }
   unit.attempts.push(attempt)
   return attempt
+}
+
+/** Its lease ran out while this process stood still: what renews it is still in the socket. Once, it must not wait for ever. */
+export function spare(attempt: Attempt, now: number): void {
+  if (attempt.leaseUntil > now || attempt.spared) return
+  attempt.spared = true
+  attempt.leaseUntil = now + timing.heartbeat
 }
 
 /** A free slot here was to be left alone until a moment in which this process stood still: once, a bid has as long again. */
@@ -127,6 +137,22 @@ export class WaitingQueue {
       else high = middle
     }
     this.#units.splice(low, 0, unit)
+  }
+
+  /** It has lost who was at it, or that takes too long: it goes before others. It may wait already, behind them. */
+  addReturned(unit: Unit): void {
+    this.remove(unit)
+    unit.returned = true
+    unit.late = false
+    this.add(unit)
+  }
+
+  /** A lender that was slow is so no longer: what it has waits no more, unless another one has it as well. */
+  endTrial(unit: Unit, attempt: Attempt): void {
+    attempt.onTrial = false
+    if (unit.attempts.length > 1) return
+    unit.late = false
+    this.remove(unit)
   }
 
   remove(unit: Unit): void {

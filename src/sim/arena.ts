@@ -6,11 +6,12 @@ import { Cluster, type ClusterInit } from './cluster.ts'
 import { type NodeCost, noCost, withoutNode } from './cost.ts'
 import { type Graph, graphOf, graphPathMs, graphWorkMs, type Knowledge } from './graph.ts'
 import { AllKnowing } from './ideal.ts'
-import type { Scheduler } from './job.ts'
+import type { Job, Scheduler } from './job.ts'
 import { MarketScheduler } from './market-scheduler.ts'
 import { exponential } from './random.ts'
 import type { RecordedKind, Recording } from './recording.ts'
 import { type Rules, VariantMarket } from './variant.ts'
+import { WaitingWatch } from './waiting.ts'
 
 export const schedulers = [
   'all-knowing',
@@ -73,6 +74,8 @@ export interface ArenaReport {
   /** Ready → bound of units that may leave, sorted, and the part of it during which some machine had a free slot. */
   delaysMs: number[]
   idleDelaysMs: number[]
+  /** Of the market: the part of it during which a slot was free that would have brought the unit forward. */
+  ownDelaysMs: number[]
   units: number
   away: number
   messages: { units: number; standing: number; bytes: number }
@@ -147,6 +150,11 @@ class Arena {
       })
     }
     this.#watch()
+    const scheduler = this.#scheduler
+    if (scheduler instanceof MarketScheduler) {
+      const waiting = (): Iterable<Job> => [...this.#active].flatMap((build) => [...build.waiting])
+      new WaitingWatch(this.#cluster, waiting, (home) => scheduler.reach(home)).start()
+    }
     const done = (): boolean => this.#active.size === 0 && begun === arrivals.length
     const limit = 3_600_000 + (arrivals.at(-1)?.at ?? 0)
     if (!time.run(done, limit)) this.#violations.push('a build did not end within an hour')
@@ -195,6 +203,7 @@ class Arena {
       boundsMs: this.#builds.map(({ graph }) => Math.max(graphPathMs(graph), graphWorkMs(graph) / capacity)),
       delaysMs: this.#builds.flatMap(({ delaysMs }) => delaysMs).sort((a, b) => a - b),
       idleDelaysMs: this.#builds.flatMap(({ idleDelaysMs }) => idleDelaysMs).sort((a, b) => a - b),
+      ownDelaysMs: this.#builds.flatMap(({ ownDelaysMs }) => ownDelaysMs).sort((a, b) => a - b),
       units: spent.here + spent.away,
       away: spent.away,
       messages: this.#scheduler.messages(),

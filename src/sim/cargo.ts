@@ -14,6 +14,8 @@ export class CargoBuild implements Build {
   /** Ready → bound of each unit that may leave, and the part of it during which some machine had a free slot. */
   readonly delaysMs: number[] = []
   readonly idleDelaysMs: number[] = []
+  /** What is left without the time in which no slot would have brought it forward. */
+  readonly ownDelaysMs: number[] = []
   readonly violations: string[] = []
   readonly #cluster: Cluster
   readonly #scheduler: Scheduler
@@ -53,6 +55,7 @@ export class CargoBuild implements Build {
     if (!job.unit.mobile) return
     this.delaysMs.push(job.boundAt - job.readyAt)
     this.idleDelaysMs.push(job.boundAt - Math.max(job.readyAt, this.#cluster.fullUntil))
+    this.ownDelaysMs.push(Math.max(0, job.boundAt - job.readyAt - job.unavoidableMs))
   }
 
   metadata(unit: GraphUnit): void {
@@ -118,7 +121,14 @@ export class CargoBuild implements Build {
 
   #asked(unit: GraphUnit): void {
     const readyAt = this.#cluster.time.now()
-    const job: Job = { build: this, unit, readyAt, trueRank: this.#ranks[unit.index] ?? 0, boundAt: undefined }
+    const job: Job = {
+      build: this,
+      unit,
+      readyAt,
+      trueRank: this.#ranks[unit.index] ?? 0,
+      boundAt: undefined,
+      unavoidableMs: 0,
+    }
     this.waiting.add(job)
     this.#scheduler.submit(job)
   }

@@ -81,6 +81,8 @@ export class Cluster {
   readonly #up: number[] = []
   readonly #down: number[] = []
   readonly #air: number[] = []
+  /** Machine → when those that it compiles should end. */
+  readonly #ends: Set<{ at: number }>[] = []
   /** Milliseconds of slots that were in use, of those the ones that were no compile, and of compiles for nothing. */
   readonly spent = { slotMs: 0, fetchMs: 0, wastedMs: 0, away: 0, here: 0 }
   /** When the last moment ended at which no machine had a free slot. */
@@ -111,6 +113,7 @@ export class Cluster {
       this.#processors.push(processor)
       this.#nodes.push(new NodeProcess(processor, speed))
       this.busy.push(0)
+      this.#ends.push(new Set())
       this.idleSince.push(0)
       if (wifi && onAir % perAccessPoint === 0) air = this.#flows.resource(airtimeBytesPerMs)
       if (wifi) onAir += 1
@@ -139,6 +142,15 @@ export class Cluster {
   }
   free(node: number): number {
     return (this.machines[node]?.slots ?? 0) - (this.busy[node] ?? 0)
+  }
+
+  /** About how long until a slot is free there for who is at this place (from 0) among those that wait for one. */
+  untilFree(node: number, place: number): number {
+    const now = this.time.now()
+    const slots = this.machines[node]?.slots ?? 1
+    const left = [...(this.#ends[node] ?? [])].map(({ at }) => Math.max(0, at - now)).sort((a, b) => a - b)
+    const round = left.reduce((sum, ms) => sum + ms, 0) / Math.max(1, left.length)
+    return Math.floor(place / slots) * 2 * round + (left[place % slots] ?? 0)
   }
 
   /** One-way delay of a frame: a wired link has a round trip of 0.3 to 1 ms, a Wi-Fi link of 3 ms, in 1 % 40 ms. */
@@ -201,8 +213,12 @@ export class Cluster {
     const compiled = { from: 0, until: 0 }
     let compiling: Compiling | undefined
     let over = false
+    const pace = machine.speed * (machine.liar === 'slow' && node !== build.home ? 0.1 : 1)
+    const ends = { at: startedAt + unit.ms / pace }
+    this.#ends[node]?.add(ends)
     const leave = (): void => {
       over = true
+      this.#ends[node]?.delete(ends)
       this.spent.slotMs += this.time.now() - startedAt
       this.#release(node)
     }
@@ -211,7 +227,6 @@ export class Cluster {
       if (over) return
       this.spent.fetchMs += this.time.now() - startedAt
       if (machine.liar === 'silent' && isAway) return
-      const pace = machine.speed * (machine.liar === 'slow' && isAway ? 0.1 : 1)
       const end = (): void => {
         if (over) return
         build.hold(node, unit.index)

@@ -18,6 +18,9 @@ export interface Row {
   /** The part of the delays during which some machine had a free slot. */
   idle50: number
   idle99: number
+  /** The part during which a slot was free that would have brought the unit forward; of the market, NaN of others. */
+  own50: number
+  own99: number
   awayShare: number
   messages: number
   standingPerSecond: number
@@ -62,6 +65,7 @@ function rowOf(
   const ratios = makespans.map((ms, index) => ms / (best[index] ?? ms)).sort((a, b) => a - b)
   const delaysMs = reports.flatMap((report) => report.delaysMs).sort((a, b) => a - b)
   const idleDelays = reports.flatMap(({ idleDelaysMs }) => idleDelaysMs).sort((a, b) => a - b)
+  const ownDelays = reports.flatMap(({ ownDelaysMs }) => ownDelaysMs).sort((a, b) => a - b)
   const away = Math.max(
     1,
     sum((report) => report.away),
@@ -77,6 +81,8 @@ function rowOf(
     delay99: quantile(delaysMs, 0.99),
     idle50: quantile(idleDelays, 0.5),
     idle99: quantile(idleDelays, 0.99),
+    own50: scheduler === 'market' ? quantile(ownDelays, 0.5) : Number.NaN,
+    own99: scheduler === 'market' ? quantile(ownDelays, 0.99) : Number.NaN,
     awayShare:
       away /
       Math.max(
@@ -107,6 +113,8 @@ const columns: readonly [title: string, cell: (row: Row) => string][] = [
   ['p99 ms', ({ delay99 }) => delay99.toFixed(0)],
   ['idle p50', ({ idle50 }) => idle50.toFixed(1)],
   ['p99 ms', ({ idle99 }) => idle99.toFixed(0)],
+  ['own p50', ({ own50 }) => figure(own50, 1)],
+  ['p99 ms', ({ own99 }) => figure(own99, 0)],
   ['away %', ({ awayShare }) => (100 * awayShare).toFixed(0)],
   ['msgs/unit', ({ messages }) => messages.toFixed(1)],
   ['B/unit', ({ bytes }) => bytes.toFixed(0)],
@@ -119,6 +127,11 @@ const columns: readonly [title: string, cell: (row: Row) => string][] = [
   ['Jain', ({ fairness }) => fairness.toFixed(3)],
   ['broken', ({ violations }) => String(violations)],
 ]
+
+/** What is not told of this scheduler is a dash. */
+function figure(value: number, digits: number): string {
+  return Number.isNaN(value) ? '-' : value.toFixed(digits)
+}
 
 export const compareHeader = ['scheduler'.padEnd(20), ...columns.map(([title]) => title.padStart(10))].join(' ')
 

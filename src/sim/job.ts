@@ -8,6 +8,8 @@ export interface Job {
   /** True time from its start to the end of the build. */
   readonly trueRank: number
   boundAt: number | undefined
+  /** Of what it has waited, the time in which nobody could have done better: see `WaitingWatch`. */
+  unavoidableMs: number
 }
 
 /** What machines and schedulers see of a cargo that builds. */

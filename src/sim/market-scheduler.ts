@@ -77,6 +77,10 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
   get nodes(): number {
     return this.#cluster.machines.length
   }
+  /** Machines that a builder on this one is connected to. */
+  reach(home: number): Iterable<number> {
+    return this.#linked.get(home) ?? []
+  }
   mayLeave(index: number): boolean {
     return !this.#building.get(index)
   }
@@ -231,6 +235,7 @@ export class MarketScheduler implements Scheduler, ChurnTarget {
         this.#cluster.send(Number(event.peer), index, unit.outputBytes, () => {
           const ms = this.time.now() - since
           node.participant.tell({ kind: 'moved', peer: event.peer, bytes: unit.outputBytes, ms })
+          node.participant.tell({ kind: 'settled', id: event.id })
           this.#cluster.accept(index, () => build.finished(unit))
         })
         break

@@ -294,7 +294,16 @@ test('who was lost after its metadata was announced is not believed early for an
           const none = new Uint8Array()
           if (end === 'lost' || !task.mayGoAway)
             return { kind: 'here', reason: 'came-back', returned: undefined, release: () => undefined }
-          return { kind: 'away', peer, result: none, trace: none, claim: none, wallMs: 1, awayMs: 1 }
+          return {
+            kind: 'away',
+            peer,
+            result: none,
+            trace: none,
+            claim: none,
+            wallMs: 1,
+            awayMs: 1,
+            release: () => undefined,
+          }
         },
         fault: () => undefined,
       },
@@ -360,7 +369,16 @@ test('a lender that falls silent after its result is asked for it once, unless c
             const none = new Uint8Array()
             options?.onMetadata?.({ peer, ...metadata, depInfo: came.depInfo, trace: none })
             const bytes = encodeResult(came).bytes
-            return { kind: 'away', peer, result: bytes, trace: none, claim: none, wallMs: 1, awayMs: 1 }
+            return {
+              kind: 'away',
+              peer,
+              result: bytes,
+              trace: none,
+              claim: none,
+              wallMs: 1,
+              awayMs: 1,
+              release: () => undefined,
+            }
           },
           fault: () => undefined,
         },

@@ -21,8 +21,8 @@ test('until a compile begins nothing is known of its pace, as long as its lender
 test('a lender may need twice as long as it took the last times, and an unknown one no time at all', () => {
   const links = new Links()
   assert.equal(links.layOutMs('ana'), 0)
-  const done = { outputBytes: 0n, wallMs: 1000, fetchMs: 200 } as Parameters<Links['made']>[1]
-  for (let times = 0; times < 40; times++) links.made('ana', done, 2000, times)
+  const done = { outputBytes: 0n, wallMs: 1000, fetchMs: 200 } as Parameters<Links['made']>[2]
+  for (let times = 0; times < 40; times++) links.made('ana', `unit ${times}`, done, 2000)
   assert.ok(Math.abs(links.layOutMs('ana') - 1600) < 1)
   assert.equal(links.layOutMs('ben'), 0)
 })
