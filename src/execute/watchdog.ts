@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process'
-import { closeSync, type Dirent, lstatSync, opendirSync, openSync, readdirSync, readSync, statfsSync } from 'node:fs'
+import { closeSync, type Dirent, lstatSync, opendirSync, openSync, readSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { codeOf } from '../base/errors.ts'
 import type { GuestLimits } from './limits.ts'
-import { deletedOf, type Written } from './written.ts'
+import { deletedOf, isGone, listProc, type Written } from './written.ts'
 
 const execute = promisify(execFile)
 
@@ -35,21 +35,11 @@ export async function processesOf(firstPid: number): Promise<number[]> {
 /** What any of its threads has started. Of one that has ended they become another's, mostly the first one's: that is read last. */
 async function childrenOf(pid: number): Promise<number[]> {
   const children: number[] = []
-  for (const thread of threadsOf(pid).reverse()) {
+  for (const thread of listProc(`${pid}/task`).reverse()) {
     for (const child of readProc(`${pid}/task/${thread}/children`).split(' '))
       if (child !== '') children.push(Number(child))
   }
   return children
-}
-
-/** Empty when the process has ended. */
-function threadsOf(pid: number): string[] {
-  try {
-    return readdirSync(`/proc/${pid}/task`)
-  } catch (error) {
-    if (isGone(error)) return []
-    throw error
-  }
 }
 
 /** What is over its limit when it is the disk's, and not this guest's alone. */
@@ -213,6 +203,3 @@ function readProc(path: string): string {
     throw error
   }
 }
-
-const isGone = (error: unknown): boolean =>
-  ['ENOENT', 'ENOTDIR', 'ESRCH', 'EACCES', 'EPERM'].includes(codeOf(error) ?? '')

@@ -58,7 +58,7 @@ function writtenBy(pid: number): number | 'hidden' {
 export function deletedOf(pids: readonly number[]): number {
   const files = new Map<string, number>()
   for (const pid of pids) {
-    for (const fd of openOf(pid)) {
+    for (const fd of listProc(`${pid}/fd`)) {
       const stat = statOf(`/proc/${pid}/fd/${fd}`)
       if (stat?.isFile() === true && stat.nlink === 0) files.set(`${stat.dev}:${stat.ino}`, stat.blocks * 512)
     }
@@ -66,9 +66,10 @@ export function deletedOf(pids: readonly number[]): number {
   return [...files.values()].reduce((sum, bytes) => sum + bytes, 0)
 }
 
-function openOf(pid: number): string[] {
+/** The names in a directory of `/proc`; none when its process has ended or keeps this to itself. */
+export function listProc(path: string): string[] {
   try {
-    return readdirSync(`/proc/${pid}/fd`)
+    return readdirSync(`/proc/${path}`)
   } catch (error) {
     if (isGone(error)) return []
     throw error
@@ -85,7 +86,7 @@ function statOf(path: string): Stats | undefined {
 }
 
 /** Also what keeps itself to itself. */
-const isGone = (error: unknown): boolean =>
+export const isGone = (error: unknown): boolean =>
   ['ENOENT', 'ENOTDIR', 'ESRCH', 'EACCES', 'EPERM'].includes(codeOf(error) ?? '')
 
 /**
