@@ -265,7 +265,7 @@ export class Builder {
     }
     this.#links.accept(peer)
     const attempt = newAttempt(unit, peer, now, this.#links.layOutMs(peer))
-    attempt.onTrial = this.#routes.isTrial(peer)
+    attempt.onTrial = this.#routes.isTrial(now, peer, unit)
     unit.late = attempt.onTrial
     if (!unit.late) this.#queue.remove(unit)
     this.#send(peer, awardFrame(bid, unit, attempt))
@@ -283,7 +283,7 @@ export class Builder {
     attempt.leaseUntil = now + timing.lease
     attempt.spared = false
     this.#read(now, attempt, progress, { fetching: progress.phase === Phase.FETCHING })
-    if (attempt.onTrial && !this.#routes.isTrial(peer)) this.#queue.endTrial(unit, attempt)
+    if (attempt.onTrial && this.#pace.isHealthy(peer)) this.#queue.endTrial(unit, attempt)
     this.#judge(now, unit, attempt)
     const metadata = attempt.announced || attempt.onTrial ? undefined : metadataOf(progress)
     // What is announced has to be waited for.

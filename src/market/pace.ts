@@ -19,8 +19,8 @@ const [spareShare, spareMs] = [0.05, 2_000]
 /** So much is believed to have taken as long as expected before anything ended; and no machine to be slower than that. */
 const [expectedAlreadyMs, mostScale] = [1000, 16]
 
-/** What a lender showed longer ago may be otherwise now. */
-const freshForMs = 30_000
+/** That a lender gave little of a processor longer ago may be otherwise now. */
+const freshForMs = 10_000
 /** Of what a lender showed longer ago nobody takes that others can do it now: one machine may sleep, all may be busy. */
 const usualForMs = 60_000
 /** Of the rates of one lender, the latest counts so much. */
@@ -115,10 +115,8 @@ export class Pace {
     }
     // How a compile begins may take a busy machine longer than the compile.
     if (now - gauge.since < timing.tellsLeast && this.#share(rate) < 1) return
-    this.#lenders.set(peer, {
-      rate: known?.rate === undefined ? rate : known.rate + weight * (rate - known.rate),
-      at: now,
-    })
+    const before = known && now - known.at < freshForMs ? (known.rate ?? rate) : rate
+    this.#lenders.set(peer, { rate: before + weight * (rate - before), at: now })
     if (this.speed(peer) < slowShare) this.#suspect(attempt, now)
     else this.#slow.delete(peer)
   }
@@ -134,9 +132,7 @@ export class Pace {
 
   /** Whether anything is known of how fast this lender is. */
   knows(peer: string, now: number): boolean {
-    const known = this.#lenders.get(peer)
-    if (!known || this.isSuspect(peer)) return false
-    return now - known.at < freshForMs || this.#share(known.rate) === 1
+    return this.#lenders.has(peer) && !this.isDoubtful(peer, now)
   }
 
   /** How fast it is compared to others; 1 unless it is known to be slow. */
@@ -155,9 +151,14 @@ export class Pace {
     return lead < leadLeast ? 1 : Math.min(leadMost, lead)
   }
 
-  /** Whether it was in trouble when it was last seen. */
-  isSuspect(peer: string): boolean {
-    return this.#slow.has(peer)
+  /** Whether it was in trouble when it was last seen, or less than usual is known of it, from so long ago that it need not be so now. */
+  isDoubtful(peer: string, now: number): boolean {
+    return this.#slow.has(peer) || (this.speed(peer) < 1 && now - (this.#lenders.get(peer)?.at ?? now) >= freshForMs)
+  }
+
+  /** Whether it works as is usual, as far as is known. */
+  isHealthy(peer: string): boolean {
+    return !this.#slow.has(peer) && this.speed(peer) === 1
   }
 
   /** Whether that was so short a time ago that it is left alone. */

@@ -165,9 +165,13 @@ export class Routes {
     return undefined
   }
 
-  /** Whether a unit that this peer gets is tried there only, because it was found slow. */
-  isTrial(peer: string): boolean {
-    return this.#needs.pace.isSuspect(peer)
+  /**
+   * Whether the unit, if this peer gets it, is tried there only, because it was found slow, and goes on waiting for a slot here. Of one
+   * that has lost its lender nothing is lost by that.
+   */
+  isTrial(now: number, peer: string, unit: Unit): boolean {
+    const { pace } = this.#needs
+    return pace.isDoubtful(peer, now) || (unit.returned && !pace.isHealthy(peer))
   }
 
   /** Of a lender, compared to this machine. */
@@ -180,12 +184,12 @@ export class Routes {
   #isWorth(now: number, peer: string, unit: Unit, waitMs: number): boolean {
     if (!this.allowed(now, peer, unit)) return false
     const { pace, offers } = this.#needs
-    const isSuspect = pace.isSuspect(peer)
-    if (unit.attempts.length > 0) return !isSuspect
+    // Also somebody who was slow, once it is time to see whether it is so still: who is at it is slow now.
+    if (unit.attempts.length > 0) return unit.attempts.length === 1 && !pace.isSlow(peer, now)
     // Its trial takes nothing from the unit, but this node's time; a unit that lost its lender has nobody else, perhaps.
     if (pace.isSlow(peer, now) && !unit.returned) return false
     const ms = this.#scale(peer) * unit.task.expectedMs
-    const speed = isSuspect ? offers.speed(peer) / this.#needs.speed() : this.#speed(peer)
+    const speed = this.isTrial(now, peer, unit) ? offers.speed(peer) / this.#needs.speed() : this.#speed(peer)
     const costMs = this.#sendMs(peer, unit) + ms * (1 / speed - 1)
     // A slot here that it leaves to others is worth something too.
     if (costMs <= fairCostMs + fairCost * ms) return true

@@ -147,10 +147,9 @@ export class WaitingQueue {
     this.add(unit)
   }
 
-  /** A lender that was slow is so no longer: what it has waits no more, unless another one has it as well. */
+  /** A lender that was slow is so no longer: what it has waits no more. */
   endTrial(unit: Unit, attempt: Attempt): void {
     attempt.onTrial = false
-    if (unit.attempts.length > 1) return
     unit.late = false
     this.remove(unit)
   }

@@ -176,6 +176,64 @@ describe('a lender that is alive', () => {
     assert.deepEqual([bench.builder.waiting, bench.builder.away], [2, 1])
   })
 
+  /** `bob` shows a whole processor, `ana` less than half of one; what waits here is left to the slot here then. */
+  const half = (): { bench: BuilderBench; bob: Award } => {
+    const bench = busyBuilder()
+    const bob = bench.away('bob', 1, { expectedMs: 4000 })
+    beat(bench, 'bob', bob, [450, 950, 1450])
+    const award = bench.away('ana', 2, { expectedMs: 4000 })
+    beat(bench, 'ana', award, [210, 430, 650])
+    bench.done('ana', award)
+    bench.tell({ kind: 'settled', id: idOf(2) })
+    bench.clear()
+    return { bench, bob }
+  }
+  const askedAna = (bench: BuilderBench): number => bench.sent('reserve').filter(({ to }) => to === 'ana').length
+
+  it('and gave little of a processor is tried again ten seconds later, with a unit that goes on waiting here', () => {
+    const { bench, bob } = half()
+    bench.done('bob', bob)
+    bench.submit(3, { expectedMs: 4000 })
+    bench.pass(8000)
+    bench.offer('ana')
+    assert.equal(askedAna(bench), 0)
+    bench.pass(2000)
+    bench.offer('ana')
+    const award = bench.award('ana')
+    assert.deepEqual([award.task, bench.builder.waiting], [taskBytes(3), 1])
+    // What it showed then counts no more.
+    beat(bench, 'ana', award, [480, 980])
+    assert.equal(bench.builder.waiting, 0)
+  })
+
+  it('and gave little of a processor just now is asked at once for a unit that has lost its lender', () => {
+    const { bench } = half()
+    bench.offer('ana')
+    bench.receive('bob', frame('goodbye', {}))
+    assert.deepEqual(bench.award('ana').task, taskBytes(1))
+    assert.equal(bench.builder.waiting, 1)
+  })
+
+  it('and was slow is tried again with a unit whose lender is slow now, and keeps it if it works', () => {
+    const bench = busyBuilder()
+    beat(bench, 'ana', bench.away('ana', 1, { expectedMs: 4000 }), [50, 100, 150, 200])
+    bench.release()
+    const { task, epoch } = bench.away('bob', 2, { expectedMs: 4000 })
+    beat(bench, 'bob', { task, epoch } as Award, [50, 100, 150, 200])
+    assert.deepEqual([bench.builder.waiting, bench.builder.away], [1, 1])
+    bench.pass(500)
+    bench.offer('ana')
+    const second = bench.award('ana')
+    assert.deepEqual([second.task, bench.builder.waiting], [task, 1])
+    bench.offer('cleo')
+    assert.deepEqual(
+      bench.sent('reserve').map(({ to }) => to),
+      [],
+    )
+    beat(bench, 'ana', second, [480, 980, 1480, 1980])
+    assert.deepEqual([bench.builder.waiting, bench.builder.away], [0, 1])
+  })
+
   it('and slowed to a tenth is slow where compiles here get a whole processor, and usual where they get a tenth themselves', () => {
     const asked = (cpuMs: number): number => {
       const bench = busyBuilder()
