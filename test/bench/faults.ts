@@ -75,8 +75,11 @@ async function build(machines: Machines, steps: number, trouble?: Trouble): Prom
     watch.stop()
     if (trouble !== undefined && lost === undefined) throw new Error('nothing was compiled elsewhere')
     if (verbose) tell(machines, watch, lost?.at ?? from, logged)
-    const recoveries = (lost?.units ?? []).map(({ crate, from: begun }) => {
-      const next = watch.of(crate).find((compile) => compile.at !== lost?.machine && compile.from > begun)
+    // Somebody may have been at it as well already.
+    const isElsewhere = ({ at, until }: Compile): boolean =>
+      at !== lost?.machine && (until ?? ms + from) > (lost?.at ?? 0)
+    const recoveries = (lost?.units ?? []).map(({ crate }) => {
+      const next = watch.of(crate).find(isElsewhere)
       return next === undefined ? Number.POSITIVE_INFINITY : Math.max(0, next.from - (lost?.at ?? 0))
     })
     return { ms, recoveries, again: watch.all.length - new Set(watch.all.map(({ crate }) => crate)).size }
