@@ -71,6 +71,8 @@ async function busyMs(): Promise<number> {
 
 async function turn(machines: Machines, dir: string, how: 'node' | 'plain'): Promise<Turn> {
   await rm(join(dir, 'target'), { recursive: true, force: true })
+  // What one is about to place with another would come back after that.
+  await rested(machines)
   if (how === 'node') await machines.forgetAll()
   if (how === 'node' && isCold) {
     for (const { node } of machines.all) {
