@@ -87,6 +87,8 @@ const maxClaims = 32
 const maxClaimBytes = 1024
 const maxAnswerBytes = 1024 * 1024
 const worksGraceMs = 20
+/** Who is asked only because it may have begun the same a moment ago is waited for if it answers that fast: others are told at once. */
+const guessMs = 25
 const maxConcurrentLookups = 4
 const maxWaitingLookups = 60
 /** Of so many questions it is remembered when they were asked. */
@@ -241,11 +243,12 @@ export class Holdings {
     signal?.addEventListener('abort', () => resolve(), { once: true })
     try {
       for (const peerId of this.#needs.peers()) {
-        const value = this.#queryFor(peerId, id, keys, works)
+        const { value, isGuess } = this.#queryFor(peerId, id, keys, works)
         if (value === undefined || !this.#needs.send(peerId, { case: 'holdingsQuery', value })) continue
         this.asked += 1
         question.asked.add(peerId)
-        if ((this.#answerMs.get(peerId) ?? 0) < budgetMs) question.unanswered.add(peerId)
+        const worthMs = isGuess ? Math.min(guessMs, budgetMs) : budgetMs
+        if ((this.#answerMs.get(peerId) ?? 0) < worthMs) question.unanswered.add(peerId)
       }
       if (question.unanswered.size === 0) resolve()
       await promise
@@ -258,18 +261,22 @@ export class Holdings {
     }
   }
 
-  /** What it is worth asking a peer; undefined when that is nothing. */
+  /** What it is worth asking a peer; no value when that is nothing. `isGuess`: as far as is known it has nothing, and is at nothing. */
   #queryFor(peerId: string, id: bigint, keys: readonly Uint8Array[], works: readonly Uint8Array[]) {
     const { summaries } = this.#needs
-    const isAtWorks = summaries === undefined || summaries.isFresh || summaries.mayWork(peerId)
+    const mayWork = summaries?.mayWork(peerId) !== false
+    const mayBegin = mayWork || summaries?.isFresh === true
+    let isGuess = !mayWork
     const asked = keys.flatMap((key, index) => {
       const work = works[index] ?? noWork
-      const isWorth = summaries?.mayHold(peerId, key) !== false || (work !== noWork && isAtWorks)
-      return isWorth ? [{ key, work }] : []
+      const mayHold = summaries?.mayHold(peerId, key) !== false
+      if (mayHold) isGuess = false
+      return mayHold || (work !== noWork && mayBegin) ? [{ key, work }] : []
     })
-    if (asked.length === 0) return undefined
+    if (asked.length === 0) return { value: undefined, isGuess }
     const some = asked.some(({ work }) => work !== noWork)
-    return { id, keys: asked.map(({ key }) => key), works: some ? asked.map(({ work }) => work) : [] }
+    const value = { id, keys: asked.map(({ key }) => key), works: some ? asked.map(({ work }) => work) : [] }
+    return { value, isGuess }
   }
 
   #pendingFor(peerId: string, works: readonly Uint8Array[]): PendingWork[] {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { Claims } from '../../src/mesh/claims.ts'
 import type { ControlMessage } from '../../src/mesh/control.ts'
-import { type Holding, Holdings, type HoldingsLookup } from '../../src/mesh/holdings.ts'
+import { type Holding, Holdings, type HoldingsLookup, type HoldingsNeeds } from '../../src/mesh/holdings.ts'
 import { connect, LogBook, ManualClock, makeMesh, peerEvent, someBytes, type TestMesh } from './fixture.ts'
 import { createMembership } from './hiring.ts'
 
@@ -78,7 +78,7 @@ test('an answer that would be too large keeps the first trace of every key', asy
   assert.ok(bytes > 1_000_000 && bytes <= 1024 * 1024, `${bytes} bytes`)
 })
 
-function alone(lookup: HoldingsLookup) {
+function alone(lookup: HoldingsLookup, summaries?: HoldingsNeeds['summaries']) {
   const sent: ControlMessage[] = []
   const log = new LogBook()
   const send = (_peer: string, body: ControlMessage): boolean => {
@@ -87,7 +87,15 @@ function alone(lookup: HoldingsLookup) {
   }
   const clock = new ManualClock()
   const claims = new Claims({ clock, self: 'm', sendWait: () => true, sendDone: () => undefined })
-  const holdings = new Holdings({ clock, log, lookup, claims, peers: () => ['p', 'q'], send })
+  const holdings = new Holdings({
+    clock,
+    log,
+    lookup,
+    claims,
+    peers: () => ['p', 'q'],
+    send,
+    ...(summaries && { summaries }),
+  })
   return { holdings, claims, sent, log, clock }
 }
 
@@ -233,4 +241,39 @@ test('a member is waited for if its last answer would have come in time', async 
   assert.equal(await asks(300, 200), true, 'this is worth more')
   assert.equal(await asks(50, 20), false)
   assert.equal(await asks(50, 20), true, 'it has become faster')
+})
+
+test('a slow member that is only guessed to be at the same is not waited for', async () => {
+  const known = { mayHold: false, mayWork: false }
+  const summaries = { mayHold: () => known.mayHold, mayWork: () => known.mayWork, isFresh: true }
+  const { holdings, claims, clock, sent } = alone(async () => [], summaries)
+  let id = 0n
+  /** @returns whether anybody was waited for; all answer in the end, after so long */
+  const asks = async (afterMs: number): Promise<boolean> => {
+    id += 1n
+    let isOver = false
+    const work = someBytes(32)
+    claims.claim(work, 1000)
+    const asking = holdings.ask([someBytes(32)], { budgetMs: 300, works: [work] }).then(() => {
+      isOver = true
+    })
+    await new Promise((resolve) => setImmediate(resolve))
+    const isWaitedFor = !isOver
+    clock.advance(afterMs)
+    for (const peer of ['p', 'q']) {
+      holdings.onAnswer(peer, message({ id, holdings: [], pending: [] }) as never)
+    }
+    await asking
+    return isWaitedFor
+  }
+  assert.equal(await asks(60), true, 'nothing is known of how fast they are')
+  assert.equal(await asks(60), false)
+  assert.equal(sent.length, 4, 'they were asked all the same')
+  known.mayWork = true
+  assert.equal(await asks(60), true, 'they are at something')
+  Object.assign(known, { mayWork: false, mayHold: true })
+  assert.equal(await asks(60), true, 'they may have it')
+  known.mayHold = false
+  assert.equal(await asks(10), false)
+  assert.equal(await asks(10), true, 'they have become faster')
 })
