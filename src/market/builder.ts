@@ -155,7 +155,7 @@ export class Builder {
     const unit = newUnit(id, task, this.#submitted++)
     if (!unit.stays) this.#builds.uses(task.toolchain)
     const full = this.#here.isFull
-    const lenders = !unit.stays && this.#offers.anybody(task, now, (peer) => this.#routes.allowed(now, peer, unit))
+    const lenders = !unit.stays && this.#offers.anybody(task, now, (peer) => this.#routes.mayHelp(now, peer, unit))
     if (!this.#stopped && (full || lenders)) this.#effects.push({ kind: 'waiting', id })
     if (this.#stopped) {
       this.#start(now, unit, 'stopping')

@@ -46,6 +46,11 @@ export class Routes {
     return !builds.refused(unit.task.build, peer) && !breakers.paused(peer, now)
   }
 
+  /** Whether the unit could go there, some time. Of those that were just found slow nobody expects that: for them cargo need not start more units. */
+  mayHelp(now: number, peer: string, unit: Unit): boolean {
+    return this.allowed(now, peer, unit) && !this.#needs.pace.isSlow(peer, now)
+  }
+
   /**
    * Of the queue, what this peer can compile and what is worth sending there: the first. A peer of which nothing is known gets
    * one unit at first: what came back, or the last.

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { frame } from '../../src/market/frames.ts'
 import { timing } from '../../src/market/limits.ts'
 import { Outcome, Phase } from '../../src/wire/generated/market_pb.ts'
-import { type BuilderBench, busyBuilder, idOf, taskBytes } from './bench.ts'
+import { BuilderBench, busyBuilder, idOf, taskBytes } from './bench.ts'
 
 type Award = ReturnType<BuilderBench['award']>
 
@@ -113,6 +113,28 @@ describe('a lender that is alive', () => {
     assert.deepEqual([bench.builder.waiting, bench.builder.away], [2, 1])
     return { bench, award }
   }
+
+  it('is no reason for cargo to start more units meanwhile', () => {
+    const bench = new BuilderBench(2)
+    bench.occupy(1)
+    const told = (unit: number): number => {
+      const effects = bench.submit(unit, { expectedMs: 4000 })
+      bench.release(unit)
+      bench.tell({ kind: 'released', id: idOf(unit) })
+      return bench.of('waiting', effects).length
+    }
+    bench.offer('ana')
+    assert.equal(told(1), 1)
+    bench.submit(2, { expectedMs: 4000, mayGoAway: false })
+    beat(bench, 'ana', bench.away('ana', 3, { expectedMs: 4000 }), [50, 100, 150, 200])
+    bench.release()
+    bench.release(2)
+    bench.offer('ana')
+    assert.equal(told(4), 0)
+    bench.pass(timing.slow)
+    bench.offer('ana')
+    assert.equal(told(5), 1)
+  })
 
   it('gets one unit then, which a slot here takes in its turn', () => {
     const { bench, award } = onTrial()
