@@ -36,6 +36,13 @@ export class Flows {
     return this.#capacity.push(capacity) - 1
   }
 
+  /** Bytes per millisecond of one that would begin now. */
+  next(uses: readonly number[]): number {
+    let rate = Number.POSITIVE_INFINITY
+    for (const use of uses) rate = Math.min(rate, (this.#capacity[use] ?? 0) / ((this.#shares[use] ?? 0) + 1))
+    return rate
+  }
+
   start(uses: readonly number[], bytes: number, done: () => void): Sending {
     this.bytes += bytes
     const flow: Flow = { uses, bytes, rate: 0, since: this.#time.now(), cancel: () => {}, done }
