@@ -140,6 +140,10 @@ export class Cluster {
   rate(from: number, to: number): number {
     return this.init.transfers ? this.#flows.next(this.#between(from, to)) : Number.POSITIVE_INFINITY
   }
+  /** How long the link of a machine is busy with what is under way to it, at least. */
+  comingMs(node: number): number {
+    return this.init.transfers ? this.#flows.left(this.#down[node] ?? -1) / this.bytesPerMs(node) : 0
+  }
   /** Processor milliseconds of all the nodes' own processes. */
   get nodeMs(): number {
     return this.#nodes.reduce((sum, { spentMs }) => sum + spentMs, 0)

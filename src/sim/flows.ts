@@ -43,6 +43,13 @@ export class Flows {
     return rate
   }
 
+  /** Bytes that are still to pass through all that use the resource. */
+  left(use: number): number {
+    let bytes = 0
+    for (const flow of this.#users[use] ?? []) bytes += flow.bytes - flow.rate * (this.#time.now() - flow.since)
+    return Math.max(0, bytes)
+  }
+
   start(uses: readonly number[], bytes: number, done: () => void): Sending {
     this.bytes += bytes
     const flow: Flow = { uses, bytes, rate: 0, since: this.#time.now(), cancel: () => {}, done }
