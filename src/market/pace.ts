@@ -139,6 +139,13 @@ export class Pace {
     return now - known.at < freshForMs || this.#share(known.rate) === 1
   }
 
+  /** How many lenders have shown how fast they are, and were not in trouble then. */
+  get working(): number {
+    let count = 0
+    for (const peer of this.#lenders.keys()) if (!this.isSuspect(peer)) count += 1
+    return count
+  }
+
   /** How fast it is compared to others; 1 unless it is known to be slow. */
   speed(peer: string): number {
     return this.#share(this.#lenders.get(peer)?.rate)
