@@ -135,6 +135,13 @@ export class Pace {
     return this.#lenders.has(peer) && !this.isDoubtful(peer, now)
   }
 
+  /** How many lenders have shown how fast they are, and were not in trouble then. */
+  get working(): number {
+    let count = 0
+    for (const peer of this.#lenders.keys()) if (!this.#slow.has(peer)) count += 1
+    return count
+  }
+
   /** How fast it is compared to others; 1 unless it is known to be slow. */
   speed(peer: string): number {
     return this.#share(this.#lenders.get(peer)?.rate)

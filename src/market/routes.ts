@@ -28,6 +28,8 @@ const [fairCostMs, fairCost] = [100, 0.35]
 const gainLeast = 0.05
 /** A free slot here is left alone for a lender whose result comes sooner by this share: more than speeds are measured wrong by. */
 const leaveFor = 0.25
+/** Units that a lender of which nothing is known may have at once. */
+const mostProbes = 4
 /** Ten times as slow as Wi-Fi mostly is. */
 const quickBytesPerMs = 1000
 
@@ -53,12 +55,12 @@ export class Routes {
 
   /**
    * Of the queue, what this peer can compile and what is worth sending there: the first. A peer of which nothing is known gets
-   * one unit at first: what came back, or the last.
+   * what came back, or the last, and few at once.
    */
   next(now: number, peer: string, queue: Iterable<Unit>): Unit | undefined {
     const { here, links, offers, units } = this.#needs
     const isKnown = this.#knows(now, peer)
-    if (!isKnown && (units.awayAt(peer).length > 0 || links.isComing(peer))) return undefined
+    if (!isKnown && (units.awayAt(peer).length >= this.#probes(now, peer) || links.isComing(peer))) return undefined
     let last: Unit | undefined
     for (const [unit, waitMs] of here.waits(now, queue, this.#scale(peer))) {
       if (!offers.suits(peer, unit.task) || !this.#isWorth(now, peer, unit, waitMs)) continue
@@ -116,6 +118,15 @@ export class Routes {
   #knows(now: number, peer: string): boolean {
     const { links, pace } = this.#needs
     return pace.knows(peer, now) && (this.#isNear(peer) || links.isKnown(peer))
+  }
+
+  /**
+   * How many units a peer of which nothing is known may have: one, and one more for each that is known to work, since where most do
+   * a mistake is rare and others can make up for it. Over a long link a mistake costs more, and one that was slow is only tried.
+   */
+  #probes(now: number, peer: string): number {
+    const { pace } = this.#needs
+    return this.#isNear(peer) && !pace.isDoubtful(peer, now) ? Math.min(mostProbes, 1 + pace.working) : 1
   }
 
   #isNear(peer: string): boolean {

@@ -8,6 +8,7 @@ import { type Graph, graphOf, graphPathMs, graphWorkMs, type Knowledge } from '.
 import { AllKnowing } from './ideal.ts'
 import type { Job, Scheduler } from './job.ts'
 import { MarketScheduler } from './market-scheduler.ts'
+import { AllKnowingPaying } from './paying.ts'
 import { exponential } from './random.ts'
 import type { RecordedKind, Recording } from './recording.ts'
 import { type Rules, VariantMarket } from './variant.ts'
@@ -15,6 +16,7 @@ import { WaitingWatch } from './waiting.ts'
 
 export const schedulers = [
   'all-knowing',
+  'all-knowing-paying',
   'alone',
   'market',
   'sparrow',
@@ -113,9 +115,9 @@ export function contest(scheduler: SchedulerName, scenario: Scenario): ArenaRepo
 /** What it is spared of what others have to bear. */
 function freeOf(name: SchedulerName, { cost }: Scenario): Partial<ClusterInit> {
   if (name === 'alone') return { cost: withoutNode(cost) }
-  return name === 'all-knowing'
-    ? { overheadMs: 0, transfers: false, liars: 0, slow: 0, cost: noCost, lateMacros: false }
-    : {}
+  const ideal = { overheadMs: 0, liars: 0, slow: 0, cost: noCost, lateMacros: false }
+  if (name === 'all-knowing') return { ...ideal, transfers: false }
+  return name === 'all-knowing-paying' ? ideal : {}
 }
 
 class Arena {
@@ -245,6 +247,8 @@ function schedulerOf(name: SchedulerName, cluster: Cluster, scenario: Scenario):
   switch (name) {
     case 'all-knowing':
       return new AllKnowing(cluster)
+    case 'all-knowing-paying':
+      return new AllKnowingPaying(cluster)
     case 'alone':
       return new Alone(cluster)
     case 'market':

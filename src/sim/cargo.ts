@@ -83,12 +83,16 @@ export class CargoBuild implements Build {
     this.#bits(node)[index] = 1
   }
 
+  holders(): Iterable<number> {
+    return this.#held.keys()
+  }
+
   missing(node: number, unit: GraphUnit): number {
-    const bits = this.#bits(node)
+    const bits = this.#held.get(node)
     let bytes = unit.sourceBytes
     for (const index of unit.inputs) {
       const input = this.graph[index]
-      if (!bits[index]) bytes += (unit.links ? input?.outputBytes : input?.rmetaBytes) ?? 0
+      if (!bits?.[index]) bytes += (unit.links ? input?.outputBytes : input?.rmetaBytes) ?? 0
     }
     return bytes
   }

@@ -136,12 +136,31 @@ export class Cluster {
     if (!this.init.transfers) return Number.POSITIVE_INFINITY
     return this.machines[node]?.wifi ? wifiBytesPerMs : wiredBytesPerMs
   }
+  /** Bytes per millisecond that a transfer which begins now would get. */
+  rate(from: number, to: number): number {
+    return this.init.transfers ? this.#flows.next(this.#between(from, to)) : Number.POSITIVE_INFINITY
+  }
+  /** How long the link of a machine is busy with what is under way to it, at least. */
+  comingMs(node: number): number {
+    return this.init.transfers ? this.#flows.left(this.#down[node] ?? -1) / this.bytesPerMs(node) : 0
+  }
   /** Processor milliseconds of all the nodes' own processes. */
   get nodeMs(): number {
     return this.#nodes.reduce((sum, { spentMs }) => sum + spentMs, 0)
   }
+  /** Of all machines. */
+  get slotsFree(): number {
+    return this.#slotsFree
+  }
   free(node: number): number {
     return (this.machines[node]?.slots ?? 0) - (this.busy[node] ?? 0)
+  }
+
+  /** Of each slot there, the milliseconds until it is free as things are going, ascending. */
+  slotsIn(node: number): number[] {
+    const now = this.time.now()
+    const taken = [...(this.#ends[node] ?? [])].map(({ at }) => Math.max(0, at - now)).sort((a, b) => a - b)
+    return [...Array<number>(Math.max(0, this.free(node))).fill(0), ...taken]
   }
 
   /** About how long until a slot is free there for who is at this place (from 0) among those that wait for one. */
@@ -170,9 +189,13 @@ export class Cluster {
       done()
       return nothingUnderWay
     }
+    return this.#flows.start(this.#between(from, to), bytes, done)
+  }
+
+  #between(from: number, to: number): number[] {
     const uses = [this.#up[from] ?? 0, this.#down[to] ?? 0]
     for (const air of [this.#air[from] ?? -1, this.#air[to] ?? -1]) if (air >= 0) uses.push(air)
-    return this.#flows.start(uses, bytes, done)
+    return uses
   }
 
   /** cargo asks for a unit there: `ready` once that is known which could be compiled. */
@@ -226,6 +249,7 @@ export class Cluster {
     const compile = (): void => {
       if (over) return
       this.spent.fetchMs += this.time.now() - startedAt
+      ends.at += this.time.now() - startedAt
       if (machine.liar === 'silent' && isAway) return
       const end = (): void => {
         if (over) return

@@ -12,6 +12,8 @@ export interface Row {
   nodes: number
   /** Mean makespan over the all-knowing scheduler's, and the 95th percentile of the builds' own ratios. */
   ratio: number
+  /** The same over that of one who pays for bytes; NaN on more machines than it is run for. */
+  paying: number
   ratio95: number
   delay50: number
   delay99: number
@@ -39,13 +41,18 @@ export interface Row {
   recoveries: Readonly<Record<Departure, readonly number[]>>
 }
 
+/** So many machines the one who pays for bytes has at most: each of its decisions looks at many of them. */
+const mostPaying = 200
+
 /** @param schedulers measured against the all-knowing one, which need not be among them */
 export function comparePoint(scenario: Scenario, runs: number, schedulers: readonly SchedulerName[]): Row[] {
   const scenarios = Array.from({ length: runs }, (_, run) => ({ ...scenario, seed: scenario.seed + run }))
   const ideal = scenarios.map((one) => contest('all-knowing', one))
+  const paying = scenario.nodes > mostPaying ? [] : scenarios.map((one) => contest('all-knowing-paying', one))
   return schedulers.map((name) => {
-    const reports = name === 'all-knowing' ? ideal : scenarios.map((one) => contest(name, one))
-    return rowOf(name, scenario, reports, ideal)
+    if (name === 'all-knowing') return rowOf(name, scenario, ideal, ideal, paying)
+    const reports = name === 'all-knowing-paying' && paying.length > 0 ? paying : undefined
+    return rowOf(name, scenario, reports ?? scenarios.map((one) => contest(name, one)), ideal, paying)
   })
 }
 
@@ -54,6 +61,7 @@ function rowOf(
   { load, nodes }: Scenario,
   reports: readonly ArenaReport[],
   ideal: readonly ArenaReport[],
+  paying: readonly ArenaReport[],
 ): Row {
   const sum = (of: (report: ArenaReport) => number): number => reports.reduce((all, report) => all + of(report), 0)
   const recoveries = (how: Departure): number[] => {
@@ -76,6 +84,7 @@ function rowOf(
     load,
     nodes,
     ratio: mean(makespans) / mean(best),
+    paying: paying.length > 0 ? mean(makespans) / mean(paying.flatMap((report) => report.makespansMs)) : Number.NaN,
     ratio95: quantile(ratios, 0.95),
     delay50: quantile(delaysMs, 0.5),
     delay99: quantile(delaysMs, 0.99),
@@ -108,6 +117,7 @@ const columns: readonly [title: string, cell: (row: Row) => string][] = [
   ['nodes', ({ nodes }) => String(nodes)],
   ['load', ({ load }) => load.toFixed(2)],
   ['ratio', ({ ratio }) => ratio.toFixed(3)],
+  ['paying', ({ paying }) => figure(paying, 3)],
   ['p95', ({ ratio95 }) => ratio95.toFixed(2)],
   ['delay p50', ({ delay50 }) => delay50.toFixed(1)],
   ['p99 ms', ({ delay99 }) => delay99.toFixed(0)],

@@ -36,6 +36,20 @@ export class Flows {
     return this.#capacity.push(capacity) - 1
   }
 
+  /** Bytes per millisecond of one that would begin now. */
+  next(uses: readonly number[]): number {
+    let rate = Number.POSITIVE_INFINITY
+    for (const use of uses) rate = Math.min(rate, (this.#capacity[use] ?? 0) / ((this.#shares[use] ?? 0) + 1))
+    return rate
+  }
+
+  /** Bytes that are still to pass through all that use the resource. */
+  left(use: number): number {
+    let bytes = 0
+    for (const flow of this.#users[use] ?? []) bytes += flow.bytes - flow.rate * (this.#time.now() - flow.since)
+    return Math.max(0, bytes)
+  }
+
   start(uses: readonly number[], bytes: number, done: () => void): Sending {
     this.bytes += bytes
     const flow: Flow = { uses, bytes, rate: 0, since: this.#time.now(), cancel: () => {}, done }

@@ -34,7 +34,7 @@ export class AllKnowing implements Scheduler {
   submit(job: Job): void {
     const queue = job.unit.mobile ? this.#ready : (this.#bound.get(job.build.home) ?? [])
     if (!job.unit.mobile) this.#bound.set(job.build.home, queue)
-    insert(queue, job)
+    insertByRank(queue, job)
     // After all that become ready at this moment.
     if (this.#dispatching) return
     this.#dispatching = true
@@ -73,7 +73,8 @@ export class AllKnowing implements Scheduler {
   }
 }
 
-function insert(queue: Job[], job: Job): void {
+/** Into a queue in which the longest true way to the end of its build comes first. */
+export function insertByRank(queue: Job[], job: Job): void {
   let [low, high] = [0, queue.length]
   while (low < high) {
     const middle = (low + high) >>> 1

@@ -25,6 +25,8 @@ export interface Build {
   finished(unit: GraphUnit): void
   /** Its output lies on this machine. */
   hold(node: number, index: number): void
+  /** Machines where something of it lies. */
+  holders(): Iterable<number>
   /** Bytes that the unit needs and the machine does not have. */
   missing(node: number, unit: GraphUnit): number
   /** The same; the machine has them from now on. */

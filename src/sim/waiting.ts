@@ -7,7 +7,7 @@ const overMs = 5
 
 /**
  * Tells apart what units wait for. Time in which no machine that may have it had a slot for it, or only such from which its result would
- * have come later than from the slot here that it was waiting for, is nobody's fault. All the rest is what deciding costs: news of slots,
+ * have come later than from the slot here that it was waiting for, is nobody's fault; a slot is there for one unit, the one that most waits for. All the rest is what deciding costs: news of slots,
  * frames, and mistakes. Judged with what the simulator knows, not by what nodes believe.
  */
 export class WaitingWatch {
@@ -31,20 +31,35 @@ export class WaitingWatch {
   }
 
   #look(): void {
-    const byHome = new Map<number, Job[]>()
-    for (const job of this.#waiting()) {
-      const jobs = byHome.get(job.build.home)
-      if (jobs) jobs.push(job)
-      else byHome.set(job.build.home, [job])
-    }
-    for (const [home, jobs] of byHome) {
-      if (this.#cluster.free(home) > 0) continue
-      const lenders = [...this.#reach(home)].filter((node) => this.#cluster.free(node) > 0)
-      jobs.sort((a, b) => b.trueRank - a.trueRank)
-      for (const [place, job] of jobs.entries()) {
-        if (job.unit.mobile && !lenders.some((node) => this.#isSooner(job, node, place))) job.unavoidableMs += overMs
+    const jobs = [...this.#waiting()].sort((a, b) => b.trueRank - a.trueRank)
+    const free = new Map<number, number>()
+    /** Machine → how many of those looked at wait for a slot there, as far as they have no better one. */
+    const places = new Map<number, number>()
+    for (const job of jobs) {
+      const { home } = job.build
+      const place = places.get(home) ?? 0
+      const node = this.#slotFor(job, place, free)
+      if (node !== undefined) {
+        free.set(node, this.#left(node, free) - 1)
+        continue
       }
+      places.set(home, place + 1)
+      if (job.unit.mobile) job.unavoidableMs += overMs
     }
+  }
+
+  /** A slot that nobody has and no unit before was meant for, from which its result would have come sooner. */
+  #slotFor(job: Job, place: number, free: ReadonlyMap<number, number>): number | undefined {
+    const { home } = job.build
+    if (this.#left(home, free) > 0) return home
+    if (!job.unit.mobile) return undefined
+    for (const node of this.#reach(home))
+      if (this.#left(node, free) > 0 && this.#isSooner(job, node, place)) return node
+    return undefined
+  }
+
+  #left(node: number, free: ReadonlyMap<number, number>): number {
+    return free.get(node) ?? this.#cluster.free(node)
   }
 
   /** @param place among those that wait for a slot here: all before it are taken to get one first */
@@ -53,10 +68,11 @@ export class WaitingWatch {
     const cluster = this.#cluster
     const { speed = 1, liar = 'no' } = cluster.machines[node] ?? {}
     if (liar === 'silent') return false
-    const bytes = build.missing(node, unit) + unit.outputBytes
-    const movingMs = bytes / Math.min(cluster.bytesPerMs(node), cluster.bytesPerMs(build.home))
     const compileMs = unit.ms / (liar === 'slow' ? speed / 10 : speed)
-    const thereMs = cluster.init.overheadMs + movingMs + compileMs
+    const madeMs = cluster.init.overheadMs + build.missing(node, unit) / cluster.rate(build.home, node) + compileMs
+    const backMs = unit.outputBytes / Math.min(cluster.bytesPerMs(node), cluster.bytesPerMs(build.home))
+    // What is under way to where it is built comes first, as far as it has not come by then.
+    const thereMs = madeMs + Math.max(0, cluster.comingMs(build.home) - madeMs) + backMs
     const hereMs = cluster.untilFree(build.home, place) + unit.ms / (cluster.machines[build.home]?.speed ?? 1)
     return thereMs < hereMs * (1 - gainLeast)
   }

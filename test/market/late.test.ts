@@ -428,6 +428,25 @@ describe('a lender that nobody knows', () => {
     assert.deepEqual(bench.award('ana').task, taskBytes(1))
   })
 
+  it('gets one more at once for each that is known to work, up to four; over a long link one', () => {
+    const has = (known: readonly string[], answerMs: number): number => {
+      const bench = busyBuilder()
+      for (const peer of known) bench.known(peer)
+      for (const unit of [1, 2, 3, 4, 5, 6]) bench.submit(unit, { bytes: 1000 })
+      bench.tell({ kind: 'peer', peer: 'zoe', state: 'up' })
+      bench.pass(answerMs)
+      let effects = bench.offer('zoe', { free: 8, total: 8 })
+      for (;;) {
+        const [next] = bench.sent('reserve', effects)
+        if (!next) return bench.builder.away
+        bench.pass(answerMs)
+        effects = bench.receive('zoe', frame('bid', { reservation: next.reservation }))
+      }
+    }
+    assert.deepEqual([has([], 1), has(['ana'], 1), has(['ana', 'bob', 'cleo', 'dan'], 1)], [1, 2, 4])
+    assert.equal(has(['ana', 'bob'], 60), 1)
+  })
+
   it('and whose first results tell too little gets the next as soon as each has come, or is not wanted', () => {
     for (const wanted of [true, false]) {
       const bench = busyBuilder()

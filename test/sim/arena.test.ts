@@ -215,6 +215,23 @@ describe('schedulers on the same world', () => {
     }
   })
 
+  it('the one who pays for bytes needs longer than the one who does not, and leaves alone a network that is not worth it', () => {
+    for (const load of [0.3, 0.7]) {
+      const free = comparePoint(scenario(1, { load, transfers: false, builds: 20 }), 1, ['all-knowing-paying'])[0]
+      assert.ok(free && Math.abs(free.ratio - 1) < 0.03, `${free?.ratio}`)
+      const paid = comparePoint(scenario(1, { load, builds: 20 }), 1, ['all-knowing-paying', 'market'])
+      assert.ok((paid[0]?.ratio ?? 0) > free.ratio && (paid[0]?.ratio ?? 9) < 1.15, `${paid[0]?.ratio}`)
+      assert.equal(paid[0]?.paying, 1)
+      assert.ok((paid[1]?.paying ?? 9) < (paid[1]?.ratio ?? 0))
+    }
+    const line = { roundTripMs: 200, bytesPerMs: 1 }
+    const one = scenario(1, { load: 0, builds: 1, nodes: 4, speedSigma: 0, slots: 4, line })
+    const [paying = 0, alone = 0] = (['all-knowing-paying', 'alone'] as const).map(
+      (name) => contest(name, one).makespansMs[0],
+    )
+    assert.ok(paying <= alone, `${paying} of ${alone}`)
+  })
+
   it('the market comes within 15 % of it on machines of equal speed, ahead of every decentralised one', () => {
     const others = ['sparrow', 'join-idle-queue', 'random', 'stale-least-loaded'] as const
     for (const load of [0.5, 0.9]) {
@@ -239,6 +256,11 @@ describe('schedulers on the same world', () => {
       const [market, table] = comparePoint(scenario(5, { load, builds: 20, speedSigma: 0.3 }), 2, ['market', 'table'])
       assert.ok(Math.abs((table?.ratio ?? 0) / (market?.ratio ?? 1) - 1) < 0.1, `${table?.ratio} ${market?.ratio}`)
     }
+  })
+
+  it('and by less than 5 % on sixty machines of equal speed, so that it can stand for them where there are too many', () => {
+    const [market, table] = comparePoint(scenario(5, { load: 0.7, nodes: 60, builds: 60 }), 1, ['market', 'table'])
+    assert.ok(Math.abs((table?.ratio ?? 0) / (market?.ratio ?? 1) - 1) < 0.05, `${table?.ratio} ${market?.ratio}`)
   })
 
   it('every build ends although lenders crash, sleep and say goodbye, and owners come and go', () => {
@@ -311,7 +333,7 @@ describe('node src/sim/main.ts', () => {
   })
 
   it('refuses what it does not know', async () => {
-    await assert.rejects(main('--schedulers', 'luck'), /one of all-knowing, alone, market/)
+    await assert.rejects(main('--schedulers', 'luck'), /one of all-knowing, all-knowing-paying, alone, market/)
     await assert.rejects(main('--nodes=-1'), /not negative/)
   })
 })
