@@ -1,87 +1,34 @@
 import type { Cluster } from './cluster.ts'
-import type { Build, Job, Scheduler } from './job.ts'
+import { ListScheduler } from './list-scheduler.ts'
 
-/**
- * List scheduling by one who knows everything at once: whenever a slot is free, the unit with the longest true way to
- * the end of its build gets the fastest free slot. On a cluster whose transfers and overheads take no time.
- */
-export class AllKnowing implements Scheduler {
-  readonly #cluster: Cluster
-  /** Machines, the fastest first, and each one's place in that order. */
-  readonly #fastest: readonly number[]
+/** Whenever a slot is free, the next unit gets the fastest free one. On a cluster whose transfers and overheads take no time. */
+export class AllKnowing extends ListScheduler {
+  /** Of each machine, its place in the order of speeds. */
   readonly #place: number[] = []
   /** Places of machines that may have a free slot: a heap, the least first. */
   readonly #free: number[]
-  readonly #ready: Job[] = []
-  readonly #bound = new Map<number, Job[]>()
-  #dispatching = false
 
   constructor(cluster: Cluster) {
-    this.#cluster = cluster
-    const speed = (node: number): number => cluster.machines[node]?.speed ?? 0
-    this.#fastest = cluster.machines.map((_, node) => node).sort((a, b) => speed(b) - speed(a))
-    for (const [place, node] of this.#fastest.entries()) this.#place[node] = place
-    this.#free = this.#fastest.map((_, place) => place)
+    super(cluster)
+    for (const [place, node] of this.fastest.entries()) this.#place[node] = place
+    this.#free = this.fastest.map((_, place) => place)
     cluster.freed = (node) => {
       if (cluster.free(node) === 1) push(this.#free, this.#place[node] ?? 0)
-      this.#dispatch(node)
+      this.runBound(node)
+      this.dispatch()
     }
   }
 
-  begin(_build: Build): void {}
-  end(_build: Build): void {}
-
-  submit(job: Job): void {
-    const queue = job.unit.mobile ? this.#ready : (this.#bound.get(job.build.home) ?? [])
-    if (!job.unit.mobile) this.#bound.set(job.build.home, queue)
-    insertByRank(queue, job)
-    // After all that become ready at this moment.
-    if (this.#dispatching) return
-    this.#dispatching = true
-    this.#cluster.time.after(0, () => {
-      this.#dispatching = false
-      for (const node of [...this.#bound.keys()]) this.#runBound(node)
-      this.#dispatch(job.build.home)
-    })
-  }
-
-  #runBound(node: number): void {
-    const queue = this.#bound.get(node)
-    if (!queue) return
-    while (this.#cluster.free(node) > 0) {
-      const job = queue.shift()
-      if (!job) break
-      this.#cluster.runFor(job, node)
-    }
-    if (queue.length === 0) this.#bound.delete(node)
-  }
-
-  #dispatch(freed: number): void {
-    this.#runBound(freed)
-    while (this.#ready.length > 0) {
+  protected dispatch(): void {
+    while (this.ready.length > 0) {
       const place = this.#free[0]
       if (place === undefined) return
-      const node = this.#fastest[place] ?? 0
-      const job = this.#cluster.free(node) > 0 ? this.#ready.shift() : undefined
-      if (job) this.#cluster.runFor(job, node)
+      const node = this.fastest[place] ?? 0
+      const job = this.cluster.free(node) > 0 ? this.ready.shift() : undefined
+      if (job) this.cluster.runFor(job, node)
       else pop(this.#free)
     }
   }
-
-  messages(): { units: number; standing: number; bytes: number } {
-    return { units: 0, standing: 0, bytes: 0 }
-  }
-}
-
-/** Into a queue in which the longest true way to the end of its build comes first. */
-export function insertByRank(queue: Job[], job: Job): void {
-  let [low, high] = [0, queue.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((queue[middle]?.trueRank ?? 0) >= job.trueRank) low = middle + 1
-    else high = middle
-  }
-  queue.splice(low, 0, job)
 }
 
 function push(heap: number[], value: number): void {

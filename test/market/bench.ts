@@ -6,11 +6,13 @@ import type { BuilderEffect, BuilderInput } from '../../src/market/builder-event
 import { frame, type MarketBody } from '../../src/market/frames.ts'
 import { Lender } from '../../src/market/lender.ts'
 import type { LenderEffect, LenderInput, LendTerms } from '../../src/market/lender-events.ts'
+import { timing } from '../../src/market/limits.ts'
 import type { Task, WorkResult } from '../../src/market/task.ts'
-import { type OfferSchema, Outcome, type ReserveSchema, Tier } from '../../src/wire/generated/market_pb.ts'
+import { type OfferSchema, Outcome, Phase, type ReserveSchema, Tier } from '../../src/wire/generated/market_pb.ts'
 
 type Bodies = { [B in MarketBody as B['case']]: B['value'] }
 type Body<C extends MarketBody['case']> = Bodies[C]
+export type Award = Body<'award'>
 
 const toolchain = 'ab'.repeat(32)
 export const toolchainBytes = new Uint8Array(32).fill(0xab)
@@ -153,7 +155,7 @@ export class BuilderBench extends Bench<BuilderInput, BuilderEffect> {
   }
 
   /** Bids for the first reservation at the peer, and returns the award. */
-  award(peer: string): Body<'award'> {
+  award(peer: string): Award {
     const reserve = this.sent('reserve').find(({ to }) => to === peer)
     assert.ok(reserve, `no reservation at ${peer}`)
     const effects = this.receive(peer, frame('bid', { reservation: reserve.reservation }))
@@ -171,7 +173,7 @@ export class BuilderBench extends Bench<BuilderInput, BuilderEffect> {
   }
 
   /** A unit that is away at the peer; every slot here stays taken. */
-  away(peer: string, number = 1, change: Partial<Task> = {}): Body<'award'> {
+  away(peer: string, number = 1, change: Partial<Task> = {}): Award {
     this.offer(peer)
     this.submit(number, change)
     const award = this.award(peer)
@@ -179,7 +181,15 @@ export class BuilderBench extends Bench<BuilderInput, BuilderEffect> {
     return award
   }
 
-  done(peer: string, award: Body<'award'>, outcome: Outcome = Outcome.OK): BuilderEffect[] {
+  /** The peer sends a sign of life each half second, with the processor time that its compile has at each. */
+  beat(peer: string, { task, epoch }: Award, times: readonly number[]): void {
+    for (const cpuMs of times) {
+      this.pass(timing.heartbeat)
+      this.receive(peer, frame('progress', { task, epoch, phase: Phase.RUNNING, cpuMs }))
+    }
+  }
+
+  done(peer: string, award: Award, outcome: Outcome = Outcome.OK): BuilderEffect[] {
     const { task, epoch } = award
     return this.receive(peer, frame('done', { task, epoch, outcome, result: new Uint8Array([7]) }))
   }

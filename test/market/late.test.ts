@@ -3,23 +3,13 @@ import { describe, it } from 'node:test'
 import { frame } from '../../src/market/frames.ts'
 import { timing } from '../../src/market/limits.ts'
 import { Outcome, Phase } from '../../src/wire/generated/market_pb.ts'
-import { BuilderBench, busyBuilder, idOf, taskBytes } from './bench.ts'
-
-type Award = ReturnType<BuilderBench['award']>
-
-/** The lender sends a sign of life each half second, with the processor time that it has at each. */
-function beat(bench: BuilderBench, peer: string, { task, epoch }: Award, times: readonly number[]): void {
-  for (const cpuMs of times) {
-    bench.pass(timing.heartbeat)
-    bench.receive(peer, frame('progress', { task, epoch, phase: Phase.RUNNING, cpuMs }))
-  }
-}
+import { type Award, BuilderBench, busyBuilder, idOf, taskBytes } from './bench.ts'
 
 describe('a lender that is alive', () => {
   it('and does nothing has its unit made by another within 2.5 s; the first result counts', () => {
     const bench = busyBuilder()
     const award = bench.away('ana', 1)
-    beat(bench, 'ana', award, [0, 0, 0, 0])
+    bench.beat('ana', award, [0, 0, 0, 0])
     bench.offer('bob')
     const second = bench.award('bob')
     assert.deepEqual([second.task, second.epoch], [taskBytes(1), 2])
@@ -41,12 +31,12 @@ describe('a lender that is alive', () => {
   it('and says that it has worked for ever has not used up what second attempts may cost', () => {
     const bench = busyBuilder()
     const award = bench.away('ana', 1)
-    beat(bench, 'ana', award, [4e9, 4e9, 4e9, 4e9])
+    bench.beat('ana', award, [4e9, 4e9, 4e9, 4e9])
     bench.offer('bob')
     bench.done('bob', bench.award('bob'))
     // What is late by now has another one, too.
     const next = bench.away('ana', 2)
-    beat(bench, 'ana', next, [0, 0, 0, 0])
+    bench.beat('ana', next, [0, 0, 0, 0])
     bench.offer('cleo')
     assert.deepEqual(bench.award('cleo').task, taskBytes(2))
   })
@@ -54,7 +44,7 @@ describe('a lender that is alive', () => {
   it('and does nothing loses its unit to a slot here', () => {
     const bench = busyBuilder()
     const award = bench.away('ana', 1)
-    beat(bench, 'ana', award, [0, 0, 0, 0])
+    bench.beat('ana', award, [0, 0, 0, 0])
     const effects = bench.release()
     assert.deepEqual(
       bench.of('here', effects).map(({ id, reason }) => [id, reason]),
@@ -69,7 +59,7 @@ describe('a lender that is alive', () => {
   it('and slowed to a tenth is not asked again at once', () => {
     const bench = busyBuilder()
     const award = bench.away('ana', 1, { expectedMs: 4000 })
-    beat(bench, 'ana', award, [50, 100, 150, 200])
+    bench.beat('ana', award, [50, 100, 150, 200])
     assert.equal(bench.builder.waiting, 1)
     bench.clear()
     bench.submit(2, { expectedMs: 3000 })
@@ -84,7 +74,7 @@ describe('a lender that is alive', () => {
     for (let unit = 2; unit < 30; unit++) bench.submit(unit, { expectedMs: 3000 })
     const waits: number[] = []
     for (let times = 0; times < 6; times++) {
-      beat(bench, 'ana', award, slow)
+      bench.beat('ana', award, slow)
       // A slot here has it now.
       bench.done('ana', award, Outcome.ERROR)
       bench.clear()
@@ -102,7 +92,7 @@ describe('a lender that is alive', () => {
   /** Found slow with unit 1, which is compiled here meanwhile; of units 2 and 3, which wait, it has the last since then. */
   const onTrial = (): { bench: BuilderBench; award: Award } => {
     const bench = busyBuilder()
-    beat(bench, 'ana', bench.away('ana', 1, { expectedMs: 4000 }), [50, 100, 150, 200])
+    bench.beat('ana', bench.away('ana', 1, { expectedMs: 4000 }), [50, 100, 150, 200])
     bench.release()
     bench.pass(timing.slow)
     bench.submit(2, { rank: 9 })
@@ -126,7 +116,7 @@ describe('a lender that is alive', () => {
     bench.offer('ana')
     assert.equal(told(1), 1)
     bench.submit(2, { expectedMs: 4000, mayGoAway: false })
-    beat(bench, 'ana', bench.away('ana', 3, { expectedMs: 4000 }), [50, 100, 150, 200])
+    bench.beat('ana', bench.away('ana', 3, { expectedMs: 4000 }), [50, 100, 150, 200])
     bench.release()
     bench.release(2)
     bench.offer('ana')
@@ -161,7 +151,7 @@ describe('a lender that is alive', () => {
 
   it('keeps that unit, and gets others, as soon as it works again', () => {
     const { bench, award } = onTrial()
-    beat(bench, 'ana', award, [450, 950, 1450, 1950])
+    bench.beat('ana', award, [450, 950, 1450, 1950])
     assert.deepEqual([bench.builder.waiting, bench.builder.away], [1, 1])
     bench.clear()
     bench.offer('ana')
@@ -182,7 +172,7 @@ describe('a lender that is alive', () => {
 
   it('and was slow is asked at once for a unit that has lost its lender', () => {
     const bench = busyBuilder()
-    beat(bench, 'ana', bench.away('ana', 1, { expectedMs: 4000 }), [50, 100, 150, 200])
+    bench.beat('ana', bench.away('ana', 1, { expectedMs: 4000 }), [50, 100, 150, 200])
     bench.release()
     const { task } = bench.away('bob', 2)
     bench.offer('ana')
@@ -202,9 +192,9 @@ describe('a lender that is alive', () => {
   const half = (): { bench: BuilderBench; bob: Award } => {
     const bench = busyBuilder()
     const bob = bench.away('bob', 1, { expectedMs: 4000 })
-    beat(bench, 'bob', bob, [450, 950, 1450])
+    bench.beat('bob', bob, [450, 950, 1450])
     const award = bench.away('ana', 2, { expectedMs: 4000 })
-    beat(bench, 'ana', award, [210, 430, 650])
+    bench.beat('ana', award, [210, 430, 650])
     bench.done('ana', award)
     bench.tell({ kind: 'settled', id: idOf(2) })
     bench.clear()
@@ -224,7 +214,7 @@ describe('a lender that is alive', () => {
     const award = bench.award('ana')
     assert.deepEqual([award.task, bench.builder.waiting], [taskBytes(3), 1])
     // What it showed then counts no more.
-    beat(bench, 'ana', award, [480, 980])
+    bench.beat('ana', award, [480, 980])
     assert.equal(bench.builder.waiting, 0)
   })
 
@@ -238,21 +228,21 @@ describe('a lender that is alive', () => {
 
   it('and was slow is tried again with a unit whose lender is slow now, and keeps it if it works', () => {
     const bench = busyBuilder()
-    beat(bench, 'ana', bench.away('ana', 1, { expectedMs: 4000 }), [50, 100, 150, 200])
+    bench.beat('ana', bench.away('ana', 1, { expectedMs: 4000 }), [50, 100, 150, 200])
     bench.release()
-    const { task, epoch } = bench.away('bob', 2, { expectedMs: 4000 })
-    beat(bench, 'bob', { task, epoch } as Award, [50, 100, 150, 200])
+    const first = bench.away('bob', 2, { expectedMs: 4000 })
+    bench.beat('bob', first, [50, 100, 150, 200])
     assert.deepEqual([bench.builder.waiting, bench.builder.away], [1, 1])
     bench.pass(500)
     bench.offer('ana')
     const second = bench.award('ana')
-    assert.deepEqual([second.task, bench.builder.waiting], [task, 1])
+    assert.deepEqual([second.task, bench.builder.waiting], [first.task, 1])
     bench.offer('cleo')
     assert.deepEqual(
       bench.sent('reserve').map(({ to }) => to),
       [],
     )
-    beat(bench, 'ana', second, [480, 980, 1480, 1980])
+    bench.beat('ana', second, [480, 980, 1480, 1980])
     assert.deepEqual([bench.builder.waiting, bench.builder.away], [0, 1])
   })
 
@@ -265,7 +255,7 @@ describe('a lender that is alive', () => {
       bench.pass(2000)
       bench.tell({ kind: 'released', id: idOf(1), cpuMs })
       bench.submit(2, { expectedMs: 9000, mayGoAway: false })
-      beat(bench, 'ana', bench.away('ana', 3, { expectedMs: 4000 }), [50, 100, 150, 200])
+      bench.beat('ana', bench.away('ana', 3, { expectedMs: 4000 }), [50, 100, 150, 200])
       bench.clear()
       bench.submit(4, { expectedMs: 3000 })
       bench.offer('ana')
@@ -293,7 +283,7 @@ describe('a lender that is alive', () => {
   it('and works keeps its unit, though that takes twice as long as expected', () => {
     const bench = busyBuilder()
     const award = bench.away('ana', 1, { expectedMs: 1500 })
-    beat(bench, 'ana', award, [450, 950, 1450, 1950, 2450, 2950])
+    bench.beat('ana', award, [450, 950, 1450, 1950, 2450, 2950])
     bench.offer('bob')
     assert.equal(bench.builder.waiting, 0)
     assert.deepEqual(bench.of('here', bench.release()), [])
@@ -305,7 +295,7 @@ describe('a lender that is alive', () => {
     const { task, epoch } = award
     const rmeta = { name: 'x.rmeta', cid: new Uint8Array(36), size: 10n }
     bench.receive('ana', frame('progress', { task, epoch, phase: Phase.METADATA, rmeta }))
-    beat(bench, 'ana', award, [0, 0, 0, 0, 0])
+    bench.beat('ana', award, [0, 0, 0, 0, 0])
     assert.deepEqual(bench.of('here', bench.release()), [])
     bench.clear()
     bench.offer('bob')
@@ -334,9 +324,9 @@ describe('a lender that waits for inputs', () => {
     const bench = busyBuilder()
     const award = bench.away('ana', 1)
     waits(bench, award, coming)
-    beat(bench, 'ana', award, [0, 0])
+    bench.beat('ana', award, [0, 0])
     assert.equal(bench.builder.waiting, 0)
-    beat(bench, 'ana', award, [0])
+    bench.beat('ana', award, [0])
     assert.equal(bench.builder.waiting, 1)
   })
 

@@ -1,19 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { frame } from '../../src/market/frames.ts'
-import { timing } from '../../src/market/limits.ts'
-import { Outcome, Phase } from '../../src/wire/generated/market_pb.ts'
-import { type BuilderBench, busyBuilder, idOf, taskBytes } from './bench.ts'
-
-type Award = ReturnType<BuilderBench['award']>
-
-/** The lender sends a sign of life each half second, with the processor time that it has at each. */
-function beat(bench: BuilderBench, peer: string, { task, epoch }: Award, times: readonly number[]): void {
-  for (const cpuMs of times) {
-    bench.pass(timing.heartbeat)
-    bench.receive(peer, frame('progress', { task, epoch, phase: Phase.RUNNING, cpuMs }))
-  }
-}
+import { Outcome } from '../../src/wire/generated/market_pb.ts'
+import { busyBuilder, idOf, taskBytes } from './bench.ts'
 
 describe('second attempts', () => {
   it('cost a share of processor time, not of time', () => {
@@ -27,11 +16,11 @@ describe('second attempts', () => {
       bench.submit(2, { expectedMs: 1000, mayGoAway: false })
       // One that another lender was quicker with has spent more than may be spent before anything is known.
       const first = bench.away('ana', 3, { expectedMs: 1000 })
-      beat(bench, 'ana', first, [100, 200, 300, 400, 2600, 2700, 2800, 2900, 3000, 3100])
+      bench.beat('ana', first, [100, 200, 300, 400, 2600, 2700, 2800, 2900, 3000, 3100])
       bench.offer('bob')
       const other = bench.award('bob')
       bench.done('bob', other)
-      beat(bench, 'bob', bench.away('bob', 4), [0, 0, 0, 0, 0])
+      bench.beat('bob', bench.away('bob', 4), [0, 0, 0, 0, 0])
       return bench.builder.waiting
     }
     assert.deepEqual([second(600_000), second(6000)], [1, 0])
