@@ -103,9 +103,10 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
     link.refuse(reason)
     return { outcome: 'passed-through', reason, ...more }
   }
-  // cargo waits meanwhile.
-  const [objection, planned] = await Promise.all([needs.objection(call), needs.plan(call)])
+  // cargo waits meanwhile: a script that runs each time is not planned, which takes several times as long as to find that out.
+  const objection = await needs.objection(call)
   if (objection !== undefined) return plainly(objection)
+  const planned = await needs.plan(call)
   if (typeof planned === 'string') return plainly(planned)
   const ground = needs.groundOf(planned)
   const found = await needs.runs.find(planned, ground)
