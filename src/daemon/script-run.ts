@@ -103,7 +103,7 @@ export async function runScript(link: ScriptLink, needs: ScriptNeeds): Promise<S
     link.refuse(reason)
     return { outcome: 'passed-through', reason, ...more }
   }
-  // cargo waits meanwhile: a script that runs each time is not planned, which takes several times as long as to find that out.
+  // cargo waits meanwhile, so a script that runs each time is not planned.
   const objection = await needs.objection(call)
   if (objection !== undefined) return plainly(objection)
   const planned = await needs.plan(call)
